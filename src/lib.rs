@@ -1,0 +1,2 @@
+//! loomd: runs coding agents and long commands for editors.
+pub mod model;

@@ -1,0 +1,229 @@
+//! The one way in which an entry is written as a line, and the fast ways to read it back.
+//!
+//! A line of the log is the notification's `params`, byte for byte, so a follower copies it without parsing.
+//! That only works while everybody writes entries in the same canonical form: members in the order below, no white
+//! space, the short escapes of RFC 8259 where there are any. The readers here insist on that form; a line that is not
+//! canonical is still an entry for [`parse`], but never taken apart by bytes.
+
+use std::{fmt::Write, io};
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+
+use super::{
+    UnixMs,
+    entry::{Entry, Kind, Stream},
+    id::RunId,
+};
+
+/// Where an entry stands in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineHead {
+    pub kind: Kind,
+    pub seq: u64,
+    pub at: UnixMs,
+}
+
+/// An output line taken apart; the texts are still as they stand in the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLine<'a> {
+    pub seq: u64,
+    pub at: UnixMs,
+    pub stream: Stream,
+    pub offset: u64,
+    /// JSON-escaped, without the quotes.
+    pub text: &'a [u8],
+    /// Base64, without the quotes.
+    pub data: Option<&'a [u8]>,
+}
+
+/// A line that is not in the canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the line is not in the canonical form")]
+pub struct NotCanonical;
+
+/// Appends an entry as a line, with its line feed.
+pub fn write(out: &mut Vec<u8>, entry: &Entry) {
+    serde_json::to_writer(io::Write::by_ref(out), entry).expect("an entry always has a JSON form");
+    out.push(b'\n');
+}
+
+/// Appends an output entry as a line, with its line feed: the same bytes as [`write`], several times faster.
+pub fn write_output(out: &mut Vec<u8>, run: RunId, seq: u64, at: UnixMs, stream: Stream, offset: u64, raw: &[u8]) {
+    let mut head = String::with_capacity(160);
+    write!(head, r#"{{"kind":"output","runId":"{run}","seq":{seq},"at":{at},"stream":"{stream}","offset":{offset},"text":"#)
+        .expect("writing to a string cannot fail");
+    out.extend_from_slice(head.as_bytes());
+    match simdutf8::basic::from_utf8(raw) {
+        Ok(text) => {
+            json_escape_simd::escape_into(text, out);
+        }
+        Err(_) => {
+            json_escape_simd::escape_into(String::from_utf8_lossy(raw).as_ref(), out);
+            out.extend_from_slice(br#","data":""#);
+            out.extend_from_slice(BASE64.encode(raw).as_bytes());
+            out.push(b'"');
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Reads a whole line as an entry.
+pub fn parse(line: &[u8]) -> Result<Entry, serde_json::Error> {
+    serde_json::from_slice(line)
+}
+
+/// Reads the beginning of a line: kind, number and time. Looks at about a hundred bytes, whatever the line's length.
+pub fn head(line: &[u8]) -> Option<LineHead> {
+    let rest = line.strip_prefix(br#"{"kind":""#)?;
+    let end = memchr::memchr(b'"', rest.get(..16.min(rest.len()))?)?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == &rest[..end])?;
+    let rest = rest[end..].strip_prefix(br#"","runId":""#)?.get(36..)?;
+    let (seq, rest) = number(rest.strip_prefix(br#"","seq":"#)?)?;
+    let (at, _) = number(rest.strip_prefix(br#","at":"#)?)?;
+    Some(LineHead { kind, seq, at })
+}
+
+/// Takes an output line apart, without its line feed. `None` for other kinds and for lines that are not canonical.
+pub fn output(line: &[u8]) -> Option<OutputLine<'_>> {
+    let rest = line.strip_prefix(br#"{"kind":"output","runId":""#)?.get(36..)?;
+    let (seq, rest) = number(rest.strip_prefix(br#"","seq":"#)?)?;
+    let (at, rest) = number(rest.strip_prefix(br#","at":"#)?)?;
+    let rest = rest.strip_prefix(br#","stream":""#)?;
+    let (stream, rest) = match rest.strip_prefix(br#"stdout"#) {
+        Some(rest) => (Stream::Stdout, rest),
+        None => (Stream::Stderr, rest.strip_prefix(br#"stderr"#)?),
+    };
+    let (offset, rest) = number(rest.strip_prefix(br#"","offset":"#)?)?;
+    let body = rest.strip_prefix(br#","text":""#)?.strip_suffix(br#""}"#)?;
+    // An unescaped quote cannot stand inside the text, so this mark is where the text ends and the data begins.
+    const MARK: &[u8] = br#"","data":""#;
+    let (text, data) = match memchr::memrchr(b'"', body) {
+        Some(quote) if body[..=quote].ends_with(MARK) => (&body[..=quote - MARK.len()], Some(&body[quote + 1..])),
+        _ => (body, None),
+    };
+    Some(OutputLine { seq, at, stream, offset, text, data })
+}
+
+impl OutputLine<'_> {
+    /// Appends the raw bytes that the program wrote. Fails unless [`write_output`] would make exactly this line of them,
+    /// so whoever keeps the bytes instead of the line loses nothing.
+    pub fn raw(&self, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+        let Some(data) = self.data else { return unescape(self.text, out) };
+        let raw = BASE64.decode(data).map_err(|_| NotCanonical)?;
+        let mut text = Vec::with_capacity(self.text.len());
+        unescape(self.text, &mut text)?;
+        if simdutf8::basic::from_utf8(&raw).is_ok() || String::from_utf8_lossy(&raw).as_bytes() != text {
+            return Err(NotCanonical);
+        }
+        out.extend_from_slice(&raw);
+        Ok(())
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 || (digits > 1 && bytes[0] == b'0') {
+        return None;
+    }
+    let value = std::str::from_utf8(&bytes[..digits]).ok()?.parse().ok()?;
+    Some((value, &bytes[digits..]))
+}
+
+/// Undoes JSON escapes, accepting only those that the writer makes.
+fn unescape(escaped: &[u8], out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    let mut rest = escaped;
+    loop {
+        let Some(at) = memchr::memchr(b'\\', rest) else {
+            out.extend_from_slice(rest);
+            return Ok(());
+        };
+        out.extend_from_slice(&rest[..at]);
+        let (byte, used) = match rest.get(at + 1).ok_or(NotCanonical)? {
+            b'n' => (b'\n', 2),
+            b'"' => (b'"', 2),
+            b'\\' => (b'\\', 2),
+            b't' => (b'\t', 2),
+            b'r' => (b'\r', 2),
+            b'b' => (8, 2),
+            b'f' => (12, 2),
+            b'u' => (control(rest.get(at + 2..at + 6).ok_or(NotCanonical)?)?, 6),
+            _ => return Err(NotCanonical),
+        };
+        out.push(byte);
+        rest = &rest[at + used..];
+    }
+}
+
+/// The control characters that have no short escape, as four lower-case hexadecimal digits.
+fn control(digits: &[u8]) -> Result<u8, NotCanonical> {
+    let hex = |digit: u8| match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(NotCanonical),
+    };
+    let byte = hex(digits[2])? << 4 | hex(digits[3])?;
+    let has_short_form = matches!(byte, 8 | 9 | 10 | 12 | 13);
+    if digits[..2] != *b"00" || byte >= 0x20 || has_short_form { Err(NotCanonical) } else { Ok(byte) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::OutputEntry;
+
+    fn line_of(raw: &[u8]) -> Vec<u8> {
+        let mut line = Vec::new();
+        write_output(&mut line, RunId::from_bytes([7; 16]), 3, 1_700_000_000_123, Stream::Stderr, 99, raw);
+        line
+    }
+
+    fn check(raw: &[u8]) {
+        let fast = line_of(raw);
+        let entry = parse(&fast).expect("the line parses");
+        let Entry::Output(OutputEntry { ref text, ref data, .. }) = entry else { panic!("an output entry") };
+        assert_eq!(text, &String::from_utf8_lossy(raw));
+        assert_eq!(data.is_some(), std::str::from_utf8(raw).is_err());
+        let mut slow = Vec::new();
+        write(&mut slow, &entry);
+        assert_eq!(String::from_utf8_lossy(&fast), String::from_utf8_lossy(&slow), "both writers agree");
+        let body = fast.strip_suffix(b"\n").expect("ends with a line feed");
+        assert_eq!(head(body), Some(LineHead { kind: Kind::Output, seq: 3, at: 1_700_000_000_123 }));
+        let parts = output(body).expect("canonical");
+        assert_eq!((parts.seq, parts.stream, parts.offset), (3, Stream::Stderr, 99));
+        let mut back = Vec::new();
+        parts.raw(&mut back).expect("canonical");
+        assert_eq!(back, raw);
+    }
+
+    #[test]
+    fn every_byte_value_comes_back() {
+        for byte in 0..=255 {
+            check(&[byte]);
+            check(&[b'a', byte, b'"']);
+        }
+        check(br#"","data":"QUJD"#);
+        check("\u{2028}\u{fffd}\u{7f}é日本🦀".as_bytes());
+        check(b"");
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for text in [r"\/", r"\u000A", r"\u001B", r"\u000a", r"\u0041", r"\x", r"\"] {
+            assert_eq!(unescape(text.as_bytes(), &mut Vec::new()), Err(NotCanonical), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back(raw in proptest::collection::vec(any::<u8>(), 0..300)) {
+            check(&raw);
+        }
+
+        #[test]
+        fn any_text_comes_back(text in "\\PC{0,40}[\\x00-\\x7f]{0,40}") {
+            check(text.as_bytes());
+        }
+    }
+}
