@@ -1,2 +1,4 @@
 //! loomd: runs coding agents and long commands for editors.
+pub mod log;
 pub mod model;
+pub mod process;
