@@ -2,3 +2,4 @@
 pub mod log;
 pub mod model;
 pub mod process;
+pub mod supervisor;

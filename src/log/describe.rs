@@ -24,7 +24,8 @@ impl Description {
 
     /// Reads it. `InvalidData` where it is not whole or of a version that this build does not know.
     pub fn read(dir: &RunDir) -> io::Result<Self> {
-        let found: Self = serde_json::from_slice(&fs::read(dir.description())?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let found: Self =
+            serde_json::from_slice(&fs::read(dir.description())?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if found.version > Self::VERSION {
             let message = format!("{} was written by a newer loomd (form {})", dir.description().display(), found.version);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));

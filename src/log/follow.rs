@@ -1,10 +1,6 @@
 //! A reader of a run's log: a cursor that moves forward over the segments, live or not.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::MetadataExt,
-};
+use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use rustix::{buffer::spare_capacity, io::pread};
 

@@ -97,7 +97,8 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let dir = RunDir::at(parent.path());
         let file = IndexFile::create(&dir).expect("made");
-        let record = |first_seq| SegmentRecord { first_seq, before: RunBytes { stdout: 5, stderr: 6 }, synced: 7, last_seq: 8, checksum: 9 };
+        let record =
+            |first_seq| SegmentRecord { first_seq, before: RunBytes { stdout: 5, stderr: 6 }, synced: 7, last_seq: 8, checksum: 9 };
         file.write(0, &record(1)).expect("written");
         file.write(1, &record(10)).expect("written");
         assert_eq!(read(&dir).expect("read"), [record(1), record(10)]);

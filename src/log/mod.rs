@@ -19,3 +19,4 @@ pub use append::Appender;
 pub use describe::Description;
 pub use files::RunDir;
 pub use follow::{Cursor, Place};
+pub use sync::Durable;

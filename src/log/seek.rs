@@ -28,7 +28,9 @@ pub enum Before {
     /// The first entry of the run has been read.
     Start,
     /// What comes before this entry has been moved into the store.
-    Sealed { before: u64 },
+    Sealed {
+        before: u64,
+    },
 }
 
 impl Backward {

@@ -61,7 +61,8 @@ impl Syncer {
     pub fn start(dir: &RunDir) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (sender, durable) = watch::channel(Durable::default());
-        let thread = Worker { dir: dir.clone(), index: IndexFile::create(dir)?, known_segments: 0, shared: Arc::clone(&shared), durable: sender };
+        let thread =
+            Worker { dir: dir.clone(), index: IndexFile::create(dir)?, known_segments: 0, shared: Arc::clone(&shared), durable: sender };
         let thread = std::thread::Builder::new().name("sync".to_owned()).stack_size(128 << 10).spawn(move || thread.run())?;
         Ok(Self { shared, durable, thread: Some(thread) })
     }

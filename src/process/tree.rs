@@ -52,7 +52,8 @@ pub fn descendants(processes: &BTreeMap<u32, Seen>, root: u32) -> Vec<Seen> {
 /// Those of `processes` whose environment carries the mark of run `run`.
 pub fn marked(processes: &BTreeMap<u32, Seen>, run: &str) -> Vec<Seen> {
     let mark = format!("{MARK}={run}");
-    let carries = |process: &&Seen| !process.zombie && system::environment(process.pid).split(|byte| *byte == 0).any(|item| item == mark.as_bytes());
+    let carries =
+        |process: &&Seen| !process.zombie && system::environment(process.pid).split(|byte| *byte == 0).any(|item| item == mark.as_bytes());
     processes.values().filter(carries).cloned().collect()
 }
 
@@ -77,7 +78,8 @@ pub fn is_one_of(pid: u32, keep: &[String]) -> bool {
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let mut names = vec![system::name(pid), executable.as_deref().map(base).unwrap_or_default()];
     names.extend(argv.first().map(|word| base(word)));
-    let interpreted = names.iter().any(|name| ["java", "node", "python", "ruby", "perl", "sh", "bash"].iter().any(|known| name.starts_with(known)));
+    let interpreted =
+        names.iter().any(|name| ["java", "node", "python", "ruby", "perl", "sh", "bash"].iter().any(|known| name.starts_with(known)));
     keep.iter().any(|keep| {
         let named = names.iter().any(|name| name == keep || name.strip_prefix(keep.as_str()).is_some_and(|rest| rest.starts_with('(')));
         named || (interpreted && argv.iter().skip(1).any(|word| base(word) == *keep || word.rsplit('.').next() == Some(keep)))
@@ -160,7 +162,11 @@ mod system {
     pub fn argv(pid: u32) -> Vec<String> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = line.strip_suffix(b"\0").unwrap_or(&line);
-        if line.is_empty() { Vec::new() } else { line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect() }
+        if line.is_empty() {
+            Vec::new()
+        } else {
+            line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+        }
     }
 
     pub fn executable(pid: u32) -> Option<String> {
