@@ -156,3 +156,39 @@ pub fn entry_before_byte(dir: &RunDir, stream: Option<Stream>, offset: u64) -> i
         }
     }
 }
+
+/// Bytes of both streams up to entry `after`. `None`: the entry that follows is in no file.
+pub fn bytes_before(dir: &RunDir, after: u64) -> io::Result<Option<RunBytes>> {
+    let segments = match dir.segments() {
+        Ok(segments) => segments,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(segment) = segments.into_iter().rev().find(|first| *first <= after + 1) else { return Ok(None) };
+    let Some(record) = index::read(dir)?.into_iter().find(|record| record.first_seq == segment) else { return Ok(None) };
+    let file = match File::open(dir.segment(segment)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (mut bytes, mut position, mut block) = (record.before, 0, Vec::new());
+    loop {
+        block.clear();
+        let read = follow::whole_lines(&file, position, 1 << 20, &mut block)?;
+        if read == 0 {
+            return Ok(Some(bytes));
+        }
+        position += read as u64;
+        for line in block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if seq_of(line)? > after {
+                return Ok(Some(bytes));
+            }
+            if let Some(output) = line::output(line) {
+                match output.stream {
+                    Stream::Stdout => bytes.stdout = output.offset + output.raw_len(),
+                    Stream::Stderr => bytes.stderr = output.offset + output.raw_len(),
+                }
+            }
+        }
+    }
+}
