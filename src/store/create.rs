@@ -125,3 +125,68 @@ fn remove_place(place: &Path) -> io::Result<()> {
     fs::remove_file(place.join("new")).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     fs::remove_dir(place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, tests::run};
+
+    const STEPS: [Step; 7] =
+        [Step::DirectoryMade, Step::DirectoryLocked, Step::FileMade, Step::Committed, Step::Synced, Step::Linked, Step::Removed];
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("readable");
+        entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    fn killed_at(step: Step) -> impl FnMut(Step) -> io::Result<()> {
+        move |done| if done == step { Err(io::Error::other("killed")) } else { Ok(()) }
+    }
+
+    #[test]
+    fn a_kill_at_any_step_leaves_no_store_or_a_whole_one() {
+        for step in STEPS {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("loomd.redb");
+            create(&path, &mut killed_at(step)).expect_err("stopped");
+            assert_eq!(path.exists(), matches!(step, Step::Linked | Step::Removed), "{step:?}");
+            let store = Store::at(directory.path());
+            store.check().unwrap_or_else(|failure| panic!("{step:?}: {failure}"));
+            let id = RunId::new();
+            assert!(store.put_run(&run(id), None, || true).unwrap_or_else(|failure| panic!("{step:?}: {failure}")));
+            assert_eq!(store.run(id).expect("readable").expect("there").run.id, id);
+            assert_eq!(names(directory.path()), ["loomd.redb"], "{step:?}: what was left is swept");
+        }
+    }
+
+    #[test]
+    fn who_is_second_takes_what_is_there() {
+        for step in STEPS {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("loomd.redb");
+            let id = RunId::new();
+            let first = Store::at(directory.path());
+            create(&path, &mut |done| {
+                if done == step {
+                    assert!(first.put_run(&run(id), None, || true).expect("told"), "{step:?}");
+                }
+                Ok(())
+            })
+            .unwrap_or_else(|trouble| panic!("{step:?}: {trouble}"));
+            let second = Store::at(directory.path());
+            assert!(second.run(id).expect("readable").is_some(), "{step:?}");
+            assert!(second.put_run(&run(id), None, || true).expect("told"), "{step:?}");
+            assert_eq!(names(directory.path()), ["loomd.redb"], "{step:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_the_owners_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::at(directory.path().join("deep/down"));
+        store.put_run(&run(RunId::new()), None, || true).expect("told");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(store.path()), 0o600);
+        assert_eq!(mode(&directory.path().join("deep")), 0o700);
+    }
+}

@@ -230,3 +230,135 @@ impl FileId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{FailureKind, RunId, Stream, line},
+        store::{Sealed, Store, tests::run},
+    };
+
+    /// A store with a run of many rows, closed as it should be; its bytes, and those of a copy that was never closed.
+    fn closed_and_unclosed() -> (RunId, Vec<u8>, Vec<u8>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::at(directory.path());
+        let id = RunId::new();
+        store.put_run(&run(id), None, || true).expect("told");
+        let mut noise = vec![0; 1 << 20];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let mut lines = Vec::new();
+        line::write_output(&mut lines, id, 1, 1, Stream::Stdout, 0, &noise);
+        store.seal(id, &lines).expect("sealed");
+        let unclosed = fs::read(store.path()).expect("readable");
+        let path = store.path().to_owned();
+        drop(store);
+        (id, fs::read(path).expect("readable"), unclosed)
+    }
+
+    fn store_of(bytes: &[u8]) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::at(directory.path());
+        fs::write(store.path(), bytes).expect("written");
+        (directory, store)
+    }
+
+    /// Every way in says that the store cannot be used, and the file stays as it is.
+    fn assert_refused(what: &str, bytes: &[u8], says: &str) {
+        let (_directory, store) = store_of(bytes);
+        let id = RunId::new();
+        let failures = [
+            store.check().expect_err(what),
+            store.put_run(&run(id), None, || true).expect_err(what),
+            store.run(id).expect_err(what),
+            store.seal(id, b"").expect_err(what),
+            store.check().expect_err(what),
+        ];
+        for failure in failures {
+            assert_eq!(failure.kind, FailureKind::Store);
+            assert!(failure.message.contains(says), "{what}: {failure}");
+            assert!(failure.message.contains(&*store.path().to_string_lossy()), "{what}: {failure}");
+        }
+        assert!(fs::read(store.path()).expect("readable") == bytes, "{what}: the file was written to");
+    }
+
+    #[test]
+    fn a_damaged_store_is_refused_and_not_written_to() {
+        let (_, closed, unclosed) = closed_and_unclosed();
+        for (how, bytes) in [("closed", &closed), ("unclosed", &unclosed)] {
+            for length in [0, 1, 8, 9, 31, 32, 319, 320, 4095, 4096, 8192, bytes.len() / 2, bytes.len() - 4096, bytes.len() - 1] {
+                assert_refused(&format!("{how}, cut at {length}"), &bytes[..length], "damaged");
+            }
+            let mut gutted = bytes.clone();
+            gutted[4096..].iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 31 % 251) as u8);
+            assert_refused(&format!("{how}, its pages overwritten"), &gutted, "damaged");
+            let mut headless = bytes.clone();
+            headless[9..4096].fill(0);
+            assert_refused(&format!("{how}, its header wiped"), &headless, "damaged");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_and_not_written_to() {
+        assert_refused("text", &b"Dear diary, ".repeat(1000), "not a store of loomd");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("other.redb");
+        let version = |version: Option<u64>| {
+            let handle = builder().create(&path).expect("made");
+            let transaction = handle.begin_write().expect("begins");
+            {
+                let mut meta = transaction.open_table(META).expect("opens");
+                match version {
+                    Some(version) => drop(meta.insert(VERSION, version).expect("inserts")),
+                    None => drop(meta.remove(VERSION).expect("removes")),
+                }
+            }
+            transaction.commit().expect("commits");
+            drop(handle);
+            fs::read(&path).expect("readable")
+        };
+        assert_refused("newer", &version(Some(FORMAT_VERSION + 1)), "update loomd");
+        assert_refused("another program's", &version(None), "not a store of loomd");
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::at(directory.path());
+        fs::create_dir(store.path()).expect("made");
+        assert!(store.check().expect_err("a directory").message.contains("not a file"));
+        store.put_run(&run(RunId::new()), None, || true).expect_err("a directory");
+    }
+
+    #[test]
+    fn a_file_that_a_killed_writer_left_is_repaired() {
+        let (id, _, unclosed) = closed_and_unclosed();
+        let (_directory, store) = store_of(&unclosed);
+        assert!(open_to_read(store.path()).expect("is ours").is_none(), "has to be repaired");
+        store.check().expect("repaired");
+        assert!(store.lines_at(id, 1).expect("readable").is_some());
+        assert!(store.put_run(&run(RunId::new()), None, || true).expect("writable"));
+    }
+
+    #[test]
+    fn after_a_failed_read_the_file_is_opened_anew() {
+        let (id, closed, _) = closed_and_unclosed();
+        let (_directory, store) = store_of(&closed);
+        assert!(store.run(id).expect("readable").is_some());
+        let file = File::options().write(true).open(store.path()).expect("opens");
+        file.set_len(8192).expect("cut");
+        store.lines_at(id, 1).expect_err("its rows are cut off");
+        fs::write(store.path(), &closed).expect("put back");
+        assert!(store.lines_at(id, 1).expect("opened anew").is_some());
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_another_store() {
+        let (id, closed, _) = closed_and_unclosed();
+        let (_directory, store) = store_of(&closed);
+        let new = RunId::new();
+        assert!(store.put_run(&run(new), None, || true).expect("told"));
+        fs::remove_file(store.path()).expect("removed");
+        assert_eq!(store.run(id).expect("no error"), None);
+        assert_eq!(store.seal(id, b"").expect("no error"), Sealed::Gone);
+        assert!(store.put_run(&run(new), None, || true).expect("made anew"));
+        assert!(Store::at(store.path().parent().expect("a directory")).run(new).expect("readable").is_some());
+    }
+}
