@@ -17,7 +17,7 @@ const LOOKS: u32 = 16;
 const BLOCK: usize = 1 << 20;
 
 /// All runs of a data directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct History {
     pub runs: PathBuf,
     pub store: Store,
