@@ -195,6 +195,11 @@ impl Forward {
         self.seq
     }
 
+    /// How many bytes of its segment wait behind it.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, Cursor::waiting_bytes)
+    }
+
     /// Whether it stands in a log. What is not sealed yet was written a moment ago and is in memory, so that reading it
     /// does not wait for a disk.
     pub fn is_in_log(&self) -> bool {

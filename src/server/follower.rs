@@ -128,56 +128,51 @@ impl Ready {
         let mut due = Instant::now();
         let mut slow = false;
         loop {
+            // Before the read: a wake-up that comes while it goes on must not be lost.
+            let ended = self.grown.as_mut().is_none_or(|grown| grown.borrow_and_update().ended);
             let sent = self.turn(server, &mut reader, slow || !interval.is_zero()).await?;
             slow = sent.was_blocked;
-            if sent.is_final {
+            if sent.is_final || (ended && !sent.lines) {
                 return Ok(());
             }
             if sent.lines {
                 due = Instant::now() + interval;
             }
-            if !sent.all {
-                continue;
-            }
-            if !self.wait(server, due, reader.as_ref().map_or(0, Forward::seq)).await {
-                // The run has ended; what was appended last may not have been read yet.
-                while self.turn(server, &mut reader, false).await?.lines {}
-                return Ok(());
+            if sent.all && !ended {
+                let reader = reader.as_ref().expect("a turn puts it back");
+                self.wait(server, due, reader).await;
             }
         }
     }
 
-    /// Waits until there may be more; false if there never will be.
-    async fn wait(&mut self, server: &Server, due: Instant, seq: u64) -> bool {
-        let Some(grown) = &mut self.grown else { return false };
-        loop {
-            let growth = *grown.borrow_and_update();
-            if growth.ended {
-                return false;
-            }
-            if grown.changed().await.is_err() {
-                return false;
-            }
-            let growth = *grown.borrow_and_update();
-            if due <= Instant::now() || growth.rare > seq || growth.ended {
-                return true;
-            }
-            // Output is held back until the interval is over or enough of it waits; other entries are not.
-            let enough = server.client.output.max_chunk_bytes;
+    /// Waits until there may be more to send. Output is held back until `due`, or until enough of it waits; other
+    /// entries are not held back.
+    async fn wait(&mut self, server: &Server, due: Instant, reader: &Forward) {
+        let Some(grown) = &mut self.grown else { return };
+        let enough = server.client.output.max_chunk_bytes;
+        let held = async {
             loop {
-                if waits(server, self.id, seq) >= enough {
-                    return true;
+                grown.changed().await?;
+                let is_urgent = {
+                    let growth = grown.borrow();
+                    growth.rare > reader.seq() || growth.ended
+                };
+                if is_urgent || Instant::now() >= due || reader.waiting_bytes() >= enough {
+                    return Ok(());
                 }
-                tokio::select! {
-                    () = tokio::time::sleep_until(due) => return true,
-                    changed = grown.changed() => {
-                        let growth = *grown.borrow_and_update();
-                        if changed.is_err() || growth.rare > seq || growth.ended {
-                            return true;
-                        }
-                    }
+                // Something waits: from now on it is only a matter of time.
+                let until_due = tokio::time::timeout_at(due, grown.changed()).await;
+                match until_due {
+                    Ok(changed) => changed?,
+                    Err(_) => return Ok(()),
                 }
+                grown.mark_changed();
             }
+        };
+        let held: Result<(), watch::error::RecvError> = held.await;
+        if held.is_err() {
+            // The link is gone: there is one last thing to read.
+            self.grown = None;
         }
     }
 
@@ -257,15 +252,4 @@ struct Sent {
 
 fn is_final_state(line: &[u8]) -> bool {
     matches!(line::parse(line), Ok(crate::model::Entry::State(entry)) if RunState::is_final(entry.state))
-}
-
-/// About how many bytes of the log wait behind entry `seq`.
-fn waits(server: &Server, id: RunId, seq: u64) -> u64 {
-    let mut lines = Vec::new();
-    let limit = usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(TURN).min(TURN);
-    let mut reader = Forward::new(id, seq);
-    match reader.read(&server.history, limit, &mut lines) {
-        Ok(_) => lines.len() as u64,
-        Err(_) => u64::MAX,
-    }
 }

@@ -33,7 +33,7 @@ pub async fn detach(params: RunIdParams, request: Request) -> Result<Empty, Fail
     if sent.is_some()
         && let Some(link) = server.links.of(&server, id)
     {
-        let _ = link.push(Word::Attached(false));
+        drop(link.push(Word::Attached(false)));
     }
     let run = on_a_thread(&server, move |history| history.known_run(id)).await?;
     // What the client was not sent any more: it hears how the run stands.
@@ -48,7 +48,7 @@ pub fn follow(request: &Request, id: RunId, after: u64, wanted: Wanted) {
     let server = Arc::clone(&request.server);
     let link = server.links.of(&server, id);
     if let Some(link) = &link {
-        let _ = link.push(Word::Attached(true));
+        drop(link.push(Word::Attached(true)));
     }
     let follower = server.followers.attach(id, after, wanted, link.map(|link| link.grown()));
     request.call.after.run(move || follower.start(&server));
