@@ -96,7 +96,7 @@ impl History {
             if reader.read(self, BLOCK, &mut lines)? == Found::Nothing {
                 break;
             }
-            for output in lines.split(|byte| *byte == b'\n').filter_map(line::output) {
+            for output in line::lines(&lines).filter_map(line::output) {
                 let start = begin(&mut ends, output.stream, output.offset, stream);
                 let length = output.raw_len();
                 advance(&mut ends, output.stream, output.offset + length);
@@ -129,7 +129,7 @@ impl History {
         let mut lines = Vec::new();
         // One break more than lines are wanted: the last line may have one of its own.
         while length <= max && breaks <= count && reader.read(self, BLOCK, &mut lines)? != Found::Nothing {
-            for output in lines.split(|byte| *byte == b'\n').rev().filter_map(line::output) {
+            for output in line::lines(&lines).filter_map(line::output).collect::<Vec<_>>().into_iter().rev() {
                 if stream.is_some_and(|stream| stream != output.stream) || length > max || breaks > count {
                     continue;
                 }
@@ -176,7 +176,7 @@ impl History {
         let block = self.store.lines_at(id, after + 1)?;
         Ok(block.map_or_else(RunBytes::default, |block| {
             let mut bytes = RunBytes { stdout: block.stdout_offset, stderr: block.stderr_offset };
-            for output in block.lines().split(|byte| *byte == b'\n').filter_map(line::output).take_while(|output| output.seq <= after) {
+            for output in line::lines(&block.lines()).filter_map(line::output).take_while(|output| output.seq <= after) {
                 advance(&mut bytes, output.stream, output.offset + output.raw_len());
             }
             bytes
@@ -263,7 +263,7 @@ impl Backwards {
             if let Some(log) = &mut self.log {
                 match log.read(max, out) {
                     Ok(Before::Lines) => {
-                        let first = out.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                        let first = line::lines(out).next().unwrap_or_default();
                         self.before = crate::log::follow::seq_of(first).map_err(failed)?;
                         return Ok(Found::Lines { all: self.before == 1 });
                     }

@@ -101,12 +101,12 @@ impl Cursor {
                 self.seq = last_seq(&block)?;
                 continue;
             }
-            for line in block.split_inclusive(|byte| *byte == b'\n') {
+            for line in line::lines(&block) {
                 let seq = seq_of(line)?;
                 if seq > after {
                     return Ok(());
                 }
-                self.position += line.len() as u64;
+                self.position += line.len() as u64 + 1;
                 self.seq = seq;
             }
         }

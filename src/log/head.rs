@@ -159,8 +159,7 @@ pub fn caught_up(dir: &RunDir, mut head: Head) -> io::Result<Option<Head>> {
 /// Applies a block of lines, taking apart of all output only the last of each stream.
 fn apply(run: &mut Run, lines: &[u8]) -> io::Result<()> {
     let mut last_output: [Option<&[u8]>; 2] = [None, None];
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
+    for line in line::lines(lines) {
         match line::output(line) {
             Some(output) => {
                 run.last_seq = output.seq;

@@ -76,11 +76,11 @@ fn whole_part(path: &Path, first: u64, record: Option<&SegmentRecord>) -> io::Re
         if follow::whole_lines(&file, whole.length, 1 << 20, &mut block)? == 0 {
             return Ok(whole);
         }
-        for line in block.split_inclusive(|byte| *byte == b'\n') {
+        for line in line::lines(&block) {
             if !line::parse(line).is_ok_and(|entry| entry.seq() == whole.next_seq) {
                 return Ok(whole);
             }
-            whole.length += line.len() as u64;
+            whole.length += line.len() as u64 + 1;
             whole.next_seq += 1;
         }
     }

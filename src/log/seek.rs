@@ -54,11 +54,11 @@ impl Backward {
             if follow::whole_lines(&file, position, 1 << 20, &mut block)? == 0 {
                 break;
             }
-            for line in block.split_inclusive(|byte| *byte == b'\n') {
+            for line in line::lines(&block) {
                 if seq_of(line)? >= before {
                     break 'blocks;
                 }
-                position += line.len() as u64;
+                position += line.len() as u64 + 1;
             }
         }
         Ok(Some(Self { dir: dir.clone(), file, segment, position }))
@@ -138,7 +138,7 @@ pub fn entry_before_byte(dir: &RunDir, stream: Option<Stream>, offset: u64) -> i
             return Ok(Some(found));
         }
         position += read as u64;
-        for line in block.split(|byte| *byte == b'\n') {
+        for line in line::lines(&block) {
             let Some(output) = line::output(line) else { continue };
             if counted(at) > offset {
                 return Ok(Some(found));
@@ -179,7 +179,7 @@ pub fn bytes_before(dir: &RunDir, after: u64) -> io::Result<Option<RunBytes>> {
             return Ok(Some(bytes));
         }
         position += read as u64;
-        for line in block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in line::lines(&block) {
             if seq_of(line)? > after {
                 return Ok(Some(bytes));
             }

@@ -67,6 +67,19 @@ pub fn write_output(out: &mut Vec<u8>, run: RunId, seq: u64, at: UnixMs, stream:
     out.extend_from_slice(b"}\n");
 }
 
+/// The lines of a block, without their line feeds.
+pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (line, after) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
+        rest = after;
+        Some(line.strip_suffix(b"\n").unwrap_or(line))
+    })
+}
+
 /// Reads a whole line as an entry.
 pub fn parse(line: &[u8]) -> Result<Entry, serde_json::Error> {
     serde_json::from_slice(line)

@@ -186,7 +186,7 @@ impl Ready {
         let limit = usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(usize::MAX);
         let mut merger = Merger::new(self.id, limit, joins);
         let mut is_final = false;
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in line::lines(&lines) {
             let kind = line::head(line).map(|head| head.kind);
             match kind {
                 Some(Kind::Output) if self.wanted.output => merger.line(line, &mut bulk),

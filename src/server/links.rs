@@ -106,7 +106,7 @@ fn last_line(server: &Server, id: RunId) -> Result<Option<Box<RawValue>>, Failur
     let Some(run) = server.history.run(id)?.filter(|run| run.state.is_final()) else { return Ok(None) };
     let mut lines = Vec::new();
     crate::history::Backwards::new(id, run.last_seq + 1).read(&server.history, 1, &mut lines)?;
-    let last = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
+    let last = line::lines(&lines).last().unwrap_or_default();
     let is_final = line::parse(last).is_ok_and(|entry| matches!(entry, crate::model::Entry::State(state) if state.state.is_final()));
     let text = String::from_utf8(last.to_vec()).ok().filter(|_| is_final);
     Ok(text.and_then(|text| RawValue::from_string(text).ok()))

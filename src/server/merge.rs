@@ -12,6 +12,8 @@ use crate::{
 };
 
 const METHOD: &str = "run/output";
+/// No entry of output is longer, in raw bytes: supervisors are told so.
+pub const CHUNK_BYTES: usize = 64 << 10;
 
 /// Puts output lines into a turn's frames.
 pub struct Merger {
@@ -48,7 +50,7 @@ impl Merger {
             return self.join(&output, bulk);
         }
         self.finish(bulk);
-        if output.text.len() <= self.limit || output.raw_len() <= self.limit as u64 {
+        if self.limit >= CHUNK_BYTES || output.text.len() <= self.limit || output.raw_len() <= self.limit as u64 {
             bulk.frame(METHOD, &[line]);
         } else {
             self.cut(&output, line, bulk);

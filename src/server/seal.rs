@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How much of a segment is read and sealed at a time.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 2 << 20;
 
 /// What became of sealing a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,11 +39,13 @@ pub async fn supervise(inheritance: Inheritance) -> io::Result<()> {
     }
     let orders: Orders = serde_json::from_slice(&text)?;
     drop(text);
+    own::release_code();
     let runs = PathBuf::from(&orders.runs);
     let unborn = RunDir::unborn(&runs, orders.run.id);
     match give_birth(&orders, &runs, &unborn) {
         Ok(born) => {
             tell(&writer, &Birth::Started(Box::new(born.log.run().clone()))).await?;
+            own::release_code();
             let (heard, words) = mpsc::unbounded_channel();
             tokio::task::spawn_local(control::accept(born.listener, heard.clone()));
             control::open_halves(reader, writer, 0, heard);

@@ -53,7 +53,7 @@ impl Page<'_> {
             if reader.read(self.history, BLOCK.min(self.max), &mut lines)? == Found::Nothing {
                 break;
             }
-            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            for line in line::lines(&lines) {
                 let wanted = self.wants(line);
                 if wanted && !entries.is_empty() && entries.len() + line.len() > self.max {
                     break 'blocks;
@@ -76,7 +76,7 @@ impl Page<'_> {
             if reader.read(self.history, BLOCK.min(self.max), &mut lines)? == Found::Nothing {
                 break;
             }
-            for line in lines.split(|byte| *byte == b'\n').rev().filter(|line| !line.is_empty()) {
+            for line in line::lines(&lines).collect::<Vec<_>>().into_iter().rev() {
                 let wanted = self.wants(line);
                 if wanted && !found.is_empty() && length + line.len() > self.max {
                     break 'blocks;

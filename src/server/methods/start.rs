@@ -17,13 +17,11 @@ use crate::{
         births::{self, Born},
         claims::{self, Token},
         follower::Wanted,
+        merge::CHUNK_BYTES,
         providers,
     },
     supervisor::{now, words::Orders},
 };
-
-/// Most raw bytes in one entry of output.
-const CHUNK_BYTES: u64 = 64 << 10;
 
 pub async fn start(params: StartParams, request: Request) -> Result<RunResult, Failure> {
     let server = Arc::clone(&request.server);
@@ -174,7 +172,7 @@ fn orders(server: &Server, params: &StartParams, id: RunId, recipe: providers::R
         keep,
         attached,
         // The starter gets entries as they are in the log: no longer than it wants them.
-        chunk_bytes: usize::try_from(server.client.output.max_chunk_bytes.min(CHUNK_BYTES)).unwrap_or(4),
+        chunk_bytes: usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES),
     })
 }
 
