@@ -96,11 +96,13 @@ impl Places {
             Some(dir) => dir,
             None => {
                 let base = etcetera::choose_base_strategy();
-                let base = base.map_err(|_| Failure::store("", "your home directory is not known; set LOOMD_DATA_DIR to where runs shall be kept"))?;
+                let base = base
+                    .map_err(|_| Failure::store("", "your home directory is not known; set LOOMD_DATA_DIR to where runs shall be kept"))?;
                 base.data_dir().join("loomd")
             }
         };
-        std::path::absolute(&dir).map_err(|error| Failure::store(&dir, format!("{} cannot be used as data directory: {error}", dir.display())))
+        std::path::absolute(&dir)
+            .map_err(|error| Failure::store(&dir, format!("{} cannot be used as data directory: {error}", dir.display())))
     }
 
     /// The configuration file: `--config`, else `$LOOMD_CONFIG`, else the platform's.
@@ -116,7 +118,10 @@ impl Places {
         match std::fs::read_to_string(&path) {
             Ok(text) => parse(&text, &path),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(Config::default()),
-            Err(error) => Err(config_failure(&path, format!("the configuration {} cannot be read: {error}; create it or name another with --config", path.display()))),
+            Err(error) => Err(config_failure(
+                &path,
+                format!("the configuration {} cannot be read: {error}; create it or name another with --config", path.display()),
+            )),
         }
     }
 }
@@ -172,7 +177,10 @@ mod tests {
     #[test]
     fn errors_name_file_and_line() {
         let unknown = failure("keep = []\n\nretries = 3\n");
-        assert_eq!((unknown.kind, unknown.data["line"].as_u64(), unknown.data["path"].as_str()), (FailureKind::Config, Some(3), Some("/c/config.toml")));
+        assert_eq!(
+            (unknown.kind, unknown.data["line"].as_u64(), unknown.data["path"].as_str()),
+            (FailureKind::Config, Some(3), Some("/c/config.toml"))
+        );
         assert_eq!(failure("[limits]\nmaxFrameBytes = \"big\"\n").data["line"], 2);
         assert_eq!(failure("a = 1\n\n[providers.mine]\nargs = []\n").data["line"], 1);
         let no_kind = failure("\n[providers.mine]\nargs = []\n");

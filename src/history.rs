@@ -17,7 +17,7 @@ const LOOKS: u32 = 16;
 const BLOCK: usize = 1 << 20;
 
 /// All runs of a data directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct History {
     pub runs: PathBuf,
     pub store: Store,
@@ -195,6 +195,17 @@ impl Forward {
         self.seq
     }
 
+    /// How many bytes of its segment wait behind it.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, Cursor::waiting_bytes)
+    }
+
+    /// Whether it stands in a log. What is not sealed yet was written a moment ago and is in memory, so that reading it
+    /// does not wait for a disk.
+    pub fn is_in_log(&self) -> bool {
+        self.cursor.is_some()
+    }
+
     /// Appends whole lines to `out`: about `max` bytes, one line at least where there is one.
     pub fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<Found, Failure> {
         let dir = history.dir(self.id);
@@ -263,7 +274,9 @@ impl Backwards {
             }
             if let Some(block) = history.store.lines_at(self.id, self.before - 1)? {
                 let lines = block.lines();
-                let end = lines.split_inclusive(|byte| *byte == b'\n').take_while(|line| crate::log::follow::seq_of(line).is_ok_and(|seq| seq < self.before));
+                let end = lines
+                    .split_inclusive(|byte| *byte == b'\n')
+                    .take_while(|line| crate::log::follow::seq_of(line).is_ok_and(|seq| seq < self.before));
                 out.extend(end.flatten());
                 self.before = block.first_seq;
                 return Ok(Found::Lines { all: self.before == 1 });

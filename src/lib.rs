@@ -9,5 +9,6 @@ pub mod log;
 pub mod model;
 pub mod process;
 pub mod rpc;
+pub mod server;
 pub mod store;
 pub mod supervisor;

@@ -77,6 +77,11 @@ impl Cursor {
         }
     }
 
+    /// How many bytes of the open segment have not been read.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(self.position))
+    }
+
     /// Whether the segment that is open still stands in the directory.
     fn is_current(&self) -> bool {
         let (Ok(open), Ok(named)) = (self.file.metadata(), std::fs::metadata(self.dir.segment(self.segment))) else { return false };

@@ -120,8 +120,8 @@ pub fn entry_before_byte(dir: &RunDir, stream: Option<Stream>, offset: u64) -> i
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let known = segments.iter().filter_map(|first| records.iter().find(|record| record.first_seq == *first));
-    let Some(record) = known.filter(|record| counted(record.before) <= offset).last() else { return Ok(None) };
+    let mut known = segments.iter().rev().filter_map(|first| records.iter().find(|record| record.first_seq == *first));
+    let Some(record) = known.find(|record| counted(record.before) <= offset) else { return Ok(None) };
     let file = match File::open(dir.segment(record.first_seq)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

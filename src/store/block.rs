@@ -114,8 +114,8 @@ impl Gatherer {
         let before = self.payload.len();
         if let Some(output) = line::output(line)
             && self.run_text.as_bytes() == &line[26..62]
-            && is_plainly_escaped(output.text)
             && output.raw(&mut self.payload).is_ok()
+            && is_as_written(&output, &self.payload[before..])
         {
             let bytes = (self.payload.len() - before) as u64;
             self.number_output(output.stream, output.at, output.offset, bytes);
@@ -184,17 +184,31 @@ impl Gatherer {
     }
 }
 
-/// Whether a text is written as the one writer writes it, as far as undoing its escapes does not tell: no control
-/// character and no quote stands bare, and it is UTF-8.
-fn is_plainly_escaped(text: &[u8]) -> bool {
-    let has_control = text.iter().fold(false, |found, byte| found | (*byte < 0x20));
-    let has_bare_quote = || {
-        memchr::memchr_iter(b'"', text).any(|quote| {
-            let backslashes = text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
-            backslashes % 2 == 0
-        })
+/// Whether the one writer would write these bytes as this line, as far as undoing the line's escapes does not tell: the
+/// text is UTF-8, and nothing stands bare in it that the writer escapes. What stands bare makes a text shorter than it
+/// would be written, and nothing makes it longer, so its length tells.
+fn is_as_written(output: &line::OutputLine<'_>, raw: &[u8]) -> bool {
+    match output.data {
+        None => escaped_len(raw) == output.text.len() && simdutf8::basic::from_utf8(raw).is_ok(),
+        // Here the raw bytes are not the text, and making the text of them once more would cost as much as all the rest.
+        Some(_) => nothing_stands_bare(output.text),
+    }
+}
+
+fn nothing_stands_bare(text: &[u8]) -> bool {
+    let bare = |quote: usize| text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
+    text.iter().all(|byte| *byte >= 0x20) && !memchr::memchr_iter(b'"', text).any(bare)
+}
+
+/// How long a text is once its quotes, backslashes and control characters are escaped.
+fn escaped_len(text: &[u8]) -> usize {
+    let more = |byte: &u8| {
+        let control = u8::from(*byte < 0x20) * 5;
+        let short = u8::from(matches!(byte, 8 | 9 | 10 | 12 | 13)) * 4;
+        control - short + u8::from(*byte == b'"') + u8::from(*byte == b'\\')
     };
-    !has_control && simdutf8::basic::from_utf8(text).is_ok() && !has_bare_quote()
+    // At most five a byte, so a sum over 48 fits into a byte, which lets the compiler look at many at once.
+    text.len() + text.chunks(48).map(|chunk| usize::from(chunk.iter().map(more).fold(0, u8::wrapping_add))).sum::<usize>()
 }
 
 /// Sealed entries, decoded: those of one block.
@@ -343,4 +357,36 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_characters_are_not_as_written() {
+        let id = RunId::new();
+        for raw in [&b"a\nb\x1b\"\\\x07\x00"[..], b"plain", b"", b"\xffbad\"\n\x01", &[b'"'; 200], &[1; 200]] {
+            let mut whole = Vec::new();
+            line::write_output(&mut whole, id, 1, 1, Stream::Stdout, 0, raw);
+            let output = line::output(&whole[..whole.len() - 1]).expect("canonical");
+            assert!(is_as_written(&output, raw), "{raw:?}");
+            for bare in [&b"\""[..], b"\n", b"\x01"] {
+                let text = [output.text, bare].concat();
+                let raw = [raw, bare].concat();
+                assert!(!is_as_written(&line::OutputLine { text: &text, ..output }, &raw), "{raw:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_come_back() {
+        for number in (0..64).flat_map(|bit| [1u64 << bit, (1 << bit) - 1]).chain([u64::MAX]) {
+            let mut bytes = Vec::new();
+            write_number(&mut bytes, number);
+            let mut rest = &bytes[..];
+            assert_eq!((read_number(&mut rest), rest.len()), (Some(number), 0));
+        }
+        assert_eq!(read_number(&mut &[0x80, 0x80][..]), None);
+    }
 }

@@ -180,7 +180,7 @@ fn prefix_of(row: &[u8], part: u32) -> Result<(u8, usize, &[u8]), Trouble> {
     let (prefix, rest) = row.split_at_checked(PREFIX_BYTES).ok_or_else(|| Trouble::damaged("a row is too short"))?;
     let word = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes"));
     if prefix[0] != ROW_FORMAT || prefix[2..4] != [0, 0] {
-        return Err(Trouble::damaged("a row has a form that this loomd does not know"));
+        return Err(Trouble::NewerRow);
     }
     if word(4) != part {
         return Err(Trouble::damaged("a row stands in the place of another"));

@@ -17,6 +17,8 @@ pub(super) enum Trouble {
     Damaged(String),
     #[error("format {0} is newer than {FORMAT_VERSION}")]
     Newer(u64),
+    #[error("a row has a form that is newer than this loomd")]
+    NewerRow,
     #[error("{0}")]
     Redb(Box<redb::Error>),
     #[error("failed to seal run {run}: entry {found} follows entry {sealed}")]
@@ -54,6 +56,7 @@ impl Trouble {
             Self::Newer(version) => format!(
                 "the store {name} has format {version}, and this loomd knows {FORMAT_VERSION} at most; update loomd, or set LOOMD_DATA_DIR to another directory"
             ),
+            Self::NewerRow => format!("the store {name} was written by a newer loomd, which keeps entries in another form; update loomd"),
             Self::Io(_, error) => format!("the store {name} cannot be used: {self}; {}", way_out(error)),
             Self::Redb(error) => redb_message(path, error),
             Self::Gap { .. } | Self::NotAnEntry { .. } | Self::Unsealed { .. } => {

@@ -13,6 +13,8 @@ mod stop;
 mod watchdog;
 pub mod words;
 
+pub use run::{now, state_entry};
+
 use std::process::ExitCode;
 
 use crate::process::{detach, own};

@@ -432,10 +432,10 @@ impl Supervisor {
                 self.phase = Phase::Sweeping(Sweep::begin(kill_at));
             }
         }
-        if let Phase::Sweeping(sweep) = &mut self.phase {
-            if let Swept::Done(left) = self.tree.sweep(sweep) {
-                self.phase = Phase::Over(left);
-            }
+        if let Phase::Sweeping(sweep) = &mut self.phase
+            && let Swept::Done(left) = self.tree.sweep(sweep)
+        {
+            self.phase = Phase::Over(left);
         }
     }
 
