@@ -56,17 +56,24 @@ impl Outcome {
     pub fn words(&self) -> String {
         let state = state_words(self.state);
         let why = match (&self.error, self.exit_code, &self.signal) {
-            (Some(error), ..) => Some(error.message.clone()),
-            (None, Some(code), _) if code != 0 => Some(format!("exit code {code}")),
-            (None, None, Some(signal)) => Some(format!("ended by {signal}")),
-            _ => None,
+            (Some(error), ..) if !self.is_the_programs_own() => Some(error.message.clone()),
+            _ if self.state == RunState::Cancelled => None,
+            (_, Some(code), _) if code != 0 => Some(format!("exit code {code}")),
+            (_, None, Some(signal)) => Some(format!("ended by {signal}")),
+            (error, ..) => error.as_ref().map(|error| error.message.clone()),
         };
         why.map_or_else(|| state.to_owned(), |why| format!("{state}: {why}"))
     }
 
     /// Whether it ended otherwise than programs end by themselves, so that a person must be told.
     pub fn is_unusual(&self) -> bool {
-        self.error.is_some() || !self.left.is_empty() || matches!(self.state, RunState::TimedOut | RunState::Lost)
+        !self.is_the_programs_own() || !self.left.is_empty() || matches!(self.state, RunState::TimedOut | RunState::Lost)
+    }
+
+    /// Whether nothing but the program itself made it end so: its exit code or its signal tells all.
+    fn is_the_programs_own(&self) -> bool {
+        let is_told = self.exit_code.is_some_and(|code| code != 0) || self.signal.is_some();
+        self.error.as_ref().is_none_or(|error| error.kind == "provider" && is_told)
     }
 
     /// The processes that outlived the run.
@@ -127,5 +134,10 @@ mod tests {
         assert_eq!(outcome(RunState::Succeeded, Some(0), None).words(), "succeeded");
         assert_eq!(outcome(RunState::Failed, Some(3), None).words(), "failed: exit code 3");
         assert_eq!(outcome(RunState::Failed, None, Some("SIGSEGV")).words(), "failed: ended by SIGSEGV");
+        let error = |message: &str| Some(RunError { kind: "provider".to_owned(), message: message.to_owned() });
+        let exited = Outcome { error: error("`sh` exited with code 3"), ..outcome(RunState::Failed, Some(3), None) };
+        assert_eq!((exited.words().as_str(), exited.is_unusual()), ("failed: exit code 3", false));
+        let refused = Outcome { error: error("it refused"), ..outcome(RunState::Failed, Some(0), None) };
+        assert_eq!((refused.words().as_str(), refused.is_unusual()), ("failed: it refused", true));
     }
 }

@@ -1,8 +1,14 @@
 //! What only a server can tell: that it starts, what the store holds, and whether each live run answers.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    time::timeout,
+};
 
 use super::Finding;
 use crate::{
@@ -10,9 +16,14 @@ use crate::{
         client::{Launch, Session},
         words,
     },
+    log::RunDir,
     model::{
         Failure, Run,
-        calls::{ListParams, ListResult, StatsResult, SyncParams, SyncResult},
+        calls::{ListParams, ListResult, StatsResult},
+    },
+    supervisor::{
+        control,
+        words::{Asked, Said, Word, line},
     },
 };
 
@@ -33,10 +44,11 @@ pub async fn ask(launch: &Launch) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("server", format!("version {} answers (in {took})", session.info.server_info.version))];
     findings.extend(providers(&session));
     findings.push(stats(&session).await);
+    let runs_dir = launch.places.data_dir().unwrap_or_default().join("runs");
     match timeout(PATIENCE, live_runs(&session)).await {
         Ok(Ok(runs)) => {
             for run in &runs {
-                findings.push(answers(&session, run, launch).await);
+                findings.push(answers(&RunDir::of(&runs_dir, run.id), run, launch).await);
             }
         }
         Ok(Err(failure)) => findings.push(failed("runs", failure)),
@@ -91,18 +103,36 @@ async fn live_runs(session: &Session) -> Result<Vec<Run>, Failure> {
     }
 }
 
-/// Only a supervisor that answers can say what it has synced.
-async fn answers(session: &Session, run: &Run, launch: &Launch) -> Finding {
+/// Asks the supervisor itself: a server may know what it asks for without it.
+async fn answers(dir: &RunDir, run: &Run, launch: &Launch) -> Finding {
     let id = words::short(run.id);
-    let sync = session.call::<_, SyncResult>("run/sync", SyncParams { run_id: run.id, seq: None });
-    match timeout(PATIENCE, sync).await {
-        Ok(Ok(_)) => Finding::ok("live run", format!("{id} answers: {}", words::command_line(&run.command))),
-        Ok(Err(failure)) => failed("live run", failure),
+    match timeout(PATIENCE, one_word(dir)).await {
+        Ok(Ok(())) => Finding::ok("live run", format!("{id} answers: {}", words::command_line(&run.command))),
+        // Between the list and this look it may have ended.
+        Ok(Err(_)) if !dir.socket().exists() => Finding::ok("live run", format!("{id} has just ended")),
+        Ok(Err(error)) => {
+            let found = format!("{id} cannot be asked: {error}");
+            Finding::error("live run", found, format!("`{} cancel {id}` ends what is left of it", launch.again()))
+        }
         Err(_) => {
             let found = format!("{id} does not answer: its supervisor is stopped or hangs");
             Finding::error("live run", found, format!("`{} cancel {id}` ends it", launch.again()))
         }
     }
+}
+
+/// Says the most harmless word to a supervisor, and waits for any answer.
+async fn one_word(dir: &RunDir) -> io::Result<()> {
+    let mut stream = BufReader::new(control::connect(dir.path()).await?);
+    stream.write_all(&line(&Asked { id: 1, word: Word::Sync { seq: Some(0) } })).await?;
+    let mut said = String::new();
+    while stream.read_line(&mut said).await? > 0 {
+        if matches!(serde_json::from_str(&said), Ok(Said::Answer { id: 1, .. })) {
+            return Ok(());
+        }
+        said.clear();
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 fn failed(subject: &'static str, failure: Failure) -> Finding {
