@@ -10,7 +10,7 @@ use crate::model::{
 
 const LIMIT: u64 = 50;
 /// Columns before the command.
-const MARGIN: usize = 66;
+const MARGIN: usize = 70;
 
 /// List runs, newest first
 #[derive(clap::Args, Debug)]

@@ -47,9 +47,8 @@ pub async fn ask(launch: &Launch) -> Vec<Finding> {
     let runs_dir = launch.places.data_dir().unwrap_or_default().join("runs");
     match timeout(PATIENCE, live_runs(&session)).await {
         Ok(Ok(runs)) => {
-            for run in &runs {
-                findings.push(answers(&RunDir::of(&runs_dir, run.id), run, launch).await);
-            }
+            let asked = runs.iter().map(|run| async { answers(&RunDir::of(&runs_dir, run.id), run, launch).await });
+            findings.extend(futures_util::future::join_all(asked).await);
         }
         Ok(Err(failure)) => findings.push(failed("runs", failure)),
         Err(_) => findings.push(silent("runs", "the list of runs does not come")),
