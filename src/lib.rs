@@ -2,6 +2,7 @@
 //!
 //! `docs/architecture.md` is the map. Imports go down only: server, supervisor, rpc, log, store, process, model.
 
+pub mod cli;
 pub mod config;
 pub mod history;
 pub mod log;

@@ -88,6 +88,13 @@ pub fn spawn(program: &Program) -> io::Result<Spawned> {
     Ok(Spawned { pid, stdin: Some(master.try_clone()?), stdout: master, stderr: None })
 }
 
+/// Makes the command the leader of a session of its own: no key and no hang-up of our terminal reaches it.
+#[expect(unsafe_code, reason = "the closure runs after fork, makes one async-signal-safe system call, and allocates nothing")]
+pub fn own_session(command: &mut Command) {
+    // SAFETY: see the reason above.
+    unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from)) };
+}
+
 /// The character that means end-of-file on this terminal.
 pub fn end_of_file_character(terminal: impl AsFd) -> u8 {
     tcgetattr(terminal).map_or(4, |attributes| attributes.special_codes[SpecialCodeIndex::VEOF])
@@ -172,6 +179,14 @@ mod tests {
     fn the_program_gets_its_mask_group_and_nothing_else() {
         assert_eq!(output_of("umask; ls /proc/self/fd | wc -l", Input::Null).split_whitespace().next(), Some("0027"));
         assert_eq!(output_of("test \"$(ps -o pgid= -p $$ | tr -d ' ')\" = $$ && echo leads", Input::Null), "leads\n");
+    }
+
+    #[test]
+    fn a_session_of_its_own_is_left_by_nobody_else() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "test \"$(ps -o sid= -p $$ | tr -d ' ')\" = $$"]);
+        own_session(&mut command);
+        assert!(command.status().expect("sh starts").success());
     }
 
     #[test]

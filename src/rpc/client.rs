@@ -7,7 +7,7 @@
 use std::{
     ffi::OsStr,
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::fd::OwnedFd,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -32,7 +32,7 @@ use super::{
     frame::{DEFAULT_FRAME_LIMIT, FrameCodec, FrameError, Framing},
     service::failure_of,
 };
-use crate::model::Failure;
+use crate::{model::Failure, process::spawn::own_session};
 
 /// Notifications that may wait for their reader.
 const WAITING_NOTIFICATIONS: usize = 256;
@@ -109,11 +109,12 @@ impl Notifications {
     }
 }
 
-/// Starts the server as the leader of a process group of its own, so that a key that interrupts the client's
-/// group leaves the server time to answer.
+/// Starts the server in a session of its own: a key that interrupts or stops the client, and the end of its terminal,
+/// do not reach it, so it can still answer.
 fn start_child(program: &OsStr, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    own_session(&mut command);
     let mut child = command.spawn()?;
     let no_pipe = || io::Error::other("the child has no pipe");
     let output = OwnedFd::from(child.stdout.take().ok_or_else(no_pipe)?);

@@ -1,0 +1,121 @@
+//! `loomd list`: the runs of the store, newest first.
+
+use std::fmt::Write;
+
+use super::{Stop, client::Launch, outcome, render, words};
+use crate::model::{
+    Run, RunState, UnixMs,
+    calls::{ListParams, ListResult},
+};
+
+const LIMIT: u64 = 50;
+/// Columns before the command.
+const MARGIN: usize = 70;
+
+/// List runs, newest first
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Only runs in this state (or `live`: all that have not ended); may be given several times
+    #[arg(long, short, value_name = "STATE", value_parser = words::parse_states)]
+    pub state: Vec<Vec<RunState>>,
+    /// Only runs with this label; may be given several times
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = words::parse_pair)]
+    pub label: Vec<(String, String)>,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = LIMIT)]
+    pub limit: u64,
+    /// All of them
+    #[arg(long, short, conflicts_with = "limit")]
+    pub all: bool,
+    /// Print each run as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
+    let session = launch.open_quiet().await?;
+    let mut left = if options.all { u64::MAX } else { options.limit };
+    let states: Vec<RunState> = options.state.concat();
+    let mut params = ListParams {
+        states: (!states.is_empty()).then_some(states),
+        label: options.label.iter().cloned().collect(),
+        ..ListParams::default()
+    };
+    let mut is_first = true;
+    while left > 0 {
+        params.limit = Some(left.min(500));
+        let page: ListResult = session.call("run/list", &params).await?;
+        left = left.saturating_sub(page.runs.len() as u64);
+        if options.json {
+            for run in &page.runs {
+                render::print_json(run)?;
+            }
+        } else {
+            render::print(&table(&page.runs, is_first, render::now(), render::columns()))?;
+        }
+        is_first = false;
+        params.cursor = page.next_cursor;
+        if params.cursor.is_none() {
+            break;
+        }
+    }
+    session.close().await;
+    Ok(0)
+}
+
+/// Lines for people. `columns`: of the terminal, if it is one.
+fn table(runs: &[Run], with_head: bool, now: UnixMs, columns: Option<usize>) -> String {
+    let mut text = String::new();
+    if with_head && !runs.is_empty() && columns.is_some() {
+        let bold = anstyle::Style::new().bold();
+        let head = format!("{:<8}  {:<21}  {:<16}  {:>7}  {:>8}  COMMAND", "RUN", "STATE", "STARTED", "TOOK", "OUTPUT");
+        text.push_str(&format!("{bold}{head}{bold:#}\n"));
+    }
+    for run in runs {
+        let state = state(run);
+        let style = render::state_style(run.state);
+        let took = words::duration(run.ended_at.unwrap_or(now).saturating_sub(run.created_at));
+        let what = match &run.title {
+            Some(title) => format!("{} ({})", words::plain(title), words::command_line(&run.command)),
+            None => words::command_line(&run.command),
+        };
+        let what = columns.map_or(what.clone(), |columns| render::cut(&what, columns.saturating_sub(MARGIN).max(20)));
+        let (id, when) = (words::short(run.id), render::when(run.created_at, now));
+        let size = words::bytes(run.bytes.total());
+        // Padding counts bytes of colour too, so it stands outside of it.
+        let padding = " ".repeat(21_usize.saturating_sub(state.chars().count()));
+        writeln!(text, "{id}  {style}{state}{style:#}{padding}  {when:<16}  {took:>7}  {size:>8}  {what}")
+            .expect("a string takes everything");
+    }
+    text
+}
+
+/// The state, and why, in few words.
+fn state(run: &Run) -> String {
+    let state = outcome::state_words(run.state);
+    match (run.exit_code, &run.signal) {
+        (Some(code), _) if run.state == RunState::Failed && code != 0 => format!("{state} ({code})"),
+        (None, Some(signal)) if run.state == RunState::Failed => format!("{state} ({signal})"),
+        _ => state.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_a_line() {
+        let run: Run = serde_json::from_value(json!({
+            "id": "01890a5d-ac96-774b-bcce-b302099a8057", "provider": "command", "labels": {}, "pinned": false, "params": {},
+            "command": ["sh", "-c", "exit 3"], "cwd": "/", "state": "failed", "exitCode": 3, "createdAt": 1_000_000, "endedAt": 1_002_500,
+            "lastSeq": 4, "durableSeq": 4, "bytes": { "stdout": 1536, "stderr": 0 }
+        }))
+        .expect("a run");
+        let line = |columns| anstream::adapter::strip_str(&table(std::slice::from_ref(&run), true, 1_060_000, columns)).to_string();
+        assert_eq!(line(None), "099a8057  failed (3)             1 min ago           2.5 s   1.5 KiB  sh -c 'exit 3'\n");
+        assert!(line(Some(100)).starts_with("RUN       STATE"));
+    }
+}

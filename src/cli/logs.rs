@@ -1,0 +1,116 @@
+//! `loomd logs`: the output of a run, exactly as the program wrote it, in pages, so that its size does not matter.
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{
+    Stop,
+    client::{Launch, Session},
+    live::{self, View, Watch},
+    output::Output,
+    tail::{self, Place},
+};
+use crate::model::{Entry, Failure, Run, calls::RunResult, entry};
+
+/// Print what a run has written; -f goes on until it ends
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// The run [default: the newest]
+    pub run: Option<String>,
+    /// Go on until the run ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only the last lines
+    #[arg(long, short = 'n', value_name = "LINES")]
+    pub tail: Option<u64>,
+    /// Only this stream [default: both, in order of arrival]
+    #[arg(long, value_name = "STREAM")]
+    pub stream: Option<Stream>,
+    /// Print entries as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl From<Stream> for entry::Stream {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout,
+            Stream::Stderr => Self::Stderr,
+        }
+    }
+}
+
+pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
+    let (session, notifications) = launch.open().await?;
+    let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
+    let stream = options.stream.map(entry::Stream::from);
+    let place = match options.tail {
+        Some(lines) => tail::begin(&session, &run, stream, lines).await?,
+        None => Place::default(),
+    };
+    let view = View { json: options.json, stream, merged: true, quiet: true, ..View::default() };
+    if options.follow && !run.state.is_final() {
+        let RunResult { run } = session.call("run/attach", json!({ "runId": run.id, "afterSeq": place.after_seq })).await?;
+        Watch::new(launch, view, run, place, session, notifications).show_to_end(None).await?;
+        return Ok(0);
+    }
+    drop(notifications);
+    print_pages(&session, &run, place, &view).await?;
+    session.close().await;
+    Ok(0)
+}
+
+/// A page of entries that are passed on as they are.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    entries: Vec<Box<RawValue>>,
+    next_after_seq: u64,
+    at_end: bool,
+}
+
+async fn print_pages(session: &Session, run: &Run, mut place: Place, view: &View) -> Result<(), Stop> {
+    let output = Output::start()?;
+    let mut params = json!({ "runId": run.id, "afterSeq": place.after_seq });
+    if !view.json || view.stream.is_some() {
+        params["kinds"] = json!(["output"]);
+    }
+    loop {
+        params["afterSeq"] = json!(place.after_seq);
+        let page: Page = session.call("run/read", &params).await?;
+        for raw in &page.entries {
+            let entry = serde_json::from_str(raw.get());
+            let entry: Entry =
+                entry.map_err(|error| Failure::internal(format!("the server sent an entry that is not understood: {error}")))?;
+            print_entry(&entry, raw.get(), &mut place, view, &output).await?;
+        }
+        // What came after the first look is for `-f`; a run that writes faster than we print would never end.
+        if page.at_end || page.next_after_seq <= place.after_seq || page.next_after_seq >= run.last_seq {
+            break;
+        }
+        place.after_seq = page.next_after_seq;
+    }
+    output.flush().await
+}
+
+async fn print_entry(entry: &Entry, raw: &str, place: &mut Place, view: &View, output: &Output) -> Result<(), Stop> {
+    let line = || format!("{raw}\n").into_bytes();
+    let Entry::Output(chunk) = entry else { return output.write(entry::Stream::Stdout, line()).await };
+    if view.stream.is_some_and(|stream| stream != chunk.stream) {
+        return Ok(());
+    }
+    if view.json {
+        return output.write(entry::Stream::Stdout, line()).await;
+    }
+    let mut bytes = live::exact_bytes(&chunk.text, chunk.data.as_deref())?.into_owned();
+    let skipped = std::mem::take(&mut place.skip).min(bytes.len() as u64);
+    bytes.drain(..skipped as usize);
+    output.write(view.sink(chunk.stream), bytes).await
+}
