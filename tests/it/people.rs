@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Home, Log, isolated, sh, until};
+use crate::harness::{Gate, Home, Log, interrupt, isolated, quit, sh, until};
 
 fn command(home: &Home) -> Command {
     let mut command = isolated(Command::new(env!("CARGO_BIN_EXE_loomd")), home);
@@ -116,6 +116,40 @@ fn a_run_outlives_the_terminal_that_started_it() {
     server.attach(&log);
     server.follow_to_end(&mut log);
     assert_eq!(log.stdout, b"ready\nwent on\n");
+}
+
+#[test]
+fn the_first_ctrl_c_interrupts_and_the_second_cancels() {
+    let home = Home::new();
+    let script = "trap 'echo caught' INT; echo ready; while :; do sleep 0.02; done";
+    let mut run = command(&home).args(["run", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().expect("loomd starts");
+    let mut lines = BufReader::new(run.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+    interrupt(run.id());
+    assert_eq!(lines.next().expect("a line").expect("text"), "caught");
+    assert_eq!(list(&home)[0]["state"], "running");
+    interrupt(run.id());
+    let status = until("loomd run ends", || run.try_wait().expect("a child"));
+    assert!(!status.success());
+    assert_eq!(list(&home)[0]["state"], "cancelled");
+}
+
+#[test]
+fn ctrl_backslash_detaches() {
+    let home = Home::new();
+    let mut gate = Gate::new(home.path(), "gate");
+    let script = format!("echo ready; {}; echo went on", gate.wait());
+    let mut run = command(&home).args(["run", "--", "sh", "-c", &script]).stdout(Stdio::piped()).spawn().expect("loomd starts");
+    let mut lines = BufReader::new(run.stdout.take().expect("a pipe")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+    quit(run.id());
+    until("loomd run ends", || run.try_wait().expect("a child"));
+    let runs = list(&home);
+    assert_eq!(runs[0]["state"], "running");
+    gate.open();
+    let output = loomd(&home, &["attach", runs[0]["id"].as_str().expect("an id")]);
+    assert!(text(&output.stdout).ends_with("went on\n"), "{output:?}");
+    assert_eq!(list(&home)[0]["state"], "succeeded");
 }
 
 #[test]

@@ -60,6 +60,18 @@ fn a_silent_run_times_out() {
 }
 
 #[test]
+fn limits_are_kept_when_nobody_is_there() {
+    let home = Home::new();
+    let mut server = home.server();
+    let command = sh("trap '' TERM; echo ready; while :; do sleep 0.02; done");
+    let (_, log) = server.start(json!({ "provider": "command", "command": command, "timeoutMs": 500 }));
+    server.kill();
+    crate::harness::until("the run is over, with no server alive", || home.processes().is_empty().then_some(()));
+    let mut server = home.server();
+    assert_eq!(server.get(&log.run)["state"], "timedOut");
+}
+
+#[test]
 fn a_run_that_writes_too_much_is_cancelled() {
     let home = Home::new();
     let mut server = home.server();

@@ -108,6 +108,22 @@ fn everybody_killed_between_spawn_and_rename() {
 }
 
 #[test]
+fn a_server_that_starts_while_a_supervisor_starts() {
+    let home = Home::new();
+    let mut server = home.setup().seam("supervise.spawned=stop").start();
+    let request = server.begin("run/start", start_params("echo whole"));
+    let supervisor = stopped_supervisor(&home, &server);
+    let mut other = home.server();
+    assert_eq!(other.call("run/list", json!({}))["runs"], json!([]));
+    let (_, mut theirs) = other.sh("echo theirs");
+    other.follow_to_end(&mut theirs);
+    resume(supervisor);
+    let mut log = Log::of(id(&server.finish(request).expect("a run")["run"]));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.stdout, b"whole\n");
+}
+
+#[test]
 fn the_server_killed_while_its_supervisor_starts() {
     let home = Home::new();
     let mut server = home.setup().seam("supervise.spawned=stop").start();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub use gate::Gate;
 pub use home::Home;
 pub use log::{Log, raw_bytes};
-pub use processes::{Process, descendants, kill, resume, stop};
+pub use processes::{Process, descendants, interrupt, kill, quit, resume, stop};
 pub use server::{Failure, Server, id, outcome};
 pub use setup::{Setup, isolated};
 pub use wire::Framing;

@@ -77,6 +77,16 @@ pub fn resume(pid: u32) {
     signal(pid, Signal::CONT);
 }
 
+/// What a terminal sends for Ctrl-C.
+pub fn interrupt(pid: u32) {
+    signal(pid, Signal::INT);
+}
+
+/// What a terminal sends for Ctrl-\.
+pub fn quit(pid: u32) {
+    signal(pid, Signal::QUIT);
+}
+
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().expect("a process id")).expect("a process id");
     // It may have ended by itself just now, which is as good.
