@@ -165,15 +165,17 @@ impl Server {
 
     /// Takes the run's entries in order until the log satisfies.
     pub fn follow(&mut self, log: &mut Log, what: &str, satisfies: impl Fn(&Log) -> bool) {
-        let mut end = Instant::now() + DEADLINE;
+        // Much output may take long, but only while it gets on, and not for ever: a program that should be ended may write without end.
+        let (begin, mut end) = (Instant::now(), Instant::now() + DEADLINE);
         loop {
             for entry in self.entries_of(&log.run) {
                 log.take(&entry);
-                end = Instant::now() + DEADLINE;
+                end = (Instant::now() + DEADLINE).min(begin + 6 * DEADLINE);
             }
             if satisfies(log) {
                 return;
             }
+            assert!(Instant::now() < end, "gave up waiting for {what}; the log is at {}", log.seq);
             self.receive(end, &format!("{what}; the log ends at {} with {} bytes", log.seq, log.stdout.len()));
         }
     }
@@ -262,7 +264,7 @@ impl Server {
             Ok(message) => self.sort(message),
             Err(error) => {
                 let ended = self.child.try_wait().ok().flatten();
-                panic!("no {what}: {error}; the server: {ended:?}; stderr: {}", self.stderr());
+                panic!("gave up waiting for {what}: {error}; the server: {ended:?}; stderr: {}", self.stderr());
             }
         }
     }
@@ -278,7 +280,7 @@ impl Server {
         if let Some(method) = message["method"].as_str() {
             assert!(message.get("id").is_none(), "the server asks nothing: {message}");
             self.notifications.push_back((method.to_owned(), message["params"].clone()));
-        } else if let Some(id) = message["id"].as_i64().filter(|id| *id < self.next_id) {
+        } else if let Some(id) = message["id"].as_i64().filter(|id| (1..self.next_id).contains(id)) {
             assert!(self.answers.insert(id, message).is_none(), "two answers to request {id}");
         } else {
             self.strays.push_back(message);
