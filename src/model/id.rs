@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::UnixMs;
+
 /// Identifier of a run: a UUID version 7 (RFC 9562), so that ids sort by time of creation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -20,6 +22,12 @@ impl RunId {
     /// The sixteen bytes, big endian: their order is the order of creation.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
+    }
+
+    /// When it was made, Unix milliseconds: the first 48 bits.
+    pub fn created_at(&self) -> UnixMs {
+        let bytes = self.as_bytes();
+        u64::from_be_bytes([0, 0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]])
     }
 
     pub fn from_bytes(bytes: [u8; 16]) -> Self {

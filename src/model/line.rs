@@ -105,6 +105,22 @@ pub fn output(line: &[u8]) -> Option<OutputLine<'_>> {
 }
 
 impl OutputLine<'_> {
+    /// How many raw bytes the line stands for, without making them.
+    pub fn raw_len(&self) -> u64 {
+        if let Some(data) = self.data {
+            let padding = data.iter().rev().take_while(|byte| **byte == b'=').count();
+            return (data.len() / 4 * 3 - padding) as u64;
+        }
+        let mut length = self.text.len();
+        let mut rest = self.text;
+        while let Some(at) = memchr::memchr(b'\\', rest) {
+            let used = if rest.get(at + 1) == Some(&b'u') { 6 } else { 2 };
+            length -= used - 1;
+            rest = rest.get(at + used..).unwrap_or_default();
+        }
+        length as u64
+    }
+
     /// Appends the raw bytes that the program wrote. Fails unless [`write_output`] would make exactly this line of them,
     /// so whoever keeps the bytes instead of the line loses nothing.
     pub fn raw(&self, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
@@ -195,6 +211,7 @@ mod tests {
         let mut back = Vec::new();
         parts.raw(&mut back).expect("canonical");
         assert_eq!(back, raw);
+        assert_eq!(parts.raw_len(), raw.len() as u64);
     }
 
     #[test]

@@ -1,0 +1,73 @@
+//! The figures on paper: a table for a terminal or for docs/performance.md, or JSON.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{
+    figures::{Figures, Row, Spread},
+    servers::Server,
+};
+
+/// Where the figures were taken, in one sentence.
+pub fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let after = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let model = after(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown processor".to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory: u64 = after(&read("/proc/meminfo"), "MemTotal").and_then(|kb| kb.trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("?");
+    format!("{model}, {cores} cores, {} GB of memory, Linux {}, load {load} at the end", memory / 1_000_000, kernel.trim())
+}
+
+pub fn to_json(figures: &Figures, settings: &str) -> Value {
+    json!({"machine": machine(), "settings": settings, "rows": figures.rows.iter().map(Row::to_json).collect::<Vec<_>>()})
+}
+
+/// A table that is Markdown and reads well on a terminal.
+pub fn to_table(figures: &Figures, settings: &str) -> String {
+    let head = ["load", "what", "loomd", "relay", "node", "loomd ÷ relay", "loomd ÷ node", "goal"].map(str::to_owned);
+    let mut lines = vec![head];
+    lines.extend(figures.rows.iter().map(line));
+    let widths: Vec<usize> = (0..8).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
+    let print = |line: &[String; 8]| {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule = format!("|{}|\n", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|"));
+    let mut table = format!("{}.\n{settings}.\nMedian (least–most).\n\n{}{rule}", machine(), print(&lines[0]));
+    table.extend(lines[1..].iter().map(print));
+    table
+}
+
+fn line(row: &Row) -> [String; 8] {
+    let what = if row.metric.unit.is_empty() { row.metric.name.to_owned() } else { format!("{}, {}", row.metric.name, row.metric.unit) };
+    let cell = |spread: Option<Spread>| spread.map_or("–".to_owned(), spell);
+    let goals = row.goals().into_iter().map(|(goal, reached)| match reached {
+        Some(true) => format!("{goal} ✓"),
+        Some(false) => format!("{goal} ✗"),
+        None => goal,
+    });
+    let goals = goals.collect::<Vec<_>>().join(", ");
+    let [loomd, relay, node] = [Server::Loomd, Server::Relay, Server::Node].map(|server| cell(row.spread(server)));
+    [row.load.clone(), what, loomd, relay, node, cell(row.ratio(Server::Relay)), cell(row.ratio(Server::Node)), goals]
+}
+
+fn spell(Spread { min, median, max }: Spread) -> String {
+    format!("{} ({}–{})", digits(median), digits(min), digits(max))
+}
+
+/// Three digits that count.
+fn digits(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}

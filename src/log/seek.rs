@@ -1,0 +1,194 @@
+//! Other ways into a run's log than its beginning: backward from an entry, and by byte of output.
+
+use std::{fs::File, io};
+
+use rustix::{buffer::spare_capacity, io::pread};
+
+use super::{
+    files::RunDir,
+    follow::{self, seq_of},
+    index,
+};
+use crate::model::{RunBytes, Stream, line};
+
+/// A reader that moves backward over the segments, from before entry `before`.
+#[derive(Debug)]
+pub struct Backward {
+    dir: RunDir,
+    file: File,
+    segment: u64,
+    /// The end of what is left to read in this segment.
+    position: u64,
+}
+
+/// What a backward read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Lines,
+    /// The first entry of the run has been read.
+    Start,
+    /// What comes before this entry has been moved into the store.
+    Sealed {
+        before: u64,
+    },
+}
+
+impl Backward {
+    /// Opens the log before entry `before`. `None`: the entry before it is not in a file.
+    pub fn open(dir: &RunDir, before: u64) -> io::Result<Option<Self>> {
+        let segments = match dir.segments() {
+            Ok(segments) => segments,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(segment) = segments.into_iter().rev().find(|first| *first < before) else { return Ok(None) };
+        let file = match File::open(dir.segment(segment)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut position = 0;
+        let mut block = Vec::new();
+        'blocks: loop {
+            block.clear();
+            if follow::whole_lines(&file, position, 1 << 20, &mut block)? == 0 {
+                break;
+            }
+            for line in block.split_inclusive(|byte| *byte == b'\n') {
+                if seq_of(line)? >= before {
+                    break 'blocks;
+                }
+                position += line.len() as u64;
+            }
+        }
+        Ok(Some(Self { dir: dir.clone(), file, segment, position }))
+    }
+
+    /// Puts the whole lines that end where this reader stands into `out`, ascending: about `max` bytes, one line at least.
+    pub fn read(&mut self, max: usize, out: &mut Vec<u8>) -> io::Result<Before> {
+        while self.position == 0 {
+            if self.segment == 1 {
+                return Ok(Before::Start);
+            }
+            match Self::open(&self.dir, self.segment)? {
+                Some(previous) => *self = previous,
+                None => return Ok(Before::Sealed { before: self.segment }),
+            }
+        }
+        let mut want = max as u64;
+        loop {
+            let start = self.position.saturating_sub(want);
+            out.clear();
+            read_exactly(&self.file, start, (self.position - start) as usize, out)?;
+            // Unless this is the file's beginning, the first line may be cut; it is read with the next block.
+            let first = if start == 0 { Some(0) } else { memchr::memchr(b'\n', out).map(|at| at + 1) };
+            match first.filter(|first| *first < out.len()) {
+                Some(first) => {
+                    out.drain(..first);
+                    self.position = start + first as u64;
+                    return Ok(Before::Lines);
+                }
+                None => want *= 2,
+            }
+        }
+    }
+}
+
+fn read_exactly(file: &File, position: u64, length: usize, out: &mut Vec<u8>) -> io::Result<()> {
+    out.reserve(length);
+    while out.len() < length {
+        let at = position + out.len() as u64;
+        if pread(file, spare_capacity(out), at)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    out.truncate(length);
+    Ok(())
+}
+
+/// The entry after which a reader must begin to meet byte `offset` of a stream, or of both counted together.
+/// `None`: the byte is in no file; it is in the store, or nowhere.
+pub fn entry_before_byte(dir: &RunDir, stream: Option<Stream>, offset: u64) -> io::Result<Option<u64>> {
+    let records = index::read(dir)?;
+    let counted = |bytes: RunBytes| match stream {
+        Some(Stream::Stdout) => bytes.stdout,
+        Some(Stream::Stderr) => bytes.stderr,
+        None => bytes.total(),
+    };
+    let segments = match dir.segments() {
+        Ok(segments) => segments,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut known = segments.iter().rev().filter_map(|first| records.iter().find(|record| record.first_seq == *first));
+    let Some(record) = known.find(|record| counted(record.before) <= offset) else { return Ok(None) };
+    let file = match File::open(dir.segment(record.first_seq)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut found = record.first_seq - 1;
+    let mut at = record.before;
+    let mut position = 0;
+    let mut block = Vec::new();
+    loop {
+        block.clear();
+        let read = follow::whole_lines(&file, position, 1 << 20, &mut block)?;
+        if read == 0 {
+            return Ok(Some(found));
+        }
+        position += read as u64;
+        for line in block.split(|byte| *byte == b'\n') {
+            let Some(output) = line::output(line) else { continue };
+            if counted(at) > offset {
+                return Ok(Some(found));
+            }
+            if stream.is_none_or(|stream| stream == output.stream) {
+                found = output.seq - 1;
+            }
+            match output.stream {
+                Stream::Stdout => at.stdout = output.offset + output.raw_len(),
+                Stream::Stderr => at.stderr = output.offset + output.raw_len(),
+            }
+            if counted(at) > offset && stream.is_none_or(|stream| stream == output.stream) {
+                return Ok(Some(found));
+            }
+        }
+    }
+}
+
+/// Bytes of both streams up to entry `after`. `None`: the entry that follows is in no file.
+pub fn bytes_before(dir: &RunDir, after: u64) -> io::Result<Option<RunBytes>> {
+    let segments = match dir.segments() {
+        Ok(segments) => segments,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(segment) = segments.into_iter().rev().find(|first| *first <= after + 1) else { return Ok(None) };
+    let Some(record) = index::read(dir)?.into_iter().find(|record| record.first_seq == segment) else { return Ok(None) };
+    let file = match File::open(dir.segment(segment)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (mut bytes, mut position, mut block) = (record.before, 0, Vec::new());
+    loop {
+        block.clear();
+        let read = follow::whole_lines(&file, position, 1 << 20, &mut block)?;
+        if read == 0 {
+            return Ok(Some(bytes));
+        }
+        position += read as u64;
+        for line in block.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if seq_of(line)? > after {
+                return Ok(Some(bytes));
+            }
+            if let Some(output) = line::output(line) {
+                match output.stream {
+                    Stream::Stdout => bytes.stdout = output.offset + output.raw_len(),
+                    Stream::Stderr => bytes.stderr = output.offset + output.raw_len(),
+                }
+            }
+        }
+    }
+}

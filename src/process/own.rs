@@ -1,0 +1,80 @@
+//! This process itself: its mask for new files, its priority, its user.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::{
+    fs::Mode,
+    process::{getuid, umask},
+};
+
+static CLIENT_UMASK: AtomicU32 = AtomicU32::new(0o022);
+
+/// Makes everything that this process creates private (0600, 0700), and remembers the mask that it was started with:
+/// that one is the programs'. To be called once, before anything is created.
+pub fn become_private() {
+    CLIENT_UMASK.store(umask(Mode::from_raw_mode(0o077)).as_raw_mode(), Ordering::Relaxed);
+}
+
+/// The mask that this process was started with.
+pub fn client_umask() -> u32 {
+    CLIENT_UMASK.load(Ordering::Relaxed)
+}
+
+/// Lets the calling thread run only when nobody else wants the processor: for work that must stand in front of nothing.
+pub fn yield_to_everybody() {
+    // On Linux a thread has a priority of its own, and is named by its thread id.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19) {
+        tracing::debug!(%error, "the thread keeps its priority");
+    }
+}
+
+pub fn user() -> u32 {
+    getuid().as_raw()
+}
+
+/// A point at which a test may stop or kill this process: `LOOMD_SEAM=name=stop,other=kill@3` in a debug build.
+/// `@3` means the third passing. Release builds pay nothing.
+pub fn seam(name: &str) {
+    if cfg!(debug_assertions) {
+        seams::pass(name);
+    }
+}
+
+mod seams {
+    use std::{
+        collections::HashMap,
+        sync::{LazyLock, Mutex},
+    };
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    struct Point {
+        signal: Signal,
+        passings_left: u32,
+    }
+
+    static POINTS: LazyLock<Mutex<HashMap<String, Point>>> = LazyLock::new(|| {
+        let asked = std::env::var("LOOMD_SEAM").unwrap_or_default();
+        Mutex::new(asked.split(',').filter_map(point).collect())
+    });
+
+    fn point(item: &str) -> Option<(String, Point)> {
+        let (name, what) = item.split_once('=')?;
+        let (what, count) = what.split_once('@').unwrap_or((what, "1"));
+        let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
+        Some((name.trim().to_owned(), Point { signal, passings_left: count.parse().unwrap_or(1) }))
+    }
+
+    pub fn pass(name: &str) {
+        let mut points = POINTS.lock().expect("no one panics here");
+        let Some(point) = points.get_mut(name) else { return };
+        point.passings_left = point.passings_left.saturating_sub(1);
+        if point.passings_left == 0 {
+            let signal = point.signal;
+            points.remove(name);
+            drop(points);
+            kill_process(getpid(), signal).expect("a process may signal itself");
+        }
+    }
+}

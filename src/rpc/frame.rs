@@ -1,0 +1,370 @@
+//! Where one message ends and the next begins: `Content-Length` headers, or one message a line.
+//!
+//! The codec never looks into a message. It remembers how far it has searched, so that a frame which
+//! arrives in many small reads costs no more than one that comes whole.
+
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::model::Failure;
+
+/// Longest frame that is taken if nobody says otherwise, in bytes.
+pub const DEFAULT_FRAME_LIMIT: usize = 64 << 20;
+
+/// Longest header block, in bytes. Real ones have about 40.
+const HEADER_LIMIT: usize = 4096;
+
+/// How messages are told apart on a byte stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// `Content-Length: N`, an empty line, N bytes; as the Language Server Protocol speaks it.
+    Lsp,
+    /// One message a line.
+    Ndjson,
+}
+
+/// Splits a byte stream into messages, and frames messages for it.
+#[derive(Debug)]
+pub struct FrameCodec {
+    framing: Option<Framing>,
+    limit: usize,
+    /// Bytes at the front of the buffer in which no end was found.
+    scanned: usize,
+    /// Length of the message whose header block has been taken off the buffer.
+    body: Option<usize>,
+}
+
+/// Why no further message can be found.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What the other side is to be told before the connection ends.
+    #[error("{0}")]
+    Broken(Failure),
+}
+
+impl Framing {
+    /// What stands before a message of `length` bytes.
+    pub(super) fn header(self, length: usize) -> String {
+        match self {
+            Self::Lsp => format!("Content-Length: {length}\r\n\r\n"),
+            Self::Ndjson => String::new(),
+        }
+    }
+
+    /// What stands after a message.
+    pub(super) fn trailer(self) -> &'static [u8] {
+        match self {
+            Self::Lsp => b"",
+            Self::Ndjson => b"\n",
+        }
+    }
+}
+
+impl FrameCodec {
+    /// A codec for one direction of a connection. Without `framing` the first byte that is not white space decides:
+    /// an opening brace or bracket means lines. `limit` is the longest message, in bytes.
+    pub fn new(framing: Option<Framing>, limit: usize) -> Self {
+        Self { framing, limit, scanned: 0, body: None }
+    }
+
+    /// The framing, once it is known.
+    pub fn framing(&self) -> Option<Framing> {
+        self.framing
+    }
+
+    fn over_limit(&self) -> FrameError {
+        let message = format!("the message is longer than {} bytes; send it in parts", self.limit);
+        FrameError::Broken(Failure::limit(self.limit as u64, message))
+    }
+
+    fn next_line(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        while let Some(end) = memchr::memchr(b'\n', &buffer[self.scanned..]).map(|at| self.scanned + at) {
+            self.scanned = 0;
+            let mut line = buffer.split_to(end + 1);
+            line.truncate(end);
+            if line.last() == Some(&b'\r') {
+                line.truncate(end - 1);
+            }
+            if line.len() > self.limit {
+                return Err(self.over_limit());
+            }
+            if !line.trim_ascii().is_empty() {
+                return Ok(Some(line.freeze()));
+            }
+        }
+        self.scanned = buffer.len();
+        // One byte more than the limit may be the carriage return before a line feed that has not come yet.
+        if buffer.len() > self.limit + 1 {
+            return Err(self.over_limit());
+        }
+        Ok(None)
+    }
+
+    fn next_counted(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        let length = match self.body {
+            Some(length) => length,
+            None => match self.take_header(buffer)? {
+                Some(length) => length,
+                None => return Ok(None),
+            },
+        };
+        if buffer.len() < length {
+            self.body = Some(length);
+            return Ok(None);
+        }
+        self.body = None;
+        Ok(Some(buffer.split_to(length).freeze()))
+    }
+
+    /// Takes a header block off the buffer, once it is there, and answers with the length that it announces.
+    fn take_header(&mut self, buffer: &mut BytesMut) -> Result<Option<usize>, FrameError> {
+        if self.scanned == 0 {
+            // Some clients end a message with a line break that they do not count.
+            let blank = buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            buffer.advance(blank);
+        }
+        let window = &buffer[..buffer.len().min(HEADER_LIMIT)];
+        let from = self.scanned.saturating_sub(3);
+        let Some(end) = memchr::memmem::find(&window[from..], b"\r\n\r\n").map(|at| from + at) else {
+            self.scanned = window.len();
+            if window.len() == HEADER_LIMIT {
+                return Err(broken_header(format!("no header block ends within {HEADER_LIMIT} bytes")));
+            }
+            return Ok(None);
+        };
+        self.scanned = 0;
+        let block = buffer.split_to(end + 4);
+        let length = content_length(&block[..end])?;
+        match usize::try_from(length) {
+            Ok(length) if length <= self.limit => Ok(Some(length)),
+            _ => Err(self.over_limit()),
+        }
+    }
+}
+
+/// The length that a header block announces. Headers that we do not know are passed over.
+fn content_length(block: &[u8]) -> Result<u64, FrameError> {
+    let block = std::str::from_utf8(block).map_err(|_| broken_header("the header block is not UTF-8"))?;
+    let mut length = None;
+    for line in block.split("\r\n") {
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(broken_header(format!("the header line {line:?} has no colon")));
+        };
+        if !name.trim().eq_ignore_ascii_case("content-length") {
+            continue;
+        }
+        let value = value.trim();
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(broken_header(format!("Content-Length is {value:?}, which is no number of bytes")));
+        }
+        // Digits only: what does not fit is merely too long.
+        let value = value.parse().unwrap_or(u64::MAX);
+        if length.is_some_and(|length| length != value) {
+            return Err(broken_header("Content-Length is there twice, with two values"));
+        }
+        length = Some(value);
+    }
+    length.ok_or_else(|| broken_header("the header block has no Content-Length"))
+}
+
+fn broken_header(what: impl std::fmt::Display) -> FrameError {
+    FrameError::Broken(Failure::parse(format!("{what}; the next message cannot be found, so the connection ends")))
+}
+
+impl Decoder for FrameCodec {
+    type Item = Bytes;
+    type Error = FrameError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        if self.framing.is_none() {
+            let blank = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            buffer.advance(blank);
+            self.framing = match buffer.first() {
+                None => return Ok(None),
+                Some(b'{' | b'[') => Some(Framing::Ndjson),
+                Some(_) => Some(Framing::Lsp),
+            };
+        }
+        match self.framing {
+            Some(Framing::Ndjson) => self.next_line(buffer),
+            Some(Framing::Lsp) | None => self.next_counted(buffer),
+        }
+    }
+
+    /// A last line counts without its line feed; a counted message that is not whole is lost.
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        if let Some(frame) = self.decode(buffer)? {
+            return Ok(Some(frame));
+        }
+        let rest = buffer.split();
+        self.scanned = 0;
+        let line = self.framing == Some(Framing::Ndjson) && !rest.trim_ascii().is_empty();
+        Ok(line.then(|| rest.freeze()))
+    }
+}
+
+impl Encoder<&[u8]> for FrameCodec {
+    type Error = FrameError;
+
+    /// Frames one message, which holds no line feed if lines are spoken.
+    fn encode(&mut self, message: &[u8], buffer: &mut BytesMut) -> Result<(), FrameError> {
+        let framing = self.framing.unwrap_or(Framing::Lsp);
+        buffer.extend_from_slice(framing.header(message.len()).as_bytes());
+        buffer.extend_from_slice(message);
+        buffer.extend_from_slice(framing.trailer());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::FailureKind;
+
+    /// Feeds `bytes` in pieces that end at `cuts`, and takes every frame as soon as it can be taken.
+    fn decode(codec: &mut FrameCodec, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Bytes>, FrameError> {
+        let mut buffer = BytesMut::new();
+        let mut frames = Vec::new();
+        let mut from = 0;
+        for &to in cuts.iter().chain([&bytes.len()]) {
+            buffer.extend_from_slice(&bytes[from..to]);
+            from = to;
+            while let Some(frame) = codec.decode(&mut buffer)? {
+                frames.push(frame);
+            }
+        }
+        while let Some(frame) = codec.decode_eof(&mut buffer)? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    fn all(bytes: &[u8], limit: usize) -> Result<Vec<Bytes>, FrameError> {
+        decode(&mut FrameCodec::new(None, limit), bytes, &[])
+    }
+
+    fn kind_of_failure(bytes: &[u8], limit: usize) -> FailureKind {
+        match all(bytes, limit) {
+            Err(FrameError::Broken(failure)) => failure.kind,
+            other => panic!("expected a broken frame, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_byte_decides() {
+        for (bytes, framing) in [
+            (&b"{}\n"[..], Framing::Ndjson),
+            (b" \r\n[]\n", Framing::Ndjson),
+            (b"Content-Length: 2\r\n\r\n{}", Framing::Lsp),
+            (b"\r\ncontent-length: 2\r\n\r\n[]", Framing::Lsp),
+        ] {
+            let mut codec = FrameCodec::new(None, 10);
+            assert_eq!(decode(&mut codec, bytes, &[]).expect("frames").len(), 1);
+            assert_eq!(codec.framing(), Some(framing));
+        }
+    }
+
+    #[test]
+    fn a_forced_framing_does_not_look() {
+        let mut codec = FrameCodec::new(Some(Framing::Ndjson), 100);
+        assert_eq!(decode(&mut codec, b"Content-Length: 2\n", &[]).expect("a line"), ["Content-Length: 2"]);
+    }
+
+    #[test]
+    fn headers_are_read_leniently() {
+        let bytes = b"X-Other: a:b\r\nCONTENT-LENGTH :  3 \r\nContent-Type: x; charset=utf-8\r\n\r\nabc\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(all(bytes, 3).expect("frames"), ["abc", ""]);
+    }
+
+    #[test]
+    fn blank_lines_are_nothing() {
+        assert_eq!(all(b"{}\n\n  \r\n[]\r\n\n5", 10).expect("frames"), ["{}", "[]", "5"]);
+    }
+
+    #[test]
+    fn a_broken_header_is_a_parse_failure() {
+        for bytes in [
+            "Hello: 1\r\n\r\n",
+            "no colon\r\n\r\n",
+            "Content-Length: -1\r\n\r\n",
+            "Content-Length: +1\r\n\r\n",
+            "Content-Length: 0x1\r\n\r\n",
+            "Content-Length:\r\n\r\n",
+            "Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        ] {
+            assert_eq!(kind_of_failure(bytes.as_bytes(), 100), FailureKind::Parse, "{bytes:?}");
+        }
+        assert_eq!(kind_of_failure(&[b'x'; HEADER_LIMIT], 100_000), FailureKind::Parse);
+        assert_eq!(kind_of_failure(b"Content-Length: 1\r\nX: \xff\r\n\r\n", 100), FailureKind::Parse);
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_before_it_is_taken() {
+        assert_eq!(kind_of_failure(b"Content-Length: 11\r\n\r\n", 10), FailureKind::Limit);
+        assert_eq!(kind_of_failure(b"Content-Length: 99999999999999999999999\r\n\r\n", 10), FailureKind::Limit);
+        assert_eq!(kind_of_failure(b"[1234567890", 9), FailureKind::Limit);
+        assert_eq!(kind_of_failure(b"[12345678]\n", 9), FailureKind::Limit);
+        assert_eq!(all(b"[1234567]\r\n", 9).expect("at the limit"), ["[1234567]"]);
+        assert_eq!(all(b"Content-Length: 9\r\n\r\n[1234567]", 9).expect("at the limit"), ["[1234567]"]);
+    }
+
+    #[test]
+    fn an_unfinished_counted_message_is_lost_at_the_end() {
+        assert!(all(b"Content-Length: 9\r\n\r\n[12", 9).expect("no frame").is_empty());
+        assert!(all(b"Content-Len", 9).expect("no frame").is_empty());
+    }
+
+    /// What was searched once is not searched again.
+    #[test]
+    fn a_frame_in_small_reads_is_scanned_once() {
+        let mut codec = FrameCodec::new(None, 1 << 20);
+        let mut buffer = BytesMut::from(&b"["[..]);
+        for _ in 0..1000 {
+            assert_eq!(codec.decode(&mut buffer).expect("no failure"), None);
+            assert_eq!(codec.scanned, buffer.len());
+            buffer.extend_from_slice(b"12,");
+        }
+    }
+
+    fn messages() -> impl Strategy<Value = Vec<String>> {
+        proptest::collection::vec("[\\[{][ -~é日🦀]{0,60}", 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn split_anywhere_the_messages_are_the_same(
+            messages in messages(),
+            lines in any::<bool>(),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let framing = if lines { Framing::Ndjson } else { Framing::Lsp };
+            let mut bytes = BytesMut::new();
+            let mut encoder = FrameCodec::new(Some(framing), 1000);
+            for message in &messages {
+                encoder.encode(message.as_bytes(), &mut bytes).expect("encodes");
+            }
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut decoder = FrameCodec::new(None, 1000);
+            let frames = decode(&mut decoder, &bytes, &cuts).expect("decodes");
+            prop_assert_eq!(frames, messages);
+            prop_assert_eq!(decoder.framing(), Some(framing));
+        }
+
+        #[test]
+        fn any_bytes_end_in_frames_or_a_failure(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
+            let cut = cut.index(bytes.len() + 1);
+            let mut whole = FrameCodec::new(None, 50);
+            let mut split = FrameCodec::new(None, 50);
+            let one = decode(&mut whole, &bytes, &[]).map_err(|error| error.to_string());
+            let two = decode(&mut split, &bytes, &[cut]).map_err(|error| error.to_string());
+            prop_assert_eq!(one, two);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a client hears of runs that it is not attached to.
+//!
+//! These are rare and wait in the control lane, which never waits for a client. So that a client which has stopped
+//! reading does not make us grow, beyond a bound only the run's id is kept; when the client reads again it gets one
+//! `run/changed` with the run as it is then.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use serde::Serialize;
+use serde_json::{json, value::RawValue};
+
+use super::Server;
+use crate::{
+    model::{Kind, Run, RunId, line},
+    rpc::Outgoing,
+};
+
+/// Most bytes of broadcasts that may wait for a client.
+const BACKLOG_LIMIT: usize = 4 << 20;
+
+/// The broadcasting side of a server.
+pub struct Broadcast {
+    out: Outgoing,
+    watch: bool,
+    own: Mutex<BTreeSet<RunId>>,
+    missed: Mutex<BTreeSet<RunId>>,
+    /// Runs whose `run/start` has not been answered: nothing may be said of them yet.
+    unborn: Mutex<BTreeSet<RunId>>,
+}
+
+impl Broadcast {
+    pub fn new(out: Outgoing, watch: bool) -> Self {
+        Self { out, watch, own: Mutex::default(), missed: Mutex::default(), unborn: Mutex::default() }
+    }
+
+    /// This connection is about to start a run.
+    pub fn expect(&self, id: RunId) {
+        self.own.lock().expect("nobody panics while holding this").insert(id);
+        self.unborn.lock().expect("nobody panics while holding this").insert(id);
+    }
+
+    /// The answer that makes a run known has been sent, or the start failed.
+    pub fn born(&self, id: RunId) {
+        self.unborn.lock().expect("nobody panics while holding this").remove(&id);
+    }
+
+    /// Whether this client is to hear of a run that it is not attached to.
+    pub fn hears_of(&self, id: RunId) -> bool {
+        let is_unborn = self.unborn.lock().expect("nobody panics while holding this").contains(&id);
+        !is_unborn && (self.watch || self.own.lock().expect("nobody panics while holding this").contains(&id))
+    }
+
+    /// Whether this client watches all runs.
+    pub fn watches(&self) -> bool {
+        self.watch
+    }
+
+    /// A rare entry of a run that the client is not attached to.
+    pub fn entry(&self, server: &Arc<Server>, id: RunId, entry: &RawValue) {
+        if !self.hears_of(id) || !self.has_room(server, id) {
+            return;
+        }
+        let kind = line::head(entry.get().as_bytes()).map_or(Kind::State, |head| head.kind);
+        self.notify(kind.method(), entry);
+    }
+
+    /// A new run, an edited one, or one with a storage error.
+    pub fn changed(&self, server: &Arc<Server>, run: &Run) {
+        if self.hears_of(run.id) && self.has_room(server, run.id) {
+            self.notify("run/changed", &json!({ "run": run }));
+        }
+    }
+
+    pub fn deleted(&self, ids: &[RunId]) {
+        if self.watch || ids.iter().any(|id| self.hears_of(*id)) {
+            self.notify("run/deleted", &json!({ "runIds": ids }));
+        }
+    }
+
+    fn notify(&self, method: &str, params: &(impl Serialize + ?Sized)) {
+        let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        self.out.control(message.to_string().into_bytes());
+    }
+
+    fn has_room(&self, server: &Arc<Server>, id: RunId) -> bool {
+        if self.out.control_backlog() < BACKLOG_LIMIT {
+            return true;
+        }
+        let mut missed = self.missed.lock().expect("nobody panics while holding this");
+        if missed.is_empty() {
+            tokio::spawn(catch_up(Arc::clone(server)));
+        }
+        missed.insert(id);
+        false
+    }
+}
+
+/// Waits until the client reads again and tells it how the runs stand that it missed something of.
+async fn catch_up(server: Arc<Server>) {
+    server.out.control_below(BACKLOG_LIMIT / 2).await;
+    let missed = std::mem::take(&mut *server.broadcast.missed.lock().expect("nobody panics while holding this"));
+    for id in missed {
+        let reader = Arc::clone(&server);
+        if let Ok(Ok(Some(run))) = tokio::task::spawn_blocking(move || reader.history.run(id)).await {
+            server.broadcast.changed(&server, &run);
+        }
+    }
+}

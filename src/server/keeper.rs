@@ -1,0 +1,156 @@
+//! The two threads that talk to the store: one commits what is told, one seals. Nobody's request waits for them, but
+//! those that change or delete what is in the store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Weak,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{Server, adopt, adopt::Settled, seal, seal::Outcome};
+use crate::{
+    history::History,
+    model::{Failure, RunId, RunState},
+    process::own,
+};
+
+/// How often live runs are looked at for full segments, and unfinished work is tried again.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// How often something is looked at that another server is busy with.
+pub const LOOK: Duration = Duration::from_millis(20);
+
+type Job = Box<dyn FnOnce(&History) + Send>;
+
+/// The near end of both threads.
+pub struct Keeper {
+    commits: Sender<Job>,
+    seals: Sender<RunId>,
+    history: History,
+    data_dir: PathBuf,
+}
+
+impl Keeper {
+    pub fn start(history: History, data_dir: PathBuf, keep_transcripts: bool, server: Weak<Server>) -> Self {
+        let (commits, jobs) = channel::<Job>();
+        let (seals, runs) = channel();
+        let committer = history.clone();
+        spawn("commit", move || jobs.into_iter().for_each(|job| job(&committer)));
+        let sealer = Sealer { history: history.clone(), data_dir: data_dir.clone(), keep_transcripts, server, waiting: BTreeMap::new() };
+        spawn("seal", move || sealer.run(&runs));
+        Self { commits, seals, history, data_dir }
+    }
+
+    /// Tells the store of a run, soon.
+    pub fn tell(&self, id: RunId) {
+        // A run whose directory is gone is sealed or deleted; the sealer tells what this does not.
+        self.commit_soon(move |history| {
+            let dir = history.dir(id);
+            if let Ok(run) = crate::log::head::picture(&dir)
+                && let Err(failure) = seal::tell(history, &dir, &run)
+            {
+                tracing::warn!(run = %id, %failure, "the store was not told of the run; it will be when the run is sealed");
+            }
+        });
+    }
+
+    /// Runs something on the commit thread and waits for it.
+    pub async fn commit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&History) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (sender, done) = oneshot::channel();
+        self.commit_soon(move |history| drop(sender.send(work(history))));
+        done.await.map_err(|_| Failure::internal("the commit thread has ended"))?
+    }
+
+    /// Asks for a run to be sealed.
+    pub fn seal(&self, id: RunId) {
+        // If the thread has ended, so has the process, all but.
+        let _ = self.seals.send(id);
+    }
+
+    /// Finds out whether a run lives; adopts it if nobody holds it.
+    pub async fn settle(&self, id: RunId) -> Result<Settled, Failure> {
+        self.settle_as(id, RunState::Lost).await
+    }
+
+    /// Like [`Self::settle`], with the state that an adopted run gets.
+    pub async fn settle_as(&self, id: RunId, verdict: RunState) -> Result<Settled, Failure> {
+        let (dir, aside) = (self.history.dir(id), self.data_dir.join("aside"));
+        let settled = tokio::task::spawn_blocking(move || (adopt::settle(&dir, &aside, verdict), dir));
+        let (settled, dir) = settled.await.map_err(|error| Failure::internal(error.to_string()))?;
+        settled.map_err(|error| {
+            Failure::store(dir.path(), format!("the run in {} cannot be closed: {error}; `loomd doctor` says more", dir.path().display()))
+        })
+    }
+
+    /// Removes what killed deletions have left in the store.
+    pub fn tidy(&self) {
+        self.commit_soon(|history| {
+            if let Err(failure) = history.store.tidy() {
+                tracing::warn!(%failure, "leftovers of deletions stay for now");
+            }
+        });
+    }
+
+    fn commit_soon(&self, job: impl FnOnce(&History) + Send + 'static) {
+        let _ = self.commits.send(Box::new(job));
+    }
+}
+
+struct Sealer {
+    history: History,
+    data_dir: PathBuf,
+    keep_transcripts: bool,
+    server: Weak<Server>,
+    /// What is to be tried again, and when.
+    waiting: BTreeMap<RunId, Instant>,
+}
+
+impl Sealer {
+    fn run(mut self, runs: &Receiver<RunId>) {
+        own::yield_to_everybody();
+        let mut round_at = Instant::now() + ROUND;
+        loop {
+            match runs.recv_timeout(round_at.saturating_duration_since(Instant::now())) {
+                Ok(id) => self.seal(id),
+                Err(RecvTimeoutError::Timeout) => {
+                    round_at = Instant::now() + ROUND;
+                    self.round();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        let now = Instant::now();
+        let mut due: BTreeSet<RunId> = self.waiting.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        // The upgrade must not be held: the last one to drop the server would be this thread.
+        let live = self.server.upgrade().map(|server| server.links.ids()).unwrap_or_default();
+        due.extend(live.into_iter().filter(|id| self.history.dir(*id).segments().is_ok_and(|segments| segments.len() > 1)));
+        due.into_iter().for_each(|id| self.seal(id));
+    }
+
+    fn seal(&mut self, id: RunId) {
+        match seal::seal(&self.history, &self.data_dir, self.keep_transcripts, id) {
+            Ok(Outcome::Done | Outcome::Live) => drop(self.waiting.remove(&id)),
+            Ok(Outcome::Busy) => drop(self.waiting.insert(id, Instant::now() + ROUND)),
+            Err(failure) => {
+                tracing::warn!(run = %id, %failure, "will be sealed later");
+                self.waiting.insert(id, Instant::now() + 2 * ROUND);
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("a server may start two threads");
+}

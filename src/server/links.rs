@@ -1,0 +1,113 @@
+//! The links of a server: one for each live run that it knows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use serde_json::value::RawValue;
+use tokio::net::UnixStream;
+
+use super::{Server, link::Link};
+use crate::{
+    log::follow,
+    model::{Failure, RunId, line},
+    supervisor::words::Word,
+};
+
+/// How long `shutdown` waits for one supervisor: one that is stopped must not hold it up.
+const SYNC_PATIENCE: Duration = Duration::from_secs(2);
+
+/// All links, by run.
+pub struct Links {
+    server: Weak<Server>,
+    open: Mutex<BTreeMap<RunId, Link>>,
+    /// The newest rare entry of each run that this client was told of, by whatever way.
+    told: Mutex<BTreeMap<RunId, u64>>,
+}
+
+impl Links {
+    pub fn new(server: Weak<Server>) -> Self {
+        Self { server, open: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// Begins a link over the connection that a supervisor was born with.
+    pub fn begin(&self, id: RunId, stream: UnixStream) -> Link {
+        let link = Link::begin(self.server.clone(), id, Some(stream));
+        self.open.lock().expect("nobody panics while holding this").insert(id, link.clone());
+        link
+    }
+
+    /// The link to a run whose directory is there; `None` for others.
+    pub fn of(&self, server: &Server, id: RunId) -> Option<Link> {
+        let mut open = self.open.lock().expect("nobody panics while holding this");
+        if let Some(link) = open.get(&id) {
+            return Some(link.clone());
+        }
+        if !server.history.dir(id).path().exists() {
+            return None;
+        }
+        let link = Link::begin(self.server.clone(), id, None);
+        open.insert(id, link.clone());
+        Some(link)
+    }
+
+    pub fn is_open(&self, id: RunId) -> bool {
+        self.open.lock().expect("nobody panics while holding this").contains_key(&id)
+    }
+
+    pub fn ids(&self) -> BTreeSet<RunId> {
+        self.open.lock().expect("nobody panics while holding this").keys().copied().collect()
+    }
+
+    /// A rare entry came in by a link. Whoever follows the run gets it from the log.
+    pub fn rare_entry(&self, server: &Arc<Server>, id: RunId, seq: u64, entry: &RawValue) {
+        if !server.followers.is_attached(id) && self.is_news(id, seq) {
+            server.broadcast.entry(server, id, entry);
+        }
+    }
+
+    /// Notes that the client is told of a rare entry, by whatever way. False if it was already.
+    pub fn is_news(&self, id: RunId, seq: u64) -> bool {
+        let mut told = self.told.lock().expect("nobody panics while holding this");
+        let newest = told.entry(id).or_default();
+        let is_news = seq > *newest;
+        *newest = seq.max(*newest);
+        is_news
+    }
+
+    /// A link has ended: its run is final, adopted, or gone. The final state may have come by no link.
+    pub async fn ended(&self, server: &Arc<Server>, id: RunId) {
+        self.open.lock().expect("nobody panics while holding this").remove(&id);
+        let reader = Arc::clone(server);
+        let last = tokio::task::spawn_blocking(move || last_line(&reader, id)).await;
+        if let Ok(Ok(Some(last))) = last {
+            let seq = follow::seq_of(last.get().as_bytes()).unwrap_or(0);
+            if !server.followers.is_attached(id) && self.is_news(id, seq) {
+                server.broadcast.entry(server, id, &last);
+            }
+        }
+        self.told.lock().expect("nobody panics while holding this").remove(&id);
+        server.keeper.seal(id);
+    }
+
+    /// Has every live run that this server knows synced.
+    pub async fn sync_all(&self) {
+        let links: Vec<Link> = self.open.lock().expect("nobody panics while holding this").values().cloned().collect();
+        let synced = links.iter().map(|link| tokio::time::timeout(SYNC_PATIENCE, link.push(Word::Sync { seq: None })));
+        join_all(synced).await;
+    }
+}
+
+/// The final entry of a run, if it has one.
+fn last_line(server: &Server, id: RunId) -> Result<Option<Box<RawValue>>, Failure> {
+    let Some(run) = server.history.run(id)?.filter(|run| run.state.is_final()) else { return Ok(None) };
+    let mut lines = Vec::new();
+    crate::history::Backwards::new(id, run.last_seq + 1).read(&server.history, 1, &mut lines)?;
+    let last = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
+    let is_final = line::parse(last).is_ok_and(|entry| matches!(entry, crate::model::Entry::State(state) if state.state.is_final()));
+    let text = String::from_utf8(last.to_vec()).ok().filter(|_| is_final);
+    Ok(text.and_then(|text| RawValue::from_string(text).ok()))
+}

@@ -1,0 +1,96 @@
+//! `run/get` and `run/list`.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use super::{Request, on_a_thread};
+use crate::{
+    history::History,
+    model::{
+        Failure, Run, RunId,
+        calls::{ListParams, ListResult, RunIdParams, RunResult},
+    },
+};
+
+const DEFAULT_LIMIT: u64 = 50;
+const MOST: u64 = 500;
+
+pub async fn get(params: RunIdParams, request: Request) -> Result<RunResult, Failure> {
+    // A run whose supervisor is gone must not be shown as running: whoever asks first closes it.
+    let id = params.run_id;
+    if request.server.history.dir(id).path().exists() {
+        request.server.keeper.settle(id).await?;
+    }
+    Ok(RunResult { run: on_a_thread(&request.server, move |history| history.known_run(id)).await? })
+}
+
+pub async fn list(params: ListParams, request: Request) -> Result<ListResult, Failure> {
+    let limit = params.limit.unwrap_or(DEFAULT_LIMIT);
+    if limit == 0 {
+        return Err(Failure::invalid_params("limit", "`limit` must be 1 at least"));
+    }
+    let limit = usize::try_from(limit.min(MOST)).unwrap_or(1);
+    let wrong = |_| Failure::invalid_params("cursor", "`cursor` must be the `nextCursor` of the page before");
+    let before: Option<RunId> = params.cursor.as_deref().map(str::parse).transpose().map_err(wrong)?;
+    for id in in_logs(&request.server.history)? {
+        if !request.server.links.is_open(id) {
+            request.server.keeper.settle(id).await?;
+        }
+    }
+    on_a_thread(&request.server, move |history| page(history, &params, before, limit)).await
+}
+
+/// The newest matching runs before `before`. What is in a log is looked up there, everything else in the store.
+fn page(history: &History, params: &ListParams, before: Option<RunId>, limit: usize) -> Result<ListResult, Failure> {
+    let mut live: BTreeMap<RunId, Run> = BTreeMap::new();
+    for id in in_logs(history)?.into_iter().filter(|id| before.is_none_or(|before| *id < before)) {
+        // It may be sealed or deleted meanwhile; then the store knows.
+        if let Some(run) = history.run(id)? {
+            live.insert(id, run);
+        }
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    history.store.list(before, |stored| {
+        while let Some(newer) = live.last_entry().filter(|newer| *newer.key() >= stored.run.id) {
+            let is_same = *newer.key() == stored.run.id;
+            take(&mut runs, newer.remove(), params);
+            if is_same {
+                return more(&runs, limit);
+            }
+        }
+        if stored.finished {
+            take(&mut runs, stored.run, params);
+        }
+        more(&runs, limit)
+    })?;
+    while runs.len() <= limit
+        && let Some((_, run)) = live.pop_last()
+    {
+        take(&mut runs, run, params);
+    }
+    runs.truncate(limit + 1);
+    let next_cursor = (runs.len() > limit).then(|| runs[limit - 1].id.to_string());
+    runs.truncate(limit);
+    Ok(ListResult { runs, next_cursor })
+}
+
+fn more(runs: &[Run], limit: usize) -> ControlFlow<()> {
+    // One more than the page, so that the last page is known to be the last.
+    if runs.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn take(runs: &mut Vec<Run>, run: Run, params: &ListParams) {
+    let matches = params.states.as_ref().is_none_or(|states| states.contains(&run.state))
+        && params.provider.as_ref().is_none_or(|provider| *provider == run.provider)
+        && params.cwd.as_ref().is_none_or(|cwd| *cwd == run.cwd)
+        && params.session_id.as_ref().is_none_or(|id| run.session.as_ref().is_some_and(|session| session.id == *id))
+        && params.label.iter().all(|(name, value)| run.labels.get(name) == Some(value));
+    if matches {
+        runs.push(run);
+    }
+}
+
+fn in_logs(history: &History) -> Result<Vec<RunId>, Failure> {
+    let runs = &history.runs;
+    let names = std::fs::read_dir(runs).map_err(|error| Failure::store(runs, format!("{} cannot be listed: {error}", runs.display())))?;
+    Ok(names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}

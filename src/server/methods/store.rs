@@ -1,0 +1,46 @@
+//! `store/stats`.
+
+use super::{Request, on_a_thread};
+use crate::{
+    log::RunDir,
+    model::{
+        Failure,
+        calls::{Empty, StatsResult},
+    },
+};
+
+pub async fn stats(_: Empty, request: Request) -> Result<StatsResult, Failure> {
+    on_a_thread(&request.server, |history| {
+        let stored = history.store.stats()?;
+        let mut stats = StatsResult {
+            runs: stored.runs,
+            live_runs: 0,
+            entries: stored.entries,
+            logical_bytes: stored.logical_bytes,
+            stored_bytes: stored.stored_bytes,
+            file_bytes: stored.file_bytes,
+            deduped_bytes: stored.deduped_bytes,
+            format_version: stored.format_version,
+        };
+        // What is still in logs; a run may be sealed while this is counted.
+        for entry in std::fs::read_dir(&history.runs).into_iter().flatten().flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Ok(Some(run)) = history.run(id) else { continue };
+            let record = history.store.run(id)?;
+            let sealed = record.as_ref().map_or(0, |record| record.sealed.seq);
+            let bytes = log_bytes(&RunDir::of(&history.runs, id));
+            stats.runs += u64::from(record.is_none());
+            stats.live_runs += u64::from(!run.state.is_final());
+            stats.entries += run.last_seq.saturating_sub(sealed);
+            stats.logical_bytes += bytes;
+            stats.stored_bytes += bytes;
+        }
+        Ok(stats)
+    })
+    .await
+}
+
+fn log_bytes(dir: &RunDir) -> u64 {
+    let segments = dir.segments().unwrap_or_default();
+    segments.into_iter().filter_map(|first| Some(std::fs::metadata(dir.segment(first)).ok()?.len())).sum()
+}

@@ -1,0 +1,171 @@
+//! One client: its lifecycle, its requests, what is pushed to it, and the keeping of the store.
+//!
+//! A server holds nothing that matters. Runs live in their supervisors and logs, finished ones in the store; kill this
+//! process at any moment, and the next one goes on from there.
+
+mod adopt;
+mod births;
+mod broadcast;
+mod changes;
+mod claims;
+mod follower;
+mod keeper;
+mod lifecycle;
+mod link;
+mod links;
+mod merge;
+mod methods;
+mod providers;
+mod seal;
+mod watch;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::{
+    config::{Config, Places},
+    history::History,
+    model::{Failure, calls::ClientCapabilities},
+    process::{disk, own},
+    rpc::{Ended, FrameCodec, Framing, Outgoing, connection, stdio},
+    store::Store,
+};
+
+/// How long the last answers may take to reach a client that has said goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the command line says about a server.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub places: Places,
+    pub framing: Option<Framing>,
+    pub log_file: Option<PathBuf>,
+}
+
+/// A server that its client has initialized.
+pub struct Server {
+    pub data_dir: PathBuf,
+    pub config: Config,
+    pub client: ClientCapabilities,
+    pub history: History,
+    pub out: Outgoing,
+    pub links: links::Links,
+    pub followers: follower::Followers,
+    pub keeper: keeper::Keeper,
+    pub broadcast: broadcast::Broadcast,
+    /// The one buffer that followers read into, in their turns.
+    pub scratch: Mutex<Vec<u8>>,
+}
+
+/// Serves one client on stdin and stdout until it goes.
+pub fn main(options: Options) -> ExitCode {
+    own::become_private();
+    if let Err(failure) = begin_to_log(&options) {
+        eprintln!("loomd: {failure}");
+        return ExitCode::from(2);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("loomd: the server cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(options));
+    // What still runs on other threads is safe to stop anywhere; nothing waits for a blocked read or a seal.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(options: Options) -> ExitCode {
+    let (input, output) = match stdio::open() {
+        Ok(halves) => halves,
+        Err(error) => {
+            eprintln!("loomd: stdin and stdout cannot be used: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // The limit must be known before the first frame; a configuration that is bad is told by `initialize`.
+    let config = options.places.read_config();
+    let limit = config.as_ref().map_or(crate::config::MAX_FRAME_BYTES, |config| config.limits.max_frame_bytes);
+    let codec = FrameCodec::new(options.framing, usize::try_from(limit).unwrap_or(usize::MAX));
+    let out = Outgoing::new(output);
+    let session = Arc::new(lifecycle::Session::new(options.places, config, out.clone()));
+    let methods = methods::table(Arc::clone(&session));
+    let ended = tokio::select! {
+        ended = connection::serve(input, codec, methods, lifecycle::Gate(Arc::clone(&session)), out.clone()) => ended,
+        () = session.parent_ended() => Ended::Gone,
+        () = lifecycle::told_to_end() => Ended::Gone,
+    };
+    // A client that reads no more is not waited for.
+    let _ = tokio::time::timeout(FAREWELL, out.drained()).await;
+    match ended {
+        Ended::Exit(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Ended::Broken => ExitCode::FAILURE,
+        Ended::Eof | Ended::Gone => ExitCode::SUCCESS,
+    }
+}
+
+impl Server {
+    /// Prepares everything that needs no store: directories, threads. The store is looked at, not opened for writing.
+    fn open(places: &Places, config: Config, client: ClientCapabilities, out: Outgoing) -> Result<Arc<Self>, Failure> {
+        let data_dir = places.data_dir()?;
+        let runs = data_dir.join("runs");
+        let unusable = |path: &std::path::Path, error: std::io::Error| {
+            let message =
+                format!("{} cannot be used: {error}; make it a directory of yours, or name another with LOOMD_DATA_DIR", path.display());
+            Failure::store(path, message)
+        };
+        for dir in [&data_dir, &runs, &data_dir.join("claims")] {
+            disk::create_private_dir(dir).map_err(|error| unusable(dir, error))?;
+            disk::is_writable(dir).map_err(|error| unusable(dir, error))?;
+        }
+        if let Some(kind) = disk::network_file_system(&data_dir).map_err(|error| unusable(&data_dir, error))? {
+            let message = format!(
+                "{} is on a network file system ({kind}), where locks do not hold; set LOOMD_DATA_DIR to a local directory",
+                data_dir.display()
+            );
+            return Err(Failure::store(&data_dir, message));
+        }
+        let store = Store::at(&data_dir);
+        store.check()?;
+        let history = History { runs, store };
+        Ok(Arc::new_cyclic(|server| Self {
+            links: links::Links::new(server.clone()),
+            followers: follower::Followers::default(),
+            keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), config.keep_transcripts, server.clone()),
+            broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
+            scratch: Mutex::new(Vec::new()),
+            data_dir,
+            config,
+            client,
+            history,
+            out,
+        }))
+    }
+}
+
+/// Logs go to stderr, quietly, for editors show them as errors; to a file if one is named. Never to stdout.
+fn begin_to_log(options: &Options) -> Result<(), Failure> {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_env("LOOMD_LOG");
+    match &options.log_file {
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            let file = file.map_err(|error| {
+                Failure::store(path, format!("the log file {} cannot be written: {error}; name another with --log-file", path.display()))
+            })?;
+            let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+            fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file)).init();
+        }
+        None => {
+            let filter = filter.unwrap_or_else(|_| EnvFilter::new("error"));
+            fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Reading sealed entries back, by number and by position in the output.
+
+use redb::ReadOnlyTable;
+
+use super::{
+    Block, Store,
+    block::BlockHead,
+    pack::{Unpacker, head_of},
+    tables::{ROWS, RUNS, RowKey, StoredRun, first_seq_of, row_key},
+    trouble::Trouble,
+};
+use crate::model::{Failure, RunId, Stream};
+
+type Rows = ReadOnlyTable<&'static RowKey, &'static [u8]>;
+
+impl Store {
+    /// The block that holds entry `seq`; `None` where the store does not have it. A block with a huge entry holds only that.
+    pub fn lines_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
+        let block = self.read(|transaction| {
+            let rows = transaction.open_table(ROWS)?;
+            match head_at(&rows, id, seq)? {
+                Some(head) if seq >= head.first_seq && seq <= head.last_seq => block_of(&rows, id, head).map(Some),
+                _ => Ok(None),
+            }
+        })?;
+        Ok(block.flatten())
+    }
+
+    /// The block that holds byte `offset` of a stream, or of both counted together in order of arrival. `None` beyond what
+    /// is sealed. Looks at heads of blocks only until it has found the one.
+    pub fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Block>, Failure> {
+        let block = self.read(|transaction| {
+            let Some(record) = StoredRun::load(&transaction.open_table(RUNS)?, id)? else { return Ok(None) };
+            let rows = transaction.open_table(ROWS)?;
+            // The last block that begins at or before the offset. Blocks without a byte of the stream begin where the next
+            // one does, so the last of them is the one with the byte.
+            let mut found = None;
+            let (mut low, mut high) = (1, record.sealed.seq);
+            while low <= high {
+                let Some(head) = head_at(&rows, id, low + (high - low) / 2)? else { break };
+                if begin_and_end(&head, stream).0 <= offset {
+                    low = head.last_seq + 1;
+                    found = Some(head);
+                } else {
+                    high = head.first_seq - 1;
+                }
+            }
+            match found {
+                Some(head) if offset < begin_and_end(&head, stream).1 => block_of(&rows, id, head).map(Some),
+                _ => Ok(None),
+            }
+        })?;
+        Ok(block.flatten())
+    }
+}
+
+fn begin_and_end(head: &BlockHead, stream: Option<Stream>) -> (u64, u64) {
+    let (begin, bytes) = match stream {
+        Some(Stream::Stdout) => (head.stdout_offset, head.stdout_bytes),
+        Some(Stream::Stderr) => (head.stderr_offset, head.stderr_bytes),
+        None => (head.stdout_offset + head.stderr_offset, head.stdout_bytes + head.stderr_bytes),
+    };
+    (begin, begin + bytes)
+}
+
+/// Head of the last block that begins at or before entry `seq`.
+fn head_at(rows: &Rows, id: RunId, seq: u64) -> Result<Option<BlockHead>, Trouble> {
+    let range = row_key(id, 0, 0)..=row_key(id, seq, u32::MAX);
+    let Some(row) = rows.range::<&RowKey>(range.start()..=range.end())?.next_back() else { return Ok(None) };
+    let (key, row) = row?;
+    let first_seq = first_seq_of(key.value());
+    let head = match key.value()[24..] {
+        [0, 0, 0, 0] => head_of(row.value())?,
+        _ => {
+            let first = rows.get(&row_key(id, first_seq, 0))?.ok_or_else(|| missing(id, first_seq))?;
+            head_of(first.value())?
+        }
+    };
+    if head.first_seq != first_seq || head.last_seq < first_seq {
+        return Err(Trouble::damaged("a row stands in the place of another"));
+    }
+    Ok(Some(head))
+}
+
+fn block_of(rows: &Rows, id: RunId, head: BlockHead) -> Result<Block, Trouble> {
+    let mut unpacker = Unpacker::new(&head)?;
+    for part in 0.. {
+        let row = rows.get(&row_key(id, head.first_seq, part))?.ok_or_else(|| missing(id, head.first_seq))?;
+        unpacker.push(part, row.value())?;
+        if unpacker.is_whole() {
+            break;
+        }
+    }
+    Block::new(id, &head, unpacker.into_body())
+}
+
+fn missing(id: RunId, seq: u64) -> Trouble {
+    Trouble::damaged(format!("rows of run {id} at entry {seq} are missing"))
+}

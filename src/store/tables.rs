@@ -1,0 +1,98 @@
+//! The tables, their keys, and the record of a run. `docs/store.md` describes the same for people.
+
+use redb::{ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use super::trouble::Trouble;
+use crate::model::{Run, RunId};
+
+pub(super) type RunKey = &'static [u8; 16];
+pub(super) type RowKey = [u8; 28];
+
+/// The format's version, and sums over all runs.
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Id of a run to its [`StoredRun`] as JSON.
+pub(super) const RUNS: TableDefinition<RunKey, &[u8]> = TableDefinition::new("runs");
+/// Id, number of a block's first entry and part number to a row.
+pub(super) const ROWS: TableDefinition<&'static RowKey, &[u8]> = TableDefinition::new("rows");
+/// blake3 of a `clientToken` to the run that it started.
+pub(super) const TOKENS: TableDefinition<&'static [u8; 32], RunKey> = TableDefinition::new("tokens");
+/// Deleted runs of which rows may still be there.
+pub(super) const DELETED: TableDefinition<RunKey, ()> = TableDefinition::new("deleted");
+
+/// Names in [`META`].
+pub(super) const VERSION: &str = "version";
+pub(super) const SUM_RUNS: &str = "runs";
+pub(super) const SUM_ENTRIES: &str = "entries";
+pub(super) const SUM_LOGICAL: &str = "logicalBytes";
+pub(super) const SUM_STORED: &str = "storedBytes";
+
+/// What the store knows of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredRun {
+    /// The run as it was last told; final once `finished`.
+    pub run: Run,
+    /// How much of its log is in rows.
+    pub sealed: SealedPart,
+    /// The whole log is in rows, and `run` is its last word.
+    pub finished: bool,
+    /// blake3 of the `clientToken` that started it, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+}
+
+/// The part of a run's log that the store holds: entries 1 to `seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealedPart {
+    pub seq: u64,
+    /// Bytes that the program wrote to its stdout up to there.
+    pub stdout: u64,
+    /// The same for its stderr.
+    pub stderr: u64,
+    /// Bytes of these entries as lines.
+    pub logical_bytes: u64,
+    /// Bytes of the rows that hold them, keys included.
+    pub stored_bytes: u64,
+}
+
+impl StoredRun {
+    pub(super) fn load(runs: &impl ReadableTable<RunKey, &'static [u8]>, id: RunId) -> Result<Option<Self>, Trouble> {
+        runs.get(id.as_bytes())?.map(|record| Self::parse(record.value())).transpose()
+    }
+
+    pub(super) fn parse(record: &[u8]) -> Result<Self, Trouble> {
+        serde_json::from_slice(record).map_err(|error| Trouble::damaged(format!("the record of a run does not parse: {error}")))
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record always has a JSON form")
+    }
+
+    pub(super) fn token_hash(&self) -> Option<[u8; 32]> {
+        let hash = blake3::Hash::from_hex(self.token.as_ref()?).ok()?;
+        Some(*hash.as_bytes())
+    }
+}
+
+/// Big endian throughout, so that the order of keys is the order of runs, entries and parts.
+pub(super) fn row_key(id: RunId, first_seq: u64, part: u32) -> RowKey {
+    let mut key = [0; 28];
+    key[..16].copy_from_slice(id.as_bytes());
+    key[16..24].copy_from_slice(&first_seq.to_be_bytes());
+    key[24..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// The number of the first entry, from a row's key.
+pub(super) fn first_seq_of(key: &RowKey) -> u64 {
+    u64::from_be_bytes(key[16..24].try_into().expect("eight bytes"))
+}
+
+/// Moves a sum in [`META`] by a difference.
+pub(super) fn add(meta: &mut redb::Table<'_, &'static str, u64>, name: &'static str, more: u64, less: u64) -> Result<(), Trouble> {
+    let now = meta.get(name)?.map_or(0, |value| value.value());
+    meta.insert(name, now.saturating_add(more).saturating_sub(less))?;
+    Ok(())
+}
