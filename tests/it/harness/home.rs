@@ -34,7 +34,8 @@ impl Home {
     /// The directories of live runs and of those that are not sealed yet, whatever their names.
     pub fn run_directories(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.data().join("runs")) else { return Vec::new() };
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+        let directories = entries.flatten().filter(|entry| entry.path().is_dir());
+        directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     /// Every file of the data directory, with directories.
