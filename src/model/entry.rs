@@ -40,6 +40,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputEntry {
+    /// Which run.
     pub run_id: RunId,
     /// Number of the entry; of the last one, where several were merged for a slow client.
     pub seq: u64,
@@ -48,6 +49,7 @@ pub struct OutputEntry {
     pub first_seq: Option<u64>,
     /// When the bytes were read, Unix milliseconds.
     pub at: UnixMs,
+    /// Which of the two streams.
     pub stream: Stream,
     /// Position of the first byte within its own stream, counted in the program's raw bytes.
     pub offset: u64,
@@ -62,9 +64,13 @@ pub struct OutputEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionEntry {
+    /// Which run.
     pub run_id: RunId,
+    /// Number of the entry.
     pub seq: u64,
+    /// When, Unix milliseconds.
     pub at: UnixMs,
+    /// All that is known of it now.
     pub session: Session,
 }
 
@@ -72,8 +78,11 @@ pub struct SessionEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateEntry {
+    /// Which run.
     pub run_id: RunId,
+    /// Number of the entry.
     pub seq: u64,
+    /// When, Unix milliseconds.
     pub at: UnixMs,
     /// An ACP v1 `SessionUpdate`: an open object with `sessionUpdate: string`. Variants that a client does not know are to be ignored.
     #[schemars(schema_with = "open_object")]
@@ -84,8 +93,11 @@ pub struct UpdateEntry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionEntry {
+    /// Which run.
     pub run_id: RunId,
+    /// Number of the entry.
     pub seq: u64,
+    /// When, Unix milliseconds.
     pub at: UnixMs,
     /// Unique in the run.
     pub permission_id: String,
@@ -101,15 +113,20 @@ pub enum PermissionStatus {
         /// An ACP `ToolCallUpdate`, complete.
         #[schemars(schema_with = "open_object")]
         tool_call: Map<String, Value>,
+        /// The answers to choose from.
         options: Vec<PermissionOption>,
     },
     Resolved {
+        /// The option that was chosen.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         option_id: Option<String>,
+        /// Nobody chose; nothing was allowed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cancelled: Option<bool>,
+        /// What was said beside the choice.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+        /// Who settled it.
         by: ResolvedBy,
     },
 }
@@ -118,7 +135,9 @@ pub enum PermissionStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionOption {
+    /// What `run/answer` names.
     pub option_id: String,
+    /// What a person reads.
     pub name: String,
     /// `allow_once`, `allow_always`, `reject_once` or `reject_always`.
     pub kind: String,
@@ -128,8 +147,11 @@ pub struct PermissionOption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ResolvedBy {
+    /// A client, by `run/answer`.
     Client,
+    /// The run's permission mode.
     Policy,
+    /// The provider itself.
     Provider,
 }
 
@@ -137,9 +159,13 @@ pub enum ResolvedBy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StateEntry {
+    /// Which run.
     pub run_id: RunId,
+    /// Number of the entry.
     pub seq: u64,
+    /// When, Unix milliseconds.
     pub at: UnixMs,
+    /// The new state.
     pub state: RunState,
     /// The turn that begins or ends here: 1, 2, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,11 +173,13 @@ pub struct StateEntry {
     /// Why the turn ended: an ACP `StopReason` (`end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`) or `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
+    /// The program's exit code, if it exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The signal that ended the program, by name (`SIGKILL`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
     /// What this turn used.
@@ -166,6 +194,7 @@ pub struct StateEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeftProcess {
+    /// Its process id.
     pub pid: u32,
     /// Its command line, words joined by spaces, shortened to 200 bytes.
     pub command: String,

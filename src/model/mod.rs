@@ -9,6 +9,7 @@ pub mod failure;
 pub mod id;
 pub mod line;
 pub mod provider;
+pub mod reference;
 pub mod run;
 pub mod session;
 mod shape;

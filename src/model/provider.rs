@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct ProviderInfo {
     /// What `run/start` takes as `provider`.
     pub id: String,
+    /// A name for people.
     pub title: String,
     /// `command`, `codex`, `claude` or `acp`.
     pub kind: String,
+    /// It could be started now.
     pub available: bool,
+    /// What the program says of itself; `provider/list` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The executable that would be started.
@@ -21,6 +24,7 @@ pub struct ProviderInfo {
     /// What to install or set, when `available` is false; one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What it can do.
     pub capabilities: ProviderCapabilities,
 }
 
@@ -34,6 +38,7 @@ pub struct ProviderCapabilities {
     pub send: bool,
     /// `run/send` with `mode: "steer"` reaches a running turn.
     pub steer: bool,
+    /// A running turn can be stopped without ending the run.
     pub interrupt: bool,
     /// It asks before it acts.
     pub permissions: bool,

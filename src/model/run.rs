@@ -18,10 +18,14 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
+    /// Its identifier; ids sort by time of creation.
     pub id: RunId,
+    /// As `run/start` named it.
     pub provider: String,
+    /// A line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// For whoever looks for the run.
     pub labels: BTreeMap<String, String>,
     /// A pinned run is never pruned.
     pub pinned: bool,
@@ -30,43 +34,58 @@ pub struct Run {
     pub params: Map<String, Value>,
     /// The argv that was executed.
     pub command: Vec<String>,
+    /// Where it was executed.
     pub cwd: String,
+    /// Where it stands.
     pub state: RunState,
+    /// The newest turn: 1, 2, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<u64>,
     /// Prompts that wait for their turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<u64>,
+    /// Process id of the program, while it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// The open questions: `requested` entries that nobody has answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<PermissionEntry>,
+    /// The program's exit code, if it exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// The signal that ended the program, by name (`SIGKILL`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
+    /// What went wrong; of a live run, what holds it up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
+    /// The provider's conversation behind the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<Session>,
+    /// The run that this one resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_run_id: Option<RunId>,
+    /// When it was asked for, Unix milliseconds.
     pub created_at: UnixMs,
+    /// When the program was spawned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<UnixMs>,
+    /// When it became final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<UnixMs>,
     /// The newest entry that this picture includes.
     pub last_seq: u64,
     /// Everything up to this entry would survive a power cut.
     pub durable_seq: u64,
+    /// What the program wrote so far.
     pub bytes: RunBytes,
     /// The newest file of the log, while the log is a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<String>,
+    /// What all its turns used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// When somebody took its session over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over_at: Option<UnixMs>,
 }
@@ -75,7 +94,9 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RunState {
+    /// The program has not been spawned yet.
     Starting,
+    /// The program runs.
     Running,
     /// The provider waits for an answer to a question.
     AwaitingPermission,
@@ -83,8 +104,11 @@ pub enum RunState {
     Idle,
     /// The provider said so, or exit code 0 where it says nothing.
     Succeeded,
+    /// The program failed, or could not do its work.
     Failed,
+    /// A client or a limit ended it.
     Cancelled,
+    /// It ran, or was silent, for longer than it was allowed.
     TimedOut,
     /// Its supervising process died before the run ended.
     Lost,
@@ -96,6 +120,7 @@ pub enum RunState {
 pub struct RunError {
     /// `auth`, `rateLimit`, `provider`, `protocol`, `spawn`, `sessionNotFound`, `outputLimit`, `storage`, `supervisor` or `timeout`; more may come.
     pub kind: String,
+    /// One sentence for a person.
     pub message: String,
 }
 
@@ -103,7 +128,9 @@ pub struct RunError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunBytes {
+    /// On stdout; with a terminal, everything.
     pub stdout: u64,
+    /// On stderr.
     pub stderr: u64,
 }
 
@@ -111,12 +138,16 @@ pub struct RunBytes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
+    /// Tokens read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
+    /// Tokens written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// Tokens read from the provider's cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input_tokens: Option<u64>,
+    /// In US dollars, where the provider says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
 }

@@ -1,0 +1,165 @@
+//! The conversation itself: how it opens, what servers tell of themselves, how requests fail and are given up.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::{failure::FailureKind, provider::ProviderInfo, shape::open_object};
+
+/// No params, or none that matter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Empty {}
+
+/// A result with nothing in it: `null`.
+pub type Null = ();
+
+/// How a client introduces itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeParams {
+    /// The version that the client speaks.
+    pub protocol_version: u32,
+    /// Who speaks; for logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_info: Option<ClientInfo>,
+    /// The server exits when this process ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_id: Option<u32>,
+    /// What the client wants and can do.
+    #[serde(default)]
+    pub capabilities: ClientCapabilities,
+}
+
+/// Who the client is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientInfo {
+    /// Name of the client.
+    pub name: String,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// What a client wants and can do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientCapabilities {
+    /// A person who can answer is there. Changes no delivery.
+    pub permissions: bool,
+    /// Hear of all runs; false: only of own and attached ones.
+    pub watch: bool,
+    /// How output is to be delivered.
+    pub output: OutputCapabilities,
+}
+
+/// How output is to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OutputCapabilities {
+    /// Hold output back until so many milliseconds are over or `maxChunkBytes` wait.
+    pub min_interval_ms: u64,
+    /// Most raw bytes of output in one notification; 4 at least, so that every character fits.
+    pub max_chunk_bytes: u64,
+}
+
+/// How the server introduces itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeResult {
+    /// The version that the server speaks, the newest one it knows.
+    pub protocol_version: u32,
+    /// Who answers.
+    pub server_info: ServerInfo,
+    /// Where the store is.
+    pub store_path: String,
+    /// What a look at PATH tells; `provider/list` knows the versions too.
+    pub providers: Vec<ProviderInfo>,
+    /// What this server can do.
+    pub capabilities: ServerCapabilities,
+}
+
+/// Who the server is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerInfo {
+    /// `loomd`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What this server can do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerCapabilities {
+    /// The methods that it answers.
+    pub methods: Vec<String>,
+    /// Longest frame that it takes, in bytes.
+    pub max_frame_bytes: u64,
+    /// How output will be delivered to this client.
+    pub output: OutputCapabilities,
+}
+
+/// The providers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProvidersResult {
+    /// All that are known, also those that cannot be started.
+    pub providers: Vec<ProviderInfo>,
+}
+
+/// What the store holds. Live runs count with their files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsResult {
+    /// Runs, live ones too.
+    pub runs: u64,
+    /// Runs that have not ended.
+    pub live_runs: u64,
+    /// Entries of all logs.
+    pub entries: u64,
+    /// Bytes of the entries as JSON lines.
+    pub logical_bytes: u64,
+    /// Bytes of the rows and log files that hold them.
+    pub stored_bytes: u64,
+    /// Size of the database file.
+    pub file_bytes: u64,
+    /// Bytes that were not stored because they were there already.
+    pub deduped_bytes: u64,
+    /// Version of the store's format.
+    pub format_version: u32,
+}
+
+/// Params of `$/cancelRequest`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelRequestParams {
+    /// Id of the request: a number or a string.
+    #[schemars(schema_with = "request_id")]
+    pub id: Value,
+}
+
+fn request_id(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": ["integer", "string"] })
+}
+
+/// A `data` object of an error answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorData {
+    /// Which failure it is.
+    pub kind: FailureKind,
+    /// What more is known, by kind.
+    #[serde(flatten)]
+    #[schemars(schema_with = "open_object")]
+    pub more: Map<String, Value>,
+}
+
+impl Default for ClientCapabilities {
+    fn default() -> Self {
+        Self { permissions: false, watch: true, output: OutputCapabilities::default() }
+    }
+}
+
+impl Default for OutputCapabilities {
+    fn default() -> Self {
+        Self { min_interval_ms: 0, max_chunk_bytes: 65_536 }
+    }
+}

@@ -1,0 +1,11 @@
+//! Params and results of the methods. Which belong to which method says [`super::reference`].
+
+mod lifecycle;
+mod read;
+mod start;
+mod steer;
+
+pub use lifecycle::*;
+pub use read::*;
+pub use start::*;
+pub use steer::*;

@@ -1,0 +1,84 @@
+//! What the reference says that stands in no type: transport, the log, failures, guarantees.
+
+pub const HEAD: &str = r#"# The loomd protocol
+
+This page is made from the types in `src/model` by `loomd schema --markdown`; the same as JSON Schema is
+[protocol.schema.json](protocol.schema.json), made by `loomd schema`. Names are camelCase. Members that end in `At`, and `at`, are
+integer Unix milliseconds; members that end in `Ms` are integer milliseconds; sizes are bytes.
+
+This build runs the provider `command`: any program. The agents' part of the protocol (permissions, sessions, updates, takeover) has its
+types here already, so that a client can be written for both; a `command` answers those requests with `unsupported`.
+
+"#;
+
+pub const TRANSPORT: &str = r#"## Transport
+
+A client starts `loomd` and speaks JSON-RPC 2.0 over its stdin and stdout. Nothing else ever goes to stdout.
+
+There are two framings, and the first byte that the client sends tells which one it speaks. `{` or `[` begins newline-delimited JSON: one
+message on each line. Anything else begins a header block as in the Language Server Protocol: `Content-Length: N`, an empty line (both
+with CR LF), then N bytes; other headers are ignored. The server answers in the same framing. `--framing lsp` and `--framing ndjson` force
+one of them.
+
+```sh
+(
+  echo '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":1}}'
+  echo '{"jsonrpc":"2.0","id":2,"method":"run/start","params":{"provider":"command","command":["echo","hello"]}}'
+  sleep 1
+) | loomd
+```
+
+- A frame whose JSON is broken answers `parse` with `id: null`, and the conversation goes on.
+- After a broken header block (`parse`) or a frame over the limit of 64 MiB (`limit`) the next frame cannot be found: the error is sent with
+  `id: null`, and the server exits with 1.
+- Batches are answered with one array, in the manner of JSON-RPC 2.0.
+- Requests are worked on at the same time; a slow one holds up no other. But what one client sends to one run with `run/send`,
+  `run/closeInput`, `run/interrupt` and `run/cancel` takes effect in the order in which it was sent.
+- Absent params, `null`, `{}` and `[]` mean the same; so do `{}` and `[]` for `env`, `labels` and `label`. Members that are not known are ignored.
+- Params are looked at first; only then whether the run or the provider exists.
+
+When stdin ends, or the process that `initialize` named as `processId` does, the server exits. Its runs go on, except those that were started with
+`onDisconnect: "cancel"`: they are cancelled when the last client that follows them has been gone for 5 s.
+
+"#;
+
+pub const LOG: &str = r#"## The log of a run
+
+Each run has one log that only grows. Its entries are numbered 1, 2, 3 … over all kinds, and an entry is at the same time the params of the
+notification that pushes it. So a client that knows the last `seq` it saw can go on from there after anything: `run/attach` with
+`afterSeq` brings exactly what is missing.
+
+- `offset` counts the bytes that the program wrote to that stream, before any decoding.
+- `text` is always valid UTF-8. A character that arrives in two pieces is held until it is whole. Where the program wrote bytes that are not UTF-8,
+  `text` has U+FFFD in their place and `data` holds the exact bytes.
+- To a client that is slow, or that asked for it with `minIntervalMs`, neighbouring chunks of one stream may come as one notification; `firstSeq` then
+  names the first entry in it and `seq` the last. None carries more than `maxChunkBytes` of output.
+- The final `run/state` is the last entry. After the program has ended, its output is read to the end; where another process still holds the
+  pipe, for 2 s at most.
+
+Entries carry their `kind`, pushed ones too; see [Entry](#entry).
+
+"#;
+
+pub const FAILURES: &str = r#"## Failures
+
+An error answer is `{ code, message, data }`. `message` is a sentence for a person, `data.kind` a word for a program, and `data` holds what more is
+known.
+
+"#;
+
+pub const GUARANTEES: &str = r#"## Guarantees
+
+| | |
+|---|---|
+| order | A client sees the entries of a run by rising `seq`, each once and none left out, whether they are replayed or live. |
+| exact | The bytes of a stream, put together from the log, are the bytes that the program wrote. |
+| kept | What a client was shown stays, unchanged, even if every process of loomd is killed with SIGKILL at any moment. A power cut may take what lies after `durableSeq`, which is at most 250 ms and one sync of the disk behind. |
+| alive | A run outlives the editor and the server that started it, however they ended. |
+| bounded | Neither much output nor a client that does not read makes the memory of loomd grow. |
+| apart | A client that does not read holds up no program, no other client and no request. |
+| swept | When a run has ended, so has every process of its tree, those too that left its group or session. If its supervisor was killed, a live server or the next one to start does this. What had to be left is named in `left`. |
+| many | Any number of servers share one data directory; each sees and steers all runs. |
+| honest | That a run is alive is proved by a lock that its supervisor holds. No run stays `running` without a process. |
+| private | Files, directories and sockets are for their owner alone. Values of `env` are never written to disk, prompts never put on a command line. |
+"#;

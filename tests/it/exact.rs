@@ -1,0 +1,180 @@
+//! The bytes that a program wrote are the bytes that a client gets, however they came.
+
+use std::{fs::OpenOptions, io::Write};
+
+use serde_json::json;
+
+use crate::harness::{Gate, Home, Log, Server, until};
+
+/// Writes into a program's stdout as if the program did, and knows when it has been read.
+struct Pipe {
+    pipe: std::fs::File,
+}
+
+impl Pipe {
+    fn of(pid: u64) -> Self {
+        Self { pipe: OpenOptions::new().write(true).open(format!("/proc/{pid}/fd/1")).expect("the program's stdout") }
+    }
+
+    /// Returns when the piece has been taken out of the pipe, so that the next is read apart from it.
+    fn write(&mut self, piece: &[u8]) {
+        self.pipe.write_all(piece).expect("the pipe takes it");
+        until("the piece is read", || (rustix::io::ioctl_fionread(&self.pipe).expect("a pipe") == 0).then_some(()));
+    }
+}
+
+fn check_pieces(server: &mut Server, home: &Home, name: &str, pieces: &[&[u8]]) -> Log {
+    let mut gate = Gate::new(home.path(), name);
+    let (run, mut log) = server.sh(&gate.wait());
+    let mut pipe = Pipe::of(run["pid"].as_u64().expect("a pid"));
+    pieces.iter().for_each(|piece| pipe.write(piece));
+    drop(pipe);
+    gate.open();
+    server.follow_to_end(&mut log);
+    log.assert_stdout(&pieces.concat());
+    let kept = server.read_log(&log.run);
+    kept.assert_stdout(&pieces.concat());
+    log
+}
+
+#[test]
+fn every_byte_value_on_both_streams() {
+    let home = Home::new();
+    let mut server = home.server();
+    let forward: Vec<u8> = (0..=255).collect();
+    let backward: Vec<u8> = (0..=255).rev().collect();
+    let (one, other) = (home.file("forward", &forward), home.file("backward", &backward));
+    let (_, mut log) = server.sh(&format!("cat '{one}'; cat '{other}' >&2"));
+    server.follow_to_end(&mut log);
+    assert_eq!((&log.stdout, &log.stderr), (&forward, &backward));
+    let kept = server.read_log(&log.run);
+    assert_eq!((kept.stdout, kept.stderr), (forward, backward));
+}
+
+#[test]
+fn every_pair_of_byte_values() {
+    let home = Home::new();
+    let mut server = home.server();
+    let bytes: Vec<u8> = (0..=255_u8).flat_map(|a| (0..=255_u8).flat_map(move |b| [a, b])).collect();
+    let path = home.file("pairs", &bytes);
+    let (_, mut log) = server.sh(&format!("cat '{path}'"));
+    server.follow_to_end(&mut log);
+    log.assert_stdout(&bytes);
+}
+
+#[test]
+fn a_character_split_anywhere_stays_whole() {
+    let home = Home::new();
+    let mut server = home.server();
+    let text = "aé日🦀\u{fffd}z";
+    for at in 1..text.len() {
+        let (head, tail) = text.as_bytes().split_at(at);
+        let log = check_pieces(&mut server, &home, &format!("split-{at}"), &[head, tail]);
+        let entries = server.read_all(&log.run, 1 << 20);
+        assert!(entries.iter().all(|entry| entry.get("data").is_none()), "split at {at}: {entries:?}");
+    }
+    let bytes: Vec<_> = text.as_bytes().chunks(1).collect();
+    let log = check_pieces(&mut server, &home, "bytes", &bytes);
+    let entries = server.read_all(&log.run, 1 << 20);
+    assert!(entries.iter().all(|entry| entry.get("data").is_none()), "byte by byte: {entries:?}");
+}
+
+#[test]
+fn what_is_no_text_is_kept_as_bytes() {
+    let home = Home::new();
+    let mut server = home.server();
+    let cases: [&[&[u8]]; 8] = [
+        &[b"a\xff", b"b"],
+        &[b"\xf0\x9f", b"\xff"],
+        &[b"\xe6\x97", b"x"],
+        &[b"\xc3"],
+        &[b"ok \xf0\x9f\xa6"],
+        &[b"\xed\xa0\x80"],
+        &[b"\xc0\x80", b"\xf8\x88\x80\x80\x80"],
+        &[b"\x80", b"\x80", b"\xe6", b"\x97", b"\xa5"],
+    ];
+    for (number, pieces) in cases.into_iter().enumerate() {
+        check_pieces(&mut server, &home, &format!("case-{number}"), pieces);
+    }
+}
+
+#[test]
+fn a_character_over_the_edge_of_a_chunk() {
+    let home = Home::new();
+    let mut server = home.server();
+    for (number, ahead) in [65_533, 65_534, 65_535, 65_536, 131_071, 1_048_575].into_iter().enumerate() {
+        let mut bytes = vec![b'x'; ahead];
+        bytes.extend("🦀日é".as_bytes());
+        bytes.extend(vec![b'y'; 70_000]);
+        let path = home.file(&format!("edge-{number}"), &bytes);
+        let (_, mut log) = server.sh(&format!("cat '{path}'"));
+        server.follow_to_end(&mut log);
+        log.assert_stdout(&bytes);
+        let entries = server.read_all(&log.run, 8 << 20);
+        assert!(entries.iter().all(|entry| entry.get("data").is_none()), "{ahead} bytes ahead of the characters");
+    }
+}
+
+#[test]
+fn random_bytes_in_random_pieces() {
+    let home = Home::new();
+    let mut server = home.server();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"one fixed seed");
+    let mut noise = vec![0; 40_000];
+    hasher.finalize_xof().fill(&mut noise);
+    let (mut rest, mut pieces) = (noise.as_slice(), Vec::new());
+    while let [length, ..] = rest {
+        let length = (usize::from(*length) * 3 + 1).min(rest.len());
+        let (piece, after) = rest.split_at(length);
+        pieces.push(piece);
+        rest = after;
+    }
+    check_pieces(&mut server, &home, "noise", &pieces);
+}
+
+#[test]
+fn one_very_long_line() {
+    long_line(8 << 20);
+}
+
+#[test]
+#[ignore = "slow: 100 MB"]
+fn one_line_of_100_megabytes() {
+    long_line(100_000_000);
+}
+
+fn long_line(length: usize) {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.sh(&format!("head -c {length} /dev/zero | tr '\\0' L"));
+    server.follow_to_end(&mut log);
+    let expected = vec![b'L'; length];
+    log.assert_stdout(&expected);
+    server.read_log(&log.run).assert_stdout(&expected);
+    let page = server.call("run/text", json!({ "runId": log.run, "lastLines": 1, "maxBytes": 4096 }));
+    assert_eq!(page["totalBytes"], length);
+}
+
+#[test]
+fn what_a_grandchild_writes_after_the_exit() {
+    let home = Home::new();
+    let mut server = home.server();
+    // It writes when its parent is gone, and ends.
+    let grandchild = "while kill -0 $0 2>/dev/null; do :; done; echo late; echo late >&2";
+    let (_, mut log) = server.sh(&format!("sh -c '{grandchild}' $$ & echo early"));
+    server.follow_to_end(&mut log);
+    assert_eq!((log.stdout.as_slice(), log.stderr.as_slice()), (b"early\nlate\n".as_slice(), b"late\n".as_slice()));
+    assert_eq!(log.end()["state"], "succeeded");
+}
+
+#[test]
+fn several_runs_at_once_keep_their_own_bytes() {
+    let home = Home::new();
+    let mut server = home.server();
+    let mut logs: Vec<_> = (0..8).map(|number| server.sh(&format!("yes 'run {number}' | head -n 20000")).1).collect();
+    for (number, log) in logs.iter_mut().enumerate() {
+        server.follow_to_end(log);
+        log.assert_stdout(format!("run {number}\n").repeat(20_000).as_bytes());
+    }
+}

@@ -1,0 +1,24 @@
+//! The real binary, driven over stdio as an editor drives it. The tests hold what the protocol promises, not how it is done.
+//!
+//! One crate, so that it links once. Tests marked as ignored are slow; `tests/run` runs them too.
+
+#![cfg(target_os = "linux")]
+
+mod harness;
+
+mod alive;
+mod exact;
+mod faults;
+mod lifecycle;
+mod many;
+mod params;
+mod people;
+mod private;
+mod reading;
+mod running;
+mod seams;
+mod slow;
+mod spawning;
+mod steering;
+mod swept;
+mod transport;

@@ -1,0 +1,167 @@
+//! Several servers on one data directory.
+
+use serde_json::json;
+
+use crate::harness::{Gate, Home, Log, Server, id, resume, sh, stop, until};
+
+#[test]
+fn each_sees_the_runs_of_the_others() {
+    for count in [2, 5] {
+        let home = Home::new();
+        let mut servers: Vec<_> = (0..count).map(|_| home.server()).collect();
+        let mut gates: Vec<_> = (0..count).map(|number| Gate::new(home.path(), &format!("gate-{number}"))).collect();
+        let mut ids = Vec::new();
+        for (server, gate) in servers.iter_mut().zip(&gates) {
+            let (run, _) = server.sh(&gate.echo());
+            ids.insert(0, id(&run).to_owned());
+        }
+        for server in &mut servers {
+            for run in &ids {
+                assert_eq!(server.get(run)["state"], "running");
+            }
+            let list = server.call("run/list", json!({ "states": ["running"] }));
+            let listed: Vec<_> = list["runs"].as_array().expect("runs").iter().map(|run| id(run).to_owned()).collect();
+            assert_eq!(listed, ids);
+        }
+        // Everybody follows everything.
+        let mut logs: Vec<Vec<Log>> = Vec::new();
+        for server in &mut servers {
+            let mut followed = Vec::new();
+            for run in &ids {
+                let log = Log::of(run);
+                server.attach(&log);
+                followed.push(log);
+            }
+            logs.push(followed);
+        }
+        for round in 0..20 {
+            gates.iter_mut().for_each(|gate| gate.send(&format!("round {round}")));
+        }
+        gates.iter_mut().for_each(|gate| gate.send("end"));
+        let expected: String = (0..20).map(|round| format!("round {round}\n")).collect();
+        for (server, followed) in servers.iter_mut().zip(&mut logs) {
+            for log in followed {
+                server.follow_to_end(log);
+                assert_eq!(log.stdout_text(), expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_steers_the_runs_of_the_others() {
+    let home = Home::new();
+    let (mut one, mut other) = (home.server(), home.server());
+    let (run, mut log) = one.start(json!({ "provider": "command", "command": ["cat"], "interactive": true }));
+    other.call("run/send", json!({ "runId": run["id"], "text": "from the other\n" }));
+    one.follow(&mut log, "what the other sent", |log| log.stdout == b"from the other\n");
+    other.call("run/closeInput", json!({ "runId": run["id"] }));
+    one.follow_to_end(&mut log);
+    let (run, mut log) = one.sh("trap 'echo caught' INT; echo ready; while :; do sleep 0.02; done");
+    one.follow(&mut log, "the program is ready", |log| log.stdout == b"ready\n");
+    other.call("run/interrupt", json!({ "runId": run["id"] }));
+    one.follow(&mut log, "the interrupt", |log| log.stdout == b"ready\ncaught\n");
+    assert_eq!(other.cancel(id(&run))["state"], "cancelled");
+    one.follow_to_end(&mut log);
+}
+
+#[test]
+fn who_watches_hears_of_states_and_never_of_output() {
+    let home = Home::new();
+    let mut watcher = home.server();
+    let mut deaf = home.setup().capabilities(json!({ "watch": false })).start();
+    let mut server = home.server();
+    let (run, mut log) = server.sh("seq 1 1000");
+    server.follow_to_end(&mut log);
+    let changed = watcher.notification("run/changed", |params| params["run"]["id"] == run["id"]);
+    assert_eq!(changed["run"]["command"], run["command"]);
+    watcher.notification("run/state", |state| state["runId"] == run["id"] && state["state"] == "succeeded");
+    assert!(!watcher.notifications.iter().any(|(method, _)| method == "run/output"));
+    server.call("run/edit", json!({ "runId": run["id"], "title": "edited" }));
+    server.call("run/delete", json!({ "runId": run["id"] }));
+    watcher.notification("run/deleted", |params| params["runIds"] == json!([run["id"]]));
+    // By now it would have come. What the deaf one starts itself it does hear of.
+    let (_, mut own) = deaf.sh("echo own");
+    deaf.follow_to_end(&mut own);
+    assert!(deaf.notifications.iter().all(|(_, params)| params["runId"] != run["id"] && params["run"]["id"] != run["id"]));
+    assert!(!deaf.notifications.iter().any(|(method, _)| method == "run/deleted"));
+}
+
+#[test]
+fn a_broadcast_comes_once() {
+    let home = Home::new();
+    let mut watcher = home.server();
+    let mut server = home.server();
+    for _ in 0..10 {
+        let (_, mut log) = server.sh("echo one");
+        server.follow_to_end(&mut log);
+        // For who follows from the start, `follow_to_end` has refused repeats; for who only watches, each rare entry comes once too.
+        watcher.notification("run/state", |state| state["runId"] == log.run.as_str() && state["state"] == "succeeded");
+        let known = watcher.get(&log.run)["lastSeq"].as_u64();
+        let again: Vec<_> = watcher.entries_of(&log.run).into_iter().filter(|entry| entry["seq"].as_u64() >= known).collect();
+        assert_eq!(again, Vec::<serde_json::Value>::new());
+    }
+}
+
+#[test]
+fn a_stopped_server_holds_up_nobody() {
+    let home = Home::new();
+    let mut stopped = home.server();
+    let (_, mut theirs) = stopped.sh("echo theirs; sleep 1000");
+    stopped.follow(&mut theirs, "output", |log| log.stdout == b"theirs\n");
+    stop(stopped.pid());
+    let mut server = home.server();
+    let (_, mut log) = server.sh("seq 1 20000");
+    server.follow_to_end(&mut log);
+    until("the run is sealed", || (home.run_directories().len() == 1).then_some(()));
+    assert_eq!(server.read_log(&log.run).stdout, log.stdout);
+    assert_eq!(server.cancel(&theirs.run)["state"], "cancelled");
+    server.call("run/delete", json!({ "runId": log.run }));
+    resume(stopped.pid());
+    stopped.follow_to_end(&mut theirs);
+}
+
+#[test]
+fn servers_that_come_and_go_lose_nothing() {
+    let home = Home::new();
+    let mut servers: Vec<Server> = (0..3).map(|_| home.server()).collect();
+    let mut all = Vec::new();
+    for round in 0..12 {
+        let place = round % 3;
+        let (_, mut log) = servers[place].sh(&format!("seq 1 {}", 1000 * (round + 1)));
+        if round % 2 == 0 {
+            servers[place].follow_to_end(&mut log);
+        }
+        all.push(log);
+        let old = std::mem::replace(&mut servers[place], home.server());
+        if round % 3 == 0 { old.kill() } else { drop(old) }
+    }
+    let server = &mut servers[0];
+    for (round, log) in all.iter_mut().enumerate() {
+        server.get_until(&log.run, "the run ends", |run| run["state"] == "succeeded");
+        let expected: String = (1..=1000 * (round + 1)).map(|number| format!("{number}\n")).collect();
+        server.read_log(&log.run).assert_stdout(expected.as_bytes());
+    }
+    until("everything is sealed", || home.run_directories().is_empty().then_some(()));
+    assert_eq!(server.call("store/stats", json!({}))["runs"], 12);
+}
+
+#[test]
+fn a_run_may_be_deleted_while_another_server_follows_it() {
+    let home = Home::new();
+    let (mut one, mut other) = (home.server(), home.server());
+    let (run, mut log) = one.start(json!({ "provider": "command", "command": sh("seq 1 200000") }));
+    let mut theirs = Log::of(id(&run));
+    other.attach(&theirs);
+    other.follow(&mut theirs, "some output", |log| !log.stdout.is_empty());
+    other.stop_reading();
+    one.follow_to_end(&mut log);
+    one.call("run/delete", json!({ "runId": run["id"] }));
+    other.resume_reading();
+    // What it still gets is in order and true; and then it is told.
+    other.notification("run/deleted", |params| params["runIds"] == json!([run["id"]]));
+    for entry in other.entries_of(id(&run)) {
+        theirs.take(&entry);
+    }
+    assert!(log.stdout.starts_with(&theirs.stdout));
+}

@@ -1,0 +1,137 @@
+//! What is said about params, methods and providers that are not as they should be.
+
+use serde_json::{Value, json};
+
+use crate::harness::Home;
+
+const NO_RUN: &str = "01890000-0000-7000-8000-000000000000";
+
+#[test]
+fn absent_null_empty_object_and_empty_list_are_the_same() {
+    let home = Home::new();
+    let mut server = home.server();
+    server.send(&json!({ "jsonrpc": "2.0", "id": "absent", "method": "run/list" }));
+    assert!(server.stray()["result"]["runs"].is_array());
+    for params in [Value::Null, json!({}), json!([])] {
+        assert!(server.call("run/list", params)["runs"].is_array());
+    }
+    let params = json!({ "provider": "command", "command": ["true"], "env": [], "labels": [], "unheardOf": { "a": 1 } });
+    let (run, mut log) = server.start(params);
+    assert_eq!(run["labels"], json!({}));
+    server.follow_to_end(&mut log);
+    assert_eq!(server.call("run/list", json!({ "label": [] }))["runs"].as_array().expect("runs").len(), 1);
+}
+
+#[test]
+fn wrong_params_name_the_field() {
+    let home = Home::new();
+    let mut server = home.server();
+    let start = |change: Value| {
+        let mut params = json!({ "provider": "command", "command": ["true"] });
+        let change = change.as_object().expect("an object").clone();
+        params.as_object_mut().expect("an object").extend(change);
+        params
+    };
+    let cases = [
+        ("run/start", json!({ "command": ["true"] }), "provider"),
+        ("run/start", json!({ "provider": 5 }), "provider"),
+        ("run/start", json!({ "provider": "command" }), "command"),
+        ("run/start", start(json!({ "command": [] })), "command"),
+        ("run/start", start(json!({ "command": "true" })), "command"),
+        ("run/start", start(json!({ "command": ["a\u{0}b"] })), "command"),
+        ("run/start", start(json!({ "cwd": "not/absolute" })), "cwd"),
+        ("run/start", start(json!({ "timeoutMs": -1 })), "timeoutMs"),
+        ("run/start", start(json!({ "env": { "A=B": "c" } })), "env"),
+        ("run/start", start(json!({ "attach": { "kinds": ["nonsense"] } })), "attach"),
+        ("run/start", start(json!({ "onDisconnect": "explode" })), "onDisconnect"),
+        ("run/get", json!({}), "runId"),
+        ("run/get", json!({ "runId": "no-such-thing" }), "runId"),
+        ("run/read", json!({ "runId": NO_RUN, "afterSeq": "one" }), "afterSeq"),
+        ("run/text", json!({ "runId": NO_RUN, "stream": "stdin" }), "stream"),
+        ("run/list", json!({ "states": ["asleep"] }), "states"),
+        ("run/list", json!({ "cursor": "nonsense" }), "cursor"),
+        ("run/attach", json!({ "runId": NO_RUN, "kinds": "output" }), "kinds"),
+        ("run/edit", json!({ "runId": NO_RUN, "pinned": "yes" }), "pinned"),
+    ];
+    for (method, params, field) in cases {
+        let failure = server.fail(method, params.clone());
+        assert_eq!(failure.code, -32602, "{method} {params}: {failure:?}");
+        let named = failure.data["field"].as_str().expect("a field");
+        assert!(named == field || named.starts_with(&format!("{field}.")) || named.starts_with(&format!("{field}[")), "{params}: {named}");
+    }
+}
+
+#[test]
+fn a_run_that_is_not_there_is_named() {
+    let home = Home::new();
+    let mut server = home.server();
+    let methods =
+        ["get", "edit", "cancel", "interrupt", "closeInput", "sync", "read", "text", "attach", "detach", "delete", "takeover", "configure"];
+    for method in methods {
+        let failure = server.fail(&format!("run/{method}"), json!({ "runId": NO_RUN }));
+        assert_eq!((failure.code, &failure.data["runId"]), (-32001, &json!(NO_RUN)), "{method}");
+    }
+    let failure = server.fail("run/send", json!({ "runId": NO_RUN, "text": "x" }));
+    assert_eq!(failure.code, -32001);
+    let failure = server.fail("run/answer", json!({ "runId": NO_RUN, "permissionId": "1", "cancelled": true }));
+    assert_eq!(failure.code, -32001);
+}
+
+#[test]
+fn what_this_build_does_not_have_is_said() {
+    let home = Home::new();
+    let mut server = home.server();
+    for method in ["run/search", "run/export", "run/changes", "provider/options", "session/list", "store/prune", "rpc.discover", ""] {
+        assert_eq!(server.fail(method, json!({ "query": "x" })).code, -32601, "{method}");
+    }
+    let failure = server.fail("run/start", json!({ "provider": "nobody", "command": ["true"] }));
+    assert_eq!((failure.code, &failure.data["provider"]), (-32010, &json!("nobody")));
+    assert!(failure.data["known"].as_array().expect("a list").contains(&json!("command")));
+    // A notification that is not known is nobody's business.
+    server.notify("no/such", json!({}));
+    server.call("run/list", json!({}));
+}
+
+#[test]
+fn a_command_has_no_session_and_asks_nothing() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, mut log) = server.start(json!({ "provider": "command", "command": ["cat"], "interactive": true }));
+    let id = &run["id"];
+    let refused = [
+        ("run/answer", json!({ "runId": id, "permissionId": "1", "optionId": "yes" })),
+        ("run/takeover", json!({ "runId": id })),
+        ("run/configure", json!({ "runId": id, "model": "any" })),
+        ("run/start", json!({ "provider": "command", "command": ["true"], "resume": { "runId": id } })),
+        ("run/start", json!({ "provider": "command", "command": ["true"], "resume": { "sessionId": "any" } })),
+    ];
+    for (method, params) in refused {
+        assert_eq!(server.fail(method, params).code, -32013, "{method}");
+    }
+    server.call("run/closeInput", json!({ "runId": id }));
+    server.follow_to_end(&mut log);
+    assert_eq!(server.fail("run/takeover", json!({ "runId": id })).code, -32013);
+}
+
+#[test]
+fn providers_and_the_store_tell_of_themselves() {
+    let home = Home::new();
+    let mut server = home.server();
+    let providers = server.call("provider/list", json!({}))["providers"].clone();
+    let command = providers.as_array().expect("a list").iter().find(|provider| provider["id"] == "command").expect("command");
+    assert_eq!(command["available"], true);
+    for capability in ["resume", "send", "steer", "interrupt", "permissions", "updates"] {
+        assert!(command["capabilities"][capability].is_boolean(), "{capability}");
+    }
+    for other in providers.as_array().expect("a list").iter().filter(|provider| provider["available"] == false) {
+        assert!(other["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{other}");
+    }
+    let (_, mut log) = server.sh("seq 1 1000");
+    server.follow_to_end(&mut log);
+    let stats = server.call("store/stats", json!({}));
+    assert_eq!((&stats["runs"], &stats["liveRuns"]), (&json!(1), &json!(0)));
+    for name in ["entries", "logicalBytes", "storedBytes", "fileBytes", "dedupedBytes", "formatVersion"] {
+        assert!(stats[name].is_u64(), "{name}");
+    }
+    assert!(stats["logicalBytes"].as_u64() > Some(log.stdout.len() as u64));
+}

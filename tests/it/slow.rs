@@ -1,0 +1,112 @@
+//! Clients that read slowly or not at all: they hold up nobody, cost no memory, and miss nothing.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::{Home, Log, id, until};
+
+const SIZE: usize = 48 << 20;
+
+fn flood() -> String {
+    format!("yes 'a line of a flood, as long as lines of logs are' | head -c {SIZE}")
+}
+
+fn expected() -> Vec<u8> {
+    b"a line of a flood, as long as lines of logs are\n".iter().copied().cycle().take(SIZE).collect()
+}
+
+/// The most memory that a process ever had resident, in bytes.
+fn peak(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
+
+#[test]
+fn a_client_that_reads_nothing_holds_up_nobody_and_misses_nothing() {
+    let home = Home::new();
+    let (mut slow, mut quick) = (home.server(), home.server());
+    slow.stop_reading();
+    // The answer to the start cannot be read, so the run is found by the other.
+    let request = slow.begin("run/start", json!({ "provider": "command", "command": crate::harness::sh(&flood()) }));
+    let run = quick.notification("run/changed", |params| params["run"]["state"] != "starting")["run"].clone();
+    let mut theirs = Log::of(id(&run));
+    quick.attach(&theirs);
+    quick.follow_to_end(&mut theirs);
+    theirs.assert_stdout(&expected());
+    assert_eq!(theirs.end()["state"], "succeeded");
+    let most = peak(slow.pid());
+    assert!(most < SIZE, "the server of a client that reads nothing took {most} bytes for {SIZE} bytes of output");
+
+    slow.resume_reading();
+    let run = slow.finish(request).expect("a run")["run"].clone();
+    let mut log = Log::of(id(&run));
+    slow.follow_to_end(&mut log);
+    log.assert_stdout(&expected());
+    let most = peak(slow.pid());
+    assert!(most < SIZE, "the server took {most} bytes while it caught up");
+}
+
+#[test]
+fn the_other_requests_of_a_client_that_reads_slowly_are_worked_on() {
+    let home = Home::new();
+    let (mut slow, mut quick) = (home.server(), home.server());
+    let (_, mut log) = slow.sh(&format!("{}; sleep 1000", flood()));
+    slow.follow(&mut log, "some output", |log| !log.stdout.is_empty());
+    slow.stop_reading();
+    quick.get_until(&log.run, "the flood is over", |run| run["bytes"]["stdout"] == SIZE);
+    let request = slow.begin("run/cancel", json!({ "runId": log.run, "graceMs": 0 }));
+    quick.get_until(&log.run, "the cancel takes effect", |run| run["state"] == "cancelled");
+    slow.resume_reading();
+    assert_eq!(slow.finish(request).expect("an answer")["run"]["state"], "cancelled");
+    slow.follow_to_end(&mut log);
+    log.assert_stdout(&expected());
+}
+
+#[test]
+fn a_server_whose_client_reads_nothing_still_ends() {
+    let home = Home::new();
+    let mut slow = home.server();
+    let (_, mut log) = slow.sh(&flood());
+    slow.follow(&mut log, "some output", |log| !log.stdout.is_empty());
+    slow.stop_reading();
+    let mut quick = home.server();
+    quick.get_until(&log.run, "the flood is over", |run| run["state"] == "succeeded");
+    slow.close_stdin();
+    // Its stdout is full and nobody takes from it; the end of stdin counts all the same.
+    let pid = slow.pid();
+    until("the server ends", || (!crate::harness::Process::is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn a_supervisor_stays_small() {
+    let home = Home::new();
+    let mut server = home.server();
+    let mut gate = crate::harness::Gate::new(home.path(), "gate");
+    let (run, mut log) = server.sh(&format!("{}; {}", flood(), gate.wait()));
+    server.follow(&mut log, "the flood", |log| log.stdout.len() == SIZE);
+    let pid = run["pid"].as_u64().expect("a pid").try_into().expect("a pid");
+    let supervisor = home.supervisor(pid);
+    let (theirs, ours) = (peak(supervisor), peak(server.pid()));
+    assert!(theirs < 32 << 20, "the supervisor took {theirs} bytes");
+    assert!(ours < SIZE, "the server took {ours} bytes");
+    gate.open();
+    server.follow_to_end(&mut log);
+}
+
+#[test]
+fn a_client_may_stop_and_go() {
+    let home = Home::new();
+    let capabilities = json!({ "output": { "minIntervalMs": 20, "maxChunkBytes": 65_536 } });
+    let mut server = home.setup().capabilities(capabilities).start();
+    let (_, mut log) = server.sh("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done");
+    while !log.is_final() {
+        server.stop_reading();
+        server.resume_reading();
+        let before = log.taken;
+        server.follow(&mut log, "something", |log| log.taken > before || log.is_final());
+    }
+    let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
+    log.assert_stdout(expected.as_bytes());
+}

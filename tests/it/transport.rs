@@ -1,0 +1,220 @@
+//! Bytes to messages: framings, broken and odd frames, batches, cancelled requests.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Framing, Home, Server, outcome, sh};
+
+const LIMIT: u64 = 64 << 20;
+
+fn initialize(id: i64) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "initialize", "params": { "protocolVersion": 1 } })
+}
+
+#[test]
+fn each_framing_is_answered_in_kind() {
+    for framing in [Framing::Lsp, Framing::Lines] {
+        let home = Home::new();
+        let mut server = home.setup().framing(framing).start();
+        let (_, mut log) = server.sh("echo hello");
+        server.follow_to_end(&mut log);
+        assert_eq!(log.stdout, b"hello\n");
+        server.shut_down();
+    }
+}
+
+#[test]
+fn a_framing_can_be_forced() {
+    let home = Home::new();
+    for (name, framing) in [("lsp", Framing::Lsp), ("ndjson", Framing::Lines)] {
+        let mut server = home.setup().framing(framing).arg("--framing").arg(name).start();
+        server.call("store/stats", json!({}));
+    }
+    // Lines to a server that was told to expect headers are a broken header block.
+    let mut server = home.setup().framing(Framing::Lsp).arg("--framing").arg("lsp").spawn();
+    server.send_bytes(format!("{}\n\r\n\r\n", initialize(1)).as_bytes());
+    assert_eq!(outcome(&server.stray()).expect_err("an error").code, -32700);
+}
+
+#[test]
+fn serve_stdio_is_what_no_argument_means() {
+    let home = Home::new();
+    let mut server = home.setup().arg("serve").arg("--stdio").start();
+    server.call("run/list", json!({}));
+}
+
+#[test]
+fn frames_may_come_in_any_pieces() {
+    for framing in [Framing::Lsp, Framing::Lines] {
+        let home = Home::new();
+        let mut server = home.setup().framing(framing).spawn();
+        let mut bytes = framing.frame(&initialize(1).to_string());
+        bytes.extend(
+            framing.frame(&json!({ "jsonrpc": "2.0", "id": 2, "method": "run/list", "params": { "provider": "é日🦀" } }).to_string()),
+        );
+        for byte in &bytes {
+            server.send_bytes(&[*byte]);
+        }
+        let mut many = Vec::new();
+        for id in 3..203 {
+            many.extend(framing.frame(&json!({ "jsonrpc": "2.0", "id": id, "method": "run/list" }).to_string()));
+        }
+        server.send_bytes(&many);
+        let mut ids: Vec<_> = (1..203).map(|_| server.stray()["id"].as_i64().expect("an id")).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..203).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn headers_are_read_as_the_language_server_protocol_says() {
+    let home = Home::new();
+    let mut server = home.setup().spawn();
+    let body = initialize(1).to_string();
+    let head = "Content-Type: application/vscode-jsonrpc; charset=utf-8\r\nX-Other: anything\r\ncontent-length:";
+    server.send_bytes(format!("{head}  {}\r\n\r\n{body}", body.len()).as_bytes());
+    assert_eq!(server.stray()["result"]["protocolVersion"], 1);
+}
+
+#[test]
+fn broken_json_is_answered_and_the_conversation_goes_on() {
+    for framing in [Framing::Lsp, Framing::Lines] {
+        let home = Home::new();
+        let mut server = home.setup().framing(framing).start();
+        for broken in ["{\"jsonrpc\":\"2.0\",", "{nonsense}", "[1,2", "{\"a\":\"\u{1}\"}"] {
+            server.send_bytes(&framing.frame(broken));
+            let answer = server.stray();
+            assert_eq!(answer["id"], Value::Null, "{broken}");
+            assert_eq!(outcome(&answer).expect_err("an error").code, -32700, "{broken}");
+        }
+        server.send_bytes(&match framing {
+            Framing::Lsp => b"Content-Length: 3\r\n\r\n{\"\xff".to_vec(),
+            Framing::Lines => b"{\"\xff\n".to_vec(),
+        });
+        assert_eq!(outcome(&server.stray()).expect_err("an error").code, -32700);
+        server.call("run/list", json!({}));
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let home = Home::new();
+    let mut server = home.server();
+    for odd in [json!({}), json!({ "jsonrpc": "2.0" }), json!({ "jsonrpc": "2.0", "method": 7, "id": "a" })] {
+        server.send(&odd);
+        assert_eq!(outcome(&server.stray()).expect_err("an error").code, -32600, "{odd}");
+    }
+    // An answer to a question that the server never asked is nobody's business.
+    server.send(&json!({ "jsonrpc": "2.0", "id": 99, "result": null }));
+    server.call("run/list", json!({}));
+}
+
+#[test]
+fn a_broken_header_block_ends_the_conversation() {
+    for broken in ["Content-Length: many\r\n\r\n{}", "Hello: there\r\n\r\n{}", "no header at all\r\n\r\n"] {
+        let home = Home::new();
+        let mut server = home.server();
+        server.send_bytes(broken.as_bytes());
+        let answer = server.stray();
+        assert_eq!(answer["id"], Value::Null, "{broken}");
+        assert_eq!(outcome(&answer).expect_err("an error").code, -32700, "{broken}");
+        assert_eq!(server.wait().code(), Some(1), "{broken}");
+    }
+}
+
+#[test]
+fn a_frame_over_the_limit_ends_the_conversation() {
+    let home = Home::new();
+    let mut server = home.server();
+    server.send_bytes(format!("Content-Length: {}\r\n\r\n", LIMIT + 1).as_bytes());
+    assert_limit(&mut server);
+
+    let mut server = home.setup().framing(Framing::Lines).start();
+    let spaces = vec![b' '; 1 << 20];
+    server.send_bytes(b"{");
+    for _ in 0..=64 {
+        server.send_bytes(&spaces);
+    }
+    assert_limit(&mut server);
+}
+
+fn assert_limit(server: &mut Server) {
+    let answer = server.stray();
+    assert_eq!(answer["id"], Value::Null);
+    let failure = outcome(&answer).expect_err("an error");
+    assert_eq!((failure.code, &failure.data["limit"]), (-32015, &json!(LIMIT)));
+    assert_eq!(server.wait().code(), Some(1));
+}
+
+#[test]
+fn a_large_frame_under_the_limit_is_taken() {
+    let home = Home::new();
+    let mut server = home.server();
+    let text = "0123456789abcde\n".repeat(1 << 18);
+    let (_, mut log) = server.start(json!({ "provider": "command", "command": ["cat"], "stdin": text }));
+    server.follow_to_end(&mut log);
+    log.assert_stdout(text.as_bytes());
+}
+
+#[test]
+fn batches_are_answered_as_one() {
+    for framing in [Framing::Lsp, Framing::Lines] {
+        let home = Home::new();
+        let mut server = home.setup().framing(framing).start();
+        server.send(&json!([
+            { "jsonrpc": "2.0", "id": "a", "method": "run/list" },
+            { "jsonrpc": "2.0", "method": "initialized" },
+            { "jsonrpc": "2.0", "id": "b", "method": "no/such" },
+            7,
+        ]));
+        let answers = server.stray();
+        let answers = answers.as_array().expect("one array");
+        assert_eq!(answers.len(), 3, "{answers:?}");
+        let of = |id: Value| answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("no answer to {id}"));
+        assert!(of(json!("a"))["result"]["runs"].is_array());
+        assert_eq!(outcome(of(json!("b"))).expect_err("an error").code, -32601);
+        assert_eq!(outcome(of(Value::Null)).expect_err("an error").code, -32600);
+
+        server.send(&json!([]));
+        assert_eq!(outcome(&server.stray()).expect_err("an error").code, -32600);
+
+        // Notifications alone get no answer, not an empty one: the next that comes is to the request after them.
+        server.send(&json!([{ "jsonrpc": "2.0", "method": "initialized" }]));
+        server.call("run/list", json!({}));
+        assert!(server.strays.is_empty(), "{:?}", server.strays);
+    }
+}
+
+#[test]
+fn a_cancelled_request_takes_nothing_back() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, mut log) = server.sh("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+    server.follow(&mut log, "the program is ready", |log| log.stdout == b"ready\n");
+    let request = server.begin("run/cancel", json!({ "runId": run["id"], "graceMs": 3_600_000 }));
+    server.call("run/list", json!({}));
+    server.notify("$/cancelRequest", json!({ "id": request }));
+    assert_eq!(server.finish(request).expect_err("an error").code, -32800);
+    // The stop that it began goes on; a second one only shortens its grace.
+    server.cancel(&log.run);
+    server.follow_to_end(&mut log);
+    assert_eq!(log.end()["state"], "cancelled");
+    // To cancel what is answered, or was never asked, means nothing.
+    server.notify("$/cancelRequest", json!({ "id": request }));
+    server.notify("$/cancelRequest", json!({ "id": "never" }));
+    server.call("run/list", json!({}));
+}
+
+#[test]
+fn a_slow_request_delays_no_other() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, mut log) = server.sh("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+    server.follow(&mut log, "the program is ready", |log| log.stdout == b"ready\n");
+    let slow = server.begin("run/cancel", json!({ "runId": run["id"], "graceMs": 3_600_000 }));
+    server.call("run/list", json!({}));
+    let other = server.call("run/start", json!({ "provider": "command", "command": sh("exit 0") }));
+    server.get_until(other["run"]["id"].as_str().expect("an id"), "the other run ends", |run| run["state"] == "succeeded");
+    assert!(!server.has_answered(slow));
+    server.cancel(&log.run);
+    server.finish(slow).expect("the first cancel is answered too");
+}
