@@ -7,7 +7,7 @@ use std::{collections::VecDeque, io, path::PathBuf};
 
 use crate::{
     log::{Cursor, Place, RunDir, head, seek, seek::Before},
-    model::{Failure, Run, RunBytes, RunId, Stream, line},
+    model::{Failure, Run, RunBytes, RunId, RunState, Stream, line},
     store::Store,
 };
 
@@ -66,7 +66,13 @@ impl History {
         let dir = self.dir(id);
         // Between the two looks it may move from the log into the store, never back.
         match head::picture(&dir) {
-            Ok(run) => Ok(Some(run)),
+            Ok(mut run) => {
+                if !run.state.is_final() && dir.adopting().exists() {
+                    // Its last entry is still to come: nobody runs it any more.
+                    (run.state, run.pid) = (RunState::Lost, None);
+                }
+                Ok(Some(run))
+            }
             Err(error) if !dir.path().exists() => {
                 tracing::trace!(%error, run = %id, "not in a log");
                 Ok(self.store.run(id)?.filter(|stored| stored.finished).map(|stored| stored.run))

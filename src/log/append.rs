@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{
     files::RunDir,
     head::{Head, HeadFile},
-    index::SegmentRecord,
+    index::{IndexFile, SegmentRecord},
     sync::{Durable, Syncer, Written},
 };
 use crate::{
@@ -39,6 +39,7 @@ pub struct Appender {
     allocated: u64,
     can_allocate: bool,
     head: HeadFile,
+    index: IndexFile,
     syncer: Syncer,
     lines: Vec<u8>,
 }
@@ -58,6 +59,7 @@ impl Appender {
         let position = super::index::read(&dir)?.len() as u64;
         let syncer = Syncer::start(&dir)?;
         let head = HeadFile::create(&dir)?;
+        let index = IndexFile::create(&dir)?;
         let record = SegmentRecord { first_seq: run.last_seq + 1, before: run.bytes, synced: 0, last_seq: run.last_seq, checksum: 0 };
         let mut appender = Self {
             file: Arc::new(open_segment(&dir, record.first_seq)?),
@@ -70,10 +72,12 @@ impl Appender {
             allocated: 0,
             can_allocate: true,
             head,
+            index,
             syncer,
             lines: Vec::new(),
         };
         appender.make_room(0, Room::Usual)?;
+        appender.index.write(appender.position, &appender.record)?;
         appender.write_head()?;
         Ok(appender)
     }
@@ -191,6 +195,11 @@ impl Appender {
         let renamed = disk::allocate(&file, 0, FIRST_ALLOCATION).and_then(|can_allocate| {
             self.can_allocate = can_allocate;
             self.head.write(&Head { run: self.run.clone(), segment: first_seq, position: 0 })?;
+            // By byte, a reader finds its way from the first moment on.
+            self.index.write(
+                self.position + 1,
+                &SegmentRecord { first_seq, before: self.run.bytes, synced: 0, last_seq: self.run.last_seq, checksum: 0 },
+            )?;
             std::fs::rename(self.dir.segment(first_seq).with_extension("next"), self.dir.segment(first_seq))
         });
         if let Err(error) = renamed {

@@ -64,7 +64,9 @@ impl Cursor {
             if read > 0 {
                 self.position += read as u64;
                 self.seq = last_seq(&out[start..])?;
-                return Ok(Place::Lines { short: read < max });
+                // Not the end of what is there unless it is the end of the file, and of the newest one.
+                let short = self.waiting_bytes() == 0 && !self.dir.segment(self.seq + 1).exists();
+                return Ok(Place::Lines { short });
             }
             // A segment is named by its first entry, so the one that goes on where we stand has our next number.
             match File::open(self.dir.segment(self.seq + 1)) {
@@ -120,7 +122,7 @@ pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) ->
     let start = out.len();
     let mut want = max;
     loop {
-        out.reserve(want - (out.len() - start));
+        out.reserve(want.saturating_sub(out.len() - start));
         let mut ended = false;
         while out.len() - start < want && !ended {
             let room = out.capacity() - out.len();

@@ -53,7 +53,8 @@ pub fn user() -> u32 {
     getuid().as_raw()
 }
 
-/// A point at which a test may stop or kill this process: `LOOMD_SEAM=name=stop,other=kill@3` in a debug build.
+/// A point at which a test may stop or kill this process, or make it panic: `LOOMD_SEAM=name=stop,other=kill@3,third=panic`
+/// in a debug build.
 /// `@3` means the third passing. Release builds pay nothing.
 pub fn seam(name: &str) {
     if cfg!(debug_assertions) {
@@ -70,7 +71,8 @@ mod seams {
     use rustix::process::{Signal, getpid, kill_process};
 
     struct Point {
-        signal: Signal,
+        /// `None`: panic.
+        signal: Option<Signal>,
         passings_left: u32,
     }
 
@@ -82,7 +84,11 @@ mod seams {
     fn point(item: &str) -> Option<(String, Point)> {
         let (name, what) = item.split_once('=')?;
         let (what, count) = what.split_once('@').unwrap_or((what, "1"));
-        let signal = if what == "kill" { Signal::KILL } else { Signal::STOP };
+        let signal = match what {
+            "panic" => None,
+            "kill" => Some(Signal::KILL),
+            _ => Some(Signal::STOP),
+        };
         Some((name.trim().to_owned(), Point { signal, passings_left: count.parse().unwrap_or(1) }))
     }
 
@@ -94,7 +100,10 @@ mod seams {
             let signal = point.signal;
             points.remove(name);
             drop(points);
-            kill_process(getpid(), signal).expect("a process may signal itself");
+            match signal {
+                Some(signal) => kill_process(getpid(), signal).expect("a process may signal itself"),
+                None => panic!("a test asked for this"),
+            }
         }
     }
 }

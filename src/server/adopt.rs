@@ -58,7 +58,11 @@ fn adopt(dir: &RunDir, aside: &Path, verdict: RunState, _lock: &Lock) -> io::Res
     own::seam("adopt.swept");
     let repaired = repair::repair(dir, aside)?;
     if !repaired.run.state.is_final() {
-        let mut message = "the run's supervisor died before the run had ended".to_owned();
+        let mut message = match verdict {
+            RunState::Cancelled => "the run's supervisor did not answer and was ended with the run",
+            _ => "the run's supervisor died before the run had ended",
+        }
+        .to_owned();
         if !repaired.aside.is_empty() {
             let kept: Vec<String> = repaired.aside.iter().map(|path| path.display().to_string()).collect();
             message = format!("{message}; what was not whole in its log is kept in {}", kept.join(", "));

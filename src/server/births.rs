@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use super::adopt;
 use crate::{
     log::{Description, RunDir},
     model::{Failure, Run},
@@ -41,6 +42,8 @@ pub fn start(runs: &Path, orders: &Orders) -> Result<Born, Failure> {
             Err(failure)
         }
         Err(error) => {
+            // The supervisor may have died with the program already spawned.
+            adopt::sweep(orders.run.id);
             let _ = fs::remove_dir_all(dir.path());
             Err(failed(error))
         }

@@ -26,6 +26,9 @@ const ROUND: Duration = Duration::from_millis(500);
 /// How often something is looked at that another server is busy with.
 pub const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a request waits for another server that is adopting a run.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 type Job = Box<dyn FnOnce(&History) + Send>;
 
 /// The near end of both threads.
@@ -79,6 +82,33 @@ impl Keeper {
     /// Finds out whether a run lives; adopts it if nobody holds it.
     pub async fn settle(&self, id: RunId) -> Result<Settled, Failure> {
         self.settle_as(id, RunState::Lost).await
+    }
+
+    /// Like [`Self::settle`], waiting a while for another server that is adopting the run.
+    pub async fn settled(&self, id: RunId) -> Result<Settled, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let settled = self.settle(id).await?;
+            if settled != Settled::Busy || Instant::now() >= deadline {
+                return Ok(settled);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Closes whatever nobody holds.
+    pub async fn settle_all(&self, ids: Vec<RunId>) -> Result<(), Failure> {
+        let (history, aside) = (self.history.clone(), self.data_dir.join("aside"));
+        let settled = tokio::task::spawn_blocking(move || {
+            for id in ids {
+                let dir = history.dir(id);
+                // One that cannot be closed is shown as it is; asking for it alone tells why.
+                if let Err(error) = adopt::settle(&dir, &aside, RunState::Lost) {
+                    tracing::error!(run = %id, %error, "the run cannot be closed");
+                }
+            }
+        });
+        settled.await.map_err(|error| Failure::internal(error.to_string()))
     }
 
     /// Like [`Self::settle`], with the state that an adopted run gets.

@@ -24,13 +24,15 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Links {
     server: Weak<Server>,
     open: Mutex<BTreeMap<RunId, Link>>,
+    /// Runs whose link has ended and whose log is still there: they need none.
+    over: Mutex<BTreeSet<RunId>>,
     /// The newest rare entry of each run that this client was told of, by whatever way.
     told: Mutex<BTreeMap<RunId, u64>>,
 }
 
 impl Links {
     pub fn new(server: Weak<Server>) -> Self {
-        Self { server, open: Mutex::default(), told: Mutex::default() }
+        Self { server, open: Mutex::default(), over: Mutex::default(), told: Mutex::default() }
     }
 
     /// Begins a link over the connection that a supervisor was born with.
@@ -40,13 +42,14 @@ impl Links {
         link
     }
 
-    /// The link to a run whose directory is there; `None` for others.
+    /// The link to a run that may live; `None` for one that has ended or is not there.
     pub fn of(&self, server: &Server, id: RunId) -> Option<Link> {
         let mut open = self.open.lock().expect("nobody panics while holding this");
         if let Some(link) = open.get(&id) {
             return Some(link.clone());
         }
-        if !server.history.dir(id).path().exists() {
+        let is_over = self.over.lock().expect("nobody panics while holding this").contains(&id);
+        if is_over || !server.history.dir(id).path().exists() {
             return None;
         }
         let link = Link::begin(self.server.clone(), id, None);
@@ -54,8 +57,9 @@ impl Links {
         Some(link)
     }
 
-    pub fn is_open(&self, id: RunId) -> bool {
-        self.open.lock().expect("nobody panics while holding this").contains_key(&id)
+    /// Forgets what has ended and is not among `there` any more.
+    pub fn forget_all_but(&self, there: &[RunId]) {
+        self.over.lock().expect("nobody panics while holding this").retain(|id| there.contains(id));
     }
 
     pub fn ids(&self) -> BTreeSet<RunId> {
@@ -80,6 +84,7 @@ impl Links {
 
     /// A link has ended: its run is final, adopted, or gone. The final state may have come by no link.
     pub async fn ended(&self, server: &Arc<Server>, id: RunId) {
+        self.over.lock().expect("nobody panics while holding this").insert(id);
         self.open.lock().expect("nobody panics while holding this").remove(&id);
         let reader = Arc::clone(server);
         let last = tokio::task::spawn_blocking(move || last_line(&reader, id)).await;

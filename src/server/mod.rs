@@ -38,6 +38,9 @@ use crate::{
 /// How long the last answers may take to reach a client that has said goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long `initialize` waits for a store that a peer holds.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the command line says about a server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -132,7 +135,7 @@ impl Server {
             return Err(Failure::store(&data_dir, message));
         }
         let store = Store::at(&data_dir);
-        store.check()?;
+        check(&store)?;
         let history = History { runs, store };
         Ok(Arc::new_cyclic(|server| Self {
             links: links::Links::new(server.clone()),
@@ -146,6 +149,21 @@ impl Server {
             history,
             out,
         }))
+    }
+}
+
+/// Looks at the store. A peer that was stopped in the middle of a commit must not hold this client up: after a while
+/// its store is taken to be good, as it was when the peer opened it.
+fn check(store: &Store) -> Result<(), Failure> {
+    let (sender, checked) = std::sync::mpsc::channel();
+    let store = store.clone();
+    std::thread::spawn(move || drop(sender.send(store.check())));
+    match checked.recv_timeout(CHECK_PATIENCE) {
+        Ok(checked) => checked,
+        Err(_) => {
+            tracing::warn!("the store is busy and was not checked");
+            Ok(())
+        }
     }
 }
 

@@ -71,6 +71,7 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
     let runs = server.history.runs.clone();
     let known = server.links.ids();
     let found = tokio::task::spawn_blocking(move || names(&runs)).await.unwrap_or_default();
+    server.links.forget_all_but(&found.runs);
     for id in found.runs.into_iter().filter(|id| !known.contains(id)) {
         if !server.broadcast.watches() && !first {
             continue;

@@ -4,7 +4,7 @@ use super::{
     Outcome, Store,
     block::Gatherer,
     pack::Packer,
-    tables::{META, ROWS, RUNS, RowKey, SUM_ENTRIES, SUM_LOGICAL, SUM_STORED, StoredRun, add, row_key},
+    tables::{META, ROWS, RUNS, RowKey, SUM_ENTRIES, SUM_LOGICAL, SUM_STORED, SealedPart, StoredRun, add, row_key},
     trouble::Trouble,
 };
 use crate::model::{Failure, RunId, line};
@@ -17,6 +17,11 @@ pub enum Sealed {
     /// The store does not know the run: it was deleted, or never told. Nothing was written.
     Gone,
 }
+
+/// What a run may write, in bytes of its lines, and still be sealed thoroughly whatever it is.
+const PLENTY: u64 = 32 << 20;
+/// Text that shrinks by this factor is repetitive, and then a thorough level is as quick as any.
+const SHRINKS_WELL: u64 = 8;
 
 impl Store {
     /// Moves whole canonical lines of a run's log into rows. Entries that the store has are skipped, so it does not
@@ -47,7 +52,7 @@ fn seal_into(rows: &mut redb::Table<'_, &'static RowKey, &'static [u8]>, record:
     let id = record.run.id;
     let sealed = &mut record.sealed;
     let mut gatherer = Gatherer::new(id, sealed.seq, [sealed.stdout, sealed.stderr]);
-    let mut packer = Packer::new();
+    let mut packer = Packer::new(is_a_flood(sealed));
     let mut stored = 0;
     let mut flush = |gatherer: &mut Gatherer, packer: &mut Packer| {
         gatherer.finish(|head, body| {
@@ -87,6 +92,12 @@ fn seal_into(rows: &mut redb::Table<'_, &'static RowKey, &'static [u8]>, record:
     [sealed.stdout, sealed.stderr] = gatherer.ends();
     sealed.stored_bytes += stored;
     Ok(())
+}
+
+/// Whether a run has written so much, and it shrinks so little, that sealing it thoroughly would cost more processor
+/// time than the run itself did.
+fn is_a_flood(sealed: &SealedPart) -> bool {
+    sealed.logical_bytes > PLENTY && sealed.logical_bytes < sealed.stored_bytes * SHRINKS_WELL
 }
 
 /// Number of an entry, also where the line is not canonical.

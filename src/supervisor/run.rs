@@ -29,6 +29,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often a sweep looks again, beside being told of each end.
 const SWEEP_TICK: Duration = Duration::from_millis(20);
+/// How long a closed stdin may be the first sign of the program's end.
+const REFUSAL_DELAY: Duration = Duration::from_millis(100);
 /// How often a full disk is tried again.
 const STORAGE_RETRY: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,8 @@ pub struct Supervisor {
     ending: Option<Ending>,
     interrupted: bool,
     cancel_waiters: Vec<Waiter>,
+    /// Whose words the program's closed stdin did not take: whether it has ended is known a moment later.
+    refused: Vec<(Instant, Waiter, Failure)>,
     sync_waiters: Vec<(u64, Waiter)>,
     /// While the log takes nothing: when it is tried again.
     held_until: Option<Instant>,
@@ -134,6 +138,7 @@ impl Supervisor {
             ending: None,
             interrupted: false,
             cancel_waiters: Vec::new(),
+            refused: Vec::new(),
             sync_waiters: Vec::new(),
             held_until: None,
             orders,
@@ -198,7 +203,10 @@ impl Supervisor {
 
     fn write_stdin(&mut self) {
         for (waiter, result) in self.stdin.write() {
-            self.answer(waiter, result.map(|()| json!({})));
+            match result {
+                Ok(()) => self.answer(waiter, Ok(json!({}))),
+                Err(failure) => self.refused.push((Instant::now() + REFUSAL_DELAY, waiter, failure)),
+            }
         }
     }
 
@@ -367,13 +375,19 @@ impl Supervisor {
             Phase::Sweeping(_) => Some(Instant::now() + SWEEP_TICK),
         };
         let far = Instant::now() + Duration::from_secs(3600);
-        [phase, self.held_until, self.watchdog.next()].into_iter().flatten().min().unwrap_or(far)
+        let refused = self.refused.first().map(|(at, ..)| *at).filter(|_| self.status.is_none());
+        [phase, refused, self.held_until, self.watchdog.next()].into_iter().flatten().min().unwrap_or(far)
     }
 
     fn keep_deadlines(&mut self) {
         let now = Instant::now();
         if self.held_until.is_some_and(|at| at <= now) {
             self.retry_storage();
+        }
+        if self.status.is_none() {
+            for (_, waiter, failure) in self.refused.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
+                self.answer(waiter, Err(failure));
+            }
         }
         if matches!(self.phase, Phase::Running)
             && let Some((ending, grace)) = self.watchdog.due(now)
@@ -394,9 +408,13 @@ impl Supervisor {
     /// Ends the run from outside. A shorter grace later wins; the first reason is the one that is told.
     fn end(&mut self, ending: Ending, grace: Duration) {
         let deadline = Instant::now() + grace;
+        // A limit counts also for what a program wrote that has ended by now.
+        if matches!(ending, Ending::OutputLimit(_)) && self.ending.is_none() {
+            self.ending = Some(ending.clone());
+        }
         match &mut self.phase {
             Phase::Running => {
-                self.ending = Some(ending);
+                self.ending.get_or_insert(ending);
                 self.phase = Phase::Stopping { kill_at: deadline };
                 self.tree.terminate();
             }
@@ -468,7 +486,8 @@ impl Supervisor {
         for waiter in std::mem::take(&mut self.cancel_waiters) {
             self.answer(waiter, Ok(json!(run)));
         }
-        for waiter in self.stdin.abandon() {
+        let refused = std::mem::take(&mut self.refused).into_iter().map(|(_, waiter, _)| waiter);
+        for waiter in refused.chain(self.stdin.abandon()).collect::<Vec<_>>() {
             self.answer(waiter, Err(Failure::run_not_active(run.state)));
         }
         let connections: Vec<Connection> = self.connections.values().map(|server| server.connection.clone()).collect();

@@ -15,7 +15,7 @@ use crate::{
 pub async fn attach(params: AttachParams, request: Request) -> Result<RunResult, Failure> {
     let (id, after) = (params.run_id, params.after_seq.unwrap_or(0));
     if request.server.history.dir(id).path().exists() {
-        request.server.keeper.settle(id).await?;
+        request.server.keeper.settled(id).await?;
     }
     let run = on_a_thread(&request.server, move |history| history.known_run(id)).await?;
     if after > run.last_seq {

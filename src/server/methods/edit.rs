@@ -38,7 +38,7 @@ pub async fn edit(params: EditParams, request: Request) -> Result<RunResult, Fai
 pub async fn delete(params: RunIdParams, request: Request) -> Result<DeleteResult, Failure> {
     let server = &request.server;
     let id = params.run_id;
-    server.keeper.settle(id).await?;
+    server.keeper.settled(id).await?;
     let run = on_a_thread(server, move |history| history.known_run(id)).await?;
     if !run.state.is_final() {
         return Err(Failure::run_active(run.state));

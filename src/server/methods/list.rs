@@ -18,7 +18,7 @@ pub async fn get(params: RunIdParams, request: Request) -> Result<RunResult, Fai
     // A run whose supervisor is gone must not be shown as running: whoever asks first closes it.
     let id = params.run_id;
     if request.server.history.dir(id).path().exists() {
-        request.server.keeper.settle(id).await?;
+        request.server.keeper.settled(id).await?;
     }
     Ok(RunResult { run: on_a_thread(&request.server, move |history| history.known_run(id)).await? })
 }
@@ -31,11 +31,7 @@ pub async fn list(params: ListParams, request: Request) -> Result<ListResult, Fa
     let limit = usize::try_from(limit.min(MOST)).unwrap_or(1);
     let wrong = |_| Failure::invalid_params("cursor", "`cursor` must be the `nextCursor` of the page before");
     let before: Option<RunId> = params.cursor.as_deref().map(str::parse).transpose().map_err(wrong)?;
-    for id in in_logs(&request.server.history)? {
-        if !request.server.links.is_open(id) {
-            request.server.keeper.settle(id).await?;
-        }
-    }
+    request.server.keeper.settle_all(in_logs(&request.server.history)?).await?;
     on_a_thread(&request.server, move |history| page(history, &params, before, limit)).await
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Failure,
         calls::{Empty, InitializeParams, ProvidersResult},
     },
+    process::own,
     rpc::{self, Call},
 };
 
@@ -107,6 +108,9 @@ where
     F: Future<Output = Result<R, Failure>> + Send,
 {
     let method = module.register_async_method(name, move |raw, session, extensions| async move {
+        if cfg!(debug_assertions) {
+            own::seam(&format!("request.{name}"));
+        }
         let params: P = rpc::params(&raw)?;
         handler(params, Request { server: session.server()?, call: Call::of(&extensions) }).await
     });
