@@ -268,7 +268,10 @@ mod tests {
     #[test]
     fn the_mark_finds_who_left_the_tree() {
         let mut child = std::process::Command::new("/bin/sleep").arg("60").env(MARK, "test-mark-of-tree").spawn().expect("sleep starts");
-        let found = marked(&all().expect("processes can be listed"), "test-mark-of-tree");
+        // Its environment can be seen a moment after it was spawned.
+        let look = || marked(&all().expect("processes can be listed"), "test-mark-of-tree");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let found = std::iter::repeat_with(look).find(|found| !found.is_empty() || std::time::Instant::now() > deadline).expect("endless");
         assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [child.id()]);
         assert!(is_one_of(child.id(), &["sleep".to_owned()]) && !is_one_of(child.id(), &["sle".to_owned()]));
         assert_eq!(command_line(child.id()), "/bin/sleep 60");

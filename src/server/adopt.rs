@@ -82,13 +82,16 @@ fn adopt(dir: &RunDir, aside: &Path, verdict: RunState, _lock: &Lock) -> io::Res
 pub fn sweep(id: RunId) -> Vec<LeftProcess> {
     let run = id.to_string();
     let deadline = Instant::now() + SWEEP_PATIENCE;
+    // A process in the middle of an exec shows no environment for a moment, so one empty look proves nothing.
+    let mut empty_looks = 0;
     loop {
         let processes = tree::all().unwrap_or_default();
         let mut marked = tree::marked(&processes, &run);
         // A server that runs inside the run's own tree cannot end itself before the work is done; it is named.
         let ourselves = std::process::id();
         let myself: Vec<_> = marked.extract_if(.., |process| process.pid == ourselves).collect();
-        if marked.is_empty() || Instant::now() >= deadline {
+        empty_looks = if marked.is_empty() { empty_looks + 1 } else { 0 };
+        if empty_looks == 2 || Instant::now() >= deadline {
             return marked
                 .iter()
                 .chain(&myself)

@@ -196,7 +196,7 @@ impl Ready {
                     if self.wanted.includes(kind) {
                         bulk.frame(kind.method(), &[line]);
                     }
-                    if kind.is_rare() && self.grown.is_some() {
+                    if kind.is_rare() {
                         // The link tells of it too; whichever comes first counts.
                         server.links.is_news(self.id, line::head(line).map_or(0, |head| head.seq));
                     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     sync::{
         Weak,
@@ -18,6 +19,7 @@ use crate::{
     history::History,
     model::{Failure, RunId, RunState},
     process::own,
+    supervisor::control,
 };
 
 /// How often live runs are looked at for full segments, and unfinished work is tried again.
@@ -88,7 +90,12 @@ impl Keeper {
     pub async fn settled(&self, id: RunId) -> Result<Settled, Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let settled = self.settle(id).await?;
+            let mut settled = self.settle(id).await?;
+            // Between taking the lock and saying so, an adopter looks like a supervisor, but nobody listens.
+            let refused = |error: &io::Error| matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+            if settled == Settled::Alive && control::connect(self.history.dir(id).path()).await.is_err_and(|error| refused(&error)) {
+                settled = Settled::Busy;
+            }
             if settled != Settled::Busy || Instant::now() >= deadline {
                 return Ok(settled);
             }

@@ -60,6 +60,8 @@ impl Links {
     /// Forgets what has ended and is not among `there` any more.
     pub fn forget_all_but(&self, there: &[RunId]) {
         self.over.lock().expect("nobody panics while holding this").retain(|id| there.contains(id));
+        let open = self.ids();
+        self.told.lock().expect("nobody panics while holding this").retain(|id, _| there.contains(id) || open.contains(id));
     }
 
     pub fn ids(&self) -> BTreeSet<RunId> {
@@ -94,7 +96,6 @@ impl Links {
                 server.broadcast.entry(server, id, &last);
             }
         }
-        self.told.lock().expect("nobody panics while holding this").remove(&id);
         server.keeper.seal(id);
     }
 
