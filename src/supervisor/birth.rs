@@ -96,7 +96,7 @@ fn give_birth(orders: &Orders, runs: &Path, unborn: &RunDir) -> Result<Born, Fai
 }
 
 fn first_entry(orders: &Orders, seq: u64) -> Entry {
-    Entry::State(StateEntry { turn: Some(1), ..super::run::state_entry(orders.run.id, seq, RunState::Running) })
+    Entry::State(StateEntry { turn: Some(1), ..super::phase::state_entry(orders.run.id, seq, RunState::Running) })
 }
 
 /// Finds the program as the run itself would, and puts its environment together.

@@ -6,14 +6,16 @@
 
 mod birth;
 pub mod control;
+mod end;
 mod input;
+mod phase;
 mod pump;
 mod run;
 mod stop;
 mod watchdog;
 pub mod words;
 
-pub use run::{now, state_entry};
+pub use phase::{now, state_entry};
 
 use std::process::ExitCode;
 

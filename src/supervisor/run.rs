@@ -14,103 +14,50 @@ use super::{
     birth::Words,
     control::{Connection, Heard},
     input::{Stdin, Waiter},
+    phase::{Ending, Phase, STORAGE_RETRY, now},
     pump::{Pump, Read},
-    stop::{self, GRACE, Sweep, Swept, Tree},
+    stop::{self, GRACE, Tree},
     watchdog::Watchdog,
     words::{Orders, Said, Word, line},
 };
 use crate::{
     log::{Appender, Description, RunDir, append::Room, text},
-    model::{Entry, Failure, Run, RunError, RunId, RunState, StateEntry, Stream, UnixMs, calls::OnDisconnect, entry::LeftProcess},
-    process::{own, spawn::Spawned, tree},
+    model::{Failure, Run, RunError, Stream, calls::OnDisconnect},
+    process::{own, spawn::Spawned},
 };
 
-/// How long a grandchild may hold the pipes after the program's end.
-const DRAIN: Duration = Duration::from_secs(2);
 /// How often a sweep looks again, beside being told of each end.
 const SWEEP_TICK: Duration = Duration::from_millis(20);
 /// How long a closed stdin may be the first sign of the program's end.
 const REFUSAL_DELAY: Duration = Duration::from_millis(100);
-/// How often a full disk is tried again.
-const STORAGE_RETRY: Duration = Duration::from_secs(1);
 
 /// A run under supervision.
 pub struct Supervisor {
-    orders: Orders,
-    dir: RunDir,
-    log: Appender,
-    program: u32,
-    tree: Tree,
-    pumps: [Option<Pump>; 2],
-    stdin: Stdin,
-    connections: BTreeMap<u64, Attached>,
-    watchdog: Watchdog,
-    phase: Phase,
-    status: Option<WaitStatus>,
+    pub(super) orders: Orders,
+    pub(super) dir: RunDir,
+    pub(super) log: Appender,
+    pub(super) program: u32,
+    pub(super) tree: Tree,
+    pub(super) pumps: [Option<Pump>; 2],
+    pub(super) stdin: Stdin,
+    pub(super) connections: BTreeMap<u64, Attached>,
+    pub(super) watchdog: Watchdog,
+    pub(super) phase: Phase,
+    pub(super) status: Option<WaitStatus>,
     /// Why the run is being ended, if it does not end by itself.
-    ending: Option<Ending>,
-    interrupted: bool,
-    cancel_waiters: Vec<Waiter>,
+    pub(super) ending: Option<Ending>,
+    pub(super) interrupted: bool,
+    pub(super) cancel_waiters: Vec<Waiter>,
     /// Whose words the program's closed stdin did not take: whether it has ended is known a moment later.
-    refused: Vec<(Instant, Waiter, Failure)>,
-    sync_waiters: Vec<(u64, Waiter)>,
+    pub(super) refused: Vec<(Instant, Waiter, Failure)>,
+    pub(super) sync_waiters: Vec<(u64, Waiter)>,
     /// While the log takes nothing: when it is tried again.
-    held_until: Option<Instant>,
+    pub(super) held_until: Option<Instant>,
 }
 
-struct Attached {
-    connection: Connection,
+pub struct Attached {
+    pub connection: Connection,
     attached: bool,
-}
-
-/// Where the run is on its way to the end.
-#[derive(Debug)]
-enum Phase {
-    Running,
-    /// The program was asked to end.
-    Stopping {
-        kill_at: Instant,
-    },
-    /// The program has ended; its pipes are read to their end.
-    Draining {
-        until: Instant,
-        kill_at: Option<Instant>,
-    },
-    /// What is left of the tree is being ended.
-    Sweeping(Sweep),
-    Over(Vec<LeftProcess>),
-}
-
-/// Why a run is ended from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Cancelled,
-    TimedOut(String),
-    OutputLimit(u64),
-}
-
-/// A state entry with nothing but the state.
-pub fn state_entry(run_id: RunId, seq: u64, state: RunState) -> StateEntry {
-    let at = now();
-    StateEntry {
-        run_id,
-        seq,
-        at,
-        state,
-        turn: None,
-        stop_reason: None,
-        exit_code: None,
-        signal: None,
-        error: None,
-        usage: None,
-        left: Vec::new(),
-    }
-}
-
-/// The wall clock, in Unix milliseconds.
-pub fn now() -> UnixMs {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Supervisor {
@@ -180,7 +127,7 @@ impl Supervisor {
     }
 
     /// Moves what waits in a pump into the log. If the log takes nothing, it goes on waiting and nothing more is read.
-    fn log_output(&mut self, which: usize, room: Room) {
+    pub(super) fn log_output(&mut self, which: usize, room: Room) {
         let Some(pump) = &mut self.pumps[which] else { return };
         let limit = self.orders.max_output_bytes.map(|limit| limit.saturating_sub(self.log.bytes().total()));
         let waiting = pump.waiting();
@@ -223,7 +170,7 @@ impl Supervisor {
 
     // What comes from servers.
 
-    fn hear(&mut self, heard: Heard) {
+    pub(super) fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Opened(connection) => {
                 // The first connection is the starter's, and its orders say whether it is attached.
@@ -314,7 +261,7 @@ impl Supervisor {
         self.connections.values().any(|server| server.attached)
     }
 
-    fn answer(&self, (connection, id): Waiter, result: Result<Value, Failure>) {
+    pub(super) fn answer(&self, (connection, id): Waiter, result: Result<Value, Failure>) {
         if let Some(server) = self.connections.get(&connection) {
             server.connection.send(&Said::Answer { id, result });
         }
@@ -328,7 +275,7 @@ impl Supervisor {
     // What the log and the clock say.
 
     /// The log takes nothing: hold the program (its pipes are not read) and try again each second.
-    fn hold(&mut self, error: &io::Error) {
+    pub(super) fn hold(&mut self, error: &io::Error) {
         let first = self.held_until.is_none();
         self.held_until = Some(Instant::now() + STORAGE_RETRY);
         self.watchdog.stand_still();
@@ -400,168 +347,6 @@ impl Supervisor {
             // Again soon, for what was forked meanwhile.
             *kill_at = now + SWEEP_TICK;
             self.tree.kill();
-        }
-    }
-
-    // The way to the end.
-
-    /// Ends the run from outside. A shorter grace later wins; the first reason is the one that is told.
-    fn end(&mut self, ending: Ending, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        // A limit counts also for what a program wrote that has ended by now.
-        if matches!(ending, Ending::OutputLimit(_)) && self.ending.is_none() {
-            self.ending = Some(ending.clone());
-        }
-        match &mut self.phase {
-            Phase::Running => {
-                self.ending.get_or_insert(ending);
-                self.phase = Phase::Stopping { kill_at: deadline };
-                self.tree.terminate();
-            }
-            Phase::Stopping { kill_at } => *kill_at = deadline.min(*kill_at),
-            Phase::Draining { until, kill_at } => {
-                *until = deadline.min(*until);
-                *kill_at = Some(kill_at.map_or(deadline, |at| at.min(deadline)));
-            }
-            Phase::Sweeping(sweep) => sweep.hurry(deadline),
-            Phase::Over(_) => {}
-        }
-    }
-
-    /// Moves the run on to its next phase, as far as things stand.
-    fn advance(&mut self) {
-        if self.status.is_some() {
-            let kill_at = match self.phase {
-                Phase::Running => Some(None),
-                Phase::Stopping { kill_at } => Some(Some(kill_at)),
-                _ => None,
-            };
-            if let Some(kill_at) = kill_at {
-                let drained = Instant::now() + DRAIN;
-                self.phase = Phase::Draining { until: kill_at.map_or(drained, |at: Instant| at.min(drained)), kill_at };
-            }
-        }
-        if let Phase::Draining { until, kill_at } = self.phase {
-            let ended = self.pumps.iter().flatten().all(|pump| !pump.is_open());
-            // A full disk holds up the end of a run that ended by itself: nothing is dropped. One that is being ended
-            // keeps what fits into the reserve and says what did not.
-            let may_go_on = self.held_until.is_none() || kill_at.is_some();
-            if (ended || Instant::now() >= until) && may_go_on {
-                self.phase = Phase::Sweeping(Sweep::begin(kill_at));
-            }
-        }
-        if let Phase::Sweeping(sweep) = &mut self.phase
-            && let Swept::Done(left) = self.tree.sweep(sweep)
-        {
-            self.phase = Phase::Over(left);
-        }
-    }
-
-    /// Writes the last words, makes them durable, and sees that every server has them.
-    async fn conclude(mut self, words: &mut Words) -> io::Result<()> {
-        self.read_what_is_left();
-        let left = match &mut self.phase {
-            Phase::Over(left) => std::mem::take(left),
-            _ => Vec::new(),
-        };
-        let final_entry = self.final_entry(left);
-        let line = loop {
-            match self.log.entry(|seq| Entry::State(StateEntry { seq, ..final_entry.clone() }), Room::Last) {
-                Ok(line) => break line,
-                Err(error) => {
-                    self.hold(&error);
-                    tokio::time::sleep(STORAGE_RETRY).await;
-                }
-            }
-        };
-        own::seam("supervise.final");
-        while let Ok(heard) = words.try_recv() {
-            self.hear(heard);
-        }
-        let entry = serde_json::value::RawValue::from_string(String::from_utf8(line).map_err(io::Error::other)?)?;
-        let last_words = super::words::line(&Said::Entry(entry));
-        let run = self.log.run().clone();
-        self.connections.values().for_each(|server| server.connection.wake());
-        self.connections.values().for_each(|server| server.connection.send_line(&last_words));
-        for waiter in std::mem::take(&mut self.cancel_waiters) {
-            self.answer(waiter, Ok(json!(run)));
-        }
-        let refused = std::mem::take(&mut self.refused).into_iter().map(|(_, waiter, _)| waiter);
-        for waiter in refused.chain(self.stdin.abandon()).collect::<Vec<_>>() {
-            self.answer(waiter, Err(Failure::run_not_active(run.state)));
-        }
-        let connections: Vec<Connection> = self.connections.values().map(|server| server.connection.clone()).collect();
-        let sync_waiters = std::mem::take(&mut self.sync_waiters);
-        let durable = self.log.finish();
-        for (_, (connection, id)) in sync_waiters {
-            let result = match &durable {
-                Ok(run) => Ok(json!(run.durable_seq)),
-                Err(error) => Err(Failure::store(self.dir.path(), format!("the log is not durable: {error}"))),
-            };
-            if let Some(server) = self.connections.get(&connection) {
-                server.connection.send(&Said::Answer { id, result });
-            }
-        }
-        // A server that takes nothing (stopped, hung) finds everything in the log when it comes back.
-        let flushed = connections.iter().map(|connection| connection.flush());
-        let _ = tokio::time::timeout(Duration::from_secs(1), futures_util::future::join_all(flushed)).await;
-        Ok(())
-    }
-
-    /// Reads what stands in the pipes without waiting: at most what a pipe holds, for a spared process may go on writing.
-    fn read_what_is_left(&mut self) {
-        for which in 0..2 {
-            for _ in 0..16 {
-                let Some(pump) = &mut self.pumps[which] else { break };
-                let was_open = pump.is_open();
-                if pump.read() == Read::Ready {
-                    self.log_output(which, Room::Usual);
-                } else if !was_open {
-                    break;
-                }
-            }
-            if let Some(pump) = &mut self.pumps[which] {
-                pump.close();
-                if !pump.waiting().is_empty() {
-                    self.log_output(which, Room::Last);
-                }
-            }
-        }
-    }
-
-    fn final_entry(&self, left: Vec<LeftProcess>) -> StateEntry {
-        let run = self.log.run();
-        let code = self.status.and_then(WaitStatus::exit_status);
-        let signal = self.status.and_then(WaitStatus::terminating_signal).map(tree::signal_name);
-        let name = run.command.first().map_or("the program", String::as_str);
-        let failed = |kind: &str, message: String| Some(RunError { kind: kind.to_owned(), message });
-        let unkept: usize = self.pumps.iter().flatten().map(|pump| pump.waiting().len()).sum();
-        let (state, reason, error) = match (&self.ending, code, &signal) {
-            (Some(Ending::TimedOut(message)), ..) => (RunState::TimedOut, "cancelled", failed("timeout", message.clone())),
-            (Some(Ending::OutputLimit(limit)), ..) => (
-                RunState::Cancelled,
-                "cancelled",
-                failed("outputLimit", format!("`{name}` wrote more than maxOutputBytes allows ({limit} bytes)")),
-            ),
-            (Some(Ending::Cancelled), ..) => (RunState::Cancelled, "cancelled", None),
-            (None, Some(0), _) => (RunState::Succeeded, "end_turn", None),
-            _ if self.interrupted && !self.orders.interactive => (RunState::Cancelled, "cancelled", None),
-            (None, Some(code), _) => (RunState::Failed, "error", failed("provider", format!("`{name}` exited with code {code}"))),
-            (None, None, Some(signal)) => (RunState::Failed, "error", failed("provider", format!("`{name}` was ended by {signal}"))),
-            (None, None, None) => (RunState::Failed, "error", failed("supervisor", format!("how `{name}` ended is not known"))),
-        };
-        let error = match unkept {
-            0 => error,
-            bytes => failed("storage", format!("the disk is full; the last {bytes} bytes that `{name}` wrote could not be kept")),
-        };
-        StateEntry {
-            turn: run.turn,
-            stop_reason: Some(reason.to_owned()),
-            exit_code: code,
-            signal,
-            error,
-            left,
-            ..state_entry(run.id, 0, state)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{run::Ending, stop::GRACE, words::Orders};
+use super::{phase::Ending, stop::GRACE, words::Orders};
 
 /// How long a run with `onDisconnect: "cancel"` waits for somebody to come back.
 const ABANDONED: Duration = Duration::from_secs(5);
