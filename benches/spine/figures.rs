@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::servers::Server;
+use crate::contenders::Server;
 
 /// A thing that is measured, with its bounds for loomd.
 pub struct Metric {

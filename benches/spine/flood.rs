@@ -7,9 +7,10 @@ use std::{
 
 use crate::{
     client::{Event, Reading},
+    contenders::Server,
     figures::{self, Figures},
     generate::FloodText,
-    servers::{Bench, Server, Session},
+    servers::{Bench, Session},
 };
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);

@@ -10,9 +10,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
-use crate::processes::{monotonic_ns, own_cpu_ns};
+use crate::processes::{Report, monotonic_ns, own_cpu_ns};
 
 /// Bytes of one write of a flood.
 const WRITE: usize = 64 * 1024;
@@ -38,16 +36,6 @@ pub enum Program {
         #[arg(long)]
         report: PathBuf,
     },
-}
-
-/// What a generator says of itself when it has written everything.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
-    pub pid: u32,
-    pub bytes: u64,
-    /// From its first write to the return of its last.
-    pub elapsed_ns: u64,
-    pub cpu_ns: u64,
 }
 
 pub fn run(program: Program) -> io::Result<()> {

@@ -21,6 +21,17 @@ use rustix::{
     process::{Pid, WaitOptions},
     time::{ClockId, clock_gettime},
 };
+use serde::{Deserialize, Serialize};
+
+/// What a generator says of itself when it has written everything.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub pid: u32,
+    pub bytes: u64,
+    /// From its first write to the return of its last.
+    pub elapsed_ns: u64,
+    pub cpu_ns: u64,
+}
 
 /// A generator is recognised by this word as its first argument.
 pub const GENERATE: &str = "generate";
@@ -122,7 +133,7 @@ impl Tree {
     }
 
     /// Reaps the server, which has been asked to end, and all that it left. `generators` are not charged to it.
-    pub fn end(mut self, generators: &[crate::generate::Report], deadline: Instant) -> io::Result<Used> {
+    pub fn end(mut self, generators: &[Report], deadline: Instant) -> io::Result<Used> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sampler) = self.sampler.take() {
             sampler.thread().unpark();

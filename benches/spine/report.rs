@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
+    contenders::Server,
     figures::{Figures, Row, Spread},
-    servers::Server,
 };
 
 /// Where the figures were taken, in one sentence.

@@ -14,30 +14,11 @@ use tempfile::TempDir;
 
 use crate::{
     client::{Client, Event, Output, Reading},
+    contenders::Server,
     frames::Framing,
-    generate::Report,
     options::Options,
-    processes::{GENERATE, Tree, Used},
+    processes::{GENERATE, Report, Tree, Used},
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Server {
-    Loomd,
-    /// The minimal relay that keeps nothing.
-    Relay,
-    /// The Node server in the usual manner.
-    Node,
-}
-
-impl Server {
-    pub fn name(self) -> &'static str {
-        match self {
-            Server::Loomd => "loomd",
-            Server::Relay => "relay",
-            Server::Node => "node",
-        }
-    }
-}
 
 /// What all loads need.
 pub struct Bench {

@@ -4,9 +4,10 @@ use std::{io, time::Duration};
 
 use crate::{
     client::{Event, Reading},
+    contenders::Server,
     figures::{self, Figures},
     processes::monotonic_ns,
-    servers::{Bench, Server, Session},
+    servers::{Bench, Session},
 };
 
 const NEVER: Duration = Duration::from_secs(60);

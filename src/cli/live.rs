@@ -4,7 +4,6 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -247,7 +246,7 @@ impl Pump<'_> {
         if self.view.json {
             return output.write(Stream::Stdout, format!("{text}\n").into_bytes()).await;
         }
-        let mut bytes = exact_bytes(&chunk.text, chunk.data)?.into_owned();
+        let mut bytes = super::raw::exact_bytes(&chunk.text, chunk.data)?.into_owned();
         let skipped = std::mem::take(&mut self.place.skip).min(bytes.len() as u64);
         bytes.drain(..skipped as usize);
         if bytes.is_empty() { Ok(()) } else { output.write(self.view.sink(chunk.stream), bytes).await }
@@ -274,17 +273,6 @@ struct Chunk<'a> {
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Stop> {
     serde_json::from_str(text)
         .map_err(|error| Failure::internal(format!("the server sent an entry that is not understood: {error}")).into())
-}
-
-/// The bytes that the program wrote, of an output entry's `text` and `data`.
-pub fn exact_bytes<'a>(text: &'a str, data: Option<&str>) -> Result<Cow<'a, [u8]>, Failure> {
-    match data {
-        None => Ok(Cow::Borrowed(text.as_bytes())),
-        Some(data) => {
-            let bytes = BASE64_STANDARD.decode(data);
-            bytes.map(Cow::Owned).map_err(|error| Failure::internal(format!("the server sent bytes that are no base64: {error}")))
-        }
-    }
 }
 
 fn tell_wish(wish: Wish) {
@@ -334,13 +322,6 @@ fn tell_left(launch: &Launch, run: &Run, view: &View) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_the_programs_own() {
-        assert_eq!(exact_bytes("é", None).as_deref(), Ok("é".as_bytes()));
-        assert_eq!(exact_bytes("a\u{fffd}", Some("Yf8=")).as_deref(), Ok(&b"a\xff"[..]));
-        assert!(exact_bytes("", Some("?")).is_err());
-    }
 
     #[test]
     fn a_chunk_is_read_with_and_without_escapes() {

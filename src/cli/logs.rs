@@ -7,7 +7,7 @@ use serde_json::{json, value::RawValue};
 use super::{
     Stop,
     client::{Launch, Session},
-    live::{self, View, Watch},
+    live::{View, Watch},
     output::Output,
     tail::{self, Place},
 };
@@ -109,7 +109,7 @@ async fn print_entry(entry: &Entry, raw: &str, place: &mut Place, view: &View, o
     if view.json {
         return output.write(entry::Stream::Stdout, line()).await;
     }
-    let mut bytes = live::exact_bytes(&chunk.text, chunk.data.as_deref())?.into_owned();
+    let mut bytes = super::raw::exact_bytes(&chunk.text, chunk.data.as_deref())?.into_owned();
     let skipped = std::mem::take(&mut place.skip).min(bytes.len() as u64);
     bytes.drain(..skipped as usize);
     output.write(view.sink(chunk.stream), bytes).await

@@ -16,6 +16,7 @@ pub mod logs;
 pub mod man;
 mod outcome;
 mod output;
+mod raw;
 pub mod render;
 pub mod run;
 pub mod schema;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{client::Session, live};
+use super::client::Session;
 use crate::model::{Entry, Failure, Run, Stream, calls::ReadResult};
 
 /// Bytes of a page, as the log counts them.
@@ -33,7 +33,7 @@ pub async fn begin(session: &Session, run: &Run, stream: Option<Stream>, lines: 
             if stream.is_some_and(|stream| stream != output.stream) {
                 continue;
             }
-            let bytes = live::exact_bytes(&output.text, output.data.as_deref())?;
+            let bytes = super::raw::exact_bytes(&output.text, output.data.as_deref())?;
             if let Some(skip) = search.look(&bytes) {
                 return Ok(Place { after_seq: output.seq.saturating_sub(1), skip });
             }

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::{
     UnixMs,
     id::RunId,
-    run::{RunError, RunState, Usage},
     session::Session,
     shape::open_object,
+    state::{RunError, RunState, Usage},
 };
 
 /// One numbered entry of a run's log. `seq` counts 1, 2, 3 … over all kinds.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{id::RunId, run::RunState};
+use super::{id::RunId, state::RunState};
 
 /// An error answer: `{code, message, data: {kind, …}}`. It also travels between a supervisor and the servers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,13 +13,15 @@ pub mod reference;
 pub mod run;
 pub mod session;
 mod shape;
+pub mod state;
 
 pub use entry::{Entry, Kind, OutputEntry, PermissionEntry, SessionEntry, StateEntry, Stream, UpdateEntry};
 pub use failure::{Failure, FailureKind};
 pub use id::RunId;
 pub use provider::{ProviderCapabilities, ProviderInfo};
-pub use run::{Run, RunBytes, RunError, RunState, Usage};
+pub use run::Run;
 pub use session::{Session, Takeover, TakeoverKind};
+pub use state::{RunBytes, RunError, RunState, Usage};
 
 /// Version of the protocol that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -26,6 +26,8 @@ pub struct Session {
     config: Mutex<Option<Result<Config, Failure>>>,
     out: Outgoing,
     server: OnceLock<Arc<Server>>,
+    /// Names of the methods, as `initialize` tells them.
+    methods: OnceLock<Vec<String>>,
     stage: Mutex<Stage>,
     parent: Mutex<Option<u32>>,
     parent_known: Notify,
@@ -69,10 +71,16 @@ impl Session {
             config: Mutex::new(Some(config)),
             out,
             server: OnceLock::new(),
+            methods: OnceLock::new(),
             stage: Mutex::new(Stage::New),
             parent: Mutex::new(None),
             parent_known: Notify::new(),
         }
+    }
+
+    /// Notes which methods there are. To be called once, before the first request.
+    pub fn know_methods(&self, names: Vec<String>) {
+        self.methods.set(names).expect("called once");
     }
 
     /// The server behind a request that was admitted.
@@ -97,7 +105,7 @@ impl Session {
             store_path: server.history.store.path().to_string_lossy().into_owned(),
             providers: providers::all(&server.config),
             capabilities: ServerCapabilities {
-                methods: super::methods::names(),
+                methods: self.methods.get().cloned().unwrap_or_default(),
                 max_frame_bytes: server.config.limits.max_frame_bytes,
                 output: params.capabilities.output,
             },

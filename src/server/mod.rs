@@ -99,6 +99,11 @@ async fn serve(options: Options) -> ExitCode {
     let out = Outgoing::new(output);
     let session = Arc::new(lifecycle::Session::new(options.places, config, out.clone()));
     let methods = methods::table(Arc::clone(&session));
+    session.know_methods({
+        let mut names: Vec<String> = methods.method_names().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    });
     let ended = tokio::select! {
         ended = connection::serve(input, codec, methods, lifecycle::Gate(Arc::clone(&session)), out.clone()) => ended,
         () = session.parent_ended() => Ended::Gone,

@@ -11,16 +11,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use redb::{ConcurrencyMode, Database};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
     FORMAT_VERSION,
-    handles::builder,
     tables::{DELETED, META, ROWS, RUNS, TOKENS, VERSION},
     trouble::Trouble,
 };
 use crate::model::RunId;
 
+/// redb's own default is 1 GiB; with 4 MiB a server stays small, and scans are no slower.
+const CACHE_BYTES: usize = 4 << 20;
 /// What has just been done; tests stop the work there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -124,6 +126,13 @@ fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(Step) -> io::Result<()
 fn remove_place(place: &Path) -> io::Result<()> {
     fs::remove_file(place.join("new")).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     fs::remove_dir(place)
+}
+
+/// Every handle of every process has to be opened in the same mode.
+pub(super) fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_concurrency_mode(ConcurrencyMode::MultiWriter).set_cache_size(CACHE_BYTES);
+    builder
 }
 
 #[cfg(test)]

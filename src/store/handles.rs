@@ -12,17 +12,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use redb::{ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableError};
+use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableError};
 use rustix::fs::{Access, access};
 
 use super::{
-    FORMAT_VERSION, create,
+    FORMAT_VERSION,
+    create::{self, builder},
     tables::{META, VERSION},
     trouble::Trouble,
 };
-
-/// redb's own default is 1 GiB; with 4 MiB a server stays small, and scans are no slower.
-const CACHE_BYTES: usize = 4 << 20;
 
 /// The handles of one process on one file.
 pub(super) struct Handles {
@@ -134,13 +132,6 @@ impl Handles {
         *lock(&self.reader) = None;
         *lock(&self.writer) = None;
     }
-}
-
-/// Every handle of every process has to be opened in the same mode.
-pub(super) fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_concurrency_mode(ConcurrencyMode::MultiWriter).set_cache_size(CACHE_BYTES);
-    builder
 }
 
 /// Opens a file of ours without changing it. `None`: a killed writer left it, and opening it for writing will repair it.

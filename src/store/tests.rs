@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    handles::builder,
+    create::builder,
     pack::ROW_MAX,
     tables::{ROWS, RowKey, row_key},
     *,

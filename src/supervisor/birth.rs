@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    control::{self, Heard},
+    control,
     run::Supervisor,
     words::{Birth, Orders, line},
 };
@@ -170,6 +170,3 @@ async fn tell(writer: &OwnedWriteHalf, birth: &Birth) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// So that the module's words are in one place.
-pub type Words = mpsc::UnboundedReceiver<Heard>;

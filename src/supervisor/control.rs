@@ -39,6 +39,9 @@ pub enum Heard {
     Closed(u64),
 }
 
+/// What all connections bring, in order of arrival.
+pub type Words = mpsc::UnboundedReceiver<Heard>;
+
 /// The sending side of one connection.
 #[derive(Clone, Debug)]
 pub struct Connection {

@@ -7,8 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    birth::Words,
-    control::Connection,
+    control::{Connection, Words},
     phase::{Ending, Phase, STORAGE_RETRY, state_entry},
     pump::Read,
     run::Supervisor,

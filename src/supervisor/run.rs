@@ -11,8 +11,7 @@ use tokio::{
 };
 
 use super::{
-    birth::Words,
-    control::{Connection, Heard},
+    control::{Connection, Heard, Words},
     input::{Stdin, Waiter},
     phase::{Ending, Phase, STORAGE_RETRY, now},
     pump::{Pump, Read},

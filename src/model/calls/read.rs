@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     entry::{Entry, Kind, Stream},
     id::RunId,
-    run::{Run, RunState},
+    run::Run,
     shape::map_or_empty_list,
+    state::RunState,
 };
 
 /// Names one run.

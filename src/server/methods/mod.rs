@@ -62,34 +62,6 @@ pub fn table(session: Arc<Session>) -> Methods {
     module.into()
 }
 
-/// Their names, as `initialize` tells them.
-pub fn names() -> Vec<String> {
-    const NAMES: [&str; 21] = [
-        "initialize",
-        "shutdown",
-        "provider/list",
-        "run/answer",
-        "run/attach",
-        "run/cancel",
-        "run/closeInput",
-        "run/configure",
-        "run/delete",
-        "run/detach",
-        "run/edit",
-        "run/get",
-        "run/interrupt",
-        "run/list",
-        "run/read",
-        "run/send",
-        "run/start",
-        "run/sync",
-        "run/takeover",
-        "run/text",
-        "store/stats",
-    ];
-    NAMES.map(str::to_owned).to_vec()
-}
-
 fn add_lifecycle(module: &mut RpcModule<Arc<Session>>) {
     let initialize = module.register_async_method("initialize", |raw, session, extensions| async move {
         let params: InitializeParams = rpc::params(&raw)?;
