@@ -152,6 +152,21 @@ fn when_the_last_client_goes_a_run_may_be_cancelled() {
 }
 
 #[test]
+fn who_comes_back_in_time_saves_the_run() {
+    let home = Home::new();
+    let mut server = home.server();
+    // The program itself tells when it has outlived the five seconds.
+    let command = sh("echo ready; sleep 7; echo saved");
+    let (_, mut log) = server.start(json!({ "provider": "command", "command": command, "onDisconnect": "cancel" }));
+    server.follow(&mut log, "the program is ready", |log| log.stdout == b"ready\n");
+    server.kill();
+    let mut server = home.server();
+    server.attach(&log);
+    server.follow_to_end(&mut log);
+    assert_eq!((log.stdout.as_slice(), log.end()["state"].as_str()), (&b"ready\nsaved\n"[..], Some("succeeded")));
+}
+
+#[test]
 fn a_run_that_is_left_alone_goes_on() {
     let home = Home::new();
     let mut gate = crate::harness::Gate::new(home.path(), "gate");

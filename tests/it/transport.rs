@@ -218,3 +218,17 @@ fn a_slow_request_delays_no_other() {
     server.cancel(&log.run);
     server.finish(slow).expect("the first cancel is answered too");
 }
+
+#[test]
+fn a_panic_in_one_request_hurts_nothing_else() {
+    let home = Home::new();
+    let mut server = home.setup().seam("request.run/list=panic").start();
+    let (_, mut log) = server.sh("echo whole");
+    let failure = server.fail("run/list", json!({}));
+    assert_eq!((failure.code, &*failure.kind), (-32603, "internal"));
+    // The same request again, the others, and the run go on.
+    assert_eq!(server.call("run/list", json!({}))["runs"].as_array().expect("runs").len(), 1);
+    server.follow_to_end(&mut log);
+    assert_eq!(log.stdout, b"whole\n");
+    server.shut_down();
+}
