@@ -115,8 +115,18 @@ impl Places {
     pub fn read_config(&self) -> Result<Config, Failure> {
         let Some(path) = self.config_file() else { return Ok(Config::default()) };
         let is_named = self.config.is_some() || non_empty("LOOMD_CONFIG").is_some();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => parse(&text, &path),
+        match std::fs::read(&path) {
+            Ok(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => parse(text, &path),
+                Err(error) => {
+                    let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+                    Err(config_failure(&path, format!("{}, line {line}: this is not UTF-8; save the file as UTF-8", path.display()))
+                        .with("line", line))
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                Err(config_failure(&path, format!("{} is a directory; name a file with --config", path.display())))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(Config::default()),
             Err(error) => Err(config_failure(
                 &path,
@@ -150,12 +160,20 @@ fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
 }
 
 fn check_provider(name: &str, provider: &ProviderConfig) -> Result<(), String> {
+    if name == "command"
+        && (provider.kind.is_some_and(|kind| kind != Kind::Command) || provider.command.is_some() || !provider.args.is_empty())
+    {
+        return Err("is built in and takes its argv from `run/start`; choose another name".to_owned());
+    }
     let Some(kind) = provider.kind.or(Kind::of(name)) else {
         return Err("has no kind; add kind = \"command\", \"acp\", \"codex\" or \"claude\"".to_owned());
     };
     let needs_command = matches!(kind, Kind::Acp | Kind::Command) && Kind::of(name).is_none();
     match &provider.command {
         None if needs_command => Err("has no command; add command = [\"PROGRAM\", \"ARG\"]".to_owned()),
+        _ if provider.program.is_some() && matches!(kind, Kind::Acp | Kind::Command) => {
+            Err("takes no program; name it first in command".to_owned())
+        }
         Some(command) if command.is_empty() => Err("has an empty command; name a program".to_owned()),
         Some(_) if matches!(kind, Kind::Codex | Kind::Claude) => Err("takes no command; use program and args".to_owned()),
         _ => Ok(()),

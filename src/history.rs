@@ -201,9 +201,9 @@ impl Forward {
         self.seq
     }
 
-    /// How many bytes of its segment wait behind it.
-    pub fn waiting_bytes(&self) -> u64 {
-        self.cursor.as_ref().map_or(0, Cursor::waiting_bytes)
+    /// Whether at least `enough` raw bytes of output wait behind it in its segment.
+    pub fn waits_for(&self, enough: u64) -> bool {
+        self.cursor.as_ref().is_some_and(|cursor| cursor.waiting_bytes() >= enough && cursor.waiting_output(enough) >= enough)
     }
 
     /// Whether it stands in a log. What is not sealed yet was written a moment ago and is in memory, so that reading it

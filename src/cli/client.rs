@@ -50,7 +50,7 @@ impl Launch {
         let spawned = Client::spawn(&program, self.arguments());
         let spawned = spawned.map_err(|error| Failure::internal(format!("the server {} cannot be started: {error}", program.display())))?;
         let params = InitializeParams {
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version: i64::from(PROTOCOL_VERSION),
             client_info: Some(ClientInfo { name: "loomd command line".to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
             process_id: Some(std::process::id()),
             capabilities: ClientCapabilities { watch: false, ..ClientCapabilities::default() },

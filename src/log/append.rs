@@ -82,6 +82,34 @@ impl Appender {
         Ok(appender)
     }
 
+    /// Goes on in the newest segment of a log whose writer is gone, in the room that was set aside behind its end: on a full
+    /// disk there is no other. The log has been repaired.
+    pub fn resume(dir: RunDir, run: Run) -> io::Result<Self> {
+        let Some(first_seq) = dir.segments()?.pop() else { return Self::open(dir, run) };
+        let records = super::index::read(&dir)?;
+        let Some(position) = records.iter().position(|record| record.first_seq == first_seq) else { return Self::open(dir, run) };
+        let path = dir.segment(first_seq);
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&std::fs::read(&path)?);
+        let file = File::options().read(true).write(true).open(&path)?;
+        let length = file.metadata()?.len();
+        Ok(Self {
+            file: Arc::new(file),
+            position: position as u64,
+            record: records[position],
+            checksum,
+            length,
+            allocated: length + RESERVE_BYTES,
+            can_allocate: true,
+            head: HeadFile::create(&dir)?,
+            index: IndexFile::create(&dir)?,
+            syncer: Syncer::start(&dir)?,
+            lines: Vec::new(),
+            dir,
+            run,
+        })
+    }
+
     /// The run as of its newest entry.
     pub fn run(&self) -> &Run {
         &self.run

@@ -84,6 +84,20 @@ impl Cursor {
         self.file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(self.position))
     }
 
+    /// How many raw bytes of output have not been read; no more than tells that it is `enough`.
+    pub fn waiting_output(&self, enough: u64) -> u64 {
+        let (mut found, mut position, mut block) = (0, self.position, Vec::new());
+        while found < enough {
+            block.clear();
+            match whole_lines(&self.file, position, 64 << 10, &mut block) {
+                Ok(read) if read > 0 => position += read as u64,
+                _ => break,
+            }
+            found += line::lines(&block).filter_map(line::output).map(|output| output.raw_len()).sum::<u64>();
+        }
+        found
+    }
+
     /// Whether the segment that is open still stands in the directory.
     fn is_current(&self) -> bool {
         let (Ok(open), Ok(named)) = (self.file.metadata(), std::fs::metadata(self.dir.segment(self.segment))) else { return false };

@@ -119,6 +119,12 @@ pub fn picture(dir: &RunDir) -> io::Result<Run> {
         };
         if let Some(head) = caught_up(dir, head)? {
             let mut run = head.run;
+            if run.state.is_final()
+                && let Ok(described) = Description::read(dir)
+            {
+                // An edit after the end has no supervisor that would write it into the head.
+                (run.title, run.labels, run.pinned) = (described.run.title, described.run.labels, described.run.pinned);
+            }
             run.transcript = Some(dir.segment(head.segment).to_string_lossy().into_owned());
             return Ok(run);
         }

@@ -26,13 +26,13 @@ pub fn pieces(bytes: &[u8], limit: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The last place at or before `limit` where a cut goes through no character.
+/// The last place at or before `limit` where a cut goes through no character; 0 where `limit` is inside the first one.
 pub fn boundary(bytes: &[u8], limit: usize) -> usize {
     if bytes.len() <= limit {
         return bytes.len();
     }
     let is_inside = |at: usize| bytes[at] & 0b1100_0000 == 0b1000_0000;
-    (limit.saturating_sub(3)..=limit).rev().find(|at| *at > 0 && !is_inside(*at)).unwrap_or(limit)
+    (limit.saturating_sub(3)..=limit).rev().find(|at| !is_inside(*at)).unwrap_or(limit)
 }
 
 #[cfg(test)]

@@ -29,22 +29,38 @@ pub fn yield_to_everybody() {
     }
 }
 
-/// Gives back the pages of code that are mapped but were needed only once; those that are needed again come back by
+/// Gives back the pages of code and constants that are mapped but were needed only once; those that are needed again come back by
 /// themselves, from memory. The kernel maps code around each first touch, so a start leaves megabytes of it behind.
-#[expect(
-    unsafe_code,
-    reason = "the advice is given only on private mappings that can be executed and not written: they hold what the file holds"
-)]
+#[expect(unsafe_code, reason = "the advice is given only on private mappings that nothing has written to: they hold what the file holds")]
 pub fn release_code() {
     #[cfg(target_os = "linux")]
     for mapping in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
         let mut fields = mapping.split_ascii_whitespace();
-        let (Some(range), Some("r-xp"), Some(path)) = (fields.next(), fields.next(), fields.nth(3)) else { continue };
+        let (Some(range), Some(mode), Some(offset), Some(path)) = (fields.next(), fields.next(), fields.next(), fields.nth(2)) else {
+            continue;
+        };
+        // The beginning of a file that is mapped for reading only: its constants and tables, which nothing relocates.
+        let is_constant = mode == "r-xp" || (mode == "r--p" && offset == "00000000");
         let address = |text: &str| usize::from_str_radix(text, 16).ok();
         let Some((from, to)) = range.split_once('-').and_then(|(from, to)| Some((address(from)?, address(to)?))) else { continue };
-        if path.starts_with('/') {
+        if is_constant && path.starts_with('/') {
             // SAFETY: nothing in such a mapping can differ from its file, from which it is filled again when touched.
             let _ = unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+/// Has large buffers given back to the system as soon as they are freed, and keeps threads from hoarding memory of their
+/// own: glibc learns from each large buffer to keep the next one, and gives every thread an arena.
+#[expect(unsafe_code, reason = "mallopt only sets numbers, and is called before there are threads")]
+pub fn keep_memory_small() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: see the reason above.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 512 << 10);
+            libc::mallopt(libc::M_ARENA_MAX, 2);
         }
     }
 }

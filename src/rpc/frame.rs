@@ -122,14 +122,9 @@ impl FrameCodec {
 
     /// Takes a header block off the buffer, once it is there, and answers with the length that it announces.
     fn take_header(&mut self, buffer: &mut BytesMut) -> Result<Option<usize>, FrameError> {
-        if self.scanned == 0 {
-            // Some clients end a message with a line break that they do not count.
-            let blank = buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            buffer.advance(blank);
-        }
         let window = &buffer[..buffer.len().min(HEADER_LIMIT)];
         let from = self.scanned.saturating_sub(3);
-        let Some(end) = memchr::memmem::find(&window[from..], b"\r\n\r\n").map(|at| from + at) else {
+        let Some(end) = end_of_header(window, from) else {
             self.scanned = window.len();
             if window.len() == HEADER_LIMIT {
                 return Err(broken_header(format!("no header block ends within {HEADER_LIMIT} bytes")));
@@ -137,8 +132,8 @@ impl FrameCodec {
             return Ok(None);
         };
         self.scanned = 0;
-        let block = buffer.split_to(end + 4);
-        let length = content_length(&block[..end])?;
+        let block = buffer.split_to(end);
+        let length = content_length(&block)?;
         match usize::try_from(length) {
             Ok(length) if length <= self.limit => Ok(Some(length)),
             _ => Err(self.over_limit()),
@@ -146,11 +141,22 @@ impl FrameCodec {
     }
 }
 
+/// Where the header block ends, its empty line included. Lines end with a carriage return and a line feed; a line feed
+/// alone is understood too.
+fn end_of_header(window: &[u8], from: usize) -> Option<usize> {
+    let ends = memchr::memchr_iter(b'\n', &window[from..]).map(|at| from + at);
+    ends.filter(|end| *end > 1).find(|end| matches!(&window[..*end], [.., b'\n'] | [.., b'\n', b'\r'])).map(|end| end + 1)
+}
+
 /// The length that a header block announces. Headers that we do not know are passed over.
 fn content_length(block: &[u8]) -> Result<u64, FrameError> {
     let block = std::str::from_utf8(block).map_err(|_| broken_header("the header block is not UTF-8"))?;
     let mut length = None;
-    for line in block.split("\r\n") {
+    for line in block.lines() {
+        // The one that ends the block; and some clients end a message with a line break that they do not count.
+        if line.is_empty() {
+            continue;
+        }
         let Some((name, value)) = line.split_once(':') else {
             return Err(broken_header(format!("the header line {line:?} has no colon")));
         };

@@ -64,8 +64,9 @@ pub fn params<T: DeserializeOwned>(params: &Params<'_>) -> Result<T, Failure> {
 
 /// As [`params`], for notifications.
 pub fn read_params<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Failure> {
-    let mut reader = serde_json::Deserializer::from_str(raw.unwrap_or("{}"));
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let raw = raw.unwrap_or("{}");
+    let mut reader = serde_json::Deserializer::from_str(raw);
+    serde_path_to_error::deserialize(&mut reader).or_else(|error| plainly(raw).ok_or(error)).map_err(|error| {
         let mut path = String::new();
         for segment in error.path() {
             match segment {
@@ -78,6 +79,32 @@ pub fn read_params<T: DeserializeOwned>(raw: Option<&str>) -> Result<T, Failure>
         }
         explain(path, &error.inner().to_string())
     })
+}
+
+/// Reads params again as a lenient reader would: a member that is null is absent (but in `env`, where it means
+/// something), and `1.0` is a whole number.
+fn plainly<T: DeserializeOwned>(raw: &str) -> Option<T> {
+    let mut params: Value = serde_json::from_str(raw).ok()?;
+    make_plain(&mut params);
+    serde_json::from_value(params).ok()
+}
+
+fn make_plain(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, value| !value.is_null());
+            members.iter_mut().filter(|(name, _)| *name != "env").for_each(|(_, value)| make_plain(value));
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_plain),
+        Value::Number(number) => {
+            // Up to here every whole number has a float of its own.
+            let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0);
+            if let Some(float) = whole {
+                *value = Value::from(float as i64);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// One sentence out of what serde says about the member at `path`.

@@ -46,8 +46,11 @@ pub fn settle(dir: &RunDir, aside: &Path, verdict: RunState) -> io::Result<Settl
     if head::picture(dir).is_ok_and(|run| run.state.is_final()) {
         return Ok(Settled::Final);
     }
-    adopt(dir, aside, verdict, &lock)?;
-    Ok(Settled::Final)
+    match adopt(dir, aside, verdict, &lock) {
+        // What had ended was sealed and removed under our eyes.
+        Err(_) if !lock.is_at(dir.path()) => Ok(Settled::Gone),
+        adopted => adopted.map(|()| Settled::Final),
+    }
 }
 
 fn adopt(dir: &RunDir, aside: &Path, verdict: RunState, _lock: &Lock) -> io::Result<()> {
@@ -68,7 +71,7 @@ fn adopt(dir: &RunDir, aside: &Path, verdict: RunState, _lock: &Lock) -> io::Res
             message = format!("{message}; what was not whole in its log is kept in {}", kept.join(", "));
         }
         let (run_id, turn) = (repaired.run.id, repaired.run.turn);
-        let mut log = Appender::open(dir.clone(), repaired.run)?;
+        let mut log = Appender::resume(dir.clone(), repaired.run)?;
         let error = Some(RunError { kind: "supervisor".to_owned(), message });
         let stop_reason = Some(if verdict == RunState::Cancelled { "cancelled" } else { "error" }.to_owned());
         let entry = |seq| Entry::State(StateEntry { turn, stop_reason, error, left, ..supervisor::state_entry(run_id, seq, verdict) });

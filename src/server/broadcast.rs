@@ -16,10 +16,16 @@ use super::Server;
 use crate::{
     model::{Kind, Run, RunId, line},
     rpc::Outgoing,
+    supervisor::now,
 };
 
 /// Most bytes of broadcasts that may wait for a client.
 const BACKLOG_LIMIT: usize = 4 << 20;
+
+/// Most messages that are held back while a token is being taken.
+const HELD_LIMIT: usize = 1000;
+/// A run that is younger may be the one that a token means.
+const NEW_MS: u64 = 30_000;
 
 /// The broadcasting side of a server.
 pub struct Broadcast {
@@ -29,11 +35,35 @@ pub struct Broadcast {
     missed: Mutex<BTreeSet<RunId>>,
     /// Runs whose `run/start` has not been answered: nothing may be said of them yet.
     unborn: Mutex<BTreeSet<RunId>>,
+    held: Arc<Mutex<Held>>,
+}
+
+/// What waits while it is not known whose run a token means.
+#[derive(Default)]
+struct Held {
+    holders: usize,
+    messages: Vec<(RunId, Vec<u8>)>,
+}
+
+/// While it lives, nothing is said of runs that are new.
+pub struct Hold {
+    held: Arc<Mutex<Held>>,
+    out: Outgoing,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.held.lock().expect("nobody panics while holding this");
+        held.holders -= 1;
+        if held.holders == 0 {
+            held.messages.drain(..).for_each(|(_, message)| self.out.control(message));
+        }
+    }
 }
 
 impl Broadcast {
     pub fn new(out: Outgoing, watch: bool) -> Self {
-        Self { out, watch, own: Mutex::default(), missed: Mutex::default(), unborn: Mutex::default() }
+        Self { out, watch, own: Mutex::default(), missed: Mutex::default(), unborn: Mutex::default(), held: Arc::default() }
     }
 
     /// This connection is about to start a run.
@@ -45,6 +75,22 @@ impl Broadcast {
     /// The answer that makes a run known has been sent, or the start failed.
     pub fn born(&self, id: RunId) {
         self.unborn.lock().expect("nobody panics while holding this").remove(&id);
+    }
+
+    /// Whether a `run/start` of this connection is under way.
+    pub fn expects_any(&self) -> bool {
+        !self.unborn.lock().expect("nobody panics while holding this").is_empty()
+    }
+
+    /// Holds back what is said of new runs, for one of them may be the answer to a request that is under way.
+    pub fn hold(&self) -> Hold {
+        self.held.lock().expect("nobody panics while holding this").holders += 1;
+        Hold { held: Arc::clone(&self.held), out: self.out.clone() }
+    }
+
+    /// This run is the answer: its follower tells everything.
+    pub fn forget_held(&self, id: RunId) {
+        self.held.lock().expect("nobody panics while holding this").messages.retain(|(held, _)| *held != id);
     }
 
     /// Whether this client is to hear of a run that it is not attached to.
@@ -64,25 +110,29 @@ impl Broadcast {
             return;
         }
         let kind = line::head(entry.get().as_bytes()).map_or(Kind::State, |head| head.kind);
-        self.notify(kind.method(), entry);
+        self.notify(Some(id), kind.method(), entry);
     }
 
     /// A new run, an edited one, or one with a storage error.
     pub fn changed(&self, server: &Arc<Server>, run: &Run) {
         if self.hears_of(run.id) && self.has_room(server, run.id) {
-            self.notify("run/changed", &json!({ "run": run }));
+            self.notify(Some(run.id), "run/changed", &json!({ "run": run }));
         }
     }
 
     pub fn deleted(&self, ids: &[RunId]) {
         if self.watch || ids.iter().any(|id| self.hears_of(*id)) {
-            self.notify("run/deleted", &json!({ "runIds": ids }));
+            self.notify(None, "run/deleted", &json!({ "runIds": ids }));
         }
     }
 
-    fn notify(&self, method: &str, params: &(impl Serialize + ?Sized)) {
-        let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
-        self.out.control(message.to_string().into_bytes());
+    fn notify(&self, about: Option<RunId>, method: &str, params: &(impl Serialize + ?Sized)) {
+        let message = json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string().into_bytes();
+        let mut held = self.held.lock().expect("nobody panics while holding this");
+        match about.filter(|id| held.holders > 0 && held.messages.len() < HELD_LIMIT && is_new(*id)) {
+            Some(id) => held.messages.push((id, message)),
+            None => self.out.control(message),
+        }
     }
 
     fn has_room(&self, server: &Arc<Server>, id: RunId) -> bool {
@@ -96,6 +146,10 @@ impl Broadcast {
         missed.insert(id);
         false
     }
+}
+
+fn is_new(id: RunId) -> bool {
+    id.created_at() + NEW_MS > now()
 }
 
 /// Waits until the client reads again and tells it how the runs stand that it missed something of.

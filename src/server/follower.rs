@@ -157,7 +157,7 @@ impl Ready {
                     let growth = grown.borrow();
                     growth.rare > reader.seq() || growth.ended
                 };
-                if is_urgent || Instant::now() >= due || reader.waiting_bytes() >= enough {
+                if is_urgent || Instant::now() >= due || reader.waits_for(enough) {
                     return Ok(());
                 }
                 // Something waits: from now on it is only a matter of time.

@@ -39,6 +39,7 @@ pub struct Keeper {
     seals: Sender<RunId>,
     history: History,
     data_dir: PathBuf,
+    server: Weak<Server>,
 }
 
 impl Keeper {
@@ -47,9 +48,15 @@ impl Keeper {
         let (seals, runs) = channel();
         let committer = history.clone();
         spawn("commit", move || jobs.into_iter().for_each(|job| job(&committer)));
-        let sealer = Sealer { history: history.clone(), data_dir: data_dir.clone(), keep_transcripts, server, waiting: BTreeMap::new() };
+        let sealer = Sealer {
+            history: history.clone(),
+            data_dir: data_dir.clone(),
+            keep_transcripts,
+            server: server.clone(),
+            waiting: BTreeMap::new(),
+        };
         spawn("seal", move || sealer.run(&runs));
-        Self { commits, seals, history, data_dir }
+        Self { commits, seals, history, data_dir, server }
     }
 
     /// Tells the store of a run, soon.
@@ -83,7 +90,20 @@ impl Keeper {
 
     /// Finds out whether a run lives; adopts it if nobody holds it.
     pub async fn settle(&self, id: RunId) -> Result<Settled, Failure> {
-        self.settle_as(id, RunState::Lost).await
+        let (dir, aside, verdict) = (self.history.dir(id), self.data_dir.join("aside"), self.verdict(id));
+        let settled = tokio::task::spawn_blocking(move || (adopt::settle(&dir, &aside, verdict), dir));
+        let (settled, dir) = settled.await.map_err(|error| Failure::internal(error.to_string()))?;
+        settled.map_err(|error| {
+            let message = format!("the run in {} cannot be closed: {error}; `loomd doctor` says more", dir.path().display());
+            Failure::store(dir.path(), message)
+        })
+    }
+
+    /// The state that a run gets if it is adopted.
+    fn verdict(&self, id: RunId) -> RunState {
+        let server = self.server.upgrade();
+        let asked = server.and_then(|server| server.verdicts.lock().expect("nobody panics while holding this").get(&id).copied());
+        asked.unwrap_or(RunState::Lost)
     }
 
     /// Like [`Self::settle`], waiting a while for another server that is adopting the run.
@@ -116,16 +136,6 @@ impl Keeper {
             }
         });
         settled.await.map_err(|error| Failure::internal(error.to_string()))
-    }
-
-    /// Like [`Self::settle`], with the state that an adopted run gets.
-    pub async fn settle_as(&self, id: RunId, verdict: RunState) -> Result<Settled, Failure> {
-        let (dir, aside) = (self.history.dir(id), self.data_dir.join("aside"));
-        let settled = tokio::task::spawn_blocking(move || (adopt::settle(&dir, &aside, verdict), dir));
-        let (settled, dir) = settled.await.map_err(|error| Failure::internal(error.to_string()))?;
-        settled.map_err(|error| {
-            Failure::store(dir.path(), format!("the run in {} cannot be closed: {error}; `loomd doctor` says more", dir.path().display()))
-        })
     }
 
     /// Removes what killed deletions have left in the store.

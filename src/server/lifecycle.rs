@@ -1,6 +1,9 @@
 //! From `initialize` to `exit`, and the other ways in which a connection ends.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant},
+};
 
 use serde_json::value::RawValue;
 use tokio::{
@@ -18,6 +21,10 @@ use crate::{
     process::ending,
     rpc::{Call, Flow, Hooks, Outgoing},
 };
+
+/// How long `shutdown` waits for runs that are being started.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A connection's state, from before it is initialized.
 pub struct Session {
@@ -90,13 +97,9 @@ impl Session {
 
     /// Answers `initialize`. After a failure the client may try again.
     pub fn initialize(&self, mut params: InitializeParams, call: &Call) -> Result<InitializeResult, Failure> {
-        if params.capabilities.output.max_chunk_bytes < 4 {
-            let message = "maxChunkBytes must be 4 at least, so that every character fits";
-            return Err(Failure::invalid_params("capabilities.output.maxChunkBytes", message));
-        }
-        // One notification never carries more than an entry of the log does by itself.
+        // Every character fits, and no notification grows without bound; the answer tells what came of it.
         let output: &mut OutputCapabilities = &mut params.capabilities.output;
-        output.max_chunk_bytes = output.max_chunk_bytes.min(8 << 20);
+        output.max_chunk_bytes = output.max_chunk_bytes.clamp(4, 8 << 20);
         let config = self.config.lock().expect("nobody panics while holding this").take().unwrap_or_else(|| self.places.read_config())?;
         let server = Server::open(&self.places, config, params.capabilities.clone(), self.out.clone())?;
         let result = InitializeResult {
@@ -124,6 +127,11 @@ impl Session {
     pub async fn shut_down(&self) -> Result<(), Failure> {
         *self.stage.lock().expect("nobody panics while holding this") = Stage::ShutDown;
         let server = self.server()?;
+        // What was asked for before is finished first, so that no run is lost half started.
+        let deadline = Instant::now() + START_PATIENCE;
+        while server.broadcast.expects_any() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
         server.links.sync_all().await;
         Ok(())
     }

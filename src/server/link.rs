@@ -27,6 +27,9 @@ use crate::{
 /// How long a link waits before it looks again at a run that another server adopts.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long it waits before it tries again to close a run that could not be closed.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The answer to a word; `None`: the run ended, or its supervisor went, before there was one.
 pub type Answer = oneshot::Receiver<Result<Value, Failure>>;
 
@@ -116,8 +119,10 @@ impl Task {
             Ok(Settled::Final | Settled::Gone) => true,
             Ok(Settled::Alive | Settled::Busy) => false,
             Err(failure) => {
-                tracing::error!(run = %self.id, %failure, "the run cannot be adopted");
-                true
+                // A full disk, say: it is tried again until it works, for clients wait for the run's end.
+                tracing::warn!(run = %self.id, %failure, "the run cannot be closed yet");
+                tokio::time::sleep(RETRY).await;
+                false
             }
         }
     }

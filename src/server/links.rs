@@ -20,6 +20,9 @@ use crate::{
 /// How long `shutdown` waits for one supervisor: one that is stopped must not hold it up.
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many runs that have ended are remembered as such; of older ones nothing more comes.
+const REMEMBERED: usize = 10_000;
+
 /// All links, by run.
 pub struct Links {
     server: Weak<Server>,
@@ -44,9 +47,18 @@ impl Links {
 
     /// The link to a run that may live; `None` for one that has ended or is not there.
     pub fn of(&self, server: &Server, id: RunId) -> Option<Link> {
+        self.find_or_begin(server, id).map(|(link, _)| link)
+    }
+
+    /// Begins a link to a run that may live, unless there is one. Whether it did.
+    pub fn discover(&self, server: &Server, id: RunId) -> bool {
+        self.find_or_begin(server, id).is_some_and(|(_, is_new)| is_new)
+    }
+
+    fn find_or_begin(&self, server: &Server, id: RunId) -> Option<(Link, bool)> {
         let mut open = self.open.lock().expect("nobody panics while holding this");
         if let Some(link) = open.get(&id) {
-            return Some(link.clone());
+            return Some((link.clone(), false));
         }
         let is_over = self.over.lock().expect("nobody panics while holding this").contains(&id);
         if is_over || !server.history.dir(id).path().exists() {
@@ -54,14 +66,7 @@ impl Links {
         }
         let link = Link::begin(self.server.clone(), id, None);
         open.insert(id, link.clone());
-        Some(link)
-    }
-
-    /// Forgets what has ended and is not among `there` any more.
-    pub fn forget_all_but(&self, there: &[RunId]) {
-        self.over.lock().expect("nobody panics while holding this").retain(|id| there.contains(id));
-        let open = self.ids();
-        self.told.lock().expect("nobody panics while holding this").retain(|id, _| there.contains(id) || open.contains(id));
+        Some((link, true))
     }
 
     pub fn ids(&self) -> BTreeSet<RunId> {
@@ -81,12 +86,21 @@ impl Links {
         let newest = told.entry(id).or_default();
         let is_news = seq > *newest;
         *newest = seq.max(*newest);
+        if told.len() > REMEMBERED {
+            told.pop_first();
+        }
         is_news
     }
 
     /// A link has ended: its run is final, adopted, or gone. The final state may have come by no link.
     pub async fn ended(&self, server: &Arc<Server>, id: RunId) {
-        self.over.lock().expect("nobody panics while holding this").insert(id);
+        {
+            let mut over = self.over.lock().expect("nobody panics while holding this");
+            over.insert(id);
+            if over.len() > REMEMBERED {
+                over.pop_first();
+            }
+        }
         self.open.lock().expect("nobody panics while holding this").remove(&id);
         let reader = Arc::clone(server);
         let last = tokio::task::spawn_blocking(move || last_line(&reader, id)).await;

@@ -20,16 +20,19 @@ mod seal;
 mod watch;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
     config::{Config, Places},
     history::History,
-    model::{Failure, calls::ClientCapabilities},
+    model::{Failure, RunId, RunState, calls::ClientCapabilities},
     process::{disk, own},
     rpc::{Ended, FrameCodec, Framing, Outgoing, connection, stdio},
     store::Store,
@@ -40,6 +43,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How long `initialize` waits for a store that a peer holds.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many large answers may be made at a time.
+const LARGE_ANSWERS: usize = 2;
 
 /// What the command line says about a server.
 #[derive(Clone, Debug, Default)]
@@ -62,10 +68,15 @@ pub struct Server {
     pub broadcast: broadcast::Broadcast,
     /// The one buffer that followers read into, in their turns.
     pub scratch: Mutex<Vec<u8>>,
+    /// Turns at making large answers, so that what a client asks for and does not read stays bounded.
+    pub large_answers: Arc<Semaphore>,
+    /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
+    pub verdicts: Mutex<BTreeMap<RunId, RunState>>,
 }
 
 /// Serves one client on stdin and stdout until it goes.
 pub fn main(options: Options) -> ExitCode {
+    own::keep_memory_small();
     own::become_private();
     if let Err(failure) = begin_to_log(&options) {
         eprintln!("loomd: {failure}");
@@ -128,6 +139,7 @@ impl Server {
                 format!("{} cannot be used: {error}; make it a directory of yours, or name another with LOOMD_DATA_DIR", path.display());
             Failure::store(path, message)
         };
+        make_private_if_empty(&data_dir).map_err(|error| unusable(&data_dir, error))?;
         for dir in [&data_dir, &runs, &data_dir.join("claims")] {
             disk::create_private_dir(dir).map_err(|error| unusable(dir, error))?;
             disk::is_writable(dir).map_err(|error| unusable(dir, error))?;
@@ -148,12 +160,27 @@ impl Server {
             keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), config.keep_transcripts, server.clone()),
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
             scratch: Mutex::new(Vec::new()),
+            large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS)),
+            verdicts: Mutex::default(),
             data_dir,
             config,
             client,
             history,
             out,
         }))
+    }
+}
+
+/// A directory that is there and has nothing in it was made for us. One with other things in it is left as it is: what is
+/// ours in it is private by itself.
+fn make_private_if_empty(dir: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            None => std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)),
+            Some(_) => Ok(()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

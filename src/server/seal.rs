@@ -78,6 +78,10 @@ pub fn seal(history: &History, data_dir: &Path, keep_transcripts: bool, id: RunI
         sealed.transcript = Some(transcript.to_string_lossy().into_owned());
     }
     if known {
+        if let Ok(described) = Description::read(&dir) {
+            // It may have been edited while its log was being sealed.
+            (sealed.title, sealed.labels, sealed.pinned) = (described.run.title, described.run.labels, described.run.pinned);
+        }
         history.store.finish(&sealed)?;
     }
     own::seam("seal.finished");
@@ -102,7 +106,18 @@ pub fn tell(history: &History, dir: &RunDir, run: &Run) -> Result<bool, Failure>
 pub fn remove(runs: &Path, dir: &RunDir, id: RunId) -> io::Result<()> {
     let gone = runs.join(format!(".gone-{id}"));
     fs::rename(dir.path(), &gone)?;
-    fs::remove_dir_all(gone)
+    remove_gone(&gone)
+}
+
+/// Removes a directory that nobody uses any more; several may be at it.
+pub fn remove_gone(gone: &Path) -> io::Result<()> {
+    loop {
+        match fs::remove_dir_all(gone) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && gone.exists() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => return removed,
+        }
+    }
 }
 
 fn token(dir: &RunDir) -> Option<[u8; 32]> {

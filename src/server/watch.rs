@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::{
     Server, adopt,
     changes::{Change, Changes},
+    seal,
 };
 use crate::model::{RunId, UnixMs};
 
@@ -71,12 +72,11 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
     let runs = server.history.runs.clone();
     let known = server.links.ids();
     let found = tokio::task::spawn_blocking(move || names(&runs)).await.unwrap_or_default();
-    server.links.forget_all_but(&found.runs);
     for id in found.runs.into_iter().filter(|id| !known.contains(id)) {
         if !server.broadcast.watches() && !first {
             continue;
         }
-        if server.broadcast.watches() && server.links.of(server, id).is_some() && id.created_at() >= since {
+        if server.broadcast.watches() && server.links.discover(server, id) && id.created_at() >= since {
             announce(server, id).await;
         } else if !server.broadcast.watches() {
             // Nobody here wants to hear of it, but if nobody holds it, it must be closed and sealed.
@@ -88,7 +88,7 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
     for (path, id) in found.leftovers {
         let done = tokio::task::spawn_blocking(move || match id {
             Some(id) => adopt::remove_unborn(&path, id),
-            None => fs::remove_dir_all(&path),
+            None => seal::remove_gone(&path),
         });
         if let Ok(Err(error)) = done.await {
             tracing::warn!(%error, "a leftover cannot be removed");

@@ -4,7 +4,7 @@
 //! be good, so the raw size of a row follows what the last one shrank to. What does not shrink is kept plain, and zstd is
 //! not asked again for a while.
 
-use zstd::{bulk, zstd_safe::CParameter};
+use zstd::bulk;
 
 use super::{block::BlockHead, trouble::Trouble};
 
@@ -16,6 +16,8 @@ const RAW_MAX: usize = 512 << 10;
 const ROW_FORMAT: u8 = 1;
 /// Before every row's data: form, codec, flags (none yet), part number, raw length.
 const PREFIX_BYTES: usize = 12;
+/// Behind every row's data: the CRC-32 of everything before it.
+const SUFFIX_BYTES: usize = 4;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 /// zstd's level for what is sealed at leisure,
@@ -52,7 +54,7 @@ impl Packer {
 
     /// How long a body should be to fill a row.
     pub(super) fn body_aim(&self) -> usize {
-        self.aim(ROW_MAX - PREFIX_BYTES - BlockHead::BYTES)
+        self.aim(ROW_MAX - PREFIX_BYTES - SUFFIX_BYTES - BlockHead::BYTES)
     }
 
     fn aim(&self, room: usize) -> usize {
@@ -69,7 +71,7 @@ impl Packer {
         let mut rest = body;
         for part in 0.. {
             let head = (part == 0).then_some(head);
-            let room = ROW_MAX - PREFIX_BYTES - if part == 0 { BlockHead::BYTES } else { 0 };
+            let room = ROW_MAX - PREFIX_BYTES - SUFFIX_BYTES - if part == 0 { BlockHead::BYTES } else { 0 };
             let (raw, codec) = self.compress(rest, room)?;
             self.row.clear();
             self.row.extend_from_slice(&[ROW_FORMAT, codec, 0, 0]);
@@ -79,6 +81,8 @@ impl Packer {
                 head.write(&mut self.row);
             }
             self.row.extend_from_slice(if codec == ZSTD { &self.compressed } else { &rest[..raw] });
+            let checksum = crc32fast::hash(&self.row);
+            self.row.extend_from_slice(&checksum.to_le_bytes());
             take(part, &self.row)?;
             rest = &rest[raw..];
             if rest.is_empty() {
@@ -121,11 +125,7 @@ impl Packer {
         let failed = |error| Trouble::Io("compress", error);
         let zstd = match &mut self.zstd {
             Some(zstd) => zstd,
-            none => {
-                let mut zstd = bulk::Compressor::new(self.level).map_err(failed)?;
-                zstd.set_parameter(CParameter::ChecksumFlag(true)).map_err(failed)?;
-                none.insert(zstd)
-            }
+            none => none.insert(bulk::Compressor::new(self.level).map_err(failed)?),
         };
         self.compressed.clear();
         self.compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
@@ -154,6 +154,10 @@ impl Unpacker {
 
     /// Takes the row of the next part.
     pub(super) fn push(&mut self, part: u32, row: &[u8]) -> Result<(), Trouble> {
+        let (row, checksum) = row.split_last_chunk::<SUFFIX_BYTES>().ok_or_else(|| Trouble::damaged("a row is too short"))?;
+        if crc32fast::hash(row) != u32::from_le_bytes(*checksum) {
+            return Err(Trouble::damaged("a row is not what was written"));
+        }
         let (codec, raw, rest) = prefix_of(row, part)?;
         let data = if part == 0 { rest.get(BlockHead::BYTES..).unwrap_or_default() } else { rest };
         match codec {

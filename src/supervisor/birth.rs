@@ -76,6 +76,7 @@ fn give_birth(orders: &Orders, runs: &Path, unborn: &RunDir) -> Result<Born, Fai
     let listener = control::listen(unborn.path()).map_err(store)?;
     let program = prepare(orders)?;
     let spawned = spawn::spawn(&program).map_err(|error| cannot_start(&program, &error))?;
+    own::release_code();
     own::seam("supervise.spawned");
     let pid = spawned.pid.as_raw_nonzero().get().cast_unsigned();
     let begun = (|| {

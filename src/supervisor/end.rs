@@ -102,6 +102,9 @@ impl Supervisor {
         let run = self.log.run().clone();
         self.connections.values().for_each(|server| server.connection.wake());
         self.connections.values().for_each(|server| server.connection.send_line(&last_words));
+        for (_, waiter) in std::mem::take(&mut self.interrupt_waiters) {
+            self.answer(waiter, Ok(json!({})));
+        }
         for waiter in std::mem::take(&mut self.cancel_waiters) {
             self.answer(waiter, Ok(json!(run)));
         }
@@ -163,8 +166,8 @@ impl Supervisor {
                 failed("outputLimit", format!("`{name}` wrote more than maxOutputBytes allows ({limit} bytes)")),
             ),
             (Some(Ending::Cancelled), ..) => (RunState::Cancelled, "cancelled", None),
-            (None, Some(0), _) => (RunState::Succeeded, "end_turn", None),
             _ if self.interrupted && !self.orders.interactive => (RunState::Cancelled, "cancelled", None),
+            (None, Some(0), _) => (RunState::Succeeded, "end_turn", None),
             (None, Some(code), _) => (RunState::Failed, "error", failed("provider", format!("`{name}` exited with code {code}"))),
             (None, None, Some(signal)) => (RunState::Failed, "error", failed("provider", format!("`{name}` was ended by {signal}"))),
             (None, None, None) => (RunState::Failed, "error", failed("supervisor", format!("how `{name}` ended is not known"))),

@@ -44,7 +44,8 @@ impl Stdin {
     /// Queues text. The waiter is answered once the program has it.
     pub fn send(&mut self, bytes: Vec<u8>, waiter: Option<Waiter>) -> Result<(), Failure> {
         if !self.takes_more() {
-            let message = "the run's stdin is closed; start it with `interactive: true` to send to it";
+            let message =
+                "the run's stdin is closed; a run takes more only if it was started with `interactive: true`, and until `run/closeInput`";
             return Err(Failure::unsupported("send", message));
         }
         if self.waiting + bytes.len() > WAITING_LIMIT {

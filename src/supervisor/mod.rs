@@ -23,6 +23,8 @@ use crate::process::{detach, own};
 
 /// What `loomd supervise` runs. Never returns anything useful: there is nobody to read it.
 pub fn main() -> ExitCode {
+    // What the loader touched; again at each step of the start, for each maps code that no later one needs.
+    own::release_code();
     own::become_private();
     let inheritance = match detach::inheritance() {
         Ok(inheritance) => inheritance,
@@ -32,6 +34,7 @@ pub fn main() -> ExitCode {
         }
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() else { return ExitCode::FAILURE };
+    own::release_code();
     let local = tokio::task::LocalSet::new();
     match local.block_on(&runtime, birth::supervise(inheritance)) {
         Ok(()) => ExitCode::SUCCESS,

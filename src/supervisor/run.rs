@@ -27,6 +27,10 @@ use crate::{
 
 /// How often a sweep looks again, beside being told of each end.
 const SWEEP_TICK: Duration = Duration::from_millis(20);
+/// After this a run is taken to have begun.
+const SETTLING: Duration = Duration::from_millis(500);
+/// How long an interrupt waits for the program to end by it. One that goes on (a shell, a debugger) has been interrupted too.
+const INTERRUPT_PATIENCE: Duration = Duration::from_millis(1000);
 /// How long a closed stdin may be the first sign of the program's end.
 const REFUSAL_DELAY: Duration = Duration::from_millis(100);
 
@@ -47,11 +51,14 @@ pub struct Supervisor {
     pub(super) ending: Option<Ending>,
     pub(super) interrupted: bool,
     pub(super) cancel_waiters: Vec<Waiter>,
+    pub(super) interrupt_waiters: Vec<(Instant, Waiter)>,
     /// Whose words the program's closed stdin did not take: whether it has ended is known a moment later.
     pub(super) refused: Vec<(Instant, Waiter, Failure)>,
     pub(super) sync_waiters: Vec<(u64, Waiter)>,
     /// While the log takes nothing: when it is tried again.
     pub(super) held_until: Option<Instant>,
+    /// When the code that only the first moments needed is given back.
+    settles_at: Option<Instant>,
 }
 
 pub struct Attached {
@@ -63,6 +70,10 @@ impl Supervisor {
     pub fn new(orders: Orders, dir: RunDir, log: Appender, program: Spawned) -> io::Result<Self> {
         let pid = program.pid.as_raw_nonzero().get().cast_unsigned();
         let mut stdin = Stdin::new(program.stdin, orders.tty)?;
+        if orders.tty && orders.stdin.is_none() && !orders.interactive {
+            // Nobody will type anything: as with /dev/null, the first read finds the end.
+            stdin.close(None);
+        }
         if let Some(text) = &orders.stdin {
             // Nothing can wait yet, and the limit is that of a frame.
             let _ = stdin.send(text.clone().into_bytes(), None);
@@ -84,9 +95,11 @@ impl Supervisor {
             ending: None,
             interrupted: false,
             cancel_waiters: Vec::new(),
+            interrupt_waiters: Vec::new(),
             refused: Vec::new(),
             sync_waiters: Vec::new(),
             held_until: None,
+            settles_at: Some(Instant::now() + SETTLING),
             orders,
         })
     }
@@ -205,7 +218,7 @@ impl Supervisor {
                     self.interrupted = true;
                     self.tree.interrupt();
                 }
-                Ok(json!({}))
+                return self.interrupt_waiters.push((Instant::now() + INTERRUPT_PATIENCE, waiter));
             }
             Word::Send { text } => match self.stdin.send(text.into_bytes(), Some(waiter)) {
                 Ok(()) => return self.write_stdin(),
@@ -322,13 +335,21 @@ impl Supervisor {
         };
         let far = Instant::now() + Duration::from_secs(3600);
         let refused = self.refused.first().map(|(at, ..)| *at).filter(|_| self.status.is_none());
-        [phase, refused, self.held_until, self.watchdog.next()].into_iter().flatten().min().unwrap_or(far)
+        let interrupted = self.interrupt_waiters.first().map(|(at, _)| *at);
+        [phase, refused, interrupted, self.settles_at, self.held_until, self.watchdog.next()].into_iter().flatten().min().unwrap_or(far)
     }
 
     fn keep_deadlines(&mut self) {
         let now = Instant::now();
         if self.held_until.is_some_and(|at| at <= now) {
             self.retry_storage();
+        }
+        if self.settles_at.is_some_and(|at| at <= now) {
+            self.settles_at = None;
+            own::release_code();
+        }
+        for (_, waiter) in self.interrupt_waiters.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            self.answer(waiter, Ok(json!({})));
         }
         if self.status.is_none() {
             for (_, waiter, failure) in self.refused.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {

@@ -225,7 +225,7 @@ fn a_panic_in_one_request_hurts_nothing_else() {
     let mut server = home.setup().seam("request.run/list=panic").start();
     let (_, mut log) = server.sh("echo whole");
     let failure = server.fail("run/list", json!({}));
-    assert_eq!((failure.code, &*failure.kind), (-32603, "internal"));
+    assert_eq!((failure.code, failure.kind), (-32603, "internal"));
     // The same request again, the others, and the run go on.
     assert_eq!(server.call("run/list", json!({}))["runs"].as_array().expect("runs").len(), 1);
     server.follow_to_end(&mut log);

@@ -18,7 +18,7 @@ pub type Null = ();
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams {
     /// The version that the client speaks.
-    pub protocol_version: u32,
+    pub protocol_version: i64,
     /// Who speaks; for logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_info: Option<ClientInfo>,

@@ -131,6 +131,8 @@ pub enum OnDisconnect {
 pub enum AttachChoice {
     /// `false`: to nothing. `true` is the default said aloud.
     Whether(bool),
+    /// `[]`, as Lua encodes an empty table: everything.
+    Empty([(); 0]),
     Kinds {
         /// Chooses among `output` and `update`; the others always come.
         #[serde(default, skip_serializing_if = "Option::is_none")]

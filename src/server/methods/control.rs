@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Request, on_a_thread};
 use crate::{
     model::{
-        Failure, Run, RunId, RunState,
+        Failure, FailureKind, Run, RunId, RunState,
         calls::{
             AnswerParams, CancelParams, ConfigureParams, Empty, RunIdParams, RunResult, SendParams, SyncParams, SyncResult, TakeoverParams,
             TakeoverResult,
@@ -38,7 +38,7 @@ pub async fn cancel(params: CancelParams, request: Request) -> Result<RunResult,
             // The run ended without an answer; the link has seen to it that it is closed.
             Ok(Err(_)) => {
                 let run = run_now(&server, id).await?;
-                if run.run.state.is_final() {
+                if run.run.ended_at.is_some() {
                     return Ok(run);
                 }
                 let Some(again) = push(&server, id, Word::Cancel { grace_ms }) else { continue };
@@ -51,7 +51,11 @@ pub async fn cancel(params: CancelParams, request: Request) -> Result<RunResult,
 }
 
 pub async fn interrupt(params: RunIdParams, request: Request) -> Result<Value, Failure> {
-    ask(&request.server, params.run_id, Word::Interrupt).await
+    match ask(&request.server, params.run_id, Word::Interrupt).await {
+        // No turn runs.
+        Err(failure) if failure.kind == FailureKind::RunNotActive => Ok(json!({})),
+        answered => answered,
+    }
 }
 
 pub async fn send(params: SendParams, request: Request) -> Result<Value, Failure> {
@@ -80,8 +84,8 @@ pub async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Fa
     if run.durable_seq >= seq {
         return Ok(SyncResult { durable_seq: run.durable_seq });
     }
-    if let Some(answer) = push(server, id, Word::Sync { seq: Some(seq) })
-        && let Ok(result) = answer.await
+    if let Some(mut answer) = push(server, id, Word::Sync { seq: Some(seq) })
+        && let Some(result) = wait_for(server, id, &mut answer).await?
     {
         return Ok(SyncResult { durable_seq: result?.as_u64().unwrap_or(0) });
     }
@@ -94,6 +98,9 @@ pub async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Fa
 }
 
 pub async fn answer(params: AnswerParams, request: Request) -> Result<Empty, Failure> {
+    if params.option_id.is_some() == (params.cancelled == Some(true)) {
+        return Err(Failure::invalid_params("optionId", "answer with an `optionId`, or with `cancelled: true`"));
+    }
     unsupported(&request.server, params.run_id, "permissions", "a command asks for no permissions").await
 }
 
@@ -112,13 +119,28 @@ fn push(server: &Arc<Server>, id: RunId, word: Word) -> Option<Answer> {
 
 /// Asks a live run for something that only a live one can do.
 async fn ask<R: DeserializeOwned>(server: &Arc<Server>, id: RunId, word: Word) -> Result<R, Failure> {
-    if let Some(answer) = push(server, id, word)
-        && let Ok(result) = answer.await
+    if let Some(mut answer) = push(server, id, word)
+        && let Some(result) = wait_for(server, id, &mut answer).await?
     {
         return serde_json::from_value(result?).map_err(|error| Failure::internal(error.to_string()));
     }
     let run = run_now(server, id).await?.run;
     Err(Failure::run_not_active(run.state))
+}
+
+/// Waits for an answer for as long as the supervisor answers anything at all. `None`: the run ended before.
+pub async fn wait_for(server: &Arc<Server>, id: RunId, answer: &mut Answer) -> Result<Option<Result<Value, Failure>>, Failure> {
+    loop {
+        match tokio::time::timeout(PATIENCE, &mut *answer).await {
+            Ok(answered) => return Ok(answered.ok()),
+            Err(_) if is_responsive(server, id).await => {}
+            Err(_) => {
+                return Err(Failure::internal(format!(
+                    "the supervisor of run {id} does not answer (is it stopped?); `run/cancel` ends both"
+                )));
+            }
+        }
+    }
 }
 
 async fn unsupported<R>(server: &Arc<Server>, id: RunId, capability: &'static str, why: &'static str) -> Result<R, Failure> {
@@ -144,15 +166,16 @@ async fn replace_supervisor(server: &Arc<Server>, id: RunId) -> Result<RunResult
     let dir = server.history.dir(id);
     let stream = control::connect(dir.path()).await.ok();
     let pid = stream.and_then(|stream| stream.peer_cred().ok()?.pid()).and_then(|pid| u32::try_from(pid).ok());
+    server.verdicts.lock().expect("nobody panics while holding this").insert(id, RunState::Cancelled);
     if let Some(process) = pid.and_then(|pid| tree::all().ok()?.remove(&pid)) {
         tracing::warn!(run = %id, pid, "the supervisor does not answer and is ended");
         tree::signal(&process, Signal::KILL)
             .map_err(|error| Failure::internal(format!("the run's supervisor does not answer and cannot be ended: {error}")))?;
     }
     loop {
-        server.keeper.settle_as(id, RunState::Cancelled).await?;
+        server.keeper.settle(id).await?;
         let run: Run = run_now(server, id).await?.run;
-        if run.state.is_final() {
+        if run.ended_at.is_some() {
             return Ok(RunResult { run });
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,36 +1,50 @@
 //! `run/edit` and `run/delete`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Request, on_a_thread};
+use super::{Request, control, on_a_thread};
 use crate::{
     history::History,
+    log::Description,
     model::{
         Failure, Run, RunId,
         calls::{DeleteResult, EditParams, RunIdParams, RunResult},
     },
     process::lock::Lock,
-    server::{
-        Server, adopt, changes,
-        changes::Change,
-        claims, keeper,
-        seal::{self, Outcome},
-    },
+    server::{Server, adopt, changes, changes::Change, claims, keeper, seal},
     supervisor::words::Word,
 };
+
+/// How long an edit waits for the store.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 pub async fn edit(params: EditParams, request: Request) -> Result<RunResult, Failure> {
     let server = &request.server;
     let id = params.run_id;
     let word = Word::Edit { title: params.title.clone(), labels: params.labels.clone(), pinned: params.pinned };
     if let Some(link) = server.links.of(server, id)
-        && let Ok(result) = link.push(word).await
+        && let Some(result) = control::wait_for(server, id, &mut link.push(word)).await?
     {
         return Ok(RunResult { run: serde_json::from_value(result?).map_err(|error| Failure::internal(error.to_string()))? });
     }
-    // It has ended; once it is sealed, the store is where its description stands.
-    sealed(server, id).await?;
-    let run = server.keeper.commit(move |history| history.store.edit(id, |run| change(run, params))).await?;
+    // It has ended. Until it is sealed its description stands beside its log, and then in the store; it may be sealed just now.
+    let described = params.clone();
+    let in_log = on_a_thread(server, move |history| describe(history, id, described)).await?;
+    if in_log && server.history.dir(id).path().exists() {
+        tell(server, &Change::Edited(id));
+        return Ok(RunResult { run: on_a_thread(server, move |history| history.known_run(id)).await? });
+    }
+    let edited = server.keeper.commit(move |history| history.store.edit(id, |run| change(run, params)));
+    let run = match tokio::time::timeout(STORE_PATIENCE, edited).await {
+        Ok(run) => run?,
+        Err(_) => {
+            let path = server.history.store.path();
+            return Err(Failure::store(
+                path,
+                "another loomd holds the store and does not go on (is it stopped?); the edit will be made once it does",
+            ));
+        }
+    };
     tell(server, &Change::Edited(id));
     Ok(RunResult { run: run.ok_or_else(|| Failure::run_not_found(id))? })
 }
@@ -56,17 +70,21 @@ fn change(run: &mut Run, params: EditParams) {
     run.pinned = params.pinned.unwrap_or(run.pinned);
 }
 
-/// Waits until a run that has ended is in the store.
-async fn sealed(server: &Arc<Server>, id: RunId) -> Result<(), Failure> {
-    while server.history.dir(id).path().exists() {
-        let (data_dir, keep) = (server.data_dir.clone(), server.config.keep_transcripts);
-        let outcome = on_a_thread(server, move |history| seal::seal(history, &data_dir, keep, id)).await?;
-        if outcome == Outcome::Done {
-            break;
-        }
-        tokio::time::sleep(keeper::LOOK).await;
+/// Edits the description beside the log of a run that has ended. False if there is none.
+fn describe(history: &History, id: RunId, params: EditParams) -> Result<bool, Failure> {
+    let dir = history.dir(id);
+    let failed = |error: std::io::Error| Failure::store(dir.path(), format!("the edit was not kept: {error}; make room and try again"));
+    let mut description = match Description::read(&dir) {
+        Ok(description) => description,
+        Err(_) if !dir.path().exists() => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    change(&mut description.run, params);
+    match description.write(&dir) {
+        Ok(()) => Ok(true),
+        Err(_) if !dir.path().exists() => Ok(false),
+        Err(error) => Err(failed(error)),
     }
-    Ok(())
 }
 
 /// Removes a run's log and rows. The log goes first, so that nobody seals what is being deleted.
@@ -75,7 +93,7 @@ fn remove(history: &History, data_dir: &std::path::Path, id: RunId) -> Result<u6
     let failed = |error: std::io::Error| Failure::store(dir.path(), format!("the run's log cannot be removed: {error}"));
     let mut freed = 0;
     if dir.path().exists() {
-        let token = crate::log::Description::read(&dir).ok().and_then(|description| description.token);
+        let token = Description::read(&dir).ok().and_then(|description| description.token);
         // Whoever seals it holds this for a moment.
         let _lock = loop {
             match Lock::try_take_or_create(&dir.seal()) {

@@ -28,6 +28,9 @@ use crate::{
     rpc::{self, Call},
 };
 
+/// Most bytes that may wait for a client when a large answer is made for it.
+const UNREAD: usize = 1 << 20;
+
 /// Everything that a handler is given.
 pub struct Request {
     pub server: Arc<Server>,
@@ -87,6 +90,20 @@ where
         handler(params, Request { server: session.server()?, call: Call::of(&extensions) }).await
     });
     method.expect("no method is registered twice");
+}
+
+/// Makes a large answer in its turn, and not before the client has read most of what it asked for earlier.
+pub async fn large<T: Send + 'static>(
+    request: &Request,
+    work: impl FnOnce(&History) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let server = &request.server;
+    let turn = Arc::clone(&server.large_answers).acquire_owned().await;
+    server.out.control_below(UNREAD).await;
+    let made = on_a_thread(server, work).await;
+    // The turn ends when the answer is on its way.
+    request.call.after.run(move || drop(turn));
+    made
 }
 
 /// Runs something that reads files or the store on a thread where it may wait.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::{Request, on_a_thread};
+use super::{Request, large};
 use crate::{
     history::{Backwards, Forward, Found, History},
     model::{Failure, Kind, RunId, calls::ReadParams, line},
@@ -13,6 +13,8 @@ use crate::{
 
 const DEFAULT_BYTES: u64 = 1 << 20;
 const MOST: u64 = 8 << 20;
+/// What stands before the entries in an answer.
+const BEFORE: &[u8] = br#"{"entries":["#;
 /// How much is read at a time.
 const BLOCK: usize = 1 << 20;
 
@@ -21,7 +23,7 @@ pub async fn read(params: ReadParams, request: Request) -> Result<Arc<RawValue>,
         return Err(Failure::invalid_params("beforeSeq", "give `afterSeq` or `beforeSeq`, not both"));
     }
     let cancel = request.call.cancel.clone();
-    on_a_thread(&request.server, move |history| {
+    large(&request, move |history| {
         let max = usize::try_from(params.max_bytes.unwrap_or(DEFAULT_BYTES).clamp(1, MOST)).unwrap_or(1);
         let page = Page { history, id: params.run_id, kinds: params.kinds, max, cancel };
         let text = match params.before_seq {
@@ -46,16 +48,16 @@ impl Page<'_> {
     fn forward(&self, after: u64) -> Result<String, Failure> {
         let last = self.history.known_run(self.id)?.last_seq;
         let mut reader = Forward::new(self.id, after);
-        let (mut entries, mut lines) = (Vec::new(), Vec::new());
+        let (mut entries, mut lines) = (BEFORE.to_vec(), Vec::new());
         let mut next = after;
-        'blocks: while entries.len() < self.max && next < last && !self.cancel.is_cancelled() {
+        'blocks: while entries.len() < self.max + BEFORE.len() && next < last && !self.cancel.is_cancelled() {
             lines.clear();
             if reader.read(self.history, BLOCK.min(self.max), &mut lines)? == Found::Nothing {
                 break;
             }
             for line in line::lines(&lines) {
                 let wanted = self.wants(line);
-                if wanted && !entries.is_empty() && entries.len() + line.len() > self.max {
+                if wanted && entries.len() > BEFORE.len() && entries.len() + line.len() > self.max + BEFORE.len() {
                     break 'blocks;
                 }
                 if wanted {
@@ -64,7 +66,7 @@ impl Page<'_> {
                 next = line::head(line).map_or(next + 1, |head| head.seq);
             }
         }
-        Ok(format!(r#"{{"entries":[{}],"nextAfterSeq":{next},"atEnd":{}}}"#, text(entries)?, next >= last))
+        text(entries, &format!(r#"],"nextAfterSeq":{next},"atEnd":{}}}"#, next >= last))
     }
 
     fn backward(&self, before: u64) -> Result<String, Failure> {
@@ -88,9 +90,10 @@ impl Page<'_> {
                 first = line::head(line).map_or(first - 1, |head| head.seq);
             }
         }
-        let mut entries = Vec::with_capacity(length + found.len());
+        let mut entries = Vec::with_capacity(length + found.len() + 100);
+        entries.extend_from_slice(BEFORE);
         found.iter().rev().for_each(|line| push(&mut entries, line));
-        Ok(format!(r#"{{"entries":[{}],"prevBeforeSeq":{first},"atStart":{}}}"#, text(entries)?, first <= 1))
+        text(entries, &format!(r#"],"prevBeforeSeq":{first},"atStart":{}}}"#, first <= 1))
     }
 
     fn wants(&self, line: &[u8]) -> bool {
@@ -100,12 +103,13 @@ impl Page<'_> {
 }
 
 fn push(entries: &mut Vec<u8>, line: &[u8]) {
-    if !entries.is_empty() {
+    if entries.len() > BEFORE.len() {
         entries.push(b',');
     }
     entries.extend_from_slice(line);
 }
 
-fn text(entries: Vec<u8>) -> Result<String, Failure> {
+fn text(mut entries: Vec<u8>, after: &str) -> Result<String, Failure> {
+    entries.extend_from_slice(after.as_bytes());
     String::from_utf8(entries).map_err(|error| Failure::internal(format!("a log holds bytes that are no text: {error}")))
 }

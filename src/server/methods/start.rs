@@ -9,7 +9,7 @@ use super::Request;
 use crate::{
     model::{
         Failure, Run, RunBytes, RunId, RunState,
-        calls::{AttachChoice, OnDisconnect, RunResult, StartParams},
+        calls::{AttachChoice, OnDisconnect, PermissionMode, RunResult, StartParams},
     },
     process::own,
     server::{
@@ -27,8 +27,21 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
     let server = Arc::clone(&request.server);
     check(&params)?;
     let recipe = providers::recipe(&server.config, &params.provider, params.command.as_ref())?;
+    if params.permissions == Some(PermissionMode::ReadOnly) {
+        let message =
+            format!("`{}` asks for no permissions, so nothing could keep it from writing; leave `permissions` out", params.provider);
+        return Err(Failure::unsupported("permissions", message));
+    }
+    if params.prompt.is_some() {
+        return Err(Failure::invalid_params("prompt", format!("`{}` takes no prompt; give it arguments, or `stdin`", params.provider)));
+    }
     if params.resume.is_some() {
         return Err(Failure::unsupported("resume", format!("`{}` keeps no sessions that could be resumed", params.provider)));
+    }
+    // Until it is known whose run the token means, nothing is said of runs that appear meanwhile.
+    if params.client_token.is_some() {
+        let held = server.broadcast.hold();
+        request.call.after.run(move || drop(held));
     }
     let claim = match &params.client_token {
         Some(token) => match claims::take(server.data_dir.clone(), server.history.clone(), claims::hash(token)).await? {
@@ -74,7 +87,9 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
 async fn attach_to(id: RunId, params: &StartParams, request: &Request) -> Result<RunResult, Failure> {
     let server = &request.server;
     let run = super::on_a_thread(server, move |history| history.known_run(id)).await?;
-    if let Some(wanted) = wanted(params.attach.as_ref()) {
+    // A client that asks again on the same connection has its cursor already.
+    server.broadcast.forget_held(id);
+    if let Some(wanted) = wanted(params.attach.as_ref()).filter(|_| !server.followers.is_attached(id)) {
         super::attach::follow(request, id, 0, wanted);
     }
     Ok(RunResult { run })
@@ -83,7 +98,7 @@ async fn attach_to(id: RunId, params: &StartParams, request: &Request) -> Result
 fn wanted(choice: Option<&AttachChoice>) -> Option<Wanted> {
     match choice {
         Some(AttachChoice::Whether(false)) => None,
-        None | Some(AttachChoice::Whether(true)) => Some(Wanted::of(None)),
+        None | Some(AttachChoice::Whether(true) | AttachChoice::Empty([])) => Some(Wanted::of(None)),
         Some(AttachChoice::Kinds { kinds }) => Some(Wanted::of(kinds.as_deref())),
     }
 }

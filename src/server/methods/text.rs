@@ -1,6 +1,6 @@
 //! `run/text`.
 
-use super::{Request, on_a_thread};
+use super::{Request, large};
 use crate::model::{
     Failure,
     calls::{TextParams, TextResult},
@@ -13,7 +13,7 @@ pub async fn text(params: TextParams, request: Request) -> Result<TextResult, Fa
     if params.offset.is_some() && params.last_lines.is_some() {
         return Err(Failure::invalid_params("lastLines", "give `offset` or `lastLines`, not both"));
     }
-    on_a_thread(&request.server, move |history| {
+    large(&request, move |history| {
         let max = usize::try_from(params.max_bytes.unwrap_or(DEFAULT_BYTES).clamp(1, MOST)).unwrap_or(1);
         let text = match params.last_lines {
             Some(count) => history.last_lines(params.run_id, params.stream, count, max)?,
