@@ -166,11 +166,9 @@ fn the_same_token_is_the_same_run() {
     let home = Home::new();
     let (mut one, mut other) = (home.server(), home.server());
     let params = json!({ "provider": "command", "command": ["cat"], "interactive": true, "clientToken": "the token" });
-    let (run, _) = one.start(params.clone());
+    let (run, mut log) = one.start(params.clone());
+    // It is attached already: nothing is repeated.
     assert_eq!(one.call("run/start", params.clone())["run"]["id"], run["id"]);
-    // It is attached anew, from the first entry on.
-    one.entries_of(id(&run));
-    let mut log = Log::of(id(&run));
     assert_eq!(other.call("run/start", params.clone())["run"]["id"], run["id"]);
     // What came before that answer was a broadcast.
     other.entries_of(id(&run));

@@ -67,7 +67,8 @@ fn an_interrupt_is_a_ctrl_c() {
     server.call("run/interrupt", json!({ "runId": run["id"] }));
     let run = server.follow_to_end(&mut log);
     assert_eq!((log.stdout.as_slice(), &run["exitCode"]), (b"ready\ncaught\n".as_slice(), &json!(7)));
-    assert_eq!(server.fail("run/interrupt", json!({ "runId": run["id"] })).code, -32012);
+    // No turn runs any more, so there is nothing to wait for.
+    assert_eq!(server.call("run/interrupt", json!({ "runId": run["id"] })), json!({}));
 }
 
 #[test]
