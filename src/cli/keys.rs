@@ -13,8 +13,10 @@ pub enum Wish {
     Cancel,
     /// From then on: at once.
     Kill,
-    /// Ctrl-\, or SIGTERM: leave, and let the run go on.
+    /// Ctrl-\: leave, and let the run go on.
     Leave,
+    /// SIGTERM: the same, but whoever sent it is not told that all went well.
+    Terminate,
     /// The terminal is gone.
     HangUp,
 }
@@ -52,7 +54,7 @@ impl Keys {
                 nth_interrupt(self.interrupts)
             }
             _ = self.quit.recv() => Wish::Leave,
-            _ = self.terminate.recv() => Wish::Leave,
+            _ = self.terminate.recv() => Wish::Terminate,
             _ = self.hang_up.recv() => Wish::HangUp,
         }
     }

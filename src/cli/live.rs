@@ -25,6 +25,9 @@ use crate::{
     rpc::{Client, Notification, Notifications},
 };
 
+/// Exit codes of a program that a signal ended begin here, as shells count them.
+const BY_SIGNAL: u8 = 128;
+
 /// How often a server may go without a single entry from it before we give up.
 const SERVERS_IN_VAIN: u32 = 3;
 
@@ -93,8 +96,12 @@ impl<'a> Watch<'a> {
                 outcome.code()
             }
             // Nobody is there who could read a word, and nothing to say goodbye for.
-            Ok(End::Left(Wish::HangUp)) => return Ok(0),
-            Ok(End::Left(_)) | Err(Stop::Closed) => {
+            Ok(End::Left(Wish::HangUp)) => return Ok(BY_SIGNAL + 1),
+            Ok(End::Left(wish)) => {
+                tell_left(launch, &run, &view);
+                if wish == Wish::Terminate { BY_SIGNAL + 15 } else { 0 }
+            }
+            Err(Stop::Closed) => {
                 tell_left(launch, &run, &view);
                 0
             }
@@ -135,7 +142,7 @@ impl<'a> Watch<'a> {
                 biased;
                 wish = next_wish(keys) => {
                     let (method, params) = match wish {
-                        Wish::Leave | Wish::HangUp => return Ok(Some(End::Left(wish))),
+                        Wish::Leave | Wish::Terminate | Wish::HangUp => return Ok(Some(End::Left(wish))),
                         Wish::Interrupt => ("run/interrupt", json!({ "runId": run_id })),
                         Wish::Cancel => ("run/cancel", json!({ "runId": run_id })),
                         Wish::Kill => ("run/cancel", json!({ "runId": run_id, "graceMs": 0 })),
@@ -280,7 +287,7 @@ fn tell_wish(wish: Wish) {
         Wish::Interrupt => r"interrupting; Ctrl-C again cancels the run, Ctrl-\ leaves it running",
         Wish::Cancel => "cancelling; Ctrl-C again kills it at once",
         Wish::Kill => "killing",
-        Wish::Leave | Wish::HangUp => return,
+        Wish::Leave | Wish::Terminate | Wish::HangUp => return,
     };
     // The terminal has just shown ^C.
     render::note(&format!("\n{text}"));

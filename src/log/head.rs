@@ -113,11 +113,13 @@ fn slot(file: &File, at: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
 pub fn picture(dir: &RunDir) -> io::Result<Run> {
     // A segment that the head points into may be sealed and removed meanwhile; then there is a newer head.
     for _ in 0..8 {
+        // What was there when we were asked; a program that writes faster than we read is not chased.
+        let end = end_of(dir)?;
         let head = match read(dir)? {
             Some(head) => head,
             None => Head { run: Description::read(dir)?.run, segment: 1, position: 0 },
         };
-        if let Some(head) = caught_up(dir, head)? {
+        if let Some(head) = caught_up(dir, head, end)? {
             let mut run = head.run;
             if run.state.is_final()
                 && let Ok(described) = Description::read(dir)
@@ -132,8 +134,20 @@ pub fn picture(dir: &RunDir) -> io::Result<Run> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log in {} does not go on where its head ends", dir.path().display())))
 }
 
-/// Moves a head on to the end of the log. `None`: a segment that it needs is not there.
-pub fn caught_up(dir: &RunDir, mut head: Head) -> io::Result<Option<Head>> {
+/// A place in a log: the first entry of a segment, and a byte in it.
+pub type End = (u64, u64);
+
+/// The end of a log that nobody writes.
+pub const WHOLE: End = (u64::MAX, u64::MAX);
+
+fn end_of(dir: &RunDir) -> io::Result<End> {
+    let Some(newest) = dir.segments()?.pop() else { return Ok(WHOLE) };
+    // One that is sealed and removed just now is not the newest any more; then everything there is counts.
+    Ok(std::fs::metadata(dir.segment(newest)).map_or(WHOLE, |metadata| (newest, metadata.len())))
+}
+
+/// Moves a head on to `end` at least. `None`: a segment that it needs is not there.
+pub fn caught_up(dir: &RunDir, mut head: Head, end: End) -> io::Result<Option<Head>> {
     let mut lines = Vec::new();
     loop {
         let file = match File::open(dir.segment(head.segment)) {
@@ -153,6 +167,9 @@ pub fn caught_up(dir: &RunDir, mut head: Head) -> io::Result<Option<Head>> {
             }
             apply(&mut head.run, &lines)?;
             head.position += read as u64;
+            if (head.segment, head.position) >= end {
+                return Ok(Some(head));
+            }
         }
         let next = head.run.last_seq + 1;
         if next == head.segment || !dir.segment(next).exists() {

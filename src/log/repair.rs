@@ -129,12 +129,12 @@ fn cut(dir: &RunDir, segment: &Path, length: u64, aside: &Path) -> io::Result<Pa
 fn picture(dir: &RunDir) -> io::Result<Run> {
     if let Some(head) = head::read(dir)?
         && points_into_the_log(dir, &head)?
-        && let Some(head) = head::caught_up(dir, head)?
+        && let Some(head) = head::caught_up(dir, head, head::WHOLE)?
     {
         return Ok(head.run);
     }
     let start = Head { run: Description::read(dir)?.run, segment: 1, position: 0 };
-    let caught_up = head::caught_up(dir, start)?;
+    let caught_up = head::caught_up(dir, start, head::WHOLE)?;
     let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("the beginning of the log in {} is missing", dir.path().display()));
     Ok(caught_up.ok_or_else(missing)?.run)
 }

@@ -69,7 +69,7 @@ pub struct Server {
     /// The one buffer that followers read into, in their turns.
     pub scratch: Mutex<Vec<u8>>,
     /// Turns at making large answers, so that what a client asks for and does not read stays bounded.
-    pub large_answers: Arc<Semaphore>,
+    pub large_answers: Semaphore,
     /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
     pub verdicts: Mutex<BTreeMap<RunId, RunState>>,
 }
@@ -160,7 +160,7 @@ impl Server {
             keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), config.keep_transcripts, server.clone()),
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
             scratch: Mutex::new(Vec::new()),
-            large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS)),
+            large_answers: Semaphore::new(LARGE_ANSWERS),
             verdicts: Mutex::default(),
             data_dir,
             config,

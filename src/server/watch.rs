@@ -99,8 +99,10 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
 /// Tells the client of a run that another server has started.
 async fn announce(server: &Arc<Server>, id: RunId) {
     let reader = Arc::clone(server);
-    if let Ok(Ok(Some(run))) = tokio::task::spawn_blocking(move || reader.history.run(id)).await {
-        server.broadcast.changed(server, &run);
+    match tokio::task::spawn_blocking(move || reader.history.run(id)).await {
+        Ok(Ok(Some(run))) => server.broadcast.changed(server, &run),
+        Ok(Err(failure)) => tracing::warn!(run = %id, %failure, "the client does not hear of the run"),
+        Ok(Ok(None)) | Err(_) => {}
     }
 }
 

@@ -45,11 +45,11 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    /// `hurried`: time matters more than room.
-    pub(super) fn new(hurried: bool) -> Self {
+    /// `hurried`: time matters more than room. `ratio`: how data of this kind shrank before.
+    pub(super) fn new(hurried: bool, ratio: Option<f64>) -> Self {
         let level = if hurried { QUICK } else { THOROUGH };
         // Build logs shrink to a sixth or less; a first guess below that costs less than one above it.
-        Self { level, zstd: None, compressed: Vec::new(), row: Vec::new(), ratio: 5.0, skip: 0, skipped: 0 }
+        Self { level, zstd: None, compressed: Vec::new(), row: Vec::new(), ratio: ratio.unwrap_or(5.0), skip: 0, skipped: 0 }
     }
 
     /// How long a body should be to fill a row.

@@ -52,7 +52,7 @@ fn seal_into(rows: &mut redb::Table<'_, &'static RowKey, &'static [u8]>, record:
     let id = record.run.id;
     let sealed = &mut record.sealed;
     let mut gatherer = Gatherer::new(id, sealed.seq, [sealed.stdout, sealed.stderr]);
-    let mut packer = Packer::new(is_a_flood(sealed));
+    let mut packer = Packer::new(is_a_flood(sealed), shrinking(sealed));
     let mut stored = 0;
     let mut flush = |gatherer: &mut Gatherer, packer: &mut Packer| {
         gatherer.finish(|head, body| {
@@ -98,6 +98,11 @@ fn seal_into(rows: &mut redb::Table<'_, &'static RowKey, &'static [u8]>, record:
 /// time than the run itself did.
 fn is_a_flood(sealed: &SealedPart) -> bool {
     sealed.logical_bytes > PLENTY && sealed.logical_bytes < sealed.stored_bytes * SHRINKS_WELL
+}
+
+/// How well the run has shrunk so far: the next rows will shrink alike. `None` at its beginning.
+fn shrinking(sealed: &SealedPart) -> Option<f64> {
+    (sealed.stored_bytes > 0).then(|| sealed.logical_bytes as f64 / sealed.stored_bytes as f64)
 }
 
 /// Number of an entry, also where the line is not canonical.

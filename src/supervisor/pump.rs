@@ -10,7 +10,7 @@ use crate::{log::text, model::Stream, process::ready};
 /// A quiet program needs no more;
 const SMALL_BUFFER: usize = 16 << 10;
 /// one that fills it gets this, and a pipe of [`LARGE_PIPE`].
-const LARGE_BUFFER: usize = 256 << 10;
+const LARGE_BUFFER: usize = 128 << 10;
 const LARGE_PIPE: usize = 1 << 20;
 
 /// A stream that is being read.

@@ -196,7 +196,7 @@ fn a_run_goes_on_when_its_terminal_is_closed() {
     terminal.shows("ready\r\n");
     // What a terminal does when its window is closed.
     kill_process(terminal.pid, Signal::HUP).expect("it runs");
-    assert_eq!(terminal.ends(), 0);
+    assert_eq!(terminal.ends(), 129, "as shells say of a program that SIGHUP ended");
     drop(terminal);
     assert_eq!(home.run()["state"], "running");
     home.open_gate();

@@ -195,9 +195,14 @@ fn a_stopped_supervisor_holds_up_nobody() {
     let mut second = home.server();
     assert_eq!(second.get(&log.run)["lastSeq"], log.seq);
     assert_eq!(second.read_log(&log.run).stdout, b"shown\n");
+    // What only it could do is refused with a word that says what to do.
+    for (method, params) in [("run/edit", json!({ "runId": log.run, "title": "t" })), ("run/interrupt", json!({ "runId": log.run }))] {
+        assert!(second.fail(method, params).message.contains("run/cancel"), "{method}");
+    }
     // It cannot be asked any more; so it is ended, and its run closed for it.
-    server.cancel(&log.run);
+    let answered = server.cancel(&log.run);
     server.follow_to_end(&mut log);
+    assert_eq!((&answered["lastSeq"], &answered["endedAt"]), (&json!(log.seq), &log.end()["at"]), "the answer agrees with the log");
     assert!(!Process::is_alive(supervisor));
     home.wait_until_swept(&log.run);
 }

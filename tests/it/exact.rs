@@ -178,3 +178,17 @@ fn several_runs_at_once_keep_their_own_bytes() {
         log.assert_stdout(format!("run {number}\n").repeat(20_000).as_bytes());
     }
 }
+
+#[test]
+fn every_run_has_one_last_entry_however_many_end_at_once() {
+    let home = Home::new();
+    let mut server = home.server();
+    for _ in 0..15 {
+        let mut logs: Vec<Log> = (0..4).map(|_| server.sh("echo a; sleep 0.01; echo b").1).collect();
+        logs.iter_mut().for_each(|log| drop(server.follow_to_end(log)));
+        // A repeat would come before this answer, or fail the next round: `Log` refuses an entry after the end.
+        server.call("run/list", json!({}));
+        until("the runs are sealed", || home.run_directories().is_empty().then_some(()));
+        logs.iter_mut().for_each(|log| server.entries_of(&log.run).iter().for_each(|entry| log.take(entry)));
+    }
+}

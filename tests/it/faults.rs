@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gate, Home, Server, Setup, sh, until};
+use crate::harness::{Gate, Home, Server, Setup, kill, sh, until};
 
 /// Whether this machine lets us mount in a namespace of our own. Where it does not, the tests that need it say so and prove nothing.
 fn can_mount() -> bool {
@@ -157,6 +157,40 @@ fn a_damaged_store_is_named_and_never_written_to() {
     }
     fs::write(&path, whole).expect("mended");
     assert_eq!(home.server().read_log(&log.run).stdout, log.stdout);
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_and_never_output() {
+    let home = Home::new();
+    let mut server = home.server();
+    // Bytes that do not compress stand in the store as they are.
+    let (_, mut log) = server.sh("head -c 300000 /dev/urandom");
+    server.follow_to_end(&mut log);
+    until("the run is sealed", || home.run_directories().is_empty().then_some(()));
+    server.shut_down();
+    let path = home.data().join("loomd.redb");
+    let mut bytes = fs::read(&path).expect("the store");
+    let place = bytes.windows(64).position(|window| window == &log.stdout[150_000..150_064]).expect("the output stands in the store");
+    bytes[place] ^= 1;
+    fs::write(&path, bytes).expect("damaged");
+    let mut server = home.server();
+    let failure = server.ask("run/text", json!({ "runId": log.run, "offset": 140_000, "maxBytes": 20_000 })).expect_err("damage");
+    assert_eq!((failure.code, failure.kind), (-32014, "store"));
+}
+
+#[test]
+fn a_run_whose_supervisor_dies_on_a_full_disk_is_closed_in_its_reserve() {
+    if !can_mount() {
+        return;
+    }
+    let home = Home::new();
+    let mut server = on_small_disk(&home, "3m", "").start();
+    let (run, mut log) = server.sh("yes | head -c 20000000");
+    server.get_until(&log.run, "the disk is full", |run| run["error"]["kind"] == "storage");
+    kill(home.supervisor(u32::try_from(run["pid"].as_u64().expect("a pid")).expect("a pid")));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.end()["state"], "lost");
+    server.call("run/delete", json!({ "runId": log.run }));
 }
 
 #[test]

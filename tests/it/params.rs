@@ -135,3 +135,15 @@ fn providers_and_the_store_tell_of_themselves() {
     }
     assert!(stats["logicalBytes"].as_u64() > Some(log.stdout.len() as u64));
 }
+
+#[test]
+fn null_is_absent_and_a_whole_float_is_a_whole_number() {
+    let home = Home::new();
+    let mut server = home.setup().spawn();
+    let odd = json!({ "protocolVersion": 1.0, "clientInfo": null, "capabilities": { "watch": null, "output": null } });
+    assert_eq!(server.call("initialize", odd)["capabilities"]["output"]["maxChunkBytes"], 65_536);
+    let params = json!({ "provider": "command", "command": ["sh", "-c", "echo ${HOME-gone}"], "title": null, "tty": null, "timeoutMs": 60000.0, "env": { "HOME": null } });
+    let (_, mut log) = server.start(params);
+    server.follow_to_end(&mut log);
+    assert_eq!(log.stdout, b"gone\n", "null in `env` goes on meaning that the variable is removed");
+}

@@ -312,3 +312,16 @@ fn output_can_be_held_back_for_a_while() {
     assert_eq!(log.stdout, live.stdout);
     assert!(log.taken < live.taken, "{} notifications, and {} to the other", log.taken, live.taken);
 }
+
+#[test]
+fn an_offset_inside_the_first_character_of_an_entry_is_that_characters() {
+    let home = Home::new();
+    let mut server = home.server();
+    let mut gate = Gate::new(home.path(), "gate");
+    let (_, mut log) = server.sh(&format!("printf x; {}; printf 'éy'", gate.wait()));
+    server.follow(&mut log, "the first entry", |log| log.stdout == b"x");
+    gate.open();
+    server.follow_to_end(&mut log);
+    let page = server.call("run/text", json!({ "runId": log.run, "offset": 2 }));
+    assert_eq!((&page["text"], &page["offset"]), (&json!("éy"), &json!(1)));
+}

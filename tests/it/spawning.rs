@@ -236,3 +236,25 @@ fn many_starts_at_once_are_many_runs() {
     sorted.sort_by(|a, b| b.cmp(a));
     assert_eq!((listed.len(), &listed), (20, &sorted));
 }
+
+#[test]
+fn nobody_types_at_a_terminal_that_was_given_no_input() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(json!({ "provider": "command", "command": ["cat"], "tty": true }));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.end()["state"], "succeeded");
+}
+
+#[test]
+fn what_no_command_can_keep_is_refused() {
+    let home = Home::new();
+    let mut server = home.server();
+    let mut start = |more: (&str, &str)| {
+        let mut params = json!({ "provider": "command", "command": ["true"] });
+        params[more.0] = json!(more.1);
+        server.ask("run/start", params).expect_err("a promise that nobody could keep").code
+    };
+    assert_eq!(start(("permissions", "readOnly")), -32013);
+    assert_eq!(start(("prompt", "hello")), -32602);
+}

@@ -181,3 +181,16 @@ fn a_run_that_is_left_alone_goes_on() {
     server.follow_to_end(&mut log);
     assert_eq!(log.stdout, b"ready\nwent on\n");
 }
+
+#[test]
+fn an_interrupted_run_ends_cancelled_however_its_program_ends() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, mut log) = server.sh("trap 'exit 0' INT; echo ready; while :; do sleep 0.02; done");
+    server.follow(&mut log, "the program is ready", |log| log.stdout == b"ready\n");
+    server.call("run/interrupt", json!({ "runId": run["id"] }));
+    // The answer waited for the end.
+    assert_eq!(server.get(&log.run)["state"], "cancelled");
+    server.follow_to_end(&mut log);
+    assert_eq!((&log.end()["state"], &log.end()["exitCode"]), (&json!("cancelled"), &json!(0)));
+}

@@ -232,3 +232,14 @@ fn a_panic_in_one_request_hurts_nothing_else() {
     assert_eq!(log.stdout, b"whole\n");
     server.shut_down();
 }
+
+#[test]
+fn a_batch_of_large_answers_is_answered() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.sh("seq 1 1000");
+    server.follow_to_end(&mut log);
+    let read = |id: u64| -> Value { json!({ "jsonrpc": "2.0", "id": id, "method": "run/read", "params": { "runId": log.run } }) };
+    server.send(&json!((900..910).map(read).collect::<Vec<_>>()));
+    assert_eq!(server.stray().as_array().expect("a batch").len(), 10);
+}

@@ -98,12 +98,11 @@ pub async fn large<T: Send + 'static>(
     work: impl FnOnce(&History) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let server = &request.server;
-    let turn = Arc::clone(&server.large_answers).acquire_owned().await;
+    // Given back when the answer is made, which is queued before anybody else is woken. It must not be kept until then:
+    // in a batch the answer waits for those that come after it.
+    let _turn = server.large_answers.acquire().await;
     server.out.control_below(UNREAD).await;
-    let made = on_a_thread(server, work).await;
-    // The turn ends when the answer is on its way.
-    request.call.after.run(move || drop(turn));
-    made
+    on_a_thread(server, work).await
 }
 
 /// Runs something that reads files or the store on a thread where it may wait.
