@@ -89,7 +89,7 @@ impl Syncer {
         self.durable.clone()
     }
 
-    /// Where the directory was renamed to; its files stay open.
+    /// Makes what is written durable and ends the thread.
     pub fn finish(mut self) {
         self.stop();
     }

@@ -123,10 +123,11 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "run/interrupt",
         group: START,
-        about: "Sends SIGINT to the program's process group, as a terminal's Ctrl-C would. What the program makes of it is its own affair.",
+        about: "Sends SIGINT to the program's process group, as a terminal's Ctrl-C would. Answered once the program has ended by it, or \
+                after a second if it goes on; at once for a run that has ended. A run that is not interactive then ends `cancelled`.",
         params: of::<RunIdParams>,
         result: of::<Empty>,
-        failures: &[RunNotFound, RunNotActive],
+        failures: &[RunNotFound],
     },
     Method {
         name: "run/cancel",
