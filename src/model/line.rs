@@ -47,7 +47,7 @@ pub fn write(out: &mut Vec<u8>, entry: &Entry) {
     out.push(b'\n');
 }
 
-/// Appends an output entry as a line, with its line feed: the same bytes as [`write`], several times faster.
+/// Appends an output entry as a line, with its line feed: the same bytes as [`write()`], several times faster.
 pub fn write_output(out: &mut Vec<u8>, run: RunId, seq: u64, at: UnixMs, stream: Stream, offset: u64, raw: &[u8]) {
     let mut head = String::with_capacity(160);
     write!(head, r#"{{"kind":"output","runId":"{run}","seq":{seq},"at":{at},"stream":"{stream}","offset":{offset},"text":"#)
