@@ -110,3 +110,18 @@ fn a_client_may_stop_and_go() {
     let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
     log.assert_stdout(expected.as_bytes());
 }
+
+#[test]
+fn answers_that_nobody_has_read_are_not_piled_up() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.sh("yes 'a line that is read again and again' | head -c 9000000");
+    server.follow_to_end(&mut log);
+    let requests: Vec<_> = (0..24).map(|_| server.begin("run/read", json!({ "runId": log.run, "maxBytes": 8 << 20 }))).collect();
+    for request in requests {
+        assert!(!server.finish(request).expect("a page")["entries"].as_array().expect("entries").is_empty());
+    }
+    // All at once they would be more than 200 MB.
+    let most = peak(server.pid());
+    assert!(most < 120 << 20, "24 large answers took {most} bytes");
+}
