@@ -46,8 +46,8 @@ fn an_editor_that_kills_its_tree_finds_no_run_in_it() {
     let below = descendants(server.pid());
     assert_eq!(below, Vec::new(), "these would be killed with the editor's tree");
     let supervisor = Process::of(home.supervisor(pid(&run))).expect("a supervisor");
-    let session = |pid: u32| rustix::process::getsid(rustix::process::Pid::from_raw(pid as i32)).expect("a session");
-    assert_ne!(session(supervisor.pid), session(server.pid()), "the supervisor has a session of its own");
+    let ours = Process::of(server.pid()).expect("a server").session;
+    assert_ne!(supervisor.session, ours, "the supervisor has a session of its own");
     let directory = fs::read_link(format!("/proc/{}/cwd", supervisor.pid)).expect("a directory");
     assert_eq!(directory.to_str(), Some("/"), "a supervisor holds no directory busy");
     for stream in 0..=2 {

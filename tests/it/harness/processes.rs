@@ -10,6 +10,8 @@ pub struct Process {
     pub parent: u32,
     /// `R`, `S`, `T`, `Z`, … as in /proc/PID/stat.
     pub state: char,
+    /// Its session; 0 where the session's leader is outside of our PID namespace.
+    pub session: u32,
     pub command: String,
 }
 
@@ -20,8 +22,9 @@ impl Process {
         let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
         let state = rest.next()?.chars().next()?;
         let parent = rest.next()?.parse().ok()?;
+        let session = rest.nth(1)?.parse().ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        Some(Self { pid, parent, state, command: String::from_utf8_lossy(&command).replace('\0', " ") })
+        Some(Self { pid, parent, state, session, command: String::from_utf8_lossy(&command).replace('\0', " ") })
     }
 
     pub fn is_alive(pid: u32) -> bool {
