@@ -1,0 +1,142 @@
+-- Followers of runs: a view says which run it shows and gets its log, first what lies behind (as much as it wants), then live.
+--
+-- Several views of one run share one attachment, whose kinds are all that any of them wants. Attaching again, for a new view or
+-- after the server was restarted, begins at the follower that is furthest behind; the others drop what they have by `seq`.
+
+local server = require("loomd.server")
+local store = require("loomd.store")
+
+local M = {}
+
+---@class loomd.FollowOptions
+---@field kinds string[] what is wanted of "output" and "update"; state, session and permission entries always come
+---@field backlog_bytes integer how much of the log before now is read
+---@field on_begin fun(at_start: boolean, run: loomd.Run) before the first entry; `at_start`: nothing was left out
+---@field on_entries fun(entries: loomd.Entry[])
+---@field on_failure fun(failure: loomd.Failure)
+
+---@class loomd.Follower
+---@field run_id string
+---@field last? integer newest entry that was handed on; nil until the backlog is there
+---@field options loomd.FollowOptions
+local Follower = {}
+Follower.__index = Follower
+
+---@type table<string, loomd.Follower[]>
+local followers = {}
+
+local function wants(follower, kind)
+  return (kind ~= "output" and kind ~= "update") or vim.tbl_contains(follower.options.kinds, kind)
+end
+
+local function attach(run_id)
+  local kinds, from = {}, nil
+  for _, follower in ipairs(followers[run_id] or {}) do
+    if follower.last then
+      from = math.min(from or follower.last, follower.last)
+      for _, kind in ipairs(follower.options.kinds) do
+        if not vim.tbl_contains(kinds, kind) then
+          table.insert(kinds, kind)
+        end
+      end
+    end
+  end
+  if not from then
+    return
+  end
+  server.request("run/attach", { runId = run_id, afterSeq = from, kinds = kinds }, function(failure, result)
+    if failure then
+      for _, follower in ipairs(vim.deepcopy(followers[run_id] or {}, true)) do
+        follower.options.on_failure(failure)
+      end
+    else
+      store.put(result.run)
+    end
+  end)
+end
+
+function Follower:begin()
+  -- The picture first: what it includes is read backward from there, what comes later is attached to.
+  server.request("run/get", { runId = self.run_id }, function(failure, result)
+    if self.closed then
+      return
+    elseif failure then
+      return self.options.on_failure(failure)
+    end
+    local run = result.run
+    store.put(run)
+    local kinds = { "state", "session", "permission" }
+    vim.list_extend(kinds, self.options.kinds)
+    server.request(
+      "run/read",
+      { runId = self.run_id, beforeSeq = run.lastSeq + 1, maxBytes = self.options.backlog_bytes, kinds = kinds },
+      function(problem, page)
+        if self.closed then
+          return
+        elseif problem then
+          return self.options.on_failure(problem)
+        end
+        self.last = run.lastSeq
+        self.options.on_begin(page.atStart ~= false, run)
+        self.options.on_entries(page.entries)
+        attach(self.run_id)
+      end
+    )
+  end)
+end
+
+function Follower:close()
+  if self.closed then
+    return
+  end
+  self.closed = true
+  local rest = vim.tbl_filter(function(other)
+    return other ~= self
+  end, followers[self.run_id] or {})
+  followers[self.run_id] = #rest > 0 and rest or nil
+  if #rest == 0 and server.state == "ready" then
+    server.request("run/detach", { runId = self.run_id })
+  end
+end
+
+-- Begins to follow a run. Everything goes through the callbacks, until `close`.
+---@param run_id string
+---@param options loomd.FollowOptions
+---@return loomd.Follower
+function M.open(run_id, options)
+  local follower = setmetatable({ run_id = run_id, options = options }, Follower)
+  followers[run_id] = followers[run_id] or {}
+  table.insert(followers[run_id], follower)
+  store.mine[run_id] = true
+  follower:begin()
+  return follower
+end
+
+server.on_entry(function(entry)
+  for _, follower in ipairs(followers[entry.runId] or {}) do
+    if follower.last and entry.seq > follower.last then
+      follower.last = entry.seq
+      if wants(follower, entry.kind) then
+        follower.options.on_entries({ entry })
+      end
+    end
+  end
+end)
+
+-- A new server knows nothing of who followed what.
+local was_ready = false
+store.on("server", function(state)
+  if state == "ready" and was_ready then
+    for run_id in pairs(followers) do
+      attach(run_id)
+      for _, follower in ipairs(followers[run_id]) do
+        if not follower.last then
+          follower:begin()
+        end
+      end
+    end
+  end
+  was_ready = was_ready or state == "ready"
+end)
+
+return M
