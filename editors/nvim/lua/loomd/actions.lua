@@ -250,7 +250,9 @@ end
 ---@param run loomd.Run
 function M.copy_id(run)
   vim.fn.setreg('"', run.id)
-  pcall(vim.fn.setreg, "+", run.id)
+  if vim.fn.has("clipboard") == 1 then
+    vim.fn.setreg("+", run.id)
+  end
   words.say("copied " .. run.id)
 end
 

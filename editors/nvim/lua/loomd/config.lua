@@ -23,6 +23,7 @@ local M = {}
 ---@field autostart boolean start the server with Neovim, so that questions are heard of at once
 ---@field notify "all"|"waiting"|"off" when to use vim.notify
 ---@field approval "notify"|"float" how a new question is shown; "float" opens it without the focus
+---@field progress boolean Neovim 0.12: progress messages for runs that were started here
 ---@field templates table<string, loomd.Template> what `:Loomd start` offers
 ---@field tty boolean run commands under a terminal of their own
 ---@field interactive boolean agents stay open for more prompts
@@ -39,6 +40,7 @@ M.defaults = {
   autostart = false,
   notify = "all",
   approval = "notify",
+  progress = false,
   templates = {},
   tty = true,
   interactive = true,
@@ -110,11 +112,11 @@ function M.argv()
   if type(program) ~= "string" or program == "" then
     return nil, "vim.g.loomd.cmd is empty; set it to the path of the loomd binary"
   end
-  program = vim.fs.normalize(program)
-  local absolute = program:sub(1, 1) == "/" or program:match("^%a:[/\\]") ~= nil
+  local absolute = program:find("^[/~]") ~= nil or program:match("^%a:[/\\]") ~= nil
   if not absolute and program:find("[/\\]") then
     return nil, ("vim.g.loomd.cmd is the relative path %s; give an absolute path or a plain name"):format(program)
   end
+  program = vim.fs.normalize(program)
   local found = vim.fn.exepath(program)
   if found == "" then
     local where = absolute and "is not there or cannot be executed" or "was not found on PATH"

@@ -18,6 +18,7 @@ local M = {}
 ---@class loomd.Follower
 ---@field run_id string
 ---@field last? integer newest entry that was handed on; nil until the backlog is there
+---@field attached boolean the server has said that it follows
 ---@field options loomd.FollowOptions
 local Follower = {}
 Follower.__index = Follower
@@ -30,10 +31,11 @@ local function wants(follower, kind)
 end
 
 local function attach(run_id)
-  local kinds, from = {}, nil
+  local kinds, from, included = {}, nil, {}
   for _, follower in ipairs(followers[run_id] or {}) do
     if follower.last then
       from = math.min(from or follower.last, follower.last)
+      table.insert(included, follower)
       for _, kind in ipairs(follower.options.kinds) do
         if not vim.tbl_contains(kinds, kind) then
           table.insert(kinds, kind)
@@ -49,9 +51,14 @@ local function attach(run_id)
       for _, follower in ipairs(vim.deepcopy(followers[run_id] or {}, true)) do
         follower.options.on_failure(failure)
       end
-    else
-      store.put(result.run)
+      return
     end
+    -- Only from here on do entries come in order and without gaps. A state that is told to all who watch may have overtaken
+    -- output that is yet to be replayed.
+    for _, follower in ipairs(included) do
+      follower.attached = true
+    end
+    store.put(result.run)
   end)
 end
 
@@ -114,7 +121,7 @@ end
 
 server.on_entry(function(entry)
   for _, follower in ipairs(followers[entry.runId] or {}) do
-    if follower.last and entry.seq > follower.last then
+    if follower.attached and entry.seq > follower.last then
       follower.last = entry.seq
       if wants(follower, entry.kind) then
         follower.options.on_entries({ entry })
@@ -124,9 +131,15 @@ server.on_entry(function(entry)
 end)
 
 -- A new server knows nothing of who followed what.
-local was_ready = false
+local was_ready = server.state == "ready"
 store.on("server", function(state)
-  if state == "ready" and was_ready then
+  if state ~= "ready" then
+    for _, group in pairs(followers) do
+      for _, follower in ipairs(group) do
+        follower.attached = false
+      end
+    end
+  elseif was_ready then
     for run_id in pairs(followers) do
       attach(run_id)
       for _, follower in ipairs(followers[run_id]) do

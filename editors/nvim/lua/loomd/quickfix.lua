@@ -25,20 +25,24 @@ M.formats = {
 ---@param lines string[]
 ---@param cwd string relative names begin here
 ---@param title string
----@param make? string an 'errorformat' of the user's own goes first
+---@param own? string an 'errorformat' that the user set goes first
 ---@return integer count of places
-function M.set(lines, cwd, title, make)
+function M.set(lines, cwd, title, own)
   local format = table.concat(M.formats, ",")
-  if make and make ~= "" then
-    format = make .. "," .. format
+  if own and own ~= "" then
+    format = own .. "," .. format
+  end
+  local before = {}
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
+    before[buffer] = true
   end
   local items = vim.fn.getqflist({ lines = lines, efm = format }).items
-  local places = {}
+  local places, here = {}, vim.fn.getcwd()
+  here = here:sub(-1) == "/" and here or here .. "/"
   for _, item in ipairs(items) do
     if item.valid == 1 and item.bufnr ~= 0 and item.lnum > 0 then
       -- The list above made the name absolute by Neovim's own directory, which need not be the run's.
       local name = vim.api.nvim_buf_get_name(item.bufnr)
-      local here = vim.fn.getcwd() .. "/"
       local relative = vim.startswith(name, here) and name:sub(#here + 1)
       local path = relative and not vim.uv.fs_stat(name) and vim.fs.joinpath(cwd, relative) or name
       if relative and vim.uv.fs_stat(vim.fs.joinpath(cwd, relative)) then
@@ -47,6 +51,12 @@ function M.set(lines, cwd, title, make)
       if vim.uv.fs_stat(path) then
         places[#places + 1] = { filename = path, lnum = item.lnum, col = item.col, text = vim.trim(item.text), type = item.type }
       end
+    end
+  end
+  -- Parsing made a buffer for every name, also for those that are no files.
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
+    if not before[buffer] and not vim.api.nvim_buf_is_loaded(buffer) then
+      pcall(vim.api.nvim_buf_delete, buffer, { force = true })
     end
   end
   vim.fn.setqflist({}, " ", { title = title, items = places })
@@ -86,7 +96,7 @@ end
 function M.open(run, done)
   local title = "loomd " .. words.short(run.id) .. ": " .. words.title(run)
   local function finish(lines)
-    local count = M.set(lines, run.cwd, title, vim.o.errorformat)
+    local count = M.set(lines, run.cwd, title, vim.api.nvim_get_option_info2("errorformat", {}).was_set and vim.o.errorformat or nil)
     if count == 0 then
       words.say("the output names no places that are there")
     else

@@ -142,10 +142,10 @@ local function on_permission(run, entry)
   end
 end
 
--- 0.12 shows progress in its own way; older ones have the status line part only.
+-- 0.12 has messages of their own for progress. They are asked for by an option, since notifications tell the same.
 local progress = {}
 local function on_progress(_, run, before)
-  if not run or vim.fn.has("nvim-0.12") == 0 or not store.mine[run.id] or before == run.state then
+  if not run or not config.get().progress or vim.fn.has("nvim-0.12") == 0 or not store.mine[run.id] or before == run.state then
     return
   end
   if store.is_final(run) and not progress[run.id] then

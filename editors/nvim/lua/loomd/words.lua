@@ -119,7 +119,9 @@ end
 -- How a run ended, in a few words; empty while it lives.
 ---@param run loomd.Run
 function M.outcome(run)
-  if run.error then
+  if run.exitCode and run.exitCode ~= 0 and run.provider == "command" then
+    return "exit code " .. run.exitCode
+  elseif run.error then
     return M.one_line(run.error.message or run.error.kind)
   elseif not store.is_final(run) then
     return ""

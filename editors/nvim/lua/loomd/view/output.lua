@@ -119,7 +119,7 @@ local function take(view, entries)
         end, entry.left),
         ", "
       )) or ""
-      local ended = { state = entry.state, exitCode = entry.exitCode, signal = entry.signal, error = entry.error }
+      local ended = { provider = run and run.provider, state = entry.state, exitCode = entry.exitCode, signal = entry.signal, error = entry.error }
       local outcome = words.outcome(ended)
       push(view, notice(words.states[entry.state].word .. (outcome ~= "" and (", " .. outcome) or "") .. left))
     end
