@@ -10,5 +10,7 @@ package.path = plugin .. "/tests/?.lua;" .. package.path
 vim.opt.runtimepath:prepend(plugin)
 vim.o.swapfile = false
 vim.o.hidden = true
+vim.o.showmode = false
+vim.o.shortmess = vim.o.shortmess .. "F"
 vim.cmd.source(plugin .. "/plugin/loomd.lua")
 require("busted.runner")({ standalone = false })

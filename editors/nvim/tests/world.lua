@@ -40,6 +40,7 @@ end
 
 ---@type { text: string, level: integer }[]
 M.said = {}
+M.children = {}
 
 local original_notify = vim.notify
 
@@ -78,6 +79,10 @@ end
 
 -- Ends what a test left: its runs, its server, its windows.
 function M.finish()
+  for _, child in ipairs(M.children) do
+    child.quit()
+  end
+  M.children = {}
   local server = package.loaded["loomd.server"]
   if server and server.state == "ready" then
     for _, run in pairs(package.loaded["loomd.store"].runs) do
@@ -171,6 +176,39 @@ end
 -- Presses keys as a person would.
 function M.press(keys)
   vim.api.nvim_feedkeys(vim.keycode(keys), "xt", false)
+end
+
+-- Another Neovim, a whole one with a main loop and a person's keys, driven from here.
+---@return { lua: fun(code: string, ...): any, type: fun(keys: string), quit: fun() }
+function M.child()
+  local channel = vim.fn.jobstart({ vim.v.progpath, "--embed", "--headless", "-u", "NONE", "-i", "NONE", "-n" }, { rpc = true, width = 100, height = 30 })
+  local child = {}
+  function child.lua(code, ...)
+    return vim.rpcrequest(channel, "nvim_exec_lua", code, { ... })
+  end
+  function child.type(keys)
+    vim.rpcrequest(channel, "nvim_input", keys)
+  end
+  function child.text(buffer)
+    return table.concat(vim.rpcrequest(channel, "nvim_buf_get_lines", buffer or 0, 0, -1, false), "\n")
+  end
+  function child.quit()
+    pcall(vim.rpcnotify, channel, "nvim_command", "qa!")
+    vim.fn.jobwait({ channel }, M.deadline_ms)
+  end
+  child.lua(
+    [[
+      local plugin, options = ...
+      vim.opt.runtimepath:prepend(plugin)
+      vim.cmd.source(plugin .. "/plugin/loomd.lua")
+      vim.o.showmode = false
+      vim.g.loomd = options
+    ]],
+    M.plugin,
+    vim.g.loomd
+  )
+  table.insert(M.children, child)
+  return child
 end
 
 -- Puts the cursor on the first line that has the text.

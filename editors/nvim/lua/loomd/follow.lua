@@ -2,6 +2,9 @@
 --
 -- Several views of one run share one attachment, whose kinds are all that any of them wants. Attaching again, for a new view or
 -- after the server was restarted, begins at the follower that is furthest behind; the others drop what they have by `seq`.
+--
+-- A follower that is shown more than it can take skims: it lets go of the run and looks at the end of its log now and then, until
+-- nothing was missed between two looks. So a flood costs this Neovim a few looks a second, however much pours.
 
 local server = require("loomd.server")
 local store = require("loomd.store")
@@ -26,6 +29,11 @@ Follower.__index = Follower
 ---@type table<string, loomd.Follower[]>
 local followers = {}
 
+-- A `beforeSeq` behind every entry that there can be; Lua's JSON writes 14 digits of a number, so it is no larger.
+M.newest = 1e13
+M.skim_bytes = 128 * 1024
+M.skim_interval_ms = 200
+
 local function wants(follower, kind)
   return (kind ~= "output" and kind ~= "update") or vim.tbl_contains(follower.options.kinds, kind)
 end
@@ -33,7 +41,7 @@ end
 local function attach(run_id)
   local kinds, from, included = {}, nil, {}
   for _, follower in ipairs(followers[run_id] or {}) do
-    if follower.last then
+    if follower.last and not follower.skimming then
       from = math.min(from or follower.last, follower.last)
       table.insert(included, follower)
       for _, kind in ipairs(follower.options.kinds) do
@@ -72,11 +80,9 @@ function Follower:begin()
     end
     local run = result.run
     store.put(run)
-    local kinds = { "state", "session", "permission" }
-    vim.list_extend(kinds, self.options.kinds)
     server.request(
       "run/read",
-      { runId = self.run_id, beforeSeq = run.lastSeq + 1, maxBytes = self.options.backlog_bytes, kinds = kinds },
+      { runId = self.run_id, beforeSeq = run.lastSeq + 1, maxBytes = self.options.backlog_bytes, kinds = self:kinds() },
       function(problem, page)
         if self.closed then
           return
@@ -90,6 +96,60 @@ function Follower:begin()
       end
     )
   end)
+end
+
+function Follower:kinds()
+  return vim.list_extend({ "state", "session", "permission" }, self.options.kinds)
+end
+
+-- One look at the end of the log.
+function Follower:look()
+  server.request("run/read", { runId = self.run_id, beforeSeq = M.newest, maxBytes = M.skim_bytes, kinds = self:kinds() }, function(failure, page)
+    if self.closed then
+      return
+    elseif failure then
+      -- The next server is asked where this look was.
+      self.skimming = false
+      return
+    end
+    local first = page.entries[1]
+    local missed = first and first.seq > self.last + 1
+    local new = vim.tbl_filter(function(entry)
+      return entry.seq > self.last
+    end, page.entries)
+    if #new > 0 then
+      self.last = new[#new].seq
+      self.options.on_entries(new)
+    end
+    local ended = #new > 0 and new[#new].kind == "state" and store.is_final(new[#new])
+    if missed and not ended then
+      vim.defer_fn(function()
+        if not self.closed then
+          self:look()
+        end
+      end, M.skim_interval_ms)
+    else
+      self.skimming = false
+      attach(self.run_id)
+    end
+  end)
+end
+
+-- Lets go of the run until what it writes can be followed again.
+function Follower:skim()
+  if self.skimming or not self.attached then
+    return
+  end
+  self.skimming, self.attached = true, false
+  local others = vim.tbl_filter(function(other)
+    return other ~= self and other.last and not other.skimming
+  end, followers[self.run_id] or {})
+  if #others > 0 then
+    attach(self.run_id)
+  else
+    server.request("run/detach", { runId = self.run_id })
+  end
+  self:look()
 end
 
 function Follower:close()

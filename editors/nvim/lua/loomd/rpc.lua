@@ -61,7 +61,12 @@ function M.start(argv, options)
     server_request = function(method)
       return nil, { code = -32601, message = "this client answers no requests, nor " .. method }
     end,
-    on_error = function() end,
+    on_error = function(code, problem)
+      -- What arrives after a call was given up is no mistake; anything else is one of ours.
+      if code ~= vim.lsp.rpc.client_errors.NO_RESULT_CALLBACK_FOUND then
+        vim.notify(("loomd: %s"):format(type(problem) == "string" and problem or vim.inspect(problem)), vim.log.levels.ERROR)
+      end
+    end,
     on_exit = function(code, signal)
       -- Behind the messages that were read before the end.
       vim.schedule(function()

@@ -4,6 +4,10 @@ local store = require("loomd.store")
 
 local M = {}
 
+-- What a view leaves out of what it shows, by run; the bar says it.
+---@type table<string, string>
+M.left_out = {}
+
 ---@param run loomd.Run
 ---@return integer buffer
 function M.open(run)
@@ -25,6 +29,9 @@ function M.bar(id)
   local state = words.state(run)
   local outcome = words.outcome(run)
   local tail = store.is_waiting(run) and "  K shows what it asks" or outcome ~= "" and ("  " .. outcome) or ""
+  if M.left_out[id] then
+    tail = tail .. "  · " .. M.left_out[id] .. " left out, gA shows everything"
+  end
   return ("%%#%s# %s %s %%* %s  %s%s%%=%s  ? keys "):format(
     state.group,
     state.icon,

@@ -1,8 +1,8 @@
 -- A run's output in a terminal buffer, loomd://run/ID/output: colours as the program meant them, and Neovim's own terminal follows the end
 -- only in windows whose cursor is there.
 --
--- What arrives faster than a person could see is left out: at most `slice` bytes are painted at a time, and of what piles up
--- beyond `pile` only the end is kept, with a line that says how much is missing. The whole is one key away (gA).
+-- What arrives faster than a person could see is left out: at most `slice` bytes are painted at a time; of what piles up beyond `pile`
+-- only the end is kept, and the run is skimmed until it is quiet again. A line and the bar say how much is missing; the whole is one key away (gA).
 
 local config = require("loomd.config")
 local follow = require("loomd.follow")
@@ -37,6 +37,14 @@ local function notice(text)
   return "\27[0m\r\n\27[2m── " .. text .. " ──\27[0m\r\n"
 end
 
+---@param view loomd.OutputView
+---@param bytes integer
+local function leave_out(view, bytes)
+  view.dropped = view.dropped + bytes
+  view.total_dropped = view.total_dropped + bytes
+  require("loomd.view").left_out[view.run_id] = words.size(view.total_dropped)
+end
+
 -- Keeps only the end of the pile, from the beginning of a line.
 ---@param view loomd.OutputView
 local function shorten(view)
@@ -44,8 +52,7 @@ local function shorten(view)
   local kept = text:sub(-M.slice)
   local line = kept:find("\n", 1, true)
   kept = line and kept:sub(line + 1) or kept
-  view.dropped = view.dropped + (#text - #kept)
-  view.total_dropped = view.total_dropped + (#text - #kept)
+  leave_out(view, #text - #kept)
   view.queue, view.queued = { kept }, #kept
 end
 
@@ -57,6 +64,7 @@ local function push(view, text)
   view.most_queued = math.max(view.most_queued, view.queued)
   if view.queued > M.pile then
     shorten(view)
+    view.follower:skim()
   end
   view.painter:ask()
 end
@@ -98,6 +106,14 @@ local function for_terminal(run, text)
   return (text:gsub("\r?\n", "\r\n"))
 end
 
+-- Bytes that the program wrote, which `text` only has where they were UTF-8.
+local function raw_length(entry)
+  if not entry.data then
+    return #entry.text
+  end
+  return #entry.data / 4 * 3 - #entry.data:match("=*$")
+end
+
 ---@param view loomd.OutputView
 ---@param entries loomd.Entry[]
 local function take(view, entries)
@@ -106,11 +122,13 @@ local function take(view, entries)
     if entry.kind == "output" then
       local text = entry.text
       -- A notification merged over what is already here is cut at its byte.
-      local have = view.offsets[entry.stream] or 0
-      if entry.firstSeq and entry.offset < have and not entry.data then
+      local have = view.offsets[entry.stream]
+      if have and entry.firstSeq and entry.offset < have and not entry.data then
         text = text:sub(have - entry.offset + 1)
+      elseif have and entry.offset > have then
+        leave_out(view, entry.offset - have)
       end
-      view.offsets[entry.stream] = math.max(have, entry.offset + #entry.text)
+      view.offsets[entry.stream] = math.max(have or 0, entry.offset + raw_length(entry))
       push(view, for_terminal(run, text))
     elseif entry.kind == "state" and store.is_final(entry) then
       local left = entry.left and #entry.left > 0 and (", left running: " .. table.concat(
@@ -151,6 +169,7 @@ local function close(view)
     views[view.run_id] = nil
   end
   view.painter:stop()
+  require("loomd.view").left_out[view.run_id] = nil
   if view.stop then
     view.stop()
   end
@@ -194,7 +213,9 @@ local function begin(view)
     kinds = { "output" },
     backlog_bytes = options.backlog_bytes,
     on_begin = function(at_start, run)
-      if not at_start then
+      if at_start then
+        view.offsets = { stdout = 0, stderr = 0 }
+      else
         push(view, "\27[2m── earlier output is not shown, gA shows everything ──\27[0m\r\n")
       end
       require("loomd.view").busy(view.buffer, run)

@@ -252,7 +252,7 @@ local function ask_for_last_words(view)
         view.painter:ask()
       end
       if store.has_transcript(run) then
-        server.request("run/read", { runId = id, beforeSeq = 2 ^ 52, maxBytes = 16384, kinds = { "update" } }, function(_, result)
+        server.request("run/read", { runId = id, beforeSeq = require("loomd.follow").newest, maxBytes = 16384, kinds = { "update" } }, function(_, result)
           keep(require("loomd.transcript").last_words(result and result.entries or {}))
         end)
       else
