@@ -60,6 +60,7 @@ function M.fresh(options)
   M.finish()
   M.folder = vim.fn.tempname()
   vim.fn.mkdir(M.folder .. "/work", "p")
+  vim.fn.mkdir(M.folder .. "/data/runs", "p", tonumber("700", 8))
   vim.env.LOOMD_DATA_DIR = M.folder .. "/data"
   vim.env.LOOMD_CONFIG = nil
   vim.env.LOOMD_RUN_ID = nil

@@ -19,7 +19,8 @@ function M.start(params, done)
     params.env = nil
   end
   params.cwd = params.cwd or vim.fn.getcwd()
-  params.attach = false
+  -- Followed, so that this Neovim counts as one that is there, but without output, which only a view wants.
+  params.attach = { kinds = { "state" } }
   server.request("run/start", params, function(failure, result)
     if failure then
       complain(failure, "the run could not be started")

@@ -78,18 +78,19 @@ function Follower:begin()
     elseif failure then
       return self.options.on_failure(failure)
     end
-    local run = result.run
+    -- The store goes on changing its picture; what is read now ends here.
+    local run, seq = result.run, result.run.lastSeq
     store.put(run)
     server.request(
       "run/read",
-      { runId = self.run_id, beforeSeq = run.lastSeq + 1, maxBytes = self.options.backlog_bytes, kinds = self:kinds() },
+      { runId = self.run_id, beforeSeq = seq + 1, maxBytes = self.options.backlog_bytes, kinds = self:kinds() },
       function(problem, page)
         if self.closed then
           return
         elseif problem then
           return self.options.on_failure(problem)
         end
-        self.last = run.lastSeq
+        self.last = seq
         self.options.on_begin(page.atStart ~= false, run)
         self.options.on_entries(page.entries)
         attach(self.run_id)

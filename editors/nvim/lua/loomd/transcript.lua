@@ -239,7 +239,10 @@ function Transcript:plan(update)
 end
 
 function Transcript:notice(update)
-  local text = update.message or update.text or text_of(update.content)
+  local text = update.title or update.message or text_of(update.content)
+  if update.description then
+    text = text .. "\n" .. update.description
+  end
   local lines = {}
   for _, line in ipairs(vim.split(clean(tostring(text)), "\n", { trimempty = true })) do
     lines[#lines + 1] = "> " .. line

@@ -381,7 +381,7 @@ describe("a transcript", function()
     say("agent_message_chunk", "m1", "parser**.\n\nThen")
     say("agent_message_chunk", "m1", " I mend it.")
     update({ sessionUpdate = "plan", entries = { { content = "look", status = "completed" }, { content = "mend", status = "pending" } } })
-    update({ sessionUpdate = "notice", content = { type = "text", text = "trying again" } })
+    update({ sessionUpdate = "notice", severity = "warning", title = "Trying again", description = "after 2 s" })
     update({ sessionUpdate = "something_of_tomorrow", content = {} })
     push({ kind = "state", state = "idle", turn = 1, stopReason = "end_turn", usage = { inputTokens = 1200, outputTokens = 34 } })
     world.until_text(buffer, "turn 1")
@@ -404,7 +404,8 @@ describe("a transcript", function()
       "- [x] look",
       "- [ ] mend",
       "",
-      "> trying again",
+      "> Trying again",
+      "> after 2 s",
       "",
       "*— turn 1 · done, waits for a prompt · 1200 tokens in, 34 out —*",
       "",
