@@ -5,6 +5,7 @@ How it misbehaves is in the environment:
   FAKE_PROTOCOL=N       answers `initialize` with this protocol version
   FAKE_REFUSE=KIND      answers `initialize` with this failure
   FAKE_CRASH=METHOD     ends without an answer when it is asked this; with FAKE_CRASH_FILE, only as long as that file exists
+  FAKE_SCRIPT=FILE      begins with what this JSON list says: {"run": …} and {"entry": …}, `ago` milliseconds old
   FAKE_ARGUMENTS=FILE   writes its own arguments and the params of `initialize` there
 
 Methods of its own, for the test:
@@ -60,6 +61,7 @@ def push(entry):
     logs[run["id"]].append(entry)
     if entry["kind"] == "state":
         run["state"] = entry["state"]
+        run["error"] = entry.get("error")
         if entry["state"] in ("succeeded", "failed", "cancelled", "timedOut", "lost"):
             run["endedAt"] = entry["at"]
             run["permissions"] = []
@@ -95,7 +97,8 @@ def initialize(params):
         "providers": [
             {"id": "command", "title": "Command", "kind": "command", "available": True, "capabilities": {name: False for name in agent}},
             {"id": "codex", "title": "Codex", "kind": "codex", "available": True, "capabilities": agent},
-            {"id": "claude", "title": "Claude", "kind": "claude", "available": False, "reason": "install it", "capabilities": agent},
+            {"id": "claude", "title": "Claude", "kind": "claude", "available": True, "capabilities": agent},
+            {"id": "acp", "title": "Agent Client Protocol", "kind": "acp", "available": False, "reason": "name its command", "capabilities": agent},
         ],
         "capabilities": {"methods": [], "maxFrameBytes": 67108864, "output": {"minIntervalMs": 0, "maxChunkBytes": 65536}},
     }
@@ -194,6 +197,19 @@ methods = {
 later = []
 
 
+def play(path):
+    """Runs and entries that are there from the beginning; what stands as "$CWD" is the directory of this process."""
+    with open(path) as file:
+        steps = json.loads(file.read().replace("$CWD", os.getcwd()))
+    now = int(time.time() * 1000)
+    for step in steps:
+        at = now - step.get("ago", 0)
+        if "run" in step:
+            new_run({"run": {"createdAt": at, "startedAt": at, **step["run"]}})
+        else:
+            push({"at": at, **step["entry"]})
+
+
 def handle(message):
     method, params, identity = message.get("method"), message.get("params") or {}, message.get("id")
     if isinstance(params, list):
@@ -219,6 +235,8 @@ def handle(message):
                 fail(-32601, "methodNotFound", "there is no method " + method)
         except Refusal as refusal:
             send({"id": identity, "error": refusal.error})
+        if method == "initialize" and os.environ.get("FAKE_SCRIPT"):
+            play(os.environ["FAKE_SCRIPT"])
         while later:
             notify(*later.pop(0))
 

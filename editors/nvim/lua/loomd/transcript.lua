@@ -224,7 +224,6 @@ function Transcript:tool(update)
   end
 end
 
-local plan_marks = { completed = "[x]", in_progress = "[-]", pending = "[ ]" }
 
 -- Each plan replaces the one before; it stays where the turn's first one was.
 function Transcript:plan(update)
@@ -232,7 +231,8 @@ function Transcript:plan(update)
   self.current_plan = block
   local lines = { "### Plan", "" }
   for _, step in ipairs(update.entries or {}) do
-    lines[#lines + 1] = ("- %s %s"):format(plan_marks[step.status] or "[ ]", words.one_line(step.content or ""))
+    local now = step.status == "in_progress" and " *(now)*" or ""
+    lines[#lines + 1] = ("- %s %s%s"):format(step.status == "completed" and "[x]" or "[ ]", words.one_line(step.content or ""), now)
   end
   lines[#lines + 1] = ""
   block.lines, block.dirty = lines, true

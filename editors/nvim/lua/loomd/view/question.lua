@@ -122,7 +122,7 @@ function M.open(run, entry, options)
   end
   local buffer, win = window.float(lines, count > 1 and ("waiting %d of %d"):format(place, count) or "waiting for you", {
     enter = enter,
-    footer = enter and "a allow · d deny · q still waiting" or ":Loomd next goes here",
+    footer = not enter and ":Loomd next goes here" or nil,
   })
   vim.bo[buffer].filetype = "loomd-question"
   vim.b[buffer].loomd_run = run.id

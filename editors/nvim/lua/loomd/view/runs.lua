@@ -48,8 +48,11 @@ local function question(call)
     has_diff = has_diff or part.type == "diff"
   end
   vim.list_extend(lines, toolcall.file_lines(call))
-  -- A diff or a longer input is more than these lines say.
-  local whole = not has_diff and (command ~= nil or #toolcall.input_lines(call) == 0) and #lines <= question_lines
+  if not has_diff then
+    vim.list_extend(lines, toolcall.input_lines(call))
+  end
+  -- A diff is more than these lines say.
+  local whole = not has_diff and #lines <= question_lines
   if #lines > question_lines then
     lines = vim.list_slice(lines, 1, question_lines)
     whole = false
@@ -126,7 +129,13 @@ local function lines_of(view)
     add(segments():add(" connecting to loomd …", "LoomdQuiet"))
   else
     local head = segments():add((" %d waiting"):format(#waiting), #waiting > 0 and "LoomdWaiting" or "LoomdQuiet")
-    head:add((" · %d running"):format(#live), #live > 0 and "LoomdRunning" or "LoomdQuiet")
+    local idle = #vim.tbl_filter(function(run)
+      return run.state == "idle"
+    end, live)
+    head:add((" · %d running"):format(#live - idle), #live > idle and "LoomdRunning" or "LoomdQuiet")
+    if idle > 0 then
+      head:add((" · %d idle"):format(idle), "LoomdIdle")
+    end
     add(head:add(" · ? keys · n start a run", "LoomdQuiet"))
   end
 
@@ -218,8 +227,18 @@ local function repaint(view)
       vim.api.nvim_buf_set_extmark(view.buffer, namespace, index - 1, mark[1], { end_col = mark[2], hl_group = mark[3] })
     end
   end
+  local first_run
+  for index = 1, #lines do
+    if rows[index] then
+      first_run = index
+      break
+    end
+  end
   for win, cursor in pairs(cursors) do
-    if cursor.id then
+    if not cursor.id and first_run and not view.placed then
+      -- A list that was opened empty: on the first run, not on the heading.
+      pcall(vim.api.nvim_win_set_cursor, win, { first_run, 0 })
+    elseif cursor.id then
       for index = 1, #lines do
         if rows[index] == cursor.id then
           local target = index + (rows[index + cursor.inside] == cursor.id and cursor.inside or 0)
@@ -229,6 +248,7 @@ local function repaint(view)
       end
     end
   end
+  view.placed = view.placed or first_run ~= nil
 end
 
 local function in_sight(view)
@@ -357,6 +377,7 @@ local dress = { wrap = false, number = false, relativenumber = false, cursorline
 ---@return integer buffer
 function M.open()
   local view = view_of("loomd://runs")
+  local window_was_there = window.of(view.buffer) ~= nil
   window.show(view.buffer, config.get().split, dress)
   start_clock()
   server.ready(function(failure)
@@ -366,34 +387,8 @@ function M.open()
       ask_for_last_words(view)
     end
   end)
+  view.placed = window_was_there
   repaint(view)
-  -- The first run, not the heading: the one that waits longest, if one does.
-  if vim.api.nvim_win_get_cursor(0)[1] == 1 then
-    local stop
-    local function settle()
-      for index = 1, vim.api.nvim_buf_line_count(view.buffer) do
-        if view.rows[index] then
-          pcall(vim.api.nvim_win_set_cursor, vim.fn.bufwinid(view.buffer), { index, 0 })
-          return true
-        end
-      end
-    end
-    if not settle() then
-      stop = store.on("server", function(state)
-        if state == "ready" then
-          vim.schedule(function()
-            repaint(view)
-            ask_for_last_words(view)
-            local win = vim.fn.bufwinid(view.buffer)
-            if win ~= -1 and vim.api.nvim_win_get_cursor(win)[1] == 1 then
-              settle()
-            end
-          end)
-          stop()
-        end
-      end)
-    end
-  end
   return view.buffer
 end
 
@@ -407,6 +402,7 @@ function M.history(folder)
     return run.cwd == folder
   end or nil
   window.show(view.buffer, config.get().split, dress)
+  view.placed = false
   start_clock()
   load_more(view)
   return view.buffer

@@ -64,6 +64,9 @@ end
 ---@param view loomd.TranscriptView
 local function mark(view, block)
   vim.api.nvim_buf_clear_namespace(view.buffer, namespace, block.first, block.first + #block.shown)
+  if block.shown[1] and block.shown[1]:find("^### ") then
+    vim.api.nvim_buf_set_extmark(view.buffer, namespace, block.first, 0, { end_col = 4, conceal = "" })
+  end
   for _, each in ipairs(block.marks) do
     local row = block.first + each.row
     vim.api.nvim_buf_set_extmark(view.buffer, namespace, row, 0, { end_row = row + 1, hl_group = each.group, strict = false, priority = 150 })
