@@ -24,6 +24,11 @@ pub trait Provider: Sync {
     /// One sentence: what to do if its program is not there.
     fn missing(&self) -> &'static str;
 
+    /// What makes the program tell its version.
+    fn version_args(&self) -> Option<&'static [&'static str]> {
+        Some(&["--version"])
+    }
+
     /// Where the real executable may stand, beside the file that PATH leads to (links resolved), best first. For programs whose
     /// npm package puts a wrapper before a native binary.
     fn executables(&self, _found: &Path) -> Vec<PathBuf> {

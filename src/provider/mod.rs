@@ -26,3 +26,16 @@ pub const TABLE: &[&dyn Provider] = &[];
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {
     TABLE.iter().find(|provider| provider.kind() == name).copied()
 }
+
+/// Providers that are there without a configuration, beside the kinds themselves.
+pub const PRESETS: &[Preset] = &[];
+
+/// The preset of this name.
+pub fn preset(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
+
+/// Whether the configuration of a plain command-line tool makes sense; if not, what to do, after "provider NAME".
+pub fn check_plain(_plain: &Plain) -> Result<(), String> {
+    Ok(())
+}
