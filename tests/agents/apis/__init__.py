@@ -22,6 +22,15 @@ GATE = "(gate)"
 
 INPUT_TOKENS = 1000
 
+ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+"""What an HTTP status is called in an error's body; agents go by it when they decide whether to try again."""
+
 _numbers = itertools.count(1)
 
 

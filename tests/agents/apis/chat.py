@@ -7,7 +7,7 @@ from typing import Iterator
 
 from scenario import Answer, Ask, Failure, Json, Say, text_in
 
-from . import INPUT_TOKENS, Cut, Event, fresh, output_tokens, paced, text_of
+from . import ERRORS, INPUT_TOKENS, Cut, Event, fresh, output_tokens, paced, text_of
 
 
 def read(body: Json) -> Ask:
@@ -66,4 +66,5 @@ def usage(answer: Answer) -> Json:
 
 
 def refusal(status: int) -> Json:
-    return {"error": {"message": f"the model of the tests refuses with {status}", "type": "server_error", "code": str(status)}}
+    kind = ERRORS.get(status, "server_error")
+    return {"error": {"message": f"the model of the tests refuses with {status}", "type": kind, "code": kind}}

@@ -9,6 +9,9 @@ from scenario import Answer, Ask, Failure, Json, Say
 from . import INPUT_TOKENS, Cut, Event, fresh, output_tokens, paced, text_of
 
 
+STATUSES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED", 529: "UNAVAILABLE"}
+
+
 def read(body: Json) -> Ask:
     ask = Ask("", True)
     for group in body.get("tools") or []:
@@ -59,4 +62,4 @@ def chunk(answer: Answer, ask: Ask, part: Json, finish: str = "") -> Json:
 
 
 def refusal(status: int) -> Json:
-    return {"error": {"code": status, "message": f"the model of the tests refuses with {status}", "status": "INTERNAL"}}
+    return {"error": {"code": status, "message": f"the model of the tests refuses with {status}", "status": STATUSES.get(status, "INTERNAL")}}

@@ -8,15 +8,7 @@ from typing import Iterator
 
 from scenario import Answer, Ask, Failure, Json, Say
 
-from . import INPUT_TOKENS, Cut, Event, fresh, output_tokens, paced, text_of
-
-KINDS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-    529: "overloaded_error",
-}
+from . import ERRORS, INPUT_TOKENS, Cut, Event, fresh, output_tokens, paced, text_of
 
 
 def read(body: Json) -> Ask:
@@ -103,5 +95,5 @@ def usage(spoken: int) -> Json:
 
 
 def refusal(status: int) -> Json:
-    error = {"type": KINDS.get(status, "api_error"), "message": f"the model of the tests refuses with {status}"}
+    error = {"type": ERRORS.get(status, "api_error"), "message": f"the model of the tests refuses with {status}"}
     return {"type": "error", "error": error, "request_id": "req_of_the_tests"}

@@ -8,7 +8,7 @@ from typing import Any, Iterator
 
 from scenario import Answer, Ask, Call, Failure, Json, Say, text_in
 
-from . import GATE, INPUT_TOKENS, PAUSE, Cut, Event, fresh, output_tokens, paced
+from . import ERRORS, GATE, INPUT_TOKENS, PAUSE, Cut, Event, fresh, output_tokens, paced
 
 
 def read(body: Json) -> Ask:
@@ -130,4 +130,5 @@ def whole(answer: Answer, ask: Ask) -> Json:
 
 
 def refusal(status: int) -> Json:
-    return {"error": {"message": f"the model of the tests refuses with {status}", "type": "server_error", "code": str(status)}}
+    kind = ERRORS.get(status, "server_error")
+    return {"error": {"message": f"the model of the tests refuses with {status}", "type": kind, "code": kind}}
