@@ -85,6 +85,13 @@ remote_plugin = false
 
 [projects.{json.dumps(str(work))}]
 trust_level = "trusted"
+
+# In a terminal it would first praise a newer model, and look for a screen reader.
+[notice.model_migrations]
+"{CODEX_MODEL}" = "gpt-6-sol"
+
+[tui]
+screen_reader_detection_done = true
 """
 
 
