@@ -4,6 +4,8 @@
 
 pub mod adapter;
 pub mod conversation;
+#[cfg(test)]
+mod conversation_tests;
 pub mod fault;
 pub mod kind;
 pub mod out;
