@@ -31,6 +31,8 @@ pub struct Conversation {
     mode: PermissionMode,
     interactive: bool,
     input_closed: bool,
+    /// The run is being ended: prompts that come back are dropped.
+    stopping: bool,
     /// Prompts that wait for a turn of their own.
     queue: VecDeque<Blocks>,
     /// Prompts that were given to the provider and are not known to be taken, oldest first.
@@ -109,6 +111,7 @@ impl Conversation {
             mode: task.permissions,
             interactive: task.interactive,
             input_closed: false,
+            stopping: false,
             queue: task.prompt.clone().into_iter().collect(),
             given: VecDeque::new(),
             configured: None,
@@ -199,6 +202,7 @@ impl Conversation {
     /// Asks the provider to end in its own way: the turn is stopped, then its input is closed.
     pub fn stop(&mut self) {
         self.input_closed = true;
+        self.stopping = true;
         if let dropped @ 1.. = self.queue.len() {
             self.queue.clear();
             self.tell_queue();
@@ -318,6 +322,7 @@ impl Conversation {
                 }
             }
             Effect::Took => self.took(),
+            Effect::GaveBack(place) => self.gave_back(place),
             Effect::TurnBegan => {
                 if !self.in_turn {
                     self.begin_turn();
@@ -419,6 +424,16 @@ impl Conversation {
             for effect in std::mem::replace(&mut self.out.effects, later) {
                 self.take(effect);
             }
+        }
+    }
+
+    fn gave_back(&mut self, place: usize) {
+        let Some(prompt) = self.given.remove(place) else { return };
+        if self.stopping {
+            self.out.notice(Severity::Warning, "a prompt that the agent had not taken was dropped, for the run was ended", None);
+        } else {
+            self.queue.push_back(prompt);
+            self.tell_queue();
         }
     }
 
@@ -540,7 +555,8 @@ impl Conversation {
         }
         match &self.last {
             Some(TurnEnd { error: Some(error), .. }) => failed(error.clone()),
-            Some(end) if self.interrupted && !self.interactive => {
+            // Also where the agent itself stopped at a refusal: what was asked for was not done.
+            Some(end) if (self.interrupted || end.stop_reason == "cancelled") && !self.interactive => {
                 Verdict { state: RunState::Cancelled, stop_reason: end.stop_reason.clone(), error: None, turn, usage }
             }
             Some(end) => Verdict { state: RunState::Succeeded, stop_reason: end.stop_reason.clone(), error: None, turn, usage },

@@ -3,7 +3,10 @@
 //! No IO here: no process, no clock, no file. [`TABLE`] is the list of all kinds; docs/providers.md shows how one is added.
 
 pub mod adapter;
+pub mod codex;
 pub mod conversation;
+#[cfg(test)]
+mod conversation_tests;
 pub mod fault;
 pub mod kind;
 pub mod out;
@@ -20,7 +23,7 @@ pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
 pub use task::{Plain, Task};
 
 /// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[];
+pub const TABLE: &[&dyn Provider] = &[&codex::Codex];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {

@@ -144,6 +144,7 @@ impl Recording {
         stage.conversation.begin();
         stage.act(0);
         let mut stderr = String::new();
+        let mut has_ended = false;
         for record in &self.records {
             stage.ring(record.at_ms);
             match record.dir.as_str() {
@@ -159,7 +160,8 @@ impl Recording {
                     if meta["stdin"] == "closed" {
                         stage.conversation.close_input();
                     }
-                    if let Some(code) = meta.get("exit").and_then(Value::as_i64) {
+                    // Some recorders say it twice.
+                    if let Some(code) = meta.get("exit").and_then(Value::as_i64).filter(|_| !std::mem::replace(&mut has_ended, true)) {
                         stage.ended(code, &stderr);
                     }
                 }
@@ -174,7 +176,14 @@ impl Recording {
 /// Plays all recordings of a provider and compares the entries, one a line, with the snapshots that stand beside them.
 /// `INSTA_UPDATE=always` writes them anew.
 pub fn all_match(provider: &str, client: &dyn Client) {
-    for recording in Recording::all(provider) {
+    all_that_match(provider, &|_| true, client);
+}
+
+/// As [`all_match`], for the recordings among them that are of one kind of program.
+pub fn all_that_match(provider: &str, is_meant: &dyn Fn(&Recording) -> bool, client: &dyn Client) {
+    let meant: Vec<Recording> = Recording::all(provider).into_iter().filter(is_meant).collect();
+    assert!(!meant.is_empty(), "none of the recordings of {provider} is meant");
+    for recording in meant {
         let played = recording.play(client);
         let entries: String = played.entries.iter().map(|entry| format!("{entry}\n")).collect();
         let mut settings = insta::Settings::clone_current();

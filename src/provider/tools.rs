@@ -15,6 +15,9 @@ use super::{
 /// Most output that one update carries, and that the closing one repeats.
 const PIECE: usize = 64 << 10;
 
+/// In `_meta`, a partial diff.
+const PATCH: &str = "loomd/patch";
+
 /// The tool calls that are known, by id.
 #[derive(Debug, Default)]
 pub struct Tools(BTreeMap<String, Tool>);
@@ -23,6 +26,8 @@ pub struct Tools(BTreeMap<String, Tool>);
 struct Tool {
     /// All members of it that were told.
     known: Map<String, Value>,
+    /// The last `_meta["loomd/patch"]`.
+    patch: Option<Value>,
     output: Streamed,
     /// The end of the output.
     tail: String,
@@ -39,6 +44,9 @@ impl Tools {
         let tool = self.0.get(id)?;
         let mut picture = object(json!({ "toolCallId": id }));
         picture.extend(tool.known.clone());
+        if let Some(patch) = &tool.patch {
+            picture.insert("_meta".to_owned(), json!({ PATCH: patch }));
+        }
         Some(picture)
     }
 
@@ -48,7 +56,15 @@ impl Tools {
         fields.remove("toolCallId");
         let is_new = !self.knows(id);
         let tool = self.0.entry(id.to_owned()).or_default();
-        let meta = fields.remove("_meta");
+        let mut meta = fields.remove("_meta");
+        if let Some(Value::Object(members)) = &mut meta {
+            match members.get(PATCH) {
+                Some(patch) if tool.patch.as_ref() == Some(patch) => drop(members.remove(PATCH)),
+                Some(patch) => tool.patch = Some(patch.clone()),
+                None => {}
+            }
+        }
+        meta = meta.filter(|meta| meta.as_object().is_none_or(|members| !members.is_empty()));
         fields.retain(|name, value| !value.is_null() && tool.known.get(name) != Some(value));
         tool.known.extend(fields.clone());
         if is_new {
@@ -185,6 +201,16 @@ mod tests {
         assert_eq!(shown(&updates), "one\ntwo\nthree\n");
         let said = json!(updates).to_string();
         assert_eq!(said.matches("two").count(), 2, "once as it came, and once at the end: {said}");
+    }
+
+    #[test]
+    fn a_patch_is_told_once_and_belongs_to_the_picture() {
+        let mut tools = Tools::default();
+        let change = || object(json!({ "title": "Edit a", "_meta": { "loomd/patch": "@@ -1 +1 @@" } }));
+        assert_eq!(tools.tell("t", change()).len(), 1);
+        assert!(tools.tell("t", change()).is_empty(), "it is known");
+        let picture = tools.picture("t").expect("it was told");
+        assert_eq!(picture["_meta"]["loomd/patch"], "@@ -1 +1 @@");
     }
 
     #[test]
