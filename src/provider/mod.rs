@@ -3,6 +3,7 @@
 //! No IO here: no process, no clock, no file. [`TABLE`] is the list of all kinds; docs/providers.md shows how one is added.
 
 pub mod adapter;
+pub mod claude;
 pub mod codex;
 pub mod conversation;
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
 pub use task::{Plain, Task};
 
 /// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[&codex::Codex];
+pub const TABLE: &[&dyn Provider] = &[&codex::Codex, &claude::Claude];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {

@@ -17,7 +17,7 @@ use super::{
     conversation::{Act, Body, Conversation},
     task::{Blocks, Task},
 };
-use crate::model::entry::PermissionStatus;
+use crate::model::{calls::PermissionMode, entry::PermissionStatus};
 
 /// What is special about one provider's recordings.
 pub trait Client {
@@ -53,6 +53,8 @@ pub enum Deed {
     Prompt(Blocks),
     Steer(Blocks),
     Interrupt,
+    /// Other settings for the turns that follow.
+    Configure(Option<&'static str>, Option<PermissionMode>),
     /// An answer to the newest open question: by the kind of the option (`allow_once`, `reject_once` …), or by nobody.
     Answer(Option<&'static str>),
     Nothing,
@@ -235,6 +237,7 @@ impl Stage<'_> {
             }
             Deed::Steer(blocks) => self.conversation.send(blocks, true).expect("a prompt is taken"),
             Deed::Interrupt => drop(self.conversation.interrupt()),
+            Deed::Configure(model, mode) => self.conversation.configure(model.map(str::to_owned), mode),
             Deed::Answer(kind) => {
                 if let Some((id, options)) = self.questions.pop() {
                     let option = kind.map(|kind| {

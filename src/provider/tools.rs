@@ -113,8 +113,8 @@ impl Tools {
         fields.insert("status".to_owned(), json!(status));
         if !tool.tail.is_empty() && !std::mem::replace(&mut tool.ended, true) {
             let mut content = match fields.remove("content").or_else(|| tool.known.get("content").cloned()) {
-                // Diffs stay; texts are in the output.
-                Some(Value::Array(blocks)) => blocks.into_iter().filter(|block| block["type"] == "diff").collect(),
+                // Diffs and images stay; texts are in the output.
+                Some(Value::Array(blocks)) => blocks.into_iter().filter(|block| !is_told_as_output(block)).collect(),
                 _ => Vec::new(),
             };
             content.push(json!({ "type": "content", "content": { "type": "text", "text": tool.tail } }));
@@ -148,6 +148,15 @@ impl Tool {
             }
             rest = after;
         }
+    }
+}
+
+/// Whether a block of a tool call's `content` stands in its output already.
+fn is_told_as_output(block: &Value) -> bool {
+    match block["type"].as_str() {
+        Some("diff") => false,
+        Some("content") => block["content"]["type"] == "text",
+        _ => true,
     }
 }
 
@@ -220,6 +229,15 @@ mod tests {
         updates.extend(tools.ended("t", "completed", Some("tick 1\ntick 2\n"), Map::new()));
         assert_eq!(shown(&updates), "tick 1\ntick 2\n");
         assert!(updates.iter().any(|update| update.get("_meta").is_some_and(|meta| meta["loomd/contradiction"]["at"] == 5)), "{updates:?}");
+    }
+
+    #[test]
+    fn an_image_stays_beside_the_text_that_ends_a_tool_call() {
+        let mut tools = Tools::default();
+        let image = json!({ "type": "content", "content": { "type": "image", "data": "AA==", "mimeType": "image/png" } });
+        let text = json!({ "type": "content", "content": { "type": "text", "text": "seen" } });
+        let updates = tools.ended("t", "completed", Some("seen"), object(json!({ "content": [text, image] })));
+        assert_eq!(json!(updates.last().expect("some")["content"]), json!([image, text]), "the text once, and nothing lost");
     }
 
     #[test]
