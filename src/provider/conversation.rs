@@ -540,7 +540,8 @@ impl Conversation {
         }
         match &self.last {
             Some(TurnEnd { error: Some(error), .. }) => failed(error.clone()),
-            Some(end) if self.interrupted && !self.interactive => {
+            // Also what was cancelled by its provider, for one because a person answered so, did not succeed.
+            Some(end) if (self.interrupted || end.stop_reason == "cancelled") && !self.interactive => {
                 Verdict { state: RunState::Cancelled, stop_reason: end.stop_reason.clone(), error: None, turn, usage }
             }
             Some(end) => Verdict { state: RunState::Succeeded, stop_reason: end.stop_reason.clone(), error: None, turn, usage },
