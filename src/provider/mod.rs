@@ -2,6 +2,7 @@
 //!
 //! No IO here: no process, no clock, no file. [`TABLE`] is the list of all kinds; docs/providers.md shows how one is added.
 
+pub mod acp;
 pub mod adapter;
 pub mod conversation;
 pub mod fault;
@@ -11,7 +12,10 @@ pub mod policy;
 pub mod reconcile;
 #[cfg(test)]
 pub mod recording;
+#[cfg(test)]
+pub mod talk;
 pub mod task;
+pub mod terminal;
 mod tools;
 
 pub use adapter::{Adapter, Answer, Exit};
@@ -20,7 +24,7 @@ pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
 pub use task::{Plain, Task};
 
 /// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[];
+pub const TABLE: &[&dyn Provider] = &[&acp::Acp];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {
