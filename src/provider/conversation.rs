@@ -569,7 +569,7 @@ impl Conversation {
         }
         match &self.last {
             Some(TurnEnd { error: Some(error), .. }) => failed(error.clone()),
-            // Also where the agent itself stopped at a refusal: what was asked for was not done.
+            // Also what its provider cancelled, say because a person answered so, did not succeed.
             Some(end) if (self.interrupted || end.stop_reason == "cancelled") && !self.interactive => {
                 Verdict { state: RunState::Cancelled, stop_reason: end.stop_reason.clone(), error: None, turn, usage }
             }

@@ -51,8 +51,8 @@ class Agent:
         sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
         sys.stdout.flush()
 
-    def update(self, kind: str, **fields: Any) -> None:
-        self.write({"method": "session/update", "params": {"sessionId": self.session, "update": {"sessionUpdate": kind, **fields}}})
+    def update(self, said: str, /, **fields: Any) -> None:
+        self.write({"method": "session/update", "params": {"sessionId": self.session, "update": {"sessionUpdate": said, **fields}}})
 
     def next(self) -> Json:
         message = self.inbox.get()
@@ -88,7 +88,8 @@ class Agent:
             self.session = params["sessionId"]
             if method == "session/load":
                 for line in kept.read_text().splitlines():
-                    self.update(**json.loads(line))
+                    kept_chunk = json.loads(line)
+                    self.update(kept_chunk["kind"], content=kept_chunk["content"])
             return {"result": {}}
         return {"error": {"code": -32601, "message": "Method not found"}}
 

@@ -21,7 +21,7 @@ use crate::{
 
 #[test]
 fn recordings_come_to_what_stands_beside_them() {
-    recording::all_match("claude", &Recorded);
+    recording::all_match("claude", |_| true, &Recorded);
 }
 
 fn task(prompt: &str) -> Task {

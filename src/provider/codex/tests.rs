@@ -9,7 +9,7 @@ use crate::{
         adapter::{Adapter, Answer, Exit, SessionNews, TurnEnd},
         conversation::{Act, Body, Conversation},
         kind::Provider,
-        recording::{Client, Deed, Recording, all_that_match},
+        recording::{Client, Deed, Recording, all_match},
         task::{Blocks, Plain, Task, text_block},
     },
 };
@@ -75,7 +75,7 @@ fn prompt(written: &Value) -> Blocks {
 
 #[test]
 fn recordings_come_out_as_their_snapshots_say() {
-    all_that_match("codex", &|recording| recording.argv().iter().any(|word| word == "app-server"), &Recorder);
+    all_match("codex", |recording| recording.argv().iter().any(|word| word == "app-server"), &Recorder);
 }
 
 // A program that says what a test wants.
