@@ -9,7 +9,10 @@ use std::{
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use crate::model::{Failure, FailureKind};
+use crate::{
+    model::{Failure, FailureKind},
+    provider::{self, Plain},
+};
 
 /// Longest frame that a client may send, unless the configuration says otherwise: 64 MiB.
 pub const MAX_FRAME_BYTES: u64 = 64 << 20;
@@ -37,8 +40,8 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ProviderConfig {
-    /// Default: the provider's name, where it is a kind.
-    pub kind: Option<Kind>,
+    /// `codex`, `claude`, `acp` or `command`; default: the provider's name, where it is a kind.
+    pub kind: Option<String>,
     pub title: Option<String>,
     /// Replaces the executable of a built-in kind.
     pub program: Option<String>,
@@ -48,16 +51,12 @@ pub struct ProviderConfig {
     pub args: Vec<String>,
     /// Added to the run's environment.
     pub env: BTreeMap<String, String>,
-}
-
-/// What a provider speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    Codex,
-    Claude,
-    Acp,
-    Command,
+    /// Of a `command` provider: a regular expression that finds the session's id in a line of its output.
+    pub session: Option<String>,
+    /// Of a `command` provider: the argv that goes on with a session; `{session}` stands for its id.
+    pub resume: Option<Vec<String>>,
+    /// Of a `command` provider: the known form of its output.
+    pub format: Option<String>,
 }
 
 impl Default for Limits {
@@ -66,19 +65,23 @@ impl Default for Limits {
     }
 }
 
-impl Kind {
-    pub fn of(name: &str) -> Option<Self> {
-        [Self::Codex, Self::Claude, Self::Acp, Self::Command].into_iter().find(|kind| kind.as_str() == name)
+/// The kind of the built-in provider, which has no agent.
+pub const COMMAND: &str = "command";
+
+impl ProviderConfig {
+    /// What it speaks, by its own word or by its name.
+    pub fn kind<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.kind.as_deref().or_else(|| is_kind(name).then_some(name))
     }
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Codex => "codex",
-            Self::Claude => "claude",
-            Self::Acp => "acp",
-            Self::Command => "command",
-        }
+    /// How it is used, if it is a plain command-line tool.
+    pub fn plain(&self) -> Plain {
+        Plain { session: self.session.clone(), resume: self.resume.clone(), format: self.format.clone() }
     }
+}
+
+fn is_kind(name: &str) -> bool {
+    name == COMMAND || provider::kind(name).is_some()
 }
 
 /// What the command line and the environment say about places.
@@ -160,23 +163,29 @@ fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
 }
 
 fn check_provider(name: &str, provider: &ProviderConfig) -> Result<(), String> {
-    if name == "command"
-        && (provider.kind.is_some_and(|kind| kind != Kind::Command) || provider.command.is_some() || !provider.args.is_empty())
-    {
+    let plain_words = provider.session.is_some() || provider.resume.is_some() || provider.format.is_some();
+    let is_other = provider.kind.as_deref().is_some_and(|kind| kind != COMMAND);
+    if name == COMMAND && (is_other || provider.command.is_some() || !provider.args.is_empty() || plain_words) {
         return Err("is built in and takes its argv from `run/start`; choose another name".to_owned());
     }
-    let Some(kind) = provider.kind.or(Kind::of(name)) else {
+    let preset = provider::preset(name);
+    let Some(kind) = provider.kind(name).or(preset.map(|preset| preset.kind)) else {
         return Err("has no kind; add kind = \"command\", \"acp\", \"codex\" or \"claude\"".to_owned());
     };
-    let needs_command = matches!(kind, Kind::Acp | Kind::Command) && Kind::of(name).is_none();
+    if !is_kind(kind) {
+        return Err(format!("has an unknown kind \"{kind}\"; choose \"command\", \"acp\", \"codex\" or \"claude\""));
+    }
+    if plain_words && kind != COMMAND {
+        return Err(format!("is of kind \"{kind}\", which needs no session, resume or format; remove them"));
+    }
+    let takes_command = matches!(kind, "acp" | COMMAND);
+    let needs_command = takes_command && !is_kind(name) && preset.is_none();
     match &provider.command {
         None if needs_command => Err("has no command; add command = [\"PROGRAM\", \"ARG\"]".to_owned()),
-        _ if provider.program.is_some() && matches!(kind, Kind::Acp | Kind::Command) => {
-            Err("takes no program; name it first in command".to_owned())
-        }
+        _ if provider.program.is_some() && takes_command => Err("takes no program; name it first in command".to_owned()),
         Some(command) if command.is_empty() => Err("has an empty command; name a program".to_owned()),
-        Some(_) if matches!(kind, Kind::Codex | Kind::Claude) => Err("takes no command; use program and args".to_owned()),
-        _ => Ok(()),
+        Some(_) if !takes_command => Err("takes no command; use program and args".to_owned()),
+        _ => provider::check_plain(&provider.plain()),
     }
 }
 

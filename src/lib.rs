@@ -8,6 +8,7 @@ pub mod history;
 pub mod log;
 pub mod model;
 pub mod process;
+pub mod provider;
 pub mod rpc;
 pub mod server;
 pub mod store;

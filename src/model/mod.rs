@@ -15,7 +15,7 @@ pub mod session;
 mod shape;
 pub mod state;
 
-pub use entry::{Entry, Kind, OutputEntry, PermissionEntry, SessionEntry, StateEntry, Stream, UpdateEntry};
+pub use entry::{Entry, Kind, OutputEntry, PermissionEntry, PermissionOption, SessionEntry, StateEntry, Stream, UpdateEntry};
 pub use failure::{Failure, FailureKind};
 pub use id::RunId;
 pub use provider::{ProviderCapabilities, ProviderInfo};

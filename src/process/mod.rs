@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this folder knows which system it runs on, and only this folder may use `unsafe`.
 
+pub mod ask;
 pub mod detach;
 pub mod disk;
 pub mod ending;

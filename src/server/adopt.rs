@@ -13,9 +13,12 @@ use rustix::process::Signal;
 
 use crate::{
     log::{Appender, RunDir, append::Room, head, repair},
-    model::{Entry, RunError, RunId, RunState, StateEntry, entry::LeftProcess},
+    model::{
+        Entry, PermissionEntry, RunError, RunId, RunState, StateEntry,
+        entry::{LeftProcess, PermissionStatus, ResolvedBy},
+    },
     process::{lock::Lock, own, tree},
-    supervisor,
+    supervisor::{self, claim::Claim},
 };
 
 /// How long an adopter goes on killing what carries the run's mark.
@@ -71,12 +74,21 @@ fn adopt(dir: &RunDir, aside: &Path, verdict: RunState, _lock: &Lock) -> io::Res
             message = format!("{message}; what was not whole in its log is kept in {}", kept.join(", "));
         }
         let (run_id, turn) = (repaired.run.id, repaired.run.turn);
+        let (open, session) = (repaired.run.permissions.clone(), repaired.run.session.clone());
         let mut log = Appender::resume(dir.clone(), repaired.run)?;
+        // Nobody will answer these any more, and nothing was allowed.
+        for question in open {
+            let status = PermissionStatus::Resolved { option_id: None, cancelled: Some(true), message: None, by: ResolvedBy::Provider };
+            log.entry(|seq| Entry::Permission(PermissionEntry { seq, at: supervisor::now(), status, ..question }), Room::Last)?;
+        }
         let error = Some(RunError { kind: "supervisor".to_owned(), message });
         let stop_reason = Some(if verdict == RunState::Cancelled { "cancelled" } else { "error" }.to_owned());
         let entry = |seq| Entry::State(StateEntry { turn, stop_reason, error, left, ..supervisor::state_entry(run_id, seq, verdict) });
         log.entry(entry, Room::Last)?;
         log.finish()?;
+        if let Some(claim) = session.and_then(|session| Claim::take(dir.path().parent()?, &session.id, run_id).ok()) {
+            claim.release();
+        }
     }
     fs::remove_file(dir.adopting())
 }

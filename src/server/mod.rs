@@ -9,6 +9,7 @@ mod broadcast;
 mod changes;
 mod claims;
 mod follower;
+mod inquire;
 mod keeper;
 mod lifecycle;
 mod link;

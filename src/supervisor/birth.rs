@@ -13,6 +13,8 @@ use tokio::{
 };
 
 use super::{
+    agent::Agent,
+    claim::Claim,
     control,
     run::Supervisor,
     words::{Birth, Orders, line},
@@ -51,7 +53,7 @@ pub async fn supervise(inheritance: Inheritance) -> io::Result<()> {
             control::open_halves(reader, writer, 0, heard);
             // Held until this process ends: the proof that the run lives.
             let _lock = inheritance.lock;
-            Supervisor::new(orders, born.dir, born.log, born.program)?.run(words).await
+            Supervisor::new(orders, born.dir, born.log, born.program, born.agent)?.run(words).await
         }
         Err(failure) => {
             // Leaves no run behind. If this fails too, the directory is swept by the next server that starts.
@@ -65,6 +67,7 @@ struct Born {
     dir: RunDir,
     log: Appender,
     program: Spawned,
+    agent: Option<Agent>,
     listener: tokio::net::UnixListener,
 }
 
@@ -75,6 +78,7 @@ fn give_birth(orders: &Orders, runs: &Path, unborn: &RunDir) -> Result<Born, Fai
     let mut log = Appender::open(unborn.clone(), orders.run.clone()).map_err(store)?;
     let listener = control::listen(unborn.path()).map_err(store)?;
     let program = prepare(orders)?;
+    let agent = agent(orders, runs)?;
     let spawned = spawn::spawn(&program).map_err(|error| cannot_start(&program, &error))?;
     own::release_code();
     own::seam("supervise.spawned");
@@ -90,14 +94,26 @@ fn give_birth(orders: &Orders, runs: &Path, unborn: &RunDir) -> Result<Born, Fai
         Ok(dir)
     })();
     match begun {
-        Ok(dir) => Ok(Born { dir, log, program: spawned, listener }),
+        Ok(dir) => Ok(Born { dir, log, program: spawned, agent, listener }),
         // The program dies with this process.
         Err(error) => Err(store(error)),
     }
 }
 
+/// The one who speaks with an agent. A session that it is to go on with is ours before its program is started.
+fn agent(orders: &Orders, runs: &Path) -> Result<Option<Agent>, Failure> {
+    let Some(task) = &orders.task else { return Ok(None) };
+    let claim = task.resume.as_ref().map(|session| Claim::take(runs, session, orders.run.id)).transpose()?;
+    match Agent::new(task, claim) {
+        Some(agent) => Ok(Some(agent)),
+        None => Err(Failure::internal(format!("there is no provider of kind `{}`", task.kind))),
+    }
+}
+
+/// An agent without a prompt begins between turns.
 fn first_entry(orders: &Orders, seq: u64) -> Entry {
-    Entry::State(StateEntry { turn: Some(1), ..super::phase::state_entry(orders.run.id, seq, RunState::Running) })
+    let turn = orders.task.as_ref().is_none_or(|task| task.prompt.is_some()).then_some(1);
+    Entry::State(StateEntry { turn, ..super::phase::state_entry(orders.run.id, seq, RunState::Running) })
 }
 
 /// Finds the program as the run itself would, and puts its environment together.
@@ -129,7 +145,7 @@ fn prepare(orders: &Orders) -> Result<Program, Failure> {
     }
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     let path = find::program(name, &cwd, path).map_err(|missing| failed(missing.message, missing.hint))?;
-    let input = match (orders.tty, orders.interactive || orders.stdin.is_some()) {
+    let input = match (orders.tty, orders.talks || (orders.task.is_none() && (orders.interactive || orders.stdin.is_some()))) {
         (true, _) => Input::Terminal,
         (false, true) => Input::Pipe,
         (false, false) => Input::Null,

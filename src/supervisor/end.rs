@@ -35,9 +35,24 @@ impl Supervisor {
             Phase::Running => {
                 self.ending.get_or_insert(ending);
                 self.phase = Phase::Stopping { kill_at: deadline };
-                self.tree.terminate();
+                match &mut self.agent {
+                    // Its own way first: the turn is stopped, its stdin closed.
+                    Some(agent) => {
+                        agent.conversation.stop();
+                        self.polite_until = Some(Instant::now() + grace / 2);
+                        self.act();
+                    }
+                    None => self.tree.terminate(),
+                }
             }
-            Phase::Stopping { kill_at } => *kill_at = deadline.min(*kill_at),
+            Phase::Stopping { kill_at } => {
+                // The conversation was over, and the program did not end by itself; or an earlier reason stands.
+                if self.agent.as_ref().is_some_and(|agent| agent.conversation.is_in_turn()) {
+                    self.ending.get_or_insert(ending);
+                }
+                *kill_at = deadline.min(*kill_at);
+                self.polite_until = self.polite_until.map(|at| at.min(Instant::now() + grace / 2));
+            }
             Phase::Draining { until, kill_at } => {
                 *until = deadline.min(*until);
                 *kill_at = Some(kill_at.map_or(deadline, |at| at.min(deadline)));
@@ -79,6 +94,7 @@ impl Supervisor {
     /// Writes the last words, makes them durable, and sees that every server has them.
     pub(super) async fn conclude(mut self, words: &mut Words) -> io::Result<()> {
         self.read_what_is_left();
+        self.conclude_agent().await;
         let left = match &mut self.phase {
             Phase::Over(left) => std::mem::take(left),
             _ => Vec::new(),
@@ -130,6 +146,15 @@ impl Supervisor {
         Ok(())
     }
 
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        self.status.and_then(WaitStatus::exit_status)
+    }
+
+    /// The signal that ended the program, by name.
+    pub(super) fn exit_signal(&self) -> Option<String> {
+        self.status.and_then(WaitStatus::terminating_signal).map(tree::signal_name)
+    }
+
     /// Reads what stands in the pipes without waiting: at most what a pipe holds, for a spared process may go on writing.
     fn read_what_is_left(&mut self) {
         for which in 0..2 {
@@ -153,19 +178,27 @@ impl Supervisor {
 
     fn final_entry(&self, left: Vec<LeftProcess>) -> StateEntry {
         let run = self.log.run();
-        let code = self.status.and_then(WaitStatus::exit_status);
-        let signal = self.status.and_then(WaitStatus::terminating_signal).map(tree::signal_name);
+        let (code, signal) = (self.exit_code(), self.exit_signal());
+        let verdict = self.agent.as_ref().and_then(|agent| agent.verdict.clone());
+        let last_words = self.agent.as_ref().map(|agent| agent.stderr_tail()).filter(|tail| !tail.is_empty());
         let name = run.command.first().map_or("the program", String::as_str);
         let failed = |kind: &str, message: String| Some(RunError { kind: kind.to_owned(), message });
         let unkept: usize = self.pumps.iter().flatten().map(|pump| pump.waiting().len()).sum();
         let (state, reason, error) = match (&self.ending, code, &signal) {
-            (Some(Ending::TimedOut(message)), ..) => (RunState::TimedOut, "cancelled", failed("timeout", message.clone())),
+            (Some(Ending::TimedOut(message)), ..) => {
+                let message = last_words.map_or_else(|| message.clone(), |tail| format!("{message}; `{name}` said on stderr: {tail}"));
+                (RunState::TimedOut, "cancelled", failed("timeout", message))
+            }
             (Some(Ending::OutputLimit(limit)), ..) => (
                 RunState::Cancelled,
                 "cancelled",
                 failed("outputLimit", format!("`{name}` wrote more than maxOutputBytes allows ({limit} bytes)")),
             ),
             (Some(Ending::Cancelled), ..) => (RunState::Cancelled, "cancelled", None),
+            _ if verdict.is_some() => {
+                let verdict = verdict.clone().expect("it was just looked at");
+                (verdict.state, "", verdict.error)
+            }
             _ if self.interrupted && !self.orders.interactive => (RunState::Cancelled, "cancelled", None),
             (None, Some(0), _) => (RunState::Succeeded, "end_turn", None),
             (None, Some(code), _) => (RunState::Failed, "error", failed("provider", format!("`{name}` exited with code {code}"))),
@@ -176,14 +209,11 @@ impl Supervisor {
             0 => error,
             bytes => failed("storage", format!("the disk is full; the last {bytes} bytes that `{name}` wrote could not be kept")),
         };
-        StateEntry {
-            turn: run.turn,
-            stop_reason: Some(reason.to_owned()),
-            exit_code: code,
-            signal,
-            error,
-            left,
-            ..state_entry(run.id, 0, state)
-        }
+        let (reason, turn, usage) = match verdict {
+            Some(verdict) if reason.is_empty() => (verdict.stop_reason, verdict.turn, verdict.usage),
+            Some(verdict) => (reason.to_owned(), verdict.turn, verdict.usage),
+            None => (reason.to_owned(), run.turn, None),
+        };
+        StateEntry { turn, usage, stop_reason: Some(reason), exit_code: code, signal, error, left, ..state_entry(run.id, 0, state) }
     }
 }

@@ -4,10 +4,13 @@
 //! parent of the run's tree, and holds the lock that proves that the run lives. It knows no store and no client; servers
 //! come and go at its socket. One thread does everything but syncing, so nothing here needs a lock.
 
+mod agent;
 mod birth;
+pub mod claim;
 pub mod control;
 mod end;
 mod input;
+mod lines;
 mod phase;
 mod pump;
 mod run;

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    agent::Agent,
     control::{Connection, Heard, Words},
     input::{Stdin, Waiter},
     phase::{Ending, Phase, STORAGE_RETRY, now},
@@ -21,8 +22,12 @@ use super::{
 };
 use crate::{
     log::{Appender, Description, RunDir, append::Room, text},
-    model::{Failure, Run, RunError, Stream, calls::OnDisconnect},
+    model::{
+        Failure, Run, RunError, Stream,
+        calls::{OnDisconnect, Prompt},
+    },
     process::{own, spawn::Spawned},
+    provider::Answer,
 };
 
 /// How often a sweep looks again, beside being told of each end.
@@ -43,10 +48,14 @@ pub struct Supervisor {
     pub(super) tree: Tree,
     pub(super) pumps: [Option<Pump>; 2],
     pub(super) stdin: Stdin,
+    /// `None`: the program is a command, whose output has no other meaning.
+    pub(super) agent: Option<Agent>,
     pub(super) connections: BTreeMap<u64, Attached>,
     pub(super) watchdog: Watchdog,
     pub(super) phase: Phase,
     pub(super) status: Option<WaitStatus>,
+    /// An agent that was asked to end in its own way: when it is asked by a signal.
+    pub(super) polite_until: Option<Instant>,
     /// Why the run is being ended, if it does not end by itself.
     pub(super) ending: Option<Ending>,
     pub(super) interrupted: bool,
@@ -67,7 +76,7 @@ pub struct Attached {
 }
 
 impl Supervisor {
-    pub fn new(orders: Orders, dir: RunDir, log: Appender, program: Spawned) -> io::Result<Self> {
+    pub fn new(orders: Orders, dir: RunDir, log: Appender, program: Spawned, agent: Option<Agent>) -> io::Result<Self> {
         let pid = program.pid.as_raw_nonzero().get().cast_unsigned();
         let mut stdin = Stdin::new(program.stdin, orders.tty)?;
         if orders.tty && orders.stdin.is_none() && !orders.interactive {
@@ -88,10 +97,12 @@ impl Supervisor {
             tree: Tree::new(orders.run.id.to_string(), pid, orders.keep.clone()),
             pumps: [Some(Pump::new(Stream::Stdout, program.stdout)?), program.stderr.map(|fd| Pump::new(Stream::Stderr, fd)).transpose()?],
             stdin,
+            agent,
             connections: BTreeMap::new(),
             watchdog: Watchdog::new(&orders),
             phase: Phase::Running,
             status: None,
+            polite_until: None,
             ending: None,
             interrupted: false,
             cancel_waiters: Vec::new(),
@@ -111,6 +122,7 @@ impl Supervisor {
         let mut durable = self.log.durable();
         // A child may have ended before we listened.
         self.reap();
+        self.begin_agent();
         while !matches!(self.phase, Phase::Over(_)) {
             let held = self.held_until.is_some();
             tokio::select! {
@@ -145,6 +157,8 @@ impl Supervisor {
         let waiting = pump.waiting();
         let kept = limit.map_or(waiting, |left| &waiting[..waiting.len().min(usize::try_from(left).unwrap_or(usize::MAX))]);
         let over = kept.len() < waiting.len();
+        // Copied for an agent only: what it means comes after what it is.
+        let (stream, meant) = (pump.stream, if self.agent.is_some() { kept.to_vec() } else { Vec::new() });
         let pieces: Vec<&[u8]> = text::pieces(kept, self.orders.chunk_bytes).collect();
         if !pieces.is_empty()
             && let Err(error) = self.log.output(now(), pump.stream, &pieces, room)
@@ -155,12 +169,17 @@ impl Supervisor {
         pump.logged();
         self.watchdog.saw_output();
         self.connections.values().for_each(|server| server.connection.wake());
+        match (&mut self.agent, stream) {
+            (Some(_), Stream::Stdout) => self.understand(&meant),
+            (Some(agent), Stream::Stderr) => agent.saw_stderr(&meant),
+            (None, _) => {}
+        }
         if over {
             self.end(Ending::OutputLimit(self.orders.max_output_bytes.unwrap_or(0)), GRACE);
         }
     }
 
-    fn write_stdin(&mut self) {
+    pub(super) fn write_stdin(&mut self) {
         for (waiter, result) in self.stdin.write() {
             match result {
                 Ok(()) => self.answer(waiter, Ok(json!({}))),
@@ -213,6 +232,7 @@ impl Supervisor {
                 self.cancel_waiters.push(waiter);
                 return self.end(Ending::Cancelled, Duration::from_millis(grace_ms));
             }
+            Word::Interrupt if self.agent.is_some() => return self.interrupt_agent(waiter),
             Word::Interrupt => {
                 if self.status.is_none() {
                     self.interrupted = true;
@@ -220,10 +240,42 @@ impl Supervisor {
                 }
                 return self.interrupt_waiters.push((Instant::now() + INTERRUPT_PATIENCE, waiter));
             }
-            Word::Send { text } => match self.stdin.send(text.into_bytes(), Some(waiter)) {
-                Ok(()) => return self.write_stdin(),
-                Err(failure) => Err(failure),
+            Word::Send { text, prompt, steer } if self.agent.is_some() => match text.map(Prompt::Text).or(prompt) {
+                Some(prompt) => self.prompt(&prompt, steer),
+                None => Err(Failure::invalid_params("prompt", "there is nothing to send; give `prompt`")),
             },
+            Word::Send { prompt: Some(Prompt::Blocks(_)), .. } => {
+                Err(Failure::invalid_params("prompt", "a command takes text, not content blocks; send `text`"))
+            }
+            Word::Send { text, prompt, .. } => {
+                let text = text.or(match prompt {
+                    Some(Prompt::Text(text)) => Some(text),
+                    _ => None,
+                });
+                match self.stdin.send(text.unwrap_or_default().into_bytes(), Some(waiter)) {
+                    Ok(()) => return self.write_stdin(),
+                    Err(failure) => Err(failure),
+                }
+            }
+            Word::Answer { permission_id, option_id, message } => {
+                self.settle_question(&permission_id, Answer { option: option_id, message })
+            }
+            Word::Configure { model, permissions } => match &mut self.agent {
+                Some(agent) => {
+                    agent.conversation.configure(model, permissions);
+                    self.act();
+                    Ok(json!(self.log.run()))
+                }
+                None => Err(Failure::unsupported("configure", "a command has no model and no permissions to configure")),
+            },
+            Word::TakeOver => return self.take_over(waiter),
+            Word::CloseInput if self.agent.is_some() => {
+                if let Some(agent) = &mut self.agent {
+                    agent.conversation.close_input();
+                }
+                self.act();
+                Ok(json!({}))
+            }
             Word::CloseInput => {
                 self.stdin.close(Some(waiter));
                 return self.write_stdin();
@@ -267,9 +319,10 @@ impl Supervisor {
             (_, true) => self.watchdog.attended(),
             _ => {}
         }
+        self.set_clocks();
     }
 
-    fn is_attached(&self) -> bool {
+    pub(super) fn is_attached(&self) -> bool {
         self.connections.values().any(|server| server.attached)
     }
 
@@ -279,7 +332,7 @@ impl Supervisor {
         }
     }
 
-    fn broadcast_run(&self) {
+    pub(super) fn broadcast_run(&self) {
         let changed = line(&Said::Changed(Box::new(self.log.run().clone())));
         self.connections.values().for_each(|server| server.connection.send_line(&changed));
     }
@@ -309,8 +362,14 @@ impl Supervisor {
                 return;
             }
         }
+        self.act();
+        self.understand(&[]);
+        if self.held_until.is_some() {
+            return;
+        }
         if held.is_some() {
             self.watchdog.go_on();
+            self.set_clocks();
             let _ = self.log.describe(|run| run.error = None);
             self.broadcast_run();
         }
@@ -333,10 +392,15 @@ impl Supervisor {
             Phase::Draining { until, .. } => Some(*until),
             Phase::Sweeping(_) => Some(Instant::now() + SWEEP_TICK),
         };
+        let agent = self.agent.as_ref().and_then(|agent| agent.next(self.keep_idle()));
         let far = Instant::now() + Duration::from_secs(3600);
         let refused = self.refused.first().map(|(at, ..)| *at).filter(|_| self.status.is_none());
         let interrupted = self.interrupt_waiters.first().map(|(at, _)| *at);
-        [phase, refused, interrupted, self.settles_at, self.held_until, self.watchdog.next()].into_iter().flatten().min().unwrap_or(far)
+        [phase, refused, interrupted, self.settles_at, self.held_until, self.watchdog.next(), agent, self.polite_until]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     fn keep_deadlines(&mut self) {
@@ -354,6 +418,13 @@ impl Supervisor {
         if self.status.is_none() {
             for (_, waiter, failure) in self.refused.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
                 self.answer(waiter, Err(failure));
+            }
+        }
+        self.keep_agent_deadlines(now);
+        if self.polite_until.is_some_and(|at| at <= now) {
+            self.polite_until = None;
+            if matches!(self.phase, Phase::Stopping { .. }) {
+                self.tree.terminate();
             }
         }
         if matches!(self.phase, Phase::Running)

@@ -90,6 +90,21 @@ impl Tree {
         }
     }
 
+    /// All processes of the tree that run now.
+    pub fn running(&self) -> Vec<Seen> {
+        self.members().0
+    }
+
+    /// Asks some processes to end,
+    pub fn ask_to_end(&self, processes: &[Seen]) {
+        processes.iter().for_each(|process| drop(tree::signal(process, Signal::TERM)));
+    }
+
+    /// and makes them, if they are still there.
+    pub fn end(&self, processes: &[Seen]) {
+        processes.iter().for_each(|process| drop(tree::signal(process, Signal::KILL)));
+    }
+
     /// Looks at what is left after the program has ended, and moves it on.
     pub fn sweep(&self, sweep: &mut Sweep) -> Swept {
         // As a subreaper we are the parent of every orphan, so without a child there is no descendant.

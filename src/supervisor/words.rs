@@ -10,7 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::model::{Failure, Run, calls::OnDisconnect};
+use crate::{
+    model::{
+        Failure, Run,
+        calls::{OnDisconnect, PermissionMode, Prompt},
+    },
+    provider::Task,
+};
 
 /// Most empty lines that may be on their way.
 pub const WAKE_CREDIT: u32 = 64;
@@ -29,6 +35,11 @@ pub struct Orders {
     pub stdin: Option<String>,
     pub tty: bool,
     pub interactive: bool,
+    /// What an agent is to do; `None`: the program is a command.
+    pub task: Option<Task>,
+    /// Whether the task is told on stdin.
+    pub talks: bool,
+    pub keep_idle_ms: Option<u64>,
     pub timeout_ms: Option<u64>,
     pub idle_timeout_ms: Option<u64>,
     pub max_output_bytes: Option<u64>,
@@ -67,9 +78,25 @@ pub enum Word {
         grace_ms: u64,
     },
     Interrupt,
+    /// Text for a command, a prompt for an agent.
     Send {
-        text: String,
+        text: Option<String>,
+        prompt: Option<Prompt>,
+        steer: bool,
     },
+    /// Answers a question of an agent's; `option_id: None` refuses to choose.
+    Answer {
+        permission_id: String,
+        option_id: Option<String>,
+        message: Option<String>,
+    },
+    /// Answered with the run.
+    Configure {
+        model: Option<String>,
+        permissions: Option<PermissionMode>,
+    },
+    /// Ends the program as politely as can be, for its session goes on elsewhere. Answered once the run is final, with the run.
+    TakeOver,
     CloseInput,
     Edit {
         title: Option<String>,

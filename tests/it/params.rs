@@ -65,8 +65,22 @@ fn wrong_params_name_the_field() {
 fn a_run_that_is_not_there_is_named() {
     let home = Home::new();
     let mut server = home.server();
-    let methods =
-        ["get", "edit", "cancel", "interrupt", "closeInput", "sync", "read", "text", "attach", "detach", "delete", "takeover", "configure"];
+    let methods = [
+        "get",
+        "edit",
+        "cancel",
+        "interrupt",
+        "closeInput",
+        "sync",
+        "read",
+        "text",
+        "attach",
+        "detach",
+        "delete",
+        "takeover",
+        "configure",
+        "changes",
+    ];
     for method in methods {
         let failure = server.fail(&format!("run/{method}"), json!({ "runId": NO_RUN }));
         assert_eq!((failure.code, &failure.data["runId"]), (-32001, &json!(NO_RUN)), "{method}");
@@ -81,8 +95,12 @@ fn a_run_that_is_not_there_is_named() {
 fn what_this_build_does_not_have_is_said() {
     let home = Home::new();
     let mut server = home.server();
-    for method in ["run/search", "run/export", "run/changes", "provider/options", "session/list", "store/prune", "rpc.discover", ""] {
+    for method in ["run/search", "run/export", "store/prune", "rpc.discover", ""] {
         assert_eq!(server.fail(method, json!({ "query": "x" })).code, -32601, "{method}");
+    }
+    for method in ["provider/options", "session/list"] {
+        assert_eq!(server.fail(method, json!({ "provider": "nobody" })).code, -32010, "{method}");
+        assert_eq!(server.fail(method, json!({ "provider": "command" })).code, -32013, "{method}");
     }
     let failure = server.fail("run/start", json!({ "provider": "nobody", "command": ["true"] }));
     assert_eq!((failure.code, &failure.data["provider"]), (-32010, &json!("nobody")));

@@ -1,10 +1,12 @@
 //! Params and results of the methods. Which belong to which method says [`super::reference`].
 
+mod agents;
 mod lifecycle;
 mod read;
 mod start;
 mod steer;
 
+pub use agents::*;
 pub use lifecycle::*;
 pub use read::*;
 pub use start::*;

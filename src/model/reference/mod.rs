@@ -12,10 +12,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
     calls::{
-        AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ConfigureParams, DeleteResult, DeletedParams,
-        EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, ProvidersResult, ReadParams, ReadResult,
-        RunIdParams, RunResult, SendParams, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams,
-        TextResult,
+        AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ChangesResult, ConfigureParams, DeleteResult,
+        DeletedParams, EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, OptionsParams, OptionsResult,
+        ProvidersResult, ReadParams, ReadResult, RunIdParams, RunResult, SendParams, SessionsParams, SessionsResult, StartParams,
+        StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams, TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,
@@ -203,6 +203,14 @@ pub const METHODS: &[Method] = &[
         failures: &[RunNotFound, Store],
     },
     Method {
+        name: "run/changes",
+        group: READ,
+        about: "The files that an agent changed, from what it said of its tool calls.",
+        params: of::<RunIdParams>,
+        result: of::<ChangesResult>,
+        failures: &[RunNotFound, Store],
+    },
+    Method {
         name: "run/attach",
         group: READ,
         about: "Follows a run: every entry after `afterSeq`, stored and live, comes as a notification, without a gap and without a repeat. \
@@ -242,6 +250,22 @@ pub const METHODS: &[Method] = &[
         params: of::<Empty>,
         result: of::<ProvidersResult>,
         failures: &[Config],
+    },
+    Method {
+        name: "provider/options",
+        group: STORE,
+        about: "The models and modes that a provider offers, as far as it tells. Starts its program for a moment.",
+        params: of::<OptionsParams>,
+        result: of::<OptionsResult>,
+        failures: &[ProviderNotFound, SpawnFailed, Unsupported],
+    },
+    Method {
+        name: "session/list",
+        group: STORE,
+        about: "A provider's own sessions, also those made outside of loomd, where it tells of them.",
+        params: of::<SessionsParams>,
+        result: of::<SessionsResult>,
+        failures: &[ProviderNotFound, SpawnFailed, Unsupported],
     },
     Method {
         name: "store/stats",

@@ -1,4 +1,4 @@
-//! What is asked of a live run: cancel, interrupt, send, closeInput, sync; and what a command cannot do.
+//! What is asked of a live run: cancel, interrupt, send, closeInput, sync.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,7 @@ use super::{Request, on_a_thread};
 use crate::{
     model::{
         Failure, FailureKind, Run, RunId, RunState,
-        calls::{
-            AnswerParams, CancelParams, ConfigureParams, Empty, RunIdParams, RunResult, SendParams, SyncParams, SyncResult, TakeoverParams,
-            TakeoverResult,
-        },
+        calls::{CancelParams, RunIdParams, RunResult, SendMode, SendParams, SyncParams, SyncResult},
     },
     process::tree,
     server::{Server, link::Answer},
@@ -59,14 +56,13 @@ pub async fn interrupt(params: RunIdParams, request: Request) -> Result<Value, F
 }
 
 pub async fn send(params: SendParams, request: Request) -> Result<Value, Failure> {
-    let text = match (params.text, params.prompt) {
-        (Some(text), None) => text,
-        (None, Some(crate::model::calls::Prompt::Text(text))) => text,
-        (None, Some(_)) => return Err(Failure::invalid_params("prompt", "a command takes text, not content blocks; send `text`")),
+    match (&params.text, &params.prompt) {
         (Some(_), Some(_)) => return Err(Failure::invalid_params("prompt", "send `text` or `prompt`, not both")),
-        (None, None) => return Err(Failure::invalid_params("text", "there is nothing to send; give `text`")),
-    };
-    ask(&request.server, params.run_id, Word::Send { text }).await
+        (None, None) => return Err(Failure::invalid_params("text", "there is nothing to send; give `text` or `prompt`")),
+        _ => {}
+    }
+    let steer = params.mode == Some(SendMode::Steer);
+    ask(&request.server, params.run_id, Word::Send { text: params.text, prompt: params.prompt, steer }).await
 }
 
 pub async fn close_input(params: RunIdParams, request: Request) -> Result<Value, Failure> {
@@ -97,28 +93,13 @@ pub async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Fa
     }
 }
 
-pub async fn answer(params: AnswerParams, request: Request) -> Result<Empty, Failure> {
-    if params.option_id.is_some() == (params.cancelled == Some(true)) {
-        return Err(Failure::invalid_params("optionId", "answer with an `optionId`, or with `cancelled: true`"));
-    }
-    unsupported(&request.server, params.run_id, "permissions", "a command asks for no permissions").await
-}
-
-pub async fn takeover(params: TakeoverParams, request: Request) -> Result<TakeoverResult, Failure> {
-    unsupported(&request.server, params.run_id, "takeover", "a command has no session that could be taken over").await
-}
-
-pub async fn configure(params: ConfigureParams, request: Request) -> Result<RunResult, Failure> {
-    unsupported(&request.server, params.run_id, "configure", "a command has no model and no permissions to configure").await
-}
-
 /// Sends a word to a live run, in order. `None`: the run has no link, for it is not live.
 fn push(server: &Arc<Server>, id: RunId, word: Word) -> Option<Answer> {
     Some(server.links.of(server, id)?.push(word))
 }
 
 /// Asks a live run for something that only a live one can do.
-async fn ask<R: DeserializeOwned>(server: &Arc<Server>, id: RunId, word: Word) -> Result<R, Failure> {
+pub async fn ask<R: DeserializeOwned>(server: &Arc<Server>, id: RunId, word: Word) -> Result<R, Failure> {
     if let Some(mut answer) = push(server, id, word)
         && let Some(result) = wait_for(server, id, &mut answer).await?
     {
@@ -143,12 +124,7 @@ pub async fn wait_for(server: &Arc<Server>, id: RunId, answer: &mut Answer) -> R
     }
 }
 
-async fn unsupported<R>(server: &Arc<Server>, id: RunId, capability: &'static str, why: &'static str) -> Result<R, Failure> {
-    on_a_thread(server, move |history| history.known_run(id)).await?;
-    Err(Failure::unsupported(capability, why))
-}
-
-async fn run_now(server: &Arc<Server>, id: RunId) -> Result<RunResult, Failure> {
+pub async fn run_now(server: &Arc<Server>, id: RunId) -> Result<RunResult, Failure> {
     Ok(RunResult { run: on_a_thread(server, move |history| history.known_run(id)).await? })
 }
 

@@ -69,6 +69,29 @@ fn page(history: &History, params: &ListParams, before: Option<RunId>, limit: us
     Ok(ListResult { runs, next_cursor })
 }
 
+/// The newest run that has each of these sessions, as far as there is one. One walk through all runs.
+pub fn of_sessions(history: &History, sessions: &[&str]) -> Result<BTreeMap<String, Run>, Failure> {
+    let mut found: BTreeMap<String, Run> = BTreeMap::new();
+    let mut take = |run: Run| {
+        if let Some(session) = run.session.as_ref().filter(|session| sessions.contains(&session.id.as_str())) {
+            let newest = found.get(&session.id).is_none_or(|known| known.id < run.id);
+            if newest {
+                found.insert(session.id.clone(), run);
+            }
+        }
+        found.len()
+    };
+    for id in in_logs(history)? {
+        if let Some(run) = history.run(id)? {
+            take(run);
+        }
+    }
+    history
+        .store
+        .list(None, |stored| if take(stored.run) < sessions.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })?;
+    Ok(found)
+}
+
 fn more(runs: &[Run], limit: usize) -> ControlFlow<()> {
     // One more than the page, so that the last page is known to be the last.
     if runs.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

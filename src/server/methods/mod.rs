@@ -3,10 +3,13 @@
 //! A handler's first step runs in the order in which requests came: what must take effect in that order is pushed to the
 //! run's link before the first await. What reads files or the store does so on another thread.
 
+mod answer;
 mod attach;
+mod changes;
 mod control;
 mod edit;
 mod list;
+mod provider;
 mod read;
 mod start;
 mod store;
@@ -17,13 +20,10 @@ use std::sync::Arc;
 use jsonrpsee::{Methods, RpcModule};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Server, lifecycle::Session, providers};
+use super::{Server, lifecycle::Session};
 use crate::{
     history::History,
-    model::{
-        Failure,
-        calls::{Empty, InitializeParams, ProvidersResult},
-    },
+    model::{Failure, calls::InitializeParams},
     process::own,
     rpc::{self, Call},
 };
@@ -51,16 +51,17 @@ pub fn table(session: Arc<Session>) -> Methods {
     add(&mut module, "run/send", control::send);
     add(&mut module, "run/closeInput", control::close_input);
     add(&mut module, "run/sync", control::sync);
-    add(&mut module, "run/answer", control::answer);
-    add(&mut module, "run/takeover", control::takeover);
-    add(&mut module, "run/configure", control::configure);
+    add(&mut module, "run/answer", answer::answer);
+    add(&mut module, "run/takeover", answer::takeover);
+    add(&mut module, "run/configure", answer::configure);
     add(&mut module, "run/read", read::read);
     add(&mut module, "run/text", text::text);
     add(&mut module, "run/attach", attach::attach);
     add(&mut module, "run/detach", attach::detach);
-    add(&mut module, "provider/list", |_: Empty, request: Request| async move {
-        Ok(ProvidersResult { providers: providers::all(&request.server.config) })
-    });
+    add(&mut module, "provider/list", provider::list);
+    add(&mut module, "provider/options", provider::options);
+    add(&mut module, "session/list", provider::sessions);
+    add(&mut module, "run/changes", changes::changes);
     add(&mut module, "store/stats", store::stats);
     module.into()
 }

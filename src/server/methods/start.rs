@@ -1,24 +1,26 @@
 //! `run/start`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 
 use super::Request;
 use crate::{
+    config::COMMAND,
     model::{
         Failure, Run, RunBytes, RunId, RunState,
-        calls::{AttachChoice, OnDisconnect, PermissionMode, RunResult, StartParams},
+        calls::{AttachChoice, OnDisconnect, PermissionMode, Resume, RunResult, StartParams},
     },
     process::own,
+    provider::{Launch, Plain, Stdin, Task, task},
     server::{
         Server,
         births::{self, Born},
         claims::{self, Token},
         follower::Wanted,
         merge::CHUNK_BYTES,
-        providers,
+        providers::{self, Known},
     },
     supervisor::{now, words::Orders},
 };
@@ -26,18 +28,9 @@ use crate::{
 pub async fn start(params: StartParams, request: Request) -> Result<RunResult, Failure> {
     let server = Arc::clone(&request.server);
     check(&params)?;
-    let recipe = providers::recipe(&server.config, &params.provider, params.command.as_ref())?;
-    if params.permissions == Some(PermissionMode::ReadOnly) {
-        let message =
-            format!("`{}` asks for no permissions, so nothing could keep it from writing; leave `permissions` out", params.provider);
-        return Err(Failure::unsupported("permissions", message));
-    }
-    if params.prompt.is_some() {
-        return Err(Failure::invalid_params("prompt", format!("`{}` takes no prompt; give it arguments, or `stdin`", params.provider)));
-    }
-    if params.resume.is_some() {
-        return Err(Failure::unsupported("resume", format!("`{}` keeps no sessions that could be resumed", params.provider)));
-    }
+    let known = providers::known(&server.config, &params.provider)?;
+    fits(&params, &known)?;
+    let (params, parent) = resumed(&request, params, &known).await?;
     // Until it is known whose run the token means, nothing is said of runs that appear meanwhile.
     if params.client_token.is_some() {
         let held = server.broadcast.hold();
@@ -52,7 +45,7 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
     };
     let id = RunId::new();
     let wanted = wanted(params.attach.as_ref());
-    let orders = orders(&server, &params, id, recipe, wanted.is_some())?;
+    let orders = orders(&server, &params, id, known, parent, wanted.is_some())?;
     server.broadcast.expect(id);
     let runs = server.history.runs.clone();
     let started = tokio::task::spawn_blocking(move || {
@@ -128,7 +121,102 @@ fn check(params: &StartParams) -> Result<(), Failure> {
     Ok(())
 }
 
-fn orders(server: &Server, params: &StartParams, id: RunId, recipe: providers::Recipe, attached: bool) -> Result<Orders, Failure> {
+/// What a kind of provider takes.
+fn fits(params: &StartParams, known: &Known) -> Result<(), Failure> {
+    let name = &params.provider;
+    let Some(provider) = known.provider else {
+        if params.permissions == Some(PermissionMode::ReadOnly) {
+            let message = format!("`{name}` asks for no permissions, so nothing could keep it from writing; leave `permissions` out");
+            return Err(Failure::unsupported("permissions", message));
+        }
+        if params.prompt.is_some() {
+            return Err(Failure::invalid_params("prompt", format!("`{name}` takes no prompt; give it arguments, or `stdin`")));
+        }
+        if params.resume.is_some() {
+            return Err(Failure::unsupported("resume", format!("`{name}` keeps no sessions that could be resumed")));
+        }
+        return Ok(());
+    };
+    let is_plain = known.kind == COMMAND;
+    if params.stdin.is_some() && !(is_plain && params.prompt.is_none()) {
+        return Err(Failure::invalid_params("stdin", format!("`{name}` is an agent; what it is asked goes into `prompt`")));
+    }
+    if params.tty == Some(true) && !is_plain {
+        return Err(Failure::invalid_params("tty", format!("`{name}` speaks a protocol over pipes; leave `tty` out")));
+    }
+    if params.resume.is_some() && !provider.capabilities().resume {
+        return Err(Failure::unsupported("resume", format!("`{name}` keeps no sessions that could be resumed")));
+    }
+    if params.prompt.is_none() && params.interactive != Some(true) && !is_plain {
+        let message = format!("`{name}` needs a `prompt`, or `interactive: true` to be given one later");
+        return Err(Failure::invalid_params("prompt", message));
+    }
+    Ok(())
+}
+
+/// Finds the session that is to be gone on with, its run, and its directory.
+async fn resumed(request: &Request, params: StartParams, known: &Known) -> Result<(StartParams, Option<RunId>), Failure> {
+    let Some(resume) = params.resume.clone() else { return Ok((params, None)) };
+    let (name, kind) = (params.provider.clone(), known.kind);
+    let config = request.server.config.clone();
+    let found = super::on_a_thread(&request.server, move |history| match resume {
+        Resume::Run { run_id } => {
+            let run = history.known_run(run_id)?;
+            let message = || format!("run {run_id} has no session that could be resumed");
+            let session = run.session.clone().ok_or_else(|| Failure::invalid_params("resume", message()))?;
+            let other = providers::known(&config, &run.provider).map_or(run.provider.clone(), |known| known.kind.to_owned());
+            if other != kind {
+                let message = format!("the session of run {run_id} is one of `{}`, not of `{name}`", run.provider);
+                return Err(Failure::invalid_params("resume", message));
+            }
+            Ok((session.id, Some(run)))
+        }
+        Resume::Session { session_id } => {
+            let run = super::list::of_sessions(history, &[&session_id])?.remove(&session_id);
+            Ok((session_id, run))
+        }
+    });
+    let (session_id, run) = found.await?;
+    let cwd = params.cwd.clone().or_else(|| run.as_ref().map(|run| run.cwd.clone()));
+    Ok((StartParams { cwd, resume: Some(Resume::Session { session_id }), ..params }, run.map(|run| run.id)))
+}
+
+/// What an agent is to do, and how its program is started for it.
+fn agent(params: &StartParams, known: &Known, program: &[String], cwd: &str) -> Result<Option<(Task, Launch)>, Failure> {
+    let Some(provider) = known.provider else { return Ok(None) };
+    let is_used = known.kind != COMMAND || params.prompt.is_some() || params.resume.is_some() || known.plain != Plain::default();
+    if !is_used {
+        return Ok(None);
+    }
+    let task = Task {
+        provider: params.provider.clone(),
+        kind: known.kind.to_owned(),
+        prompt: params.prompt.as_ref().map(task::blocks),
+        cwd: cwd.to_owned(),
+        model: params.model.clone(),
+        permissions: params.permissions.unwrap_or(PermissionMode::Ask),
+        resume: params.resume.as_ref().and_then(|resume| match resume {
+            Resume::Session { session_id } => Some(session_id.clone()),
+            Resume::Run { .. } => None,
+        }),
+        session_id: uuid::Uuid::now_v7().to_string(),
+        interactive: params.interactive.unwrap_or(false),
+        is_root: own::user() == 0,
+        program: program.to_vec(),
+        plain: known.plain.clone(),
+    };
+    let launch = provider.launch(&task, program)?;
+    Ok(Some((task, launch)))
+}
+
+fn orders(
+    server: &Server,
+    params: &StartParams,
+    id: RunId,
+    known: Known,
+    parent: Option<RunId>,
+    attached: bool,
+) -> Result<Orders, Failure> {
     let cwd = match &params.cwd {
         Some(cwd) => cwd.clone(),
         None => std::env::current_dir()
@@ -138,8 +226,23 @@ fn orders(server: &Server, params: &StartParams, id: RunId, recipe: providers::R
             .to_string_lossy()
             .into_owned(),
     };
-    let mut env: BTreeMap<String, Option<String>> = recipe.env.into_iter().map(|(name, value)| (name, Some(value))).collect();
+    let mut env: BTreeMap<String, Option<String>> = known.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
     env.extend(params.env.clone());
+    let mut program = known.argv(params.command.as_ref())?;
+    if known.provider.is_some() && std::path::Path::new(&cwd).is_dir() {
+        let path = match env.get("PATH") {
+            Some(path) => path.clone().map(OsString::from),
+            None => std::env::var_os("PATH"),
+        };
+        program[0] = known.find(&program[0], std::path::Path::new(&cwd), path.as_ref())?.to_string_lossy().into_owned();
+    }
+    let agent = agent(params, &known, &program, &cwd)?;
+    let (task, launch) = agent.unzip();
+    for (name, value) in launch.iter().flat_map(|launch| &launch.env) {
+        env.entry(name.clone()).or_insert_with(|| Some(value.clone()));
+    }
+    let talks = launch.as_ref().is_some_and(|launch| launch.stdin == Stdin::Protocol);
+    let argv = launch.map_or(program, |launch| launch.argv);
     let mut keep = server.config.keep.clone();
     keep.extend(params.keep.clone().unwrap_or_default());
     let run = Run {
@@ -149,7 +252,7 @@ fn orders(server: &Server, params: &StartParams, id: RunId, recipe: providers::R
         labels: params.labels.clone(),
         pinned: false,
         params: recorded(params),
-        command: recipe.argv.into_iter().chain(params.args.clone().unwrap_or_default()).collect(),
+        command: argv.into_iter().chain(known.args).chain(params.args.clone().unwrap_or_default()).collect(),
         cwd,
         state: RunState::Starting,
         turn: None,
@@ -160,7 +263,7 @@ fn orders(server: &Server, params: &StartParams, id: RunId, recipe: providers::R
         signal: None,
         error: None,
         session: None,
-        parent_run_id: None,
+        parent_run_id: parent,
         created_at: now(),
         started_at: None,
         ended_at: None,
@@ -180,6 +283,9 @@ fn orders(server: &Server, params: &StartParams, id: RunId, recipe: providers::R
         stdin: params.stdin.clone(),
         tty: params.tty.unwrap_or(false),
         interactive: params.interactive.unwrap_or(false),
+        task,
+        talks,
+        keep_idle_ms: params.keep_idle_ms,
         timeout_ms: params.timeout_ms,
         idle_timeout_ms: params.idle_timeout_ms,
         max_output_bytes: params.max_output_bytes,

@@ -1,0 +1,118 @@
+//! What is asked of a live agent: an answer to its question, other settings, its session.
+
+use std::{path::Path, sync::Arc};
+
+use super::{Request, control, on_a_thread};
+use crate::{
+    model::{
+        Failure, FailureKind, Run, Takeover, TakeoverKind,
+        calls::{AnswerParams, ConfigureParams, Empty, RunResult, TakeoverParams, TakeoverResult},
+    },
+    server::{Server, providers},
+    supervisor::words::Word,
+};
+
+pub async fn answer(params: AnswerParams, request: Request) -> Result<Empty, Failure> {
+    if params.option_id.is_some() == (params.cancelled == Some(true)) {
+        return Err(Failure::invalid_params("optionId", "answer with an `optionId`, or with `cancelled: true`"));
+    }
+    let word = Word::Answer { permission_id: params.permission_id.clone(), option_id: params.option_id, message: params.message };
+    let answered = control::ask(&request.server, params.run_id, word).await;
+    match answered {
+        // When a run ends, its questions are settled.
+        Err(failure) if failure.kind == FailureKind::RunNotActive => {
+            Err(settled(&request, params.run_id, &params.permission_id, failure).await?)
+        }
+        answered => answered,
+    }
+}
+
+/// What an answer to a question of an ended run is told.
+async fn settled(request: &Request, id: crate::model::RunId, permission_id: &str, failure: Failure) -> Result<Failure, Failure> {
+    let run = control::run_now(&request.server, id).await?.run;
+    if providers::known(&request.server.config, &run.provider).is_ok_and(|known| known.provider.is_none()) {
+        return Ok(Failure::unsupported("permissions", "a command asks for no permissions"));
+    }
+    let _ = permission_id;
+    Ok(failure)
+}
+
+pub async fn configure(params: ConfigureParams, request: Request) -> Result<RunResult, Failure> {
+    let word = Word::Configure { model: params.model, permissions: params.permissions };
+    let run: Run = control::ask(&request.server, params.run_id, word).await?;
+    Ok(RunResult { run })
+}
+
+pub async fn takeover(params: TakeoverParams, request: Request) -> Result<TakeoverResult, Failure> {
+    let (server, id) = (Arc::clone(&request.server), params.run_id);
+    // In the order of the requests: a word is on its way before anything else is looked at.
+    let wants_stop = params.stop.unwrap_or(true);
+    let run = control::run_now(&server, id).await?.run;
+    if run.session.is_none() {
+        let is_command = providers::known(&server.config, &run.provider).is_ok_and(|known| known.provider.is_none());
+        let message = if is_command {
+            "a command has no session that could be taken over".to_owned()
+        } else {
+            format!("the run has no session yet; wait for `run/session` ({} announces it when it has begun)", run.provider)
+        };
+        return Err(Failure::unsupported("takeover", message));
+    }
+    let is_live = !run.state.is_final();
+    let chosen = choose(&server, &run, params.kind)?;
+    let joins = matches!(chosen.kind, TakeoverKind::Live | TakeoverKind::Fork);
+    if is_live && !wants_stop && !joins {
+        let message = "two programs must not write one session; take over with `stop: true`, or by `fork`";
+        return Err(Failure::new(FailureKind::SessionBusy, message).with("runId", id.to_string()));
+    }
+    if is_live && wants_stop && chosen.kind != TakeoverKind::Live {
+        match control::ask::<Run>(&server, id, Word::TakeOver).await {
+            Ok(_) => {}
+            // It ended by itself meanwhile.
+            Err(failure) if failure.kind == FailureKind::RunNotActive => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let run = control::run_now(&server, id).await?.run;
+    let chosen = choose(&server, &run, params.kind)?;
+    let takeover = on_a_thread(&server, move |_| Ok(checked(chosen, &run))).await?;
+    Ok(TakeoverResult { takeover })
+}
+
+/// The way that was asked for, or the best there is.
+fn choose(server: &Server, run: &Run, kind: Option<TakeoverKind>) -> Result<Takeover, Failure> {
+    let ways = run.session.iter().flat_map(|session| &session.takeover);
+    let mut found = match kind {
+        Some(kind) => ways.clone().find(|way| way.kind == kind).cloned().ok_or_else(|| {
+            let known: Vec<String> = ways.map(|way| serde_json::json!(way.kind).as_str().unwrap_or_default().to_owned()).collect();
+            Failure::unsupported("takeover", format!("this session cannot be taken over so; there is {}", known.join(", ")))
+        })?,
+        None => ways.clone().find(|way| way.command.is_some()).cloned().ok_or_else(|| {
+            let why = ways.filter_map(|way| way.reason.clone()).next().unwrap_or_else(|| "its provider has no way".to_owned());
+            Failure::unsupported("takeover", format!("the session cannot be taken over: {why}"))
+        })?,
+    };
+    if found.command.is_none() {
+        let why = found.reason.clone().unwrap_or_else(|| "its provider has no such way".to_owned());
+        return Err(Failure::unsupported("takeover", format!("the session cannot be taken over so: {why}")));
+    }
+    // What the configuration adds to the provider's environment opens the same account.
+    let env = providers::known(&server.config, &run.provider).map(|known| known.env).unwrap_or_default();
+    if !env.is_empty() {
+        found.env.get_or_insert_default().extend(env);
+    }
+    found.cwd.get_or_insert_with(|| run.cwd.clone());
+    Ok(found)
+}
+
+/// Warns where the provider's own copy of the session is gone.
+fn checked(mut takeover: Takeover, run: &Run) -> Takeover {
+    let file = run.session.as_ref().and_then(|session| session.path.clone());
+    if let Some(file) = file.filter(|file| !Path::new(file).exists()) {
+        takeover.verified = false;
+        takeover.reason = Some(format!("the provider's own copy of the session is gone ({file} is not there), so this will probably fail"));
+    } else if takeover.cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_dir()) {
+        takeover.verified = false;
+        takeover.reason = Some("the directory of the run is gone, so this will probably fail".to_owned());
+    }
+    takeover
+}

@@ -1,0 +1,58 @@
+//! `provider/list`, `provider/options`, `session/list`.
+
+use serde_json::Value;
+
+use super::{Request, list::of_sessions, on_a_thread};
+use crate::{
+    model::{
+        Failure,
+        calls::{Empty, OptionsParams, OptionsResult, ProvidersResult, SessionsParams, SessionsResult},
+    },
+    provider::Question,
+    server::{inquire, providers},
+};
+
+pub async fn list(_: Empty, request: Request) -> Result<ProvidersResult, Failure> {
+    let server = request.server.clone();
+    let providers = on_a_thread(&request.server, move |_| Ok(providers::all_with_versions(&server.config))).await?;
+    Ok(ProvidersResult { providers })
+}
+
+pub async fn options(params: OptionsParams, request: Request) -> Result<OptionsResult, Failure> {
+    let server = request.server.clone();
+    on_a_thread(&request.server, move |_| {
+        let known = providers::known(&server.config, &params.provider)?;
+        let cwd = directory(params.cwd)?;
+        parsed(inquire::inquire(&known, &Question::Options { cwd: cwd.clone() }, &cwd)?)
+    })
+    .await
+}
+
+pub async fn sessions(params: SessionsParams, request: Request) -> Result<SessionsResult, Failure> {
+    let server = request.server.clone();
+    on_a_thread(&request.server, move |history| {
+        let known = providers::known(&server.config, &params.provider)?;
+        let place = directory(params.cwd.clone())?;
+        let question = Question::Sessions { cwd: params.cwd, cursor: params.cursor };
+        let mut result: SessionsResult = parsed(inquire::inquire(&known, &question, &place)?)?;
+        let ids: Vec<String> = result.sessions.iter().map(|session| session.id.clone()).collect();
+        let runs = of_sessions(history, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+        for session in &mut result.sessions {
+            session.run_id = runs.get(&session.id).map(|run| run.id);
+        }
+        Ok(result)
+    })
+    .await
+}
+
+fn directory(cwd: Option<String>) -> Result<String, Failure> {
+    match cwd {
+        Some(cwd) if !cwd.starts_with('/') => Err(Failure::invalid_params("cwd", format!("`cwd` must be absolute; {cwd:?} is not"))),
+        Some(cwd) => Ok(cwd),
+        None => Ok(std::env::current_dir().map_or_else(|_| "/".to_owned(), |dir| dir.to_string_lossy().into_owned())),
+    }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|error| Failure::internal(format!("the provider's answer makes no sense: {error}")))
+}
