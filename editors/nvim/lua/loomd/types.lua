@@ -28,6 +28,27 @@
 ---@class loomd.CancelRequestParams
 ---@field id integer|string Id of the request: a number or a string.
 
+---What happened to a file.
+---@alias loomd.ChangeKind "add"|"modify"|"delete"|"move"
+
+---A file that a run changed, from its first change to its last.
+---@class loomd.ChangedFile
+---@field kind loomd.ChangeKind What happened to it.
+---@field newText? string The text after.
+---@field oldText? string The text before, as far as the provider told it: the whole file, or the part that was replaced.
+---@field patch? string Unified patches, in their order, where the provider told only those.
+---@field path string As the provider named it; usually absolute.
+
+---The files that a run changed.
+---@class loomd.ChangesResult
+---@field complete boolean False where commands may have written files too, of which the provider said nothing.
+---@field files loomd.ChangedFile[] In the order in which they were first changed.
+
+---Something to choose.
+---@class loomd.Choice
+---@field id string The provider's word for it.
+---@field name string What a person reads.
+
 ---What a client wants and can do.
 ---@class loomd.ClientCapabilities
 ---@field output? loomd.OutputCapabilities How output is to be delivered.
@@ -111,8 +132,26 @@
 ---@field nextCursor? string For the next page; absent on the last one.
 ---@field runs loomd.Run[] Newest first.
 
+---One session of a provider.
+---@class loomd.ListedSession
+---@field cwd? string Where it works.
+---@field id string The provider's own id, for `run/start`'s `resume`.
+---@field runId? loomd.RunId The newest run here that had it.
+---@field title? string A line for people.
+---@field updatedAt? integer When it was last used, Unix milliseconds.
+
 ---What becomes of a run that nobody follows any more.
 ---@alias loomd.OnDisconnect "detach"|"cancel"
+
+---Whose options.
+---@class loomd.OptionsParams
+---@field cwd? string Absolute; where a run would work. Default: the server's own working directory.
+---@field provider string As `run/start` names it.
+
+---What can be chosen, as far as the provider tells.
+---@class loomd.OptionsResult
+---@field models? loomd.Choice[] For `run/start`'s `model`.
+---@field modes? loomd.Choice[] The provider's own modes of permission.
 
 ---How output is to be delivered.
 ---@class loomd.OutputCapabilities
@@ -295,6 +334,17 @@
 ---@field session loomd.Session All that is known of it now.
 ---@field kind? "output"|"session"|"update"|"permission"|"state" Which kind of entry it is.
 
+---Whose sessions.
+---@class loomd.SessionsParams
+---@field cursor? string The `nextCursor` of the page before.
+---@field cwd? string Only those of this directory; absolute.
+---@field provider string As `run/start` names it.
+
+---A page of the provider's own sessions, also those made outside of loomd.
+---@class loomd.SessionsResult
+---@field nextCursor? string There is more.
+---@field sessions? loomd.ListedSession[] In the provider's order, which usually is newest first.
+
 ---What to run, and how.
 ---@class loomd.StartParams
 ---@field args? string[] Appended to the provider's own argv.
@@ -412,4 +462,4 @@
 ---@field outputTokens? integer Tokens written.
 
 ---The methods that the protocol names.
----@alias loomd.Method "initialize"|"provider/list"|"run/answer"|"run/attach"|"run/cancel"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"shutdown"|"store/stats"
+---@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/stats"
