@@ -37,7 +37,8 @@ end
 function M.templates()
   local templates = { command = { provider = "command", desc = "any command" } }
   for id, provider in pairs(store.providers) do
-    if provider.available and not templates[id] then
+    -- Plain `acp` is any agent: only a template can say which.
+    if provider.available and id ~= "acp" and not templates[id] then
       templates[id] = { provider = id, desc = provider.title }
     end
   end
