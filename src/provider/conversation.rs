@@ -244,6 +244,8 @@ impl Conversation {
 
     /// The program has ended and all its output was given. What its turn was is decided.
     pub fn ended(&mut self, exit: &Exit, stderr: &str) -> Verdict {
+        // A turn that ends by this is the last: what waits can be given to nobody.
+        self.finishing = true;
         self.adapter.ended(exit.clone(), &mut self.out);
         self.settle();
         self.cancel_questions(ResolvedBy::Provider, false);

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod fault;
 pub mod kind;
 pub mod out;
+pub mod plain;
 pub mod policy;
 pub mod reconcile;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
 pub use task::{Plain, Task};
 
 /// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[&acp::Acp];
+pub const TABLE: &[&dyn Provider] = &[&acp::Acp, &plain::PlainCli];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {
