@@ -127,6 +127,10 @@ impl Format for CodexExec {
         self.end.take().or_else(|| (exit.code == Some(0)).then(silent))
     }
 
+    fn program(&self) -> &'static str {
+        "codex"
+    }
+
     fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
         (["--disable", "daemon_auto_start", "resume", id].map(str::to_owned).to_vec(), None)
     }

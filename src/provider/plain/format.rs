@@ -17,6 +17,9 @@ pub trait Format {
     /// What came of the turn; `None`: nothing was said of it that means more than the exit code.
     fn ended(&mut self, exit: &Exit, out: &mut Out) -> Option<TurnEnd>;
 
+    /// The name of the program that prints it.
+    fn program(&self) -> &'static str;
+
     /// The words behind the program's name that open a session in a terminal, and why that is not proved, if it is not.
     fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>);
 }

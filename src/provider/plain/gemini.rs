@@ -67,6 +67,10 @@ impl Format for Gemini {
         self.end.take().or_else(|| (exit.code == Some(0)).then(silent))
     }
 
+    fn program(&self) -> &'static str {
+        "gemini"
+    }
+
     fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
         (["--resume", id].map(str::to_owned).to_vec(), Some("seen to work with `-p`; not tried in a terminal"))
     }

@@ -17,6 +17,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -95,6 +97,7 @@ impl Provider for PlainCli {
             pattern: task.plain.session.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
             format: task.plain.format.as_deref().and_then(|name| format::named(name, &task)),
             session: KeptSession::default(),
+            is_stopped: false,
             task,
         })
     }
@@ -136,6 +139,8 @@ struct PlainAdapter {
     pattern: Option<Regex>,
     format: Option<Box<dyn Format>>,
     session: KeptSession,
+    /// Its turn was stopped; what it still says belongs to none.
+    is_stopped: bool,
 }
 
 impl PlainAdapter {
@@ -179,7 +184,7 @@ impl Adapter for PlainAdapter {
                 self.session.announced(id, out);
             }
         }
-        if let Some(format) = &mut self.format
+        if let Some(format) = self.format.as_mut().filter(|_| !self.is_stopped)
             && let Ok(Value::Object(said)) = serde_json::from_slice(line)
         {
             format.line(&said, &mut self.session, out);
@@ -188,6 +193,10 @@ impl Adapter for PlainAdapter {
 
     fn interrupt(&mut self, out: &mut Out) {
         // It knows no way to stop but to end: with its only turn the run is over, and whoever started the program ends it.
+        if let Some(format) = &mut self.format {
+            format.ended(&Exit::default(), out);
+        }
+        self.is_stopped = true;
         out.turn_ended(TurnEnd::new("cancelled"));
     }
 
@@ -201,6 +210,9 @@ impl Adapter for PlainAdapter {
     }
 
     fn ended(&mut self, exit: Exit, out: &mut Out) {
+        if self.is_stopped {
+            return;
+        }
         let end = self.end(&exit, out);
         if end.error.is_none() {
             self.session.kept(out);
@@ -210,7 +222,10 @@ impl Adapter for PlainAdapter {
 
     fn takeovers(&self, session: &SessionNews) -> Vec<Takeover> {
         let first = self.task.program.first().cloned().unwrap_or_default();
-        let known = self.format.as_ref().map(|format| format.terminal(&session.id));
+        // By its own name only: behind a wrapper like `npx` its words would mean something else.
+        let stem = Path::new(&first).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let format = self.format.as_ref().filter(|format| format.program() == stem);
+        let known = format.map(|format| format.terminal(&session.id));
         let configured = || self.task.plain.resume.as_ref().filter(|resume| !shows_prompt(resume));
         let resume = match (known, configured()) {
             _ if !session.resumable => no_way(TakeoverKind::Resume, "the provider has not kept the session yet"),

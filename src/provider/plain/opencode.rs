@@ -69,6 +69,10 @@ impl Format for OpenCode {
         Some(TurnEnd { usage, ..end })
     }
 
+    fn program(&self) -> &'static str {
+        "opencode"
+    }
+
     fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
         (["--session", id].map(str::to_owned).to_vec(), Some("not tried in a terminal"))
     }

@@ -99,6 +99,32 @@ fn an_interrupt_is_the_end_of_it() {
 }
 
 #[test]
+fn what_a_stopped_tool_still_says_begins_nothing() {
+    let plain = Plain { format: Some("codex-exec".to_owned()), ..Plain::default() };
+    let mut talk = Talk::begin(&PlainCli, &with(&["codex"], plain));
+    let item = json!({ "id": "i", "type": "command_execution", "command": "sleep 9", "status": "in_progress" });
+    talk.said(json!({ "type": "item.started", "item": item }));
+    talk.does(|it| assert!(it.interrupt(), "a turn runs"));
+    assert_eq!(talk.tool("i")["status"], "failed");
+    let before = talk.log.len();
+    talk.said(json!({ "type": "item.completed", "item": item }));
+    assert_eq!(talk.ends(1).state, RunState::Cancelled);
+    assert_eq!(talk.log.len(), before);
+}
+
+#[test]
+fn behind_a_wrapper_no_way_into_a_terminal_is_made_up() {
+    let ways = |program: &[&str]| {
+        let plain = Plain { format: Some("codex-exec".to_owned()), ..Plain::default() };
+        let mut talk = Talk::begin(&PlainCli, &with(program, plain));
+        talk.said(json!({ "type": "thread.started", "thread_id": "t" }));
+        talk.said(json!({ "type": "turn.started" }));
+        talk.conversation.session().expect("a session").takeover.iter().filter(|way| way.command.is_some()).count()
+    };
+    assert_eq!((ways(&["/opt/codex", "exec", "--json"]), ways(&["npx", "codex", "exec"])), (1, 0));
+}
+
+#[test]
 fn a_prompt_that_waits_when_the_program_ends_is_dropped_and_spoils_nothing() {
     let mut talk = Talk::begin(&PlainCli, &with(&["tool"], Plain::default()));
     talk.does(|it| it.send(vec![text_block("more")], false).expect("taken"));
