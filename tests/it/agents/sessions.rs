@@ -77,7 +77,7 @@ fn a_takeover_ends_the_run_and_says_how_to_go_on() {
     let home = Home::new();
     let mut server = home.server();
     let (_, mut log) = server.start(params_with(&home, "say begun\nwait", json!({ "interactive": true })));
-    server.follow(&mut log, "a beginning", |log| log.spoken("agent_message_chunk") == "begun");
+    server.follow(&mut log, "a session that was kept", |log| log.sessions().last().is_some_and(|session| session["resumable"] == true));
     let busy = server.fail("run/takeover", json!({ "runId": log.run, "kind": "load", "stop": false }));
     assert_eq!((busy.code, &busy.data["runId"]), (-32016, &json!(log.run)));
     let takeover = server.call("run/takeover", json!({ "runId": log.run, "kind": "load" }))["takeover"].clone();
@@ -121,7 +121,8 @@ fn the_files_that_were_changed_are_told() {
     }
     server.follow_to_end(&mut log);
     let changes = server.call("run/changes", json!({ "runId": log.run }));
-    let files: Vec<(&Value, &Value)> = changes["files"].as_array().expect("files").iter().map(|file| (&file["path"], &file["kind"])).collect();
+    let files: Vec<(&Value, &Value)> =
+        changes["files"].as_array().expect("files").iter().map(|file| (&file["path"], &file["kind"])).collect();
     assert_eq!(files, [(&json!(home.path().join("made.txt")), &json!("add"))]);
     assert_eq!((&changes["files"][0]["newText"], &changes["complete"]), (&json!("some text"), &json!(true)));
     let (_, mut log) = server.start(params(&home, "tool execute 10"));
