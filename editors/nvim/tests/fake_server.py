@@ -26,6 +26,7 @@ attached = {}
 calls = []
 hanging = []
 results = {}
+greeted = False
 
 
 def send(message):
@@ -35,7 +36,8 @@ def send(message):
 
 
 def notify(method, params):
-    send({"method": method, "params": params})
+    if greeted:
+        send({"method": method, "params": params})
 
 
 def fail(code, kind, message, **more):
@@ -211,6 +213,7 @@ def play(path):
 
 
 def handle(message):
+    global greeted
     method, params, identity = message.get("method"), message.get("params") or {}, message.get("id")
     if isinstance(params, list):
         params = {}
@@ -235,13 +238,15 @@ def handle(message):
                 fail(-32601, "methodNotFound", "there is no method " + method)
         except Refusal as refusal:
             send({"id": identity, "error": refusal.error})
-        if method == "initialize" and os.environ.get("FAKE_SCRIPT"):
-            play(os.environ["FAKE_SCRIPT"])
+        if method == "initialize":
+            greeted = True
         while later:
             notify(*later.pop(0))
 
 
 def main():
+    if os.environ.get("FAKE_SCRIPT"):
+        play(os.environ["FAKE_SCRIPT"])
     source = sys.stdin.buffer
     while True:
         length = None

@@ -138,7 +138,7 @@ class Screen:
         listed = subprocess.run([BINARY, "--data-dir", self.home + "/data", "list"], capture_output=True, text=True).stdout
         for line in listed.splitlines():
             words = line.split()
-            if len(words) > 1 and words[1] in ("running", "idle", "starting", "awaiting"):
+            if len(words) > 1 and not words[1].startswith(("succeeded", "failed", "cancelled", "timed", "lost")):
                 subprocess.run([BINARY, "--data-dir", self.home + "/data", "cancel", words[0]], capture_output=True)
         shutil.rmtree(self.home, ignore_errors=True)
 

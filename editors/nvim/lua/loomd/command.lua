@@ -148,6 +148,24 @@ M.subcommands = {
   copy = about("copy the id of", function(run)
     actions().copy_id(run)
   end),
+  sessions = {
+    run = function(args)
+      require("loomd.server").ready(function(failure)
+        local sessions = require("loomd.sessions")
+        if failure then
+          words.say(words.failure(failure), vim.log.levels.ERROR)
+        elseif args[1] then
+          sessions.pick(args[1])
+        else
+          vim.ui.select(sessions.providers(), { prompt = "Sessions of" }, function(provider)
+            if provider then
+              sessions.pick(provider)
+            end
+          end)
+        end
+      end)
+    end,
+  },
   history = {
     run = function(_, _, bang)
       require("loomd.view.runs").history(bang and vim.fn.getcwd() or nil)
@@ -284,8 +302,11 @@ function M.complete(lead, line, position)
     end
     return vim.fn.getcompletion(lead, #before == 3 and "shellcmd" or "file")
   end
+  if name == "sessions" and #before == 2 then
+    return matching(require("loomd.sessions").providers(), lead)
+  end
   local subcommand = M.subcommands[name]
-  local about_a_run = subcommand and not vim.tbl_contains({ "next", "history", "search", "rules", "restart", "stop", "log", "health" }, name)
+  local about_a_run = subcommand and not vim.tbl_contains({ "next", "sessions", "history", "search", "rules", "restart", "stop", "log", "health" }, name)
   if about_a_run and #before == 2 then
     return run_ids(lead, subcommand.fits)
   end

@@ -120,7 +120,7 @@ function M.argv()
   local found = vim.fn.exepath(program)
   if found == "" then
     local where = absolute and "is not there or cannot be executed" or "was not found on PATH"
-    return nil, ("%s %s; install it with `cargo install loomd`, or set vim.g.loomd.cmd to where it is"):format(program, where)
+    return nil, ("%s %s; install it with `cargo install --path .` in loomd's repository, or set vim.g.loomd.cmd to where it is"):format(program, where)
   end
   argv[1] = found
   return argv

@@ -40,7 +40,7 @@ local function report_server()
   vim.health.start("loomd: server")
   local argv, problem = require("loomd.config").argv()
   if not argv then
-    vim.health.error(problem, { "`cargo install loomd`, or a release binary on PATH", "vim.g.loomd = { cmd = '/path/to/loomd' }" })
+    vim.health.error(problem, { "`cargo install --path .` in loomd's repository, or a release binary on PATH", "vim.g.loomd = { cmd = '/path/to/loomd' }" })
     return
   end
   vim.health.ok("binary: " .. argv[1])

@@ -112,7 +112,7 @@ local function on_run(_, run, before)
   if not run then
     return
   end
-  if before ~= run.state then
+  if before ~= run.state and (before or not store.is_final(run)) then
     event("LoomdRunState", { run = vim.deepcopy(run), state = run.state, previous = before })
     if before and store.is_final(run) then
       notify_ended(run)

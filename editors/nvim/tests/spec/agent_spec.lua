@@ -578,6 +578,27 @@ describe("an agent's run", function()
     assert.is_truthy(asked:find("taken over in a terminal"))
   end)
 
+  it("can go on with a session that was made outside of loomd", function()
+    begin()
+    world.ask("fake/result", { method = "session/list", result = { sessions = { { id = "outside", title = "of yesterday", cwd = world.folder } } } })
+    local select, input = vim.ui.select, vim.ui.input
+    local offered
+    vim.ui.select = function(items, options_, done)
+      offered = options_.format_item(items[1])
+      done(items[1])
+    end
+    vim.ui.input = function(_, done)
+      done("go on")
+    end
+    local new = world.await(function(done)
+      require("loomd.sessions").pick("codex", done)
+    end)
+    vim.ui.select, vim.ui.input = select, input
+    assert.is_truthy(offered:find("of yesterday"))
+    assert.same({ sessionId = "outside" }, new.params.resume)
+    assert.equal(world.folder, new.cwd)
+  end)
+
   it("is taken over in a terminal split, in its directory and environment", function()
     begin()
     run({ session = { provider = "codex", id = "s", resumable = true, takeover = {} } })
@@ -650,6 +671,23 @@ describe("an agent's run", function()
       return world.lines()[1] == "first"
     end)
     assert.equal(3, vim.api.nvim_win_get_cursor(0)[1])
+  end)
+
+  it("of earlier days is not told as news", function()
+    world.fresh({ cmd = fake, env = { FAKE_SCRIPT = world.plugin .. "/tests/agents_at_work.json" } })
+    local told = {}
+    local autocmd = vim.api.nvim_create_autocmd("User", {
+      pattern = "LoomdRunState",
+      callback = function(args)
+        told[args.data.state] = true
+      end,
+    })
+    world.connect()
+    world.wait("the questions", function()
+      return require("loomd").counts().waiting == 1
+    end)
+    vim.api.nvim_del_autocmd(autocmd)
+    assert.same({ nil, nil }, { told.succeeded, told.failed })
   end)
 
   it("tells autocommands of every state, and the person of the end when nobody looks", function()
