@@ -64,7 +64,7 @@ function M.cancel(run)
     if failure then
       complain(failure, "cancel")
     else
-      store.put(result.run)
+      store.put(result.run, true)
     end
   end)
 end
@@ -179,14 +179,24 @@ function M.takeover(run, done)
     if not takeover.verified then
       words.say("not yet seen to work with this version: " .. (takeover.reason or takeover.display), vim.log.levels.WARN)
     end
+    local command = vim.deepcopy(takeover.command)
+    if command[1] == "loomd" then
+      -- Where the way leads through loomd, it is this one, on the same store, wherever PATH leads.
+      command[1] = (config.argv() or command)[1]
+    end
+    if vim.fn.executable(command[1]) == 0 then
+      words.say(("%s is not on PATH; this opens the session: %s"):format(command[1], takeover.display), vim.log.levels.WARN)
+      return done and done()
+    end
     vim.cmd(config.get().output_split)
     local buffer = vim.api.nvim_create_buf(true, false)
     vim.api.nvim_win_set_buf(0, buffer)
-    local options = { cwd = takeover.cwd or run.cwd, env = takeover.env and next(takeover.env) and takeover.env or nil }
+    local env = vim.tbl_extend("force", config.get().env, takeover.env or {})
+    local options = { cwd = takeover.cwd or run.cwd, env = next(env) and env or nil }
     if vim.fn.has("nvim-0.11") == 1 then
-      vim.fn.jobstart(takeover.command, vim.tbl_extend("error", options, { term = true }))
+      vim.fn.jobstart(command, vim.tbl_extend("error", options, { term = true }))
     else
-      vim.fn.termopen(takeover.command, options)
+      vim.fn.termopen(command, options)
     end
     vim.cmd.startinsert()
     if done then

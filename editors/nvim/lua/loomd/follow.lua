@@ -66,7 +66,7 @@ local function attach(run_id)
     for _, follower in ipairs(included) do
       follower.attached = true
     end
-    store.put(result.run)
+    store.put(result.run, true)
   end)
 end
 
@@ -80,7 +80,7 @@ function Follower:begin()
     end
     -- The store goes on changing its picture; what is read now ends here.
     local run, seq = result.run, result.run.lastSeq
-    store.put(run)
+    store.put(run, true)
     server.request(
       "run/read",
       { runId = self.run_id, beforeSeq = seq + 1, maxBytes = self.options.backlog_bytes, kinds = self:kinds() },

@@ -51,10 +51,15 @@ function M.tell(event, ...)
   end
 end
 
--- Takes over a picture of a run, unless a newer one is known.
+-- Takes over a picture of a run, unless a newer one is known. `about_state`: it came as the answer to something else, and an edit may have
+-- been answered before it; titles, labels and pins have no number that says which is newer, so those that are known stay.
 ---@param run loomd.Run
-function M.put(run)
+---@param about_state? boolean
+function M.put(run, about_state)
   local known = M.runs[run.id]
+  if known and about_state then
+    run.title, run.labels, run.pinned = known.title, known.labels, known.pinned
+  end
   if known and run.lastSeq < known.lastSeq then
     -- An edit does not wait for the log: its words are newer even where its state is older.
     known.title, known.labels, known.pinned = run.title, run.labels, run.pinned
