@@ -64,6 +64,8 @@ pub enum Effect {
     Ready,
     /// The oldest prompt that was given and not taken yet has been taken by the provider.
     Took,
+    /// A prompt that was given and not taken yet will not be taken; it waits for a turn of its own. By its place among those, oldest first.
+    GaveBack(usize),
     /// The provider began a turn that nobody asked for (a prompt that came too late for the turn before).
     TurnBegan,
     TurnEnded(TurnEnd),

@@ -1,0 +1,134 @@
+"""OpenAI Responses: Codex and what is built on it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any, Iterator
+
+from scenario import Answer, Ask, Call, Failure, Json, Say, text_in
+
+from . import ERRORS, GATE, INPUT_TOKENS, PAUSE, Cut, Event, fresh, output_tokens, paced
+
+
+def read(body: Json) -> Ask:
+    ask = Ask(body.get("model", ""), bool(body.get("stream")), named(body.get("tools")))
+    items = body.get("input") or []
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    for item in items:
+        kind = item.get("type", "message")
+        if kind == "message" and item.get("role") == "user":
+            ask.heard_user(text_in(item.get("content")))
+        elif kind == "additional_tools":
+            ask.tools.update(named(item.get("tools")))
+        elif kind.endswith("_output"):
+            ask.heard_result()
+    return ask
+
+
+def named(tools: Any) -> dict[str, Json]:
+    """Tools by name; those of a namespace lie one level deeper."""
+    found: dict[str, Json] = {}
+    for tool in tools or []:
+        if tool.get("type") == "namespace":
+            found.update(named(tool.get("tools")))
+        else:
+            found[tool.get("name") or tool.get("type", "")] = tool.get("parameters") or {}
+    return found
+
+
+def stream(answer: Answer, ask: Ask) -> Iterator[Event]:
+    numbers = itertools.count()
+    for name, data in events(answer, ask):
+        if name in (PAUSE, GATE):
+            yield name, data
+        else:
+            yield name, {"type": name, "sequence_number": next(numbers), **data}
+
+
+def events(answer: Answer, ask: Ask) -> Iterator[Event]:
+    response: Json = {"id": fresh("resp"), "object": "response", "model": ask.model, "output": []}
+    yield "response.created", {"response": {**response, "status": "in_progress"}}
+    yield "response.in_progress", {"response": {**response, "status": "in_progress"}}
+    done: list[Json] = []
+    if isinstance(answer, Failure):
+        # The message is begun and never closed.
+        yield from itertools.islice(message(Say(["Half", " of"]), done), 4)
+        if answer.kind == "drop":
+            raise Cut
+        error = {"code": "server_error", "message": "the model of the tests fails in mid-stream"}
+        yield "response.failed", {"response": {**response, "status": "failed", "error": error}}
+        return
+    if isinstance(answer, Say):
+        if answer.thoughts:
+            yield from reasoning(answer, done)
+        yield from message(answer, done)
+    else:
+        if answer.preface:
+            yield from message(Say([answer.preface]), done)
+        yield from call(answer, done)
+    spoken = output_tokens(answer)
+    usage = {
+        "input_tokens": INPUT_TOKENS,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": spoken,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": INPUT_TOKENS + spoken,
+    }
+    yield "response.completed", {"response": {**response, "status": "completed", "output": done, "usage": usage}}
+
+
+def message(say: Say, done: list[Json]) -> Iterator[Event]:
+    place = len(done)
+    item: Json = {"id": fresh("msg"), "type": "message", "role": "assistant", "content": []}
+    yield "response.output_item.added", {"output_index": place, "item": {**item, "status": "in_progress"}}
+    where = {"item_id": item["id"], "output_index": place, "content_index": 0}
+    yield "response.content_part.added", {**where, "part": {"type": "output_text", "text": "", "annotations": []}}
+    for mark, piece in paced(say, say.pieces):
+        yield (mark, piece) if mark else ("response.output_text.delta", {**where, "delta": piece})
+    part = {"type": "output_text", "text": "".join(say.pieces), "annotations": []}
+    yield "response.output_text.done", {**where, "text": part["text"]}
+    yield "response.content_part.done", {**where, "part": part}
+    done.append({**item, "status": "completed", "content": [part]})
+    yield "response.output_item.done", {"output_index": place, "item": done[-1]}
+
+
+def reasoning(say: Say, done: list[Json]) -> Iterator[Event]:
+    place = len(done)
+    item: Json = {"id": fresh("rs"), "type": "reasoning", "summary": []}
+    yield "response.output_item.added", {"output_index": place, "item": item}
+    where = {"item_id": item["id"], "output_index": place, "summary_index": 0}
+    yield "response.reasoning_summary_part.added", {**where, "part": {"type": "summary_text", "text": ""}}
+    for mark, piece in paced(say, say.thoughts):
+        yield (mark, piece) if mark else ("response.reasoning_summary_text.delta", {**where, "delta": piece})
+    part = {"type": "summary_text", "text": "".join(say.thoughts)}
+    yield "response.reasoning_summary_text.done", {**where, "text": part["text"]}
+    done.append({**item, "summary": [part]})
+    yield "response.output_item.done", {"output_index": place, "item": done[-1]}
+
+
+def call(wish: Call, done: list[Json]) -> Iterator[Event]:
+    place = len(done)
+    item: Json = {"id": fresh("fc"), "call_id": fresh("call"), "name": wish.name, "status": "completed"}
+    if isinstance(wish.input, str):
+        item.update(type="custom_tool_call", input=wish.input)
+    else:
+        item.update(type="function_call", arguments=json.dumps(wish.input))
+    yield "response.output_item.added", {"output_index": place, "item": {**item, "status": "in_progress"}}
+    if "arguments" in item:
+        where = {"item_id": item["id"], "output_index": place}
+        yield "response.function_call_arguments.delta", {**where, "delta": item["arguments"]}
+        yield "response.function_call_arguments.done", {**where, "arguments": item["arguments"]}
+    done.append(item)
+    yield "response.output_item.done", {"output_index": place, "item": item}
+
+
+def whole(answer: Answer, ask: Ask) -> Json:
+    last = [data for name, data in events(answer, ask) if name not in (PAUSE, GATE)][-1]
+    return last["response"]
+
+
+def refusal(status: int) -> Json:
+    kind = ERRORS.get(status, "server_error")
+    return {"error": {"message": f"the model of the tests refuses with {status}", "type": kind, "code": kind}}

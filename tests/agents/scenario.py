@@ -1,0 +1,208 @@
+"""What the model of the tests says: a scenario is a list of steps, and a step is one answer of the model.
+
+A prompt picks the scenario with `fake:NAME`. Nothing is remembered between requests: the step is the number of tool results that follow the
+last user message, and the last step answers whatever comes after it. So several agents, turns and sessions can share one server.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+
+Json = dict[str, Any]
+
+FAILURES = ("400", "401", "429", "500", "529", "stream", "drop")
+
+
+@dataclass(frozen=True)
+class Say:
+    """Text, one event of the stream per piece. With `gated`, the second half comes only when the gate is open."""
+
+    pieces: list[str]
+    thoughts: list[str] = field(default_factory=list)
+    pause: float = 0.0
+    gated: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """Run a shell command with the agent's tool; `escalate` asks for more than the sandbox allows, where the tool knows such a thing."""
+
+    line: str
+    preface: str = ""
+    escalate: bool = False
+
+
+@dataclass(frozen=True)
+class Write:
+    """Create a file with the agent's tool."""
+
+    path: str
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An HTTP status in digits; or `stream`, an error event after half an answer; or `drop`, the connection cut after half an answer."""
+
+    kind: str
+
+
+Step = Union[Say, Command, Write, Failure]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the server's command line sets."""
+
+    pause: float = 0.02
+    long_pieces: int = 2000
+    slow_pieces: int = 30
+    slow_pause: float = 1.0
+    fallback: str = "hello"
+
+
+GREETING = ["Hello", " from", " the", " model", " of", " the", " tests", ":", " naïve", " ✓", "."]
+
+
+def steps(name: str, settings: Settings) -> list[Step]:
+    """The steps of a scenario. An unknown name is answered with a text that says so, for a prompt may hold any word."""
+    pause = settings.pause
+    ran = Say(["The", " command", " has", " run", "."], pause=pause)
+    known: dict[str, list[Step]] = {
+        "hello": [Say(GREETING, pause=pause)],
+        "thinking": [Say(GREETING, ["First", " I", " think", "."], pause)],
+        "tool": [Command("for n in 1 2 3; do echo tick $n; sleep 0.2; done", preface="Let me run something."), ran],
+        "toolfail": [Command("echo on stdout; echo on stderr >&2; exit 3"), ran],
+        "two": [Command("echo the first"), Command("echo the second"), ran],
+        "sleep": [Command("echo asleep; sleep 120; echo awake"), ran],
+        "edit": [Write("fake.txt", ["one", "two"]), Say(["The", " file", " is", " written", "."], pause=pause)],
+        "approval": [Command("touch approved.txt", escalate=True), ran],
+        "big": [Command("yes 'a line of a big output, of forty letters' | head -c 20000000"), ran],
+        "long": [Say([f"word{n} " for n in range(settings.long_pieces)])],
+        "slow": [Say([f"slow{n} " for n in range(settings.slow_pieces)], pause=settings.slow_pause)],
+        "gate": [Say(GREETING, gated=True)],
+        "error": [Failure("500")],
+    }
+    for kind in FAILURES:
+        known[f"error-{kind}"] = [Failure(kind)]
+    return known.get(name) or [Say([f"(no scenario is called {name})"])]
+
+
+# -- what is asked, whatever the API -----------------------------------------
+
+
+@dataclass
+class Ask:
+    """What of a request decides its answer."""
+
+    model: str
+    stream: bool
+    tools: dict[str, Json] = field(default_factory=dict)
+    """Names of the agent's tools, each with the JSON Schema of its input; empty where the input is free text."""
+    prompt: str = ""
+    results: int = 0
+    """Tool results since the prompt."""
+
+    def heard_user(self, text: str) -> None:
+        if not said_by_the_agent(text):
+            self.prompt, self.results = text, 0
+
+    def heard_result(self) -> None:
+        self.results += 1
+
+    def scenario(self, settings: Settings) -> str:
+        named = re.findall(r"fake:([a-z0-9-]+)", self.prompt)
+        return named[-1] if named else settings.fallback
+
+
+def said_by_the_agent(text: str) -> bool:
+    """Agents put context into the conversation in the user's name, in tags; it starts no new turn."""
+    return re.match(r"\s*<(system-reminder|environment_context|turn_aborted)\b", text) is not None
+
+
+def text_in(content: Any) -> str:
+    """The text of a message's content, which is a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content or [] if isinstance(part, dict))
+
+
+# -- from a step to a call of one of the agent's tools -----------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the agent's tool `name`; free text where `input` is a string."""
+
+    name: str
+    input: Union[Json, str]
+    preface: str = ""
+
+
+Answer = Union[Say, Call, Failure]
+
+TITLE = Say(["A title"])
+
+
+def answer(ask: Ask, settings: Settings) -> Answer:
+    """The answer to a request. One that offers no tools comes from the agent itself, for a title or a summary."""
+    if not ask.tools:
+        return TITLE
+    script = steps(ask.scenario(settings), settings)
+    step = script[min(ask.results, len(script) - 1)]
+    if isinstance(step, (Say, Failure)):
+        return step
+    call = command_call(step, ask.tools) if isinstance(step, Command) else write_call(step, ask.tools)
+    return call or Say([f"(none of your tools fits: {', '.join(sorted(ask.tools))})"])
+
+
+REASON = "Shall this leave the sandbox?"
+
+
+def command_call(step: Command, tools: dict[str, Json]) -> Optional[Call]:
+    if "exec" in tools:
+        wish: Json = {"cmd": step.line}
+        if step.escalate:
+            wish.update(sandbox_permissions="require_escalated", justification=REASON)
+        return in_javascript("exec_command", wish, "result.output")
+    for name, key in (
+        ("shell_command", "command"),
+        ("exec_command", "cmd"),
+        ("Bash", "command"),
+        ("bash", "command"),
+        ("run_shell_command", "command"),
+    ):
+        if name in tools:
+            break
+    else:
+        return None
+    takes = tools[name].get("properties") or {}
+    given: Json = {key: step.line}
+    if "description" in takes:
+        given["description"] = "A command of the tests"
+    if step.escalate and "sandbox_permissions" in takes:
+        given.update(sandbox_permissions="require_escalated", justification=REASON)
+    return Call(name, given, step.preface)
+
+
+def write_call(step: Write, tools: dict[str, Json]) -> Optional[Call]:
+    added = "".join(f"+{line}\n" for line in step.lines)
+    patch = f"*** Begin Patch\n*** Add File: {step.path}\n{added}*** End Patch\n"
+    if "exec" in tools:
+        return in_javascript("apply_patch", patch, "result")
+    if "apply_patch" in tools:
+        return Call("apply_patch", patch)
+    for name in ("Write", "write", "write_file"):
+        if name in tools:
+            takes = tools[name].get("properties") or {}
+            key = next((key for key in ("filePath", "path") if key in takes), "file_path")
+            return Call(name, {key: step.path, "content": "".join(f"{line}\n" for line in step.lines)})
+    return None
+
+
+def in_javascript(tool: str, given: Union[Json, str], shown: str) -> Call:
+    """Codex gives its newest models one tool, which takes JavaScript that calls the others."""
+    return Call("exec", f"const result = await tools.{tool}({json.dumps(given)});\ntext({shown});\n")
