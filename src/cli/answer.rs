@@ -103,10 +103,11 @@ async fn ask(launch: &Launch, run: &Run, question: &Question) -> Result<Option<V
         render::print(&lines)?;
         return Ok(None);
     };
+    let mut keys = Keys::listen()?;
+    // Before anything is shown: a key that is pressed then is an answer.
+    keyboard.take_keys();
     let columns = render::columns().unwrap_or(80);
     render::print(&format!("{}\n{}\n", question.menu(ink, columns - 1).join("\n"), ink.dim("press a key; Esc leaves it open")))?;
-    keyboard.take_keys();
-    let mut keys = Keys::listen()?;
     loop {
         tokio::select! {
             wish = keys.next() => return Ok(match wish {

@@ -49,7 +49,7 @@ pub struct Options {
 
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let is_command = is_command_for_sure(std::env::args_os().collect(), &options.command);
-    let launch = &launch.asking(!is_command && !options.how.detach);
+    let launch = &launch.asking(!is_command && !options.how.detach && !options.how.json);
     let (session, notifications) = launch.open().await?;
     let asking = match provider(&options, &session.info.providers, is_command) {
         Some(provider) => Some(Asking::of(&options.how, &options.command, provider, &session).await?),

@@ -39,7 +39,7 @@ pub enum Kind {
     Resume,
     /// Open a copy of the session
     Fork,
-    /// Load the session over the Agent Client Protocol
+    /// Load the session in another client of the Agent Client Protocol: shows what to start there
     Load,
     /// Start the same command again
     ReplayCommand,
@@ -74,7 +74,8 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
         render::print_json(&takeover)?;
         return Ok(0);
     }
-    if options.print {
+    // Another client has to load it: the agent alone would wait for one in silence.
+    if options.print || takeover.kind == TakeoverKind::Load {
         render::print(&format!("{}\n", shell_line(&takeover)?))?;
         return Ok(0);
     }

@@ -46,9 +46,6 @@ impl Keyboard {
 
     /// From now on each key comes by itself and is not shown. What was typed before is forgotten: it was no answer.
     pub fn take_keys(&mut self) {
-        if self.takes_keys {
-            return;
-        }
         let mut modes = self.usual.clone();
         modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;

@@ -4,8 +4,6 @@ pub mod diff;
 pub mod history;
 pub mod keyboard;
 pub mod painter;
-#[cfg(test)]
-mod painter_tests;
 pub mod question;
 pub mod screen;
 pub mod start;

@@ -59,7 +59,11 @@ fn a_flood_of_excuses_is_kept_and_its_end_is_told() {
     let (_, mut log) = server.start(params(&home, "stderr 5000000\nexit 1"));
     let run = server.follow_to_end(&mut log);
     assert!(log.stderr.len() > 5_000_000);
-    assert!(message(&run).contains("the last excuse") && message(&run).len() < 4096 && !message(&run).contains('\u{1b}'), "{}", message(&run));
+    assert!(
+        message(&run).contains("the last excuse") && message(&run).len() < 4096 && !message(&run).contains('\u{1b}'),
+        "{}",
+        message(&run)
+    );
 }
 
 #[test]

@@ -37,5 +37,6 @@ pub fn follow_to_state(server: &mut Server, log: &mut Log, state: &str) {
 
 /// Follows until so many turns have ended.
 pub fn follow_to_turn_end(server: &mut Server, log: &mut Log, turn: u64) {
-    server.follow(log, "the end of a turn", |log| log.states.iter().any(|state| state["turn"] == turn && state.get("stopReason").is_some()));
+    server
+        .follow(log, "the end of a turn", |log| log.states.iter().any(|state| state["turn"] == turn && state.get("stopReason").is_some()));
 }

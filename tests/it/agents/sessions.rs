@@ -121,7 +121,8 @@ fn the_files_that_were_changed_are_told() {
     }
     server.follow_to_end(&mut log);
     let changes = server.call("run/changes", json!({ "runId": log.run }));
-    let files: Vec<(&Value, &Value)> = changes["files"].as_array().expect("files").iter().map(|file| (&file["path"], &file["kind"])).collect();
+    let files: Vec<(&Value, &Value)> =
+        changes["files"].as_array().expect("files").iter().map(|file| (&file["path"], &file["kind"])).collect();
     assert_eq!(files, [(&json!(home.path().join("made.txt")), &json!("add"))]);
     assert_eq!((&changes["files"][0]["newText"], &changes["complete"]), (&json!("some text"), &json!(true)));
     let (_, mut log) = server.start(params(&home, "tool execute 10"));

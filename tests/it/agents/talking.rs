@@ -145,6 +145,7 @@ fn a_client_that_wants_the_meaning_gets_nothing_else() {
     let mut server = home.server();
     let (run, _) = server.start(params_with(&home, "say hello", json!({ "attach": { "kinds": ["update"] } })));
     server.notification("run/state", |state| state["runId"] == run["id"] && state["state"] == "succeeded");
-    let kinds: Vec<String> = server.entries_of(crate::harness::id(&run)).iter().map(|entry| entry["kind"].as_str().expect("a kind").to_owned()).collect();
+    let kinds: Vec<String> =
+        server.entries_of(crate::harness::id(&run)).iter().map(|entry| entry["kind"].as_str().expect("a kind").to_owned()).collect();
     assert!(kinds.iter().any(|kind| kind == "update") && !kinds.iter().any(|kind| kind == "output"), "{kinds:?}");
 }

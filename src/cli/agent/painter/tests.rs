@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::painter::{Painter, Paper};
+use super::{Painter, Paper};
 use crate::{cli::render::Ink, model::Entry};
 
 const RUN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";

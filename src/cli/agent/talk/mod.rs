@@ -2,15 +2,23 @@
 //!
 //! One loop does everything; what is slow (a terminal that was stopped, a server that works) is waited for beside the keys.
 
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+mod asking;
+mod hands;
+
+use std::{io::IsTerminal, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::Instant};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::Instant,
+};
 
 use super::{
     history,
-    keyboard::{Key, Keyboard},
+    keyboard::Keyboard,
     painter::{Painter, Paper},
     screen::Screen,
 };
@@ -26,14 +34,16 @@ use crate::{
         render::{self, Ink},
         words,
     },
-    model::{Entry, Failure, FailureKind, Kind, Run, RunState, Stream},
-    rpc::{Client, Notification, Notifications},
+    model::{Entry, Failure, Kind, Run, RunState, Stream},
+    rpc::{Notification, Notifications},
 };
 
 /// How often what goes on is drawn anew.
 const FRAME: Duration = Duration::from_millis(120);
 /// Lines that come so soon after each other were pasted: they are one prompt.
 const PASTE: Duration = Duration::from_millis(40);
+/// How long a turn must have been over before the next prompt is asked for.
+const PAUSE: Duration = Duration::from_millis(60);
 
 /// How a run is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +78,8 @@ pub struct Talk<'a> {
     typed_until: Option<Instant>,
     input_closed: bool,
     has_new_turn: bool,
+    /// When the last turn ended: a prompt that waits may begin the next one at once.
+    idle_since: Option<Instant>,
     frame: usize,
 }
 
@@ -99,6 +111,8 @@ enum Event {
     Line(Option<Result<String, Failure>>),
     TypedAll,
     Frame,
+    /// We were stopped, and go on: the shell may have changed the terminal.
+    Resumed,
 }
 
 /// The paper of our stdout.
@@ -140,6 +154,7 @@ impl<'a> Talk<'a> {
             typed_until: None,
             input_closed: false,
             has_new_turn: false,
+            idle_since: None,
             frame: 0,
         }
     }
@@ -201,6 +216,7 @@ impl<'a> Talk<'a> {
     async fn over_this_server(&mut self, keys: &mut Option<Keys>, output: &Output) -> Result<Option<End>, Stop> {
         let mut writing: Option<BoxFuture<'static, Result<(), Stop>>> = None;
         let is_live = self.painter.paper.columns.is_some();
+        let mut resumed = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
         let mut frames = tokio::time::interval(FRAME);
         frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -230,6 +246,7 @@ impl<'a> Talk<'a> {
                 line = live::next_line(&mut self.lines), if !self.sends_line => Event::Line(line),
                 told = self.notifications.next(), if writing.is_none() => Event::Told(told),
                 () = until(self.typed_until) => Event::TypedAll,
+                _ = resumed.recv() => Event::Resumed,
                 _ = frames.tick(), if is_live && writing.is_none() => Event::Frame,
             };
             match event {
@@ -255,6 +272,10 @@ impl<'a> Talk<'a> {
                 Event::Line(line) => self.line(line)?,
                 Event::TypedAll => self.typed_all(),
                 Event::Frame => self.frame += 1,
+                Event::Resumed => {
+                    (self.asked, self.screen) = (Asked::Nothing, Screen::default());
+                    self.set_aside.clear();
+                }
             }
         }
     }
@@ -273,84 +294,9 @@ impl<'a> Talk<'a> {
         let entry: Entry = live::read(text)?;
         self.painter.entry(&entry);
         let Entry::State(state) = &entry else { return Ok(None) };
+        self.idle_since = Some(Instant::now());
         self.has_new_turn |= state.state == RunState::Running && state.turn.is_some();
         Ok(state.state.is_final().then(|| Outcome::from(state)))
-    }
-
-    // What is asked.
-
-    /// Asks what is to be asked now, and nothing else.
-    fn arrange(&mut self) {
-        let wanted = self.wanted();
-        if wanted == self.asked {
-            return;
-        }
-        if self.asked == Asked::Prompt {
-            self.painter.end_prompt(false);
-            self.typed.clear();
-            self.typed_until = None;
-        }
-        if let Some(keyboard) = &mut self.keyboard {
-            match wanted {
-                Asked::Key(_) => keyboard.take_keys(),
-                _ => keyboard.take_lines(),
-            }
-        }
-        if wanted == Asked::Prompt {
-            self.painter.prompt();
-        }
-        self.asked = wanted;
-    }
-
-    fn wanted(&mut self) -> Asked {
-        let open = self.painter.questions().find(|question| !self.set_aside.contains(&question.id));
-        let open = open.filter(|_| !self.manner.only_look).cloned();
-        let can_type = self.keyboard.as_ref().is_some_and(|keyboard| self.asked != Asked::Nothing || keyboard.is_ours());
-        if let Some(question) = open.filter(|_| self.painter.state == Some(RunState::AwaitingPermission)) {
-            if can_type {
-                return Asked::Key(question.id);
-            }
-            self.set_aside.push(question.id.clone());
-            let options: Vec<String> = question
-                .options
-                .iter()
-                .map(|option| format!("{} ({})", words::quoted(&words::plain(&option.option_id)), words::plain(&option.name)))
-                .collect();
-            let id = words::short(self.run.id);
-            render::note(&format!(
-                "run {id} waits for an answer: {}\nanswer with `{} answer {id} OPTION`: {}",
-                question.title(),
-                self.launch.again(),
-                options.join(", ")
-            ));
-        }
-        let is_idle = self.painter.state == Some(RunState::Idle);
-        if is_idle && can_type && self.manner.interactive && !self.input_closed { Asked::Prompt } else { Asked::Nothing }
-    }
-
-    /// What stands below the text.
-    fn below(&self) -> Vec<String> {
-        let Some(columns) = self.painter.paper.columns else { return Vec::new() };
-        let ink = self.painter.paper.ink;
-        let question = match &self.asked {
-            _ if !self.painter.is_at_start() => return Vec::new(),
-            Asked::Prompt => return Vec::new(),
-            Asked::Key(id) => self.painter.questions().find(|question| question.id == *id),
-            Asked::Nothing => None,
-        };
-        if let Some(question) = question {
-            let mut lines = question.menu(ink, columns.saturating_sub(1));
-            lines.push(ink.dim("press a key; Esc leaves it open"));
-            return lines;
-        }
-        if self.painter.state == Some(RunState::AwaitingPermission) {
-            let id = words::short(self.run.id);
-            return vec![ink.dim(&render::cut(&format!("waiting for an answer: {} answer {id}", self.launch.again()), columns - 1))];
-        }
-        match self.painter.state {
-            Some(RunState::Idle) => Vec::new(),
-            _ => self.painter.going_on(render::now(), self.frame),
-        }
     }
 
     fn compose(&mut self) -> Option<(Stream, Vec<u8>)> {
@@ -360,129 +306,6 @@ impl<'a> Talk<'a> {
         let below = self.below();
         let text = self.screen.compose(&self.painter.take(), below);
         (!text.is_empty()).then(|| (history::OUT, text.into_bytes()))
-    }
-
-    // What somebody does.
-
-    fn wish(&mut self, wish: Wish, keys: &mut Option<Keys>) -> Option<End> {
-        let run_id = self.run.id;
-        let (method, params) = match wish {
-            Wish::Leave | Wish::Terminate | Wish::HangUp => return Some(End::Left(wish)),
-            Wish::Interrupt if self.asked != Asked::Nothing => {
-                if let Asked::Key(id) = self.asked.clone() {
-                    self.leave_open(id);
-                    keys.iter_mut().for_each(Keys::forget_interrupts);
-                } else {
-                    self.typed.clear();
-                    self.painter.end_prompt(false);
-                    self.painter.note(r"Ctrl-C again cancels the run; Ctrl-D ends it, Ctrl-\ leaves it open");
-                    self.asked = Asked::Nothing;
-                }
-                return None;
-            }
-            Wish::Interrupt => ("run/interrupt", json!({ "runId": run_id })),
-            Wish::Cancel => ("run/cancel", json!({ "runId": run_id })),
-            Wish::Kill => ("run/cancel", json!({ "runId": run_id, "graceMs": 0 })),
-        };
-        if let Some(text) = live::words_of(wish).filter(|_| !self.manner.quiet) {
-            match self.painter.paper.columns {
-                Some(_) => self.painter.note(text),
-                None => render::note(text),
-            }
-        }
-        self.call(Call::Order, method, params);
-        None
-    }
-
-    fn piece(&mut self, piece: &[u8]) {
-        match self.asked.clone() {
-            Asked::Nothing => {}
-            Asked::Key(id) => match Key::of(piece) {
-                Key::Escape => self.leave_open(id),
-                Key::Char(key) => self.key(&id, key),
-                Key::Other => {}
-            },
-            Asked::Prompt if piece.is_empty() && self.typed.is_empty() => {
-                self.input_closed = true;
-                self.call(Call::Order, "run/closeInput", json!({ "runId": self.run.id }));
-            }
-            Asked::Prompt => {
-                self.typed.push_str(&String::from_utf8_lossy(piece));
-                self.typed_until = Some(Instant::now() + PASTE);
-            }
-        }
-    }
-
-    fn key(&mut self, id: &str, key: char) {
-        let question = self.painter.questions().find(|question| question.id == id);
-        let Some(option) = question.and_then(|question| question.option_of(key)) else { return };
-        let params = json!({ "runId": self.run.id, "permissionId": id, "optionId": option.option_id });
-        self.set_aside.push(id.to_owned());
-        self.painter.expect_answer(id);
-        self.call(Call::Answer(id.to_owned()), "run/answer", params);
-    }
-
-    fn leave_open(&mut self, id: String) {
-        let run = words::short(self.run.id);
-        self.painter.note(&format!("left open; `{} answer {run}` asks again", self.launch.again()));
-        self.set_aside.push(id);
-    }
-
-    fn typed_all(&mut self) {
-        self.typed_until = None;
-        let typed = std::mem::take(&mut self.typed);
-        self.painter.end_prompt(typed.ends_with('\n'));
-        self.asked = Asked::Nothing;
-        let prompt = typed.trim_end();
-        if !prompt.trim().is_empty() {
-            self.painter.expect_echo(prompt);
-            // Its turn begins; until then nothing more is asked.
-            self.painter.state = Some(RunState::Running);
-            self.call(Call::Prompt, "run/send", json!({ "runId": self.run.id, "prompt": prompt }));
-        }
-    }
-
-    fn line(&mut self, line: Option<Result<String, Failure>>) -> Result<(), Failure> {
-        let run_id = self.run.id;
-        match line {
-            None => {
-                self.lines = None;
-                self.call(Call::Order, "run/closeInput", json!({ "runId": run_id }));
-            }
-            Some(text) => {
-                if let Some(params) = live::sent(run_id, &text?, true) {
-                    self.sends_line = true;
-                    self.call(Call::Line, "run/send", params);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, call: Call, method: &'static str, params: Value) {
-        let client: Arc<Client> = self.session.client();
-        self.calls.spawn(async move { (call, live::order(client, method, params).await) });
-    }
-
-    fn answered(&mut self, call: Call, answer: Result<(), Failure>) {
-        if matches!(call, Call::Line) {
-            self.sends_line = false;
-        }
-        let Err(failure) = answer else { return };
-        match call {
-            Call::Prompt => self.painter.state = Some(RunState::Idle),
-            // It is asked again, unless somebody else was faster.
-            Call::Answer(id) if failure.kind != FailureKind::PermissionResolved => self.set_aside.retain(|aside| *aside != id),
-            _ => {}
-        }
-        // A call that comes too late, or whose server went, is nobody's business.
-        let is_late = matches!(failure.kind, FailureKind::RunNotActive | FailureKind::Internal | FailureKind::PermissionResolved);
-        if !is_late {
-            match self.painter.paper.columns {
-                Some(_) => self.painter.note(&words::plain(&failure.message)),
-                None => render::tell_failure(&failure),
-            }
-        }
     }
 }
 
@@ -498,8 +321,11 @@ fn tell_session(launch: &Launch, run: &Run) {
     if !std::io::stderr().is_terminal() {
         return;
     }
+    if run.taken_over_at.is_some() {
+        return render::note("its session was taken over; it goes on there");
+    }
     let can_be_opened = run.session.as_ref().is_some_and(|session| session.takeover.iter().any(|way| way.command.is_some()));
-    if can_be_opened && run.taken_over_at.is_none() {
+    if can_be_opened {
         let id = words::short(run.id);
         render::note(&format!(
             "`{0} takeover {id}` opens the session here, `{0} run {1} --resume {id} …` goes on with it",
