@@ -47,6 +47,11 @@ pub trait Adapter {
     /// The program has ended, and all its output was given to [`Self::line`]. The last chance to say what it meant.
     fn ended(&mut self, _exit: Exit, _out: &mut Out) {}
 
+    /// Whether a later run can go on with this session.
+    fn can_resume(&self) -> bool {
+        true
+    }
+
     /// The ways to go on with a session in a terminal, best first.
     fn takeovers(&self, session: &SessionNews) -> Vec<Takeover>;
 }

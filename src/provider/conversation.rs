@@ -15,9 +15,10 @@ use super::{
     out::{Out, Severity},
     policy,
     task::{Blocks, Task},
+    terminal,
 };
 use crate::model::{
-    Failure, FailureKind, RunError, RunState, Session, Usage,
+    Failure, FailureKind, RunError, RunState, Session, Takeover, TakeoverKind, Usage,
     calls::PermissionMode,
     entry::{PermissionStatus, ResolvedBy},
 };
@@ -28,6 +29,8 @@ pub struct Conversation {
     out: Out,
     acts: VecDeque<Act>,
     provider: String,
+    /// What begins a run that goes on with the session, but for the session's id; and where.
+    replay: (Vec<String>, String),
     mode: PermissionMode,
     interactive: bool,
     input_closed: bool,
@@ -111,6 +114,7 @@ impl Conversation {
             out: Out::default(),
             acts: VecDeque::new(),
             provider: task.provider.clone(),
+            replay: (task.program.clone(), task.cwd.clone()),
             mode: task.permissions,
             interactive: task.interactive,
             input_closed: false,
@@ -253,6 +257,8 @@ impl Conversation {
 
     /// The program has ended and all its output was given. What its turn was is decided.
     pub fn ended(&mut self, exit: &Exit, stderr: &str) -> Verdict {
+        // A turn that ends by this is the last: what waits can be given to nobody.
+        self.finishing = true;
         self.adapter.ended(exit.clone(), &mut self.out);
         self.settle();
         self.cancel_questions(ResolvedBy::Provider, false);
@@ -464,12 +470,28 @@ impl Conversation {
             id: news.id.clone(),
             path: news.path.clone(),
             resumable: news.resumable,
-            takeover: self.adapter.takeovers(&news),
+            takeover: self.takeovers(&news),
         };
         if self.session.as_ref() != Some(&session) {
             self.session = Some(session.clone());
             self.acts.push_back(Act::Log(Body::Session(session)));
         }
+    }
+
+    /// The provider's own ways, and the one that loomd has for all of them.
+    fn takeovers(&self, news: &SessionNews) -> Vec<Takeover> {
+        let (program, cwd) = &self.replay;
+        let mut command = ["loomd", "run", &self.provider, "--resume", &news.id].map(str::to_owned).to_vec();
+        if self.provider == "acp" {
+            // The argv of such an agent is nobody else's to know.
+            command.push("--".to_owned());
+            command.extend(program.clone());
+        }
+        let mut ways = self.adapter.takeovers(news);
+        if self.adapter.can_resume() && !ways.iter().any(|way| way.kind == TakeoverKind::ReplayCommand) {
+            ways.push(terminal::kept(news, TakeoverKind::ReplayCommand, command, cwd, None));
+        }
+        ways
     }
 
     // Questions.

@@ -12,6 +12,7 @@ mod conversation_tests;
 pub mod fault;
 pub mod kind;
 pub mod out;
+pub mod plain;
 pub mod policy;
 pub mod reconcile;
 #[cfg(test)]
@@ -28,7 +29,7 @@ pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
 pub use task::{Plain, Task};
 
 /// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[&codex::Codex, &claude::Claude, &acp::Acp];
+pub const TABLE: &[&dyn Provider] = &[&codex::Codex, &claude::Claude, &acp::Acp, &plain::PlainCli];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {

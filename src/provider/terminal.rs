@@ -1,5 +1,6 @@
 //! What a takeover hands to a terminal: an argv, where it is to be started, and the line that a person could type instead.
 
+use super::adapter::SessionNews;
 use crate::model::{Takeover, TakeoverKind};
 
 /// A way that there is. Without `reason` it was seen to work.
@@ -16,6 +17,11 @@ pub fn way(kind: TakeoverKind, command: Vec<String>, cwd: &str, reason: Option<&
     }
 }
 
+/// A way to a session that can be gone on with only once its provider has kept it.
+pub fn kept(session: &SessionNews, kind: TakeoverKind, command: Vec<String>, cwd: &str, reason: Option<&str>) -> Takeover {
+    if session.resumable { way(kind, command, cwd, reason) } else { no_way(kind, "the provider has not kept the session yet") }
+}
+
 /// A way that there is not, and why.
 pub fn no_way(kind: TakeoverKind, reason: &str) -> Takeover {
     Takeover {
@@ -30,8 +36,8 @@ pub fn no_way(kind: TakeoverKind, reason: &str) -> Takeover {
 }
 
 /// One word of a line for a shell of the Bourne family.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 

@@ -385,6 +385,10 @@ impl Adapter for AcpAdapter {
         self.updates.turn_ended(true, out);
     }
 
+    fn can_resume(&self) -> bool {
+        self.agent.goes_on()
+    }
+
     fn takeovers(&self, session: &SessionNews) -> Vec<Takeover> {
         takeover::ladder(&self.agent, &self.task, session)
     }

@@ -16,7 +16,11 @@ mod session;
 mod tests;
 mod tools;
 
-use super::{Adapter, Inquiry, Launch, Provider, Question, Stdin, Task, adapter::SessionNews};
+use super::{
+    Adapter, Inquiry, Launch, Provider, Question, Stdin, Task,
+    adapter::SessionNews,
+    terminal::{kept, no_way},
+};
 use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, calls::PermissionMode};
 
 /// Claude Code.
@@ -143,36 +147,9 @@ fn takeovers(task: &Task, session: &SessionNews) -> Vec<Takeover> {
     let program = task.program.first().map_or("claude", String::as_str);
     let words =
         |more: &[&str]| -> Vec<String> { [program, "--resume", &session.id].iter().chain(more).map(|word| (*word).to_owned()).collect() };
-    let rung = |kind, verified: bool, reason: Option<&str>, argv: Vec<String>| {
-        let display = argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        let available = session.resumable;
-        Takeover {
-            kind,
-            verified: verified && available,
-            reason: if available { reason } else { Some("the provider has not kept the session yet") }.map(str::to_owned),
-            command: available.then_some(argv),
-            cwd: available.then(|| task.cwd.clone()),
-            env: None,
-            display,
-        }
-    };
     vec![
-        rung(TakeoverKind::Resume, true, None, words(&[])),
-        rung(TakeoverKind::Fork, false, Some("it was tried without a terminal only"), words(&["--fork-session"])),
-        Takeover {
-            kind: TakeoverKind::Live,
-            verified: false,
-            reason: Some("claude lets nobody join a process that runs without a terminal".to_owned()),
-            command: None,
-            cwd: None,
-            env: None,
-            display: "join the running claude".to_owned(),
-        },
+        no_way(TakeoverKind::Live, "claude lets nobody join a process that runs without a terminal"),
+        kept(session, TakeoverKind::Resume, words(&[]), &task.cwd, None),
+        kept(session, TakeoverKind::Fork, words(&["--fork-session"]), &task.cwd, Some("it was tried without a terminal only")),
     ]
-}
-
-/// A word as a POSIX shell reads it back.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -10,6 +10,7 @@ use super::{
     adapter::{Adapter, SessionNews},
     kind::{Inquiry, Launch, Provider, Question, Stdin},
     task::Task,
+    terminal::{kept, no_way, quoted},
 };
 use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, calls::PermissionMode};
 
@@ -120,34 +121,10 @@ fn takeovers(task: &Task, session: &SessionNews) -> Vec<Takeover> {
         let program = task.program.first().map_or("codex", String::as_str);
         [program, "--disable", "daemon_auto_start", verb, &session.id].map(str::to_owned).into()
     };
-    let way = |kind: TakeoverKind, verb: &str, verified: bool, doubt: Option<&str>| {
-        let reason = if session.resumable { doubt } else { Some("the provider has not kept the session yet") };
-        let line = argv(verb).iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        Takeover {
-            kind,
-            verified: verified && session.resumable,
-            reason: reason.map(str::to_owned),
-            command: session.resumable.then(|| argv(verb)),
-            cwd: session.resumable.then(|| task.cwd.clone()),
-            env: None,
-            display: format!("cd {} && {line}", quoted(&task.cwd)),
-        }
-    };
-    let live = Takeover {
-        kind: TakeoverKind::Live,
-        verified: false,
-        reason: Some("this Codex serves the run alone, so no terminal can join it".to_owned()),
-        command: None,
-        cwd: None,
-        env: None,
-        display: "Codex cannot be joined while it runs".to_owned(),
-    };
-    let fork = way(TakeoverKind::Fork, "fork", false, Some("it has not been tried with this version of Codex"));
-    vec![live, way(TakeoverKind::Resume, "resume", true, None), fork]
-}
-
-/// One word of a shell line.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    let way = |kind, verb, doubt| kept(session, kind, argv(verb), &task.cwd, doubt);
+    vec![
+        no_way(TakeoverKind::Live, "this Codex serves the run alone, so no terminal can join it"),
+        way(TakeoverKind::Resume, "resume", None),
+        way(TakeoverKind::Fork, "fork", Some("it has not been tried with this version of Codex")),
+    ]
 }

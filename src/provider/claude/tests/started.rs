@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    model::TakeoverKind,
+    model::{Takeover, TakeoverKind},
     provider::{Question, Reply, Stdin},
 };
 
@@ -114,14 +114,16 @@ fn a_fork_is_another_session_and_not_kept_yet() {
 fn what_cannot_be_taken_over_yet_says_why_and_has_no_command() {
     let adapter = super::super::Claude.adapter(task("p"));
     let news = |resumable| crate::provider::adapter::SessionNews { id: "it's".to_owned(), path: None, resumable };
+    let way = |ladder: &[Takeover], kind| ladder.iter().find(|way| way.kind == kind).expect("a way").clone();
     assert!(adapter.takeovers(&news(false)).iter().all(|rung| rung.command.is_none() && rung.reason.is_some() && !rung.verified));
     let ladder = adapter.takeovers(&news(true));
-    assert_eq!(ladder[0].kind, TakeoverKind::Resume);
-    assert!(ladder[0].verified && ladder[0].reason.is_none());
-    assert_eq!(ladder[0].command.as_deref().expect("argv"), ["claude", "--resume", "it's"]);
-    assert_eq!((ladder[0].display.as_str(), ladder[0].cwd.as_deref()), (r"claude --resume 'it'\''s'", Some("/work")));
-    assert_eq!(ladder[1].command.as_deref().expect("argv"), ["claude", "--resume", "it's", "--fork-session"]);
-    assert!(!ladder[1].verified && ladder[1].reason.is_some());
+    let resume = way(&ladder, TakeoverKind::Resume);
+    assert!(resume.verified && resume.reason.is_none());
+    assert_eq!(resume.command.as_deref().expect("argv"), ["claude", "--resume", "it's"]);
+    assert_eq!((resume.display.as_str(), resume.cwd.as_deref()), (r"cd /work && claude --resume 'it'\''s'", Some("/work")));
+    let fork = way(&ladder, TakeoverKind::Fork);
+    assert_eq!(fork.command.as_deref().expect("argv"), ["claude", "--resume", "it's", "--fork-session"]);
+    assert!(!fork.verified && fork.reason.is_some());
 }
 
 #[test]
