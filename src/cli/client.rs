@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::Child,
     sync::Arc,
@@ -33,6 +34,8 @@ const PAGE: u64 = 500;
 pub struct Launch {
     pub places: Places,
     pub log_file: Option<PathBuf>,
+    /// Somebody is there who can answer an agent's question.
+    pub can_answer: bool,
 }
 
 /// A greeted server of our own.
@@ -53,7 +56,7 @@ impl Launch {
             protocol_version: i64::from(PROTOCOL_VERSION),
             client_info: Some(ClientInfo { name: "loomd command line".to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
             process_id: Some(std::process::id()),
-            capabilities: ClientCapabilities { watch: false, ..ClientCapabilities::default() },
+            capabilities: ClientCapabilities { permissions: self.can_answer, watch: false, ..ClientCapabilities::default() },
         };
         let info = spawned.client.call("initialize", params).await;
         let info: InitializeResult = info.map_err(|failure: Failure| match failure.kind {
@@ -71,6 +74,12 @@ impl Launch {
         }
         spawned.client.notify("initialized", ()).await?;
         Ok((Session { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
+    }
+
+    /// The same for a command that asks what agents ask, if there is a terminal to ask on.
+    pub fn asking(&self, is_told: bool) -> Self {
+        let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        Self { can_answer: is_told && has_terminal, ..self.clone() }
     }
 
     /// As [`Self::open`], for commands that need no notifications.
@@ -170,7 +179,11 @@ mod tests {
 
     #[test]
     fn the_server_and_later_commands_find_the_same_places() {
-        let launch = Launch { places: Places { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) }, log_file: None };
+        let launch = Launch {
+            places: Places { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) },
+            log_file: None,
+            can_answer: false,
+        };
         assert_eq!(launch.arguments(), ["serve", "--stdio", "--data-dir", "/my runs", "--config", "c.toml"]);
         assert_eq!(launch.again(), "loomd --data-dir '/my runs'");
         assert_eq!(Launch::default().again(), "loomd");

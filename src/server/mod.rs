@@ -18,6 +18,7 @@ mod merge;
 mod methods;
 mod providers;
 mod seal;
+mod sessions;
 mod watch;
 
 use std::{
