@@ -7,6 +7,8 @@
 mod block;
 mod create;
 mod handles;
+#[cfg(test)]
+mod old_tests;
 mod pack;
 mod read;
 mod runs;
@@ -23,6 +25,8 @@ use std::{
 
 use redb::{Durability, ReadTransaction, WriteTransaction};
 
+#[cfg(test)]
+pub use self::tests::run as test_run;
 pub use self::{
     block::{Block, Piece},
     runs::Stats,
