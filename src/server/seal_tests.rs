@@ -110,6 +110,7 @@ fn object(value: serde_json::Value) -> Map<String, serde_json::Value> {
 }
 
 #[test]
+#[ignore = "slow: tens of megabytes, unoptimised"]
 fn long_lines_are_whole_in_the_log_in_the_store_and_between() {
     let mut written = Written::long();
     assert!(written.history.dir(written.id).segments().expect("listed").len() >= 4, "several segments");
@@ -125,6 +126,7 @@ fn long_lines_are_whole_in_the_log_in_the_store_and_between() {
 }
 
 #[test]
+#[ignore = "slow: tens of megabytes, unoptimised"]
 fn a_question_too_long_for_the_head_keeps_what_the_head_needs() {
     let mut written = Written::new();
     written.state(RunState::Running);

@@ -387,7 +387,7 @@ fn without_a_file_there_is_nothing_and_nothing_is_made() {
     let id = RunId::new();
     store.check().expect("a missing file is fine");
     assert_eq!(store.run(id).expect("no error"), None);
-    assert_eq!(store.stats().expect("no error"), Stats { format_version: 1, ..Stats::default() });
+    assert_eq!(store.stats().expect("no error"), Stats { format_version: FORMAT_VERSION as u32, ..Stats::default() });
     assert_eq!(store.seal(id, b"").expect("no error"), Sealed::Gone);
     assert_eq!(store.delete(id).expect("no error"), None);
     assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 0);

@@ -121,10 +121,22 @@ pub struct StatsResult {
     pub logical_bytes: u64,
     /// Bytes of the rows and log files that hold them.
     pub stored_bytes: u64,
-    /// Size of the database file.
+    /// Size of the database file. What deletions leave free in it is used again first.
     pub file_bytes: u64,
-    /// Bytes that were not stored because they were there already.
+    /// Bytes of long texts (a tool's result, a file) that were not stored because the same text was there already: all uses but one.
     pub deduped_bytes: u64,
+    /// Long texts that are kept once,
+    pub texts: u64,
+    /// their bytes,
+    pub text_bytes: u64,
+    /// and those of the rows that hold them.
+    pub text_stored_bytes: u64,
+    /// Bytes that are kept as what differs from an earlier run of the same command,
+    pub delta_bytes: u64,
+    /// and those of the rows that hold them.
+    pub delta_stored_bytes: u64,
+    /// Bytes of rows of deleted runs that stay because other runs build on them.
+    pub kept_bytes: u64,
     /// Version of the store's format.
     pub format_version: u32,
 }

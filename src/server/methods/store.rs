@@ -20,6 +20,12 @@ pub async fn stats(_: Empty, request: Request) -> Result<StatsResult, Failure> {
             stored_bytes: stored.stored_bytes,
             file_bytes: stored.file_bytes,
             deduped_bytes: stored.deduped_bytes,
+            texts: stored.texts,
+            text_bytes: stored.text_bytes,
+            text_stored_bytes: stored.text_stored_bytes,
+            delta_bytes: stored.delta_bytes,
+            delta_stored_bytes: stored.delta_stored_bytes,
+            kept_bytes: stored.kept_bytes,
             format_version: stored.format_version,
         };
         // What is still in logs; a run may be sealed while this is counted.
