@@ -8,7 +8,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::{
     pack::{BASE_MAX, BasePlace, Prefix, Unpacker},
     read::head_at,
-    tables::{BASES, FOLLOWERS, KEPT, META, RowKey, RunKey, SUM_KEPT, StoredRun, add, row_key},
+    tables::{BASES, DELETED, FOLLOWERS, KEPT, META, RowKey, RunKey, SUM_KEPT, SealedPart, StoredRun, add, row_key},
     trouble::Trouble,
 };
 use crate::model::{Run, RunId};
@@ -55,54 +55,65 @@ pub(super) fn choose(
 pub(super) fn note_finished(
     transaction: &WriteTransaction,
     runs: &impl ReadableTable<RunKey, &'static [u8]>,
-    record: &StoredRun,
+    record: &mut StoredRun,
 ) -> Result<(), Trouble> {
-    let sealed = &record.sealed;
     let mut bases = transaction.open_table(BASES)?;
     let key = key_of(&record.run);
-    let Some(base) = record.base else {
-        let is_taken = match bases.get(&key)?.map(|id| *id.value()) {
-            Some(id) => StoredRun::load(runs, RunId::from_bytes(id))?.is_some(),
-            None => false,
-        };
-        if !is_taken && sealed.logical_bytes >= BASE_MIN {
-            bases.insert(&key, record.run.id.as_bytes())?;
-        }
-        return Ok(());
-    };
-    let shrinks = |stored: &StoredRun| stored.sealed.logical_bytes as f64 / stored.sealed.stored_bytes.max(1) as f64;
-    if sealed.logical_bytes >= JUDGE_MIN
+    let (sealed, followed) = (record.sealed, record.base);
+    if let Some(base) = followed
+        && sealed.delta_bytes == 0
+    {
+        // It builds on nothing after all, so it need not hold the base, and may be one.
+        release(transaction, base)?;
+        record.base = None;
+    }
+    let shrinks = |sealed: &SealedPart| sealed.logical_bytes as f64 / sealed.stored_bytes.max(1) as f64;
+    if let Some(base) = followed
+        && sealed.logical_bytes >= JUDGE_MIN
         && let Some(base) = StoredRun::load(runs, base)?
-        && shrinks(record) < shrinks(&base) * STILL_GOOD
+        && shrinks(&sealed) < shrinks(&base.sealed) * STILL_GOOD
     {
         remove(&mut bases, &key, base.run.id)?;
+    }
+    if record.base.is_none() && sealed.logical_bytes >= BASE_MIN {
+        let taken = bases.get(&key)?.map(|id| RunId::from_bytes(*id.value()));
+        if taken.map(|id| StoredRun::load(runs, id)).transpose()?.flatten().is_none() {
+            bases.insert(&key, record.run.id.as_bytes())?;
+        }
     }
     Ok(())
 }
 
-/// A run's record goes; where others build on its rows, these stay. Answers which deleted base nobody builds on any more.
-pub(super) fn note_deleted(transaction: &WriteTransaction, record: &StoredRun) -> Result<Option<RunId>, Trouble> {
+/// A run's record goes; where others build on its rows, these stay.
+pub(super) fn note_deleted(transaction: &WriteTransaction, record: &StoredRun) -> Result<(), Trouble> {
     let id = record.run.id;
     remove(&mut transaction.open_table(BASES)?, &key_of(&record.run), id)?;
-    let mut followers = transaction.open_table(FOLLOWERS)?;
-    let mut kept = transaction.open_table(KEPT)?;
-    let mut meta = transaction.open_table(META)?;
-    if followers.get(id.as_bytes())?.is_some() {
-        kept.insert(id.as_bytes(), record.sealed.stored_bytes)?;
-        add(&mut meta, SUM_KEPT, record.sealed.stored_bytes, 0)?;
+    let has_followers = transaction.open_table(FOLLOWERS)?.get(id.as_bytes())?.is_some();
+    if has_followers {
+        transaction.open_table(KEPT)?.insert(id.as_bytes(), record.sealed.stored_bytes)?;
+        add(&mut transaction.open_table(META)?, SUM_KEPT, record.sealed.stored_bytes, 0)?;
     }
-    let Some(base) = record.base else { return Ok(None) };
+    match record.base {
+        Some(base) => release(transaction, base),
+        None => Ok(()),
+    }
+}
+
+/// One run less builds on a base. The rows of a deleted one that nobody needs any more are noted for removal.
+fn release(transaction: &WriteTransaction, base: RunId) -> Result<(), Trouble> {
+    let mut followers = transaction.open_table(FOLLOWERS)?;
     let count = followers.get(base.as_bytes())?.map_or(0, |count| count.value());
     if count > 1 {
         followers.insert(base.as_bytes(), count - 1)?;
-        return Ok(None);
+        return Ok(());
     }
     followers.remove(base.as_bytes())?;
-    let stored = kept.remove(base.as_bytes())?.map(|stored| stored.value());
-    if let Some(stored) = stored {
-        add(&mut meta, SUM_KEPT, 0, stored)?;
+    let kept = transaction.open_table(KEPT)?.remove(base.as_bytes())?.map(|stored| stored.value());
+    if let Some(stored) = kept {
+        add(&mut transaction.open_table(META)?, SUM_KEPT, 0, stored)?;
+        transaction.open_table(DELETED)?.insert(base.as_bytes(), ())?;
     }
-    Ok(stored.map(|_| base))
+    Ok(())
 }
 
 /// Whether the rows of a deleted run stay.

@@ -10,6 +10,7 @@ mod compact;
 mod create;
 mod extract;
 mod handles;
+mod marks;
 #[cfg(test)]
 mod old_tests;
 mod pack;
@@ -36,6 +37,7 @@ pub use self::tests::run as test_run;
 pub use self::{
     block::{Block, Piece},
     compact::Compaction,
+    marks::RetentionMarks,
     runs::Stats,
     seal::Sealed,
     tables::{SealedPart, StoredRun},

@@ -102,8 +102,8 @@ impl Store {
             }
             record.run = run.clone();
             record.finished = true;
+            base::note_finished(transaction, &runs, &mut record)?;
             runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
-            base::note_finished(transaction, &runs, &record)?;
             Ok(Outcome::Commit(true))
         })?;
         Ok(finished.unwrap_or(false))
@@ -127,20 +127,20 @@ impl Store {
 
     /// Removes a run. Answers the bytes of record, rows and texts that went; `None` when the run is not there.
     pub fn delete(&self, id: RunId) -> Result<Option<u64>, Failure> {
-        let (gone, freed) = self.delete_all(&[id])?;
+        let (gone, freed) = self.delete_all(&[id], false)?;
         Ok((!gone.is_empty()).then_some(freed))
     }
 
     /// Removes runs: first their records and tokens, so that nobody sees half a run, then what they used and their rows, a bounded
     /// number in one transaction. Rows that others build on stay until those are gone. Answers which were there, and the bytes of
-    /// records, rows and texts that went. What a killed deletion left is removed as well.
-    pub fn delete_all(&self, ids: &[RunId]) -> Result<(Vec<RunId>, u64), Failure> {
+    /// records, rows and texts that went. What a killed deletion left is removed as well. `spare_pinned` leaves alone what is pinned by now.
+    pub fn delete_all(&self, ids: &[RunId], spare_pinned: bool) -> Result<(Vec<RunId>, u64), Failure> {
         let (mut gone, mut freed) = (Vec::new(), 0);
         for some in ids.chunks(RUNS_PER_TRANSACTION) {
             let records = self.change(|transaction| {
                 let (mut gone, mut bytes) = (Vec::new(), 0);
                 for id in some {
-                    if let Some(record_bytes) = remove_record(transaction, *id)? {
+                    if let Some(record_bytes) = remove_record(transaction, *id, spare_pinned)? {
                         gone.push(*id);
                         bytes += record_bytes;
                     }
@@ -224,9 +224,9 @@ impl Store {
 }
 
 /// Removes the record of a run, and notes what is left of it in [`DELETED`]. Answers the record's length.
-fn remove_record(transaction: &WriteTransaction, id: RunId) -> Result<Option<u64>, Trouble> {
+fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) -> Result<Option<u64>, Trouble> {
     let mut runs = transaction.open_table(RUNS)?;
-    let Some(record) = StoredRun::load(&runs, id)? else { return Ok(None) };
+    let Some(record) = StoredRun::load(&runs, id)?.filter(|record| !(spare_pinned && record.run.pinned)) else { return Ok(None) };
     let record_bytes = runs.remove(id.as_bytes())?.map_or(0, |record| record.value().len() as u64);
     if let Some(token) = record.token_hash() {
         let mut tokens = transaction.open_table(TOKENS)?;
@@ -235,7 +235,7 @@ fn remove_record(transaction: &WriteTransaction, id: RunId) -> Result<Option<u64
             tokens.remove(&token)?;
         }
     }
-    let unused_base = base::note_deleted(transaction, &record)?;
+    base::note_deleted(transaction, &record)?;
     let mut meta = transaction.open_table(META)?;
     let sealed = &record.sealed;
     add(&mut meta, SUM_RUNS, 0, 1)?;
@@ -244,9 +244,8 @@ fn remove_record(transaction: &WriteTransaction, id: RunId) -> Result<Option<u64
     add(&mut meta, SUM_STORED, 0, sealed.stored_bytes)?;
     add(&mut meta, SUM_DELTA, 0, sealed.delta_bytes)?;
     add(&mut meta, SUM_DELTA_STORED, 0, sealed.delta_stored_bytes)?;
-    let mut deleted = transaction.open_table(DELETED)?;
-    for gone in unused_base.into_iter().chain((sealed.seq > 0).then_some(id)) {
-        deleted.insert(gone.as_bytes(), ())?;
+    if sealed.seq > 0 {
+        transaction.open_table(DELETED)?.insert(id.as_bytes(), ())?;
     }
     Ok(Some(record_bytes))
 }

@@ -151,8 +151,10 @@ fn a_base_that_has_grown_old_is_replaced() {
         store.run(id).expect("readable").expect("there")
     };
     let (second, third, fourth) = (other(1), other(2), other(3));
-    assert_eq!((second.base, third.base, fourth.base), (Some(first), None, Some(third.run.id)));
-    assert!(fourth.sealed.stored_bytes * 4 < second.sealed.stored_bytes, "{:?} {:?}", fourth.sealed, second.sealed);
+    // The second shares nothing with the first, so it builds on nothing and is what the next ones build on.
+    assert_eq!((second.base, third.base, fourth.base), (None, Some(second.run.id), Some(second.run.id)));
+    assert_ne!(second.run.id, first);
+    assert!(fourth.sealed.stored_bytes * 3 < second.sealed.stored_bytes, "{:?} {:?}", fourth.sealed, second.sealed);
 }
 
 /// Reads files and says what was in them, as an agent does: raw lines, cut anywhere, and the updates made of them.

@@ -13,9 +13,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::{
     calls::{
         AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ConfigureParams, DeleteResult, DeletedParams,
-        EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, ProvidersResult, ReadParams, ReadResult,
-        RunIdParams, RunResult, SendParams, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams,
-        TextResult,
+        EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, ProvidersResult, PruneParams, PruneResult,
+        ReadParams, ReadResult, RunIdParams, RunResult, SendParams, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams,
+        TakeoverResult, TextParams, TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,
@@ -249,6 +249,14 @@ pub const METHODS: &[Method] = &[
         about: "How much the store holds and what it saved.",
         params: of::<Empty>,
         result: of::<StatsResult>,
+        failures: &[Store],
+    },
+    Method {
+        name: "store/prune",
+        group: STORE,
+        about: "Removes ended runs by age, number and size, and gives the room back if that is worth it and nobody else is at work.",
+        params: of::<PruneParams>,
+        result: of::<PruneResult>,
         failures: &[Store],
     },
 ];

@@ -62,6 +62,7 @@ pub fn table(session: Arc<Session>) -> Methods {
         Ok(ProvidersResult { providers: providers::all(&request.server.config) })
     });
     add(&mut module, "store/stats", store::stats);
+    add(&mut module, "store/prune", store::prune);
     module.into()
 }
 
