@@ -100,11 +100,7 @@ fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(Step) -> io::Result<()
     step(Step::FileMade).map_err(failed)?;
 
     let handle = builder().create(new)?;
-    let mut transaction = handle.begin_write()?;
-    transaction.set_quick_repair(true);
-    transaction.open_table(META)?.insert(VERSION, FORMAT_VERSION)?;
-    make_tables(&transaction)?;
-    transaction.commit()?;
+    fill(&handle)?;
     step(Step::Committed).map_err(failed)?;
 
     handle.close()?;
@@ -118,6 +114,15 @@ fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(Step) -> io::Result<()
     step(Step::Linked).map_err(failed)?;
     let directory = File::open(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     directory.sync_all().map_err(failed)
+}
+
+/// Puts into a new file what every store has.
+pub(super) fn fill(handle: &Database) -> Result<(), Trouble> {
+    let mut transaction = handle.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(META)?.insert(VERSION, FORMAT_VERSION)?;
+    make_tables(&transaction)?;
+    Ok(transaction.commit()?)
 }
 
 fn make_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {

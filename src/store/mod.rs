@@ -14,6 +14,8 @@ mod marks;
 #[cfg(test)]
 mod old_tests;
 mod pack;
+#[cfg(test)]
+mod power_tests;
 mod read;
 mod runs;
 mod seal;

@@ -56,56 +56,13 @@ impl Store {
     /// `still_there` is asked inside the transaction: where it says no, nothing is written, for a deleted run must not
     /// come back. A finished record is never changed by this. Answers whether the record now says so.
     pub fn put_run(&self, run: &Run, token: Option<[u8; 32]>, still_there: impl FnOnce() -> bool) -> Result<bool, Failure> {
-        self.write(|transaction| {
-            if !still_there() {
-                return Ok(Outcome::Leave(false));
-            }
-            let mut runs = transaction.open_table(RUNS)?;
-            let old = StoredRun::load(&runs, run.id)?;
-            if old.as_ref().is_some_and(|old| old.finished) {
-                return Ok(Outcome::Leave(false));
-            }
-            let mut record = old.clone().unwrap_or_else(|| StoredRun {
-                run: run.clone(),
-                sealed: Default::default(),
-                finished: false,
-                base: None,
-                token: None,
-            });
-            record.run = run.clone();
-            if let Some(token) = token {
-                record.token = Some(blake3::Hash::from_bytes(token).to_hex().to_string());
-                transaction.open_table(TOKENS)?.insert(&token, run.id.as_bytes())?;
-            }
-            if old.as_ref() == Some(&record) {
-                return Ok(Outcome::Leave(true));
-            }
-            runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
-            if old.is_none() {
-                add(&mut transaction.open_table(META)?, SUM_RUNS, 1, 0)?;
-            }
-            Ok(Outcome::Commit(true))
-        })
+        self.write(|transaction| put_record(transaction, run, token, still_there))
     }
 
     /// Says the last word on a run that is wholly sealed. Fails where entries are missing. Answers `false` when the run is
     /// gone; when it was finished already, by whomever, nothing changes.
     pub fn finish(&self, run: &Run) -> Result<bool, Failure> {
-        let finished = self.change(|transaction| {
-            let mut runs = transaction.open_table(RUNS)?;
-            let Some(mut record) = StoredRun::load(&runs, run.id)? else { return Ok(Outcome::Leave(false)) };
-            if record.finished {
-                return Ok(Outcome::Leave(true));
-            }
-            if record.sealed.seq != run.last_seq {
-                return Err(Trouble::Unsealed { run: run.id, last: run.last_seq, sealed: record.sealed.seq });
-            }
-            record.run = run.clone();
-            record.finished = true;
-            base::note_finished(transaction, &runs, &mut record)?;
-            runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
-            Ok(Outcome::Commit(true))
-        })?;
+        let finished = self.change(|transaction| finish_record(transaction, run))?;
         Ok(finished.unwrap_or(false))
     }
 
@@ -223,8 +180,57 @@ impl Store {
     }
 }
 
+/// [`Store::put_run`] in its transaction.
+pub(super) fn put_record(
+    transaction: &WriteTransaction,
+    run: &Run,
+    token: Option<[u8; 32]>,
+    still_there: impl FnOnce() -> bool,
+) -> Result<Outcome<bool>, Trouble> {
+    if !still_there() {
+        return Ok(Outcome::Leave(false));
+    }
+    let mut runs = transaction.open_table(RUNS)?;
+    let old = StoredRun::load(&runs, run.id)?;
+    if old.as_ref().is_some_and(|old| old.finished) {
+        return Ok(Outcome::Leave(false));
+    }
+    let mut record =
+        old.clone().unwrap_or_else(|| StoredRun { run: run.clone(), sealed: Default::default(), finished: false, base: None, token: None });
+    record.run = run.clone();
+    if let Some(token) = token {
+        record.token = Some(blake3::Hash::from_bytes(token).to_hex().to_string());
+        transaction.open_table(TOKENS)?.insert(&token, run.id.as_bytes())?;
+    }
+    if old.as_ref() == Some(&record) {
+        return Ok(Outcome::Leave(true));
+    }
+    runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
+    if old.is_none() {
+        add(&mut transaction.open_table(META)?, SUM_RUNS, 1, 0)?;
+    }
+    Ok(Outcome::Commit(true))
+}
+
+/// [`Store::finish`] in its transaction.
+pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result<Outcome<bool>, Trouble> {
+    let mut runs = transaction.open_table(RUNS)?;
+    let Some(mut record) = StoredRun::load(&runs, run.id)? else { return Ok(Outcome::Leave(false)) };
+    if record.finished {
+        return Ok(Outcome::Leave(true));
+    }
+    if record.sealed.seq != run.last_seq {
+        return Err(Trouble::Unsealed { run: run.id, last: run.last_seq, sealed: record.sealed.seq });
+    }
+    record.run = run.clone();
+    record.finished = true;
+    base::note_finished(transaction, &runs, &mut record)?;
+    runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
+    Ok(Outcome::Commit(true))
+}
+
 /// Removes the record of a run, and notes what is left of it in [`DELETED`]. Answers the record's length.
-fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) -> Result<Option<u64>, Trouble> {
+pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) -> Result<Option<u64>, Trouble> {
     let mut runs = transaction.open_table(RUNS)?;
     let Some(record) = StoredRun::load(&runs, id)?.filter(|record| !(spare_pinned && record.run.pinned)) else { return Ok(None) };
     let record_bytes = runs.remove(id.as_bytes())?.map_or(0, |record| record.value().len() as u64);
@@ -251,7 +257,7 @@ fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) 
 }
 
 /// Removes some of what deleted runs have left. Answers the bytes that went; `None` when nothing is left of any.
-fn remove_some_rows(transaction: &WriteTransaction) -> Result<Outcome<Option<u64>>, Trouble> {
+pub(super) fn remove_some_rows(transaction: &WriteTransaction) -> Result<Outcome<Option<u64>>, Trouble> {
     let mut deleted = transaction.open_table(DELETED)?;
     if deleted.is_empty()? {
         return Ok(Outcome::Leave(None));

@@ -36,33 +36,36 @@ impl Store {
     /// matter who else seals the same; an entry that does not follow is an error, and then nothing is written.
     /// When it answers, what it names would survive a power cut, and the log file may go.
     pub fn seal(&self, id: RunId, lines: &[u8]) -> Result<Sealed, Failure> {
-        let sealed = self.change(|transaction| {
-            let mut runs = transaction.open_table(RUNS)?;
-            let Some(mut record) = StoredRun::load(&runs, id)? else { return Ok(Outcome::Leave(Sealed::Gone)) };
-            let before = record.sealed;
-            if before.seq == 0 && !lines.is_empty() {
-                record.base = base::choose(transaction, &runs, &record.run)?;
-            }
-            let base = match record.base {
-                Some(base) => StoredRun::load(&runs, base)?.map(|base| Base::new(&base)),
-                None => None,
-            };
-            Sealing::begin(transaction, &record, base)?.seal(transaction, &mut record, lines)?;
-            let after = record.sealed;
-            if after == before {
-                return Ok(Outcome::Leave(Sealed::UpTo(before.seq)));
-            }
-            runs.insert(id.as_bytes(), record.to_bytes().as_slice())?;
-            let mut meta = transaction.open_table(META)?;
-            add(&mut meta, SUM_ENTRIES, after.seq, before.seq)?;
-            add(&mut meta, SUM_LOGICAL, after.logical_bytes, before.logical_bytes)?;
-            add(&mut meta, SUM_STORED, after.stored_bytes, before.stored_bytes)?;
-            add(&mut meta, SUM_DELTA, after.delta_bytes, before.delta_bytes)?;
-            add(&mut meta, SUM_DELTA_STORED, after.delta_stored_bytes, before.delta_stored_bytes)?;
-            Ok(Outcome::Commit(Sealed::UpTo(after.seq)))
-        })?;
+        let sealed = self.change(|transaction| seal_lines(transaction, id, lines))?;
         Ok(sealed.unwrap_or(Sealed::Gone))
     }
+}
+
+/// [`Store::seal`] in its transaction.
+pub(super) fn seal_lines(transaction: &WriteTransaction, id: RunId, lines: &[u8]) -> Result<Outcome<Sealed>, Trouble> {
+    let mut runs = transaction.open_table(RUNS)?;
+    let Some(mut record) = StoredRun::load(&runs, id)? else { return Ok(Outcome::Leave(Sealed::Gone)) };
+    let before = record.sealed;
+    if before.seq == 0 && !lines.is_empty() {
+        record.base = base::choose(transaction, &runs, &record.run)?;
+    }
+    let base = match record.base {
+        Some(base) => StoredRun::load(&runs, base)?.map(|base| Base::new(&base)),
+        None => None,
+    };
+    Sealing::begin(transaction, &record, base)?.seal(transaction, &mut record, lines)?;
+    let after = record.sealed;
+    if after == before {
+        return Ok(Outcome::Leave(Sealed::UpTo(before.seq)));
+    }
+    runs.insert(id.as_bytes(), record.to_bytes().as_slice())?;
+    let mut meta = transaction.open_table(META)?;
+    add(&mut meta, SUM_ENTRIES, after.seq, before.seq)?;
+    add(&mut meta, SUM_LOGICAL, after.logical_bytes, before.logical_bytes)?;
+    add(&mut meta, SUM_STORED, after.stored_bytes, before.stored_bytes)?;
+    add(&mut meta, SUM_DELTA, after.delta_bytes, before.delta_bytes)?;
+    add(&mut meta, SUM_DELTA_STORED, after.delta_stored_bytes, before.delta_stored_bytes)?;
+    Ok(Outcome::Commit(Sealed::UpTo(after.seq)))
 }
 
 /// One sealing: lines into blocks, long texts out of them, blocks into rows.
