@@ -56,6 +56,8 @@ pub enum Command {
     Cancel(cli::cancel::Options),
     Send(cli::send::Options),
     Delete(cli::delete::Options),
+    Prune(cli::prune::Options),
+    Stats(cli::stats::Options),
     Doctor(cli::doctor::Options),
     Schema(cli::schema::Options),
     Completions(cli::completions::Options),

@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Some(Command::Cancel(options)) => cli::go(cli::cancel::main(options, &launch)),
         Some(Command::Send(options)) => cli::go(cli::send::main(options, &launch)),
         Some(Command::Delete(options)) => cli::go(cli::delete::main(options, &launch)),
+        Some(Command::Prune(options)) => cli::go(cli::prune::main(options, &launch)),
+        Some(Command::Stats(options)) => cli::go(cli::stats::main(options, &launch)),
         Some(Command::Doctor(options)) => cli::go(cli::doctor::main(options, &launch)),
         Some(Command::Schema(options)) => cli::go(cli::schema::main(options)),
         Some(Command::Completions(options)) => cli::go(cli::completions::main(options, Arguments::grammar())),

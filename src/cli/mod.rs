@@ -16,11 +16,13 @@ pub mod logs;
 pub mod man;
 mod outcome;
 mod output;
+pub mod prune;
 mod raw;
 pub mod render;
 pub mod run;
 pub mod schema;
 pub mod send;
+pub mod stats;
 mod tail;
 mod words;
 

@@ -81,7 +81,7 @@ fn a_run_that_is_not_there_is_named() {
 fn what_this_build_does_not_have_is_said() {
     let home = Home::new();
     let mut server = home.server();
-    for method in ["run/search", "run/export", "run/changes", "provider/options", "session/list", "store/prune", "rpc.discover", ""] {
+    for method in ["run/search", "run/export", "run/changes", "provider/options", "session/list", "rpc.discover", ""] {
         assert_eq!(server.fail(method, json!({ "query": "x" })).code, -32601, "{method}");
     }
     let failure = server.fail("run/start", json!({ "provider": "nobody", "command": ["true"] }));
