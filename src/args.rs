@@ -63,6 +63,8 @@ pub enum Command {
     Providers(cli::providers::Options),
     Sessions(cli::sessions::Options),
     Delete(cli::delete::Options),
+    Prune(cli::prune::Options),
+    Stats(cli::stats::Options),
     Doctor(cli::doctor::Options),
     Schema(cli::schema::Options),
     Completions(cli::completions::Options),

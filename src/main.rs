@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         Some(Command::Providers(options)) => cli::go(cli::providers::main(options, &launch)),
         Some(Command::Sessions(options)) => cli::go(cli::sessions::main(options, &launch)),
         Some(Command::Delete(options)) => cli::go(cli::delete::main(options, &launch)),
+        Some(Command::Prune(options)) => cli::go(cli::prune::main(options, &launch)),
+        Some(Command::Stats(options)) => cli::go(cli::stats::main(options, &launch)),
         Some(Command::Doctor(options)) => cli::go(cli::doctor::main(options, &launch)),
         Some(Command::Schema(options)) => cli::go(cli::schema::main(options)),
         Some(Command::Completions(options)) => cli::go(cli::completions::main(options, Arguments::grammar())),

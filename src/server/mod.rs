@@ -17,6 +17,8 @@ mod links;
 mod merge;
 mod methods;
 mod providers;
+mod prune;
+mod retention;
 mod seal;
 mod sessions;
 mod watch;
@@ -159,7 +161,7 @@ impl Server {
         Ok(Arc::new_cyclic(|server| Self {
             links: links::Links::new(server.clone()),
             followers: follower::Followers::default(),
-            keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), config.keep_transcripts, server.clone()),
+            keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), &config, server.clone()),
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
             scratch: Mutex::new(Vec::new()),
             large_answers: Semaphore::new(LARGE_ANSWERS),

@@ -152,3 +152,17 @@ fn a_run_is_named_by_its_last_digits() {
     assert!(home.loomd(&["delete", short]).status.success());
     assert_eq!(home.stdout(&["list"]), "");
 }
+
+#[test]
+fn old_runs_are_pruned_and_counted() {
+    let home = Home::new();
+    for number in 0..3 {
+        assert_eq!(home.stdout(&["run", "--", "echo", &number.to_string()]), format!("{number}\n"));
+    }
+    assert_eq!(home.loomd(&["prune"]).status.code(), Some(2), "nothing is pruned without a bound");
+    assert!(home.stdout(&["prune", "--older-than", "30d"]).starts_with("0 runs deleted"));
+    assert!(home.stdout(&["prune", "--keep", "1"]).starts_with("2 runs deleted"));
+    assert_eq!(home.stdout(&["list"]).lines().count(), 1);
+    assert!(home.stdout(&["stats"]).starts_with("runs       1 (0 live)"));
+    assert!(home.stdout(&["stats", "--json"]).contains("\"maxAgeDays\":90"));
+}
