@@ -58,7 +58,7 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let launch = &launch.asking(!options.json && !options.raw);
     let (session, notifications) = launch.open().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
-    let is_agent = agent::is_told(&run, &session.info.providers);
+    let is_agent = agent::is_told(&run, &session.info.providers, launch);
     if is_agent && !options.raw && !options.json {
         return talk(&options, launch, run, (session, notifications)).await;
     }

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     path::{Path, PathBuf},
-    process::Child,
+    process::{Child, Command},
     sync::Arc,
     time::Duration,
 };
@@ -82,6 +82,11 @@ impl Launch {
         Self { can_answer: is_told && has_terminal, ..self.clone() }
     }
 
+    /// Whether the output of this command-line tool has a form that is known, by the configuration: else it is text for people.
+    pub fn knows_format(&self, provider: &str) -> bool {
+        self.places.read_config().is_ok_and(|config| config.providers.get(provider).is_some_and(|provider| provider.format.is_some()))
+    }
+
     /// As [`Self::open`], for commands that need no notifications.
     pub async fn open_quiet(&self) -> Result<Session, Failure> {
         Ok(self.open().await?.0)
@@ -93,6 +98,18 @@ impl Launch {
             Some(dir) => format!("loomd --data-dir {}", words::quoted(&absolute(dir).to_string_lossy())),
             None => "loomd".to_owned(),
         }
+    }
+
+    /// A command that is this same program with the same places. Its arguments are still to be said.
+    pub fn again_as_command(&self) -> Command {
+        let mut command = Command::new(own_executable());
+        let named = [("LOOMD_DATA_DIR", &self.places.data_dir), ("LOOMD_CONFIG", &self.places.config)];
+        for (name, path) in named {
+            if let Some(path) = path {
+                command.env(name, absolute(path));
+            }
+        }
+        command
     }
 
     fn arguments(&self) -> Vec<OsString> {

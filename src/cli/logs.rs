@@ -68,7 +68,7 @@ impl From<Stream> for entry::Stream {
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let (session, notifications) = launch.open().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
-    if agent::is_told(&run, &session.info.providers) && !options.raw && !options.json && options.stream.is_none() {
+    if agent::is_told(&run, &session.info.providers, launch) && !options.raw && !options.json && options.stream.is_none() {
         return print_meaning(&options, launch, run, (session, notifications)).await;
     }
     let stream = options.stream.map(entry::Stream::from);

@@ -52,7 +52,7 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let launch = &launch.asking(!is_command && !options.how.detach && !options.how.json);
     let (session, notifications) = launch.open().await?;
     let asking = match provider(&options, &session.info.providers, is_command) {
-        Some(provider) => Some(Asking::of(&options.how, &options.command, provider, &session).await?),
+        Some(provider) => Some(Asking::of(&options.how, &options.command, provider, launch, &session).await?),
         None => None,
     };
     let (how, params) = match &asking {

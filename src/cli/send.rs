@@ -39,7 +39,7 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let run_id = session.run_id(&options.run).await?;
     let params = |text| SendParams { run_id, text: Some(text), prompt: None, mode: None };
     let run = session.run(run_id).await?;
-    let is_agent = agent::is_told(&run, &session.info.providers);
+    let is_agent = agent::is_told(&run, &session.info.providers, launch);
     if options.steer && !is_agent {
         return Err(Failure::invalid_params("mode", "--steer is for agents, and this run is a command").into());
     }

@@ -79,7 +79,7 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
         render::print(&format!("{}\n", shell_line(&takeover)?))?;
         return Ok(0);
     }
-    Err(execute(&takeover).into())
+    Err(execute(&takeover, launch).into())
 }
 
 /// The words of the command.
@@ -98,12 +98,13 @@ fn shell_line(takeover: &Takeover) -> Result<String, Failure> {
 }
 
 /// Becomes the program. Returns only if that cannot be done.
-fn execute(takeover: &Takeover) -> Failure {
+fn execute(takeover: &Takeover, launch: &Launch) -> Failure {
     let (program, arguments) = match argv(takeover) {
         Ok(argv) => argv,
         Err(failure) => return failure,
     };
-    let mut command = Command::new(program);
+    // Whatever PATH says: this loomd, and the same runs.
+    let mut command = if program == "loomd" { launch.again_as_command() } else { Command::new(program) };
     command.args(arguments).envs(takeover.env.iter().flatten());
     if let Some(dir) = &takeover.cwd {
         command.current_dir(dir);

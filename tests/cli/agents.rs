@@ -217,9 +217,9 @@ fn takeover_opens_the_session_in_this_terminal() {
     std::fs::set_permissions(home.path("bin/claude"), std::fs::Permissions::from_mode(0o755)).expect("executable");
     assert!(home.loomd(&["run", "acp", "say hi", "--", "python3", AGENT, "claude-like"]).status.success());
     let id = home.run_id();
-    let line = home.stdout(&["takeover", &id, "--print"]);
+    let line = home.stdout(&["takeover", &id, "--kind", "resume", "--print"]);
     assert!(line.starts_with("cd ") && line.ends_with(" && claude --resume session-of-the-agent\n"), "{line}");
-    let mut terminal = home.terminal(&["takeover", &id]);
+    let mut terminal = home.terminal(&["takeover", &id, "--kind", "resume"]);
     terminal.shows("warning:");
     terminal.shows("opened --resume session-of-the-agent in ");
     terminal.press(b"typed\n");
@@ -230,7 +230,7 @@ fn takeover_opens_the_session_in_this_terminal() {
     let mut watcher = home.terminal(&["run", "--interactive", "acp", "say hi", "--", "python3", AGENT, "claude-like"]);
     watcher.shows("turn 1");
     watcher.shows("> ");
-    let mut terminal = home.terminal(&["takeover", &home.run_id()]);
+    let mut terminal = home.terminal(&["takeover", &home.run_id(), "--kind", "resume"]);
     terminal.shows("opened --resume");
     watcher.shows("taken over");
     assert_eq!(watcher.ends(), 130);
@@ -242,7 +242,8 @@ fn takeover_opens_the_session_in_this_terminal() {
 #[test]
 fn a_named_agent_is_asked_by_its_name_and_resumed() {
     let home = Home::new();
-    let config = format!("[providers.mine]\nkind = \"acp\"\ncommand = [\"python3\", \"{AGENT}\"]\n");
+    let plain = "[providers.plain]\nkind = \"command\"\ncommand = [\"echo\", \"asked:\", \"{prompt}\"]\n";
+    let config = format!("[providers.mine]\nkind = \"acp\"\ncommand = [\"python3\", \"{AGENT}\"]\n{plain}");
     std::fs::create_dir_all(home.path("config/loomd")).expect("made");
     std::fs::write(home.path("config/loomd/config.toml"), config).expect("written");
     let providers = home.stdout(&["providers"]);
@@ -256,6 +257,23 @@ fn a_named_agent_is_asked_by_its_name_and_resumed() {
     assert_eq!(home.run()["parentRunId"], first.as_str());
     assert!(home.stdout(&["run", "mine", "--resume", "session-of-the-agent", "say three"]).contains("three"));
     assert_eq!(home.run()["session"]["id"], "session-of-the-agent");
+    assert_eq!(home.stdout(&["run", "plain", "hello"]), "asked: hello\n", "what no form is known of is shown as it is");
+    assert_eq!(home.stdout(&["logs"]), "asked: hello\n");
     // Two dashes mean a command, whatever it is called.
     assert_eq!(home.loomd(&["run", "--", "mine", "x"]).status.code(), Some(127));
+}
+
+#[test]
+fn what_no_program_of_the_agents_opens_goes_on_in_loomd() {
+    let home = Home::new();
+    assert!(home.loomd(&["run", "acp", "say hi", "--", "python3", AGENT]).status.success());
+    let first = home.run_id();
+    let mut terminal = home.terminal(&["takeover", &first]);
+    terminal.shows("> ");
+    terminal.press(b"say again\n");
+    terminal.shows("turn 1");
+    terminal.shows("> ");
+    terminal.press(b"\x04");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(home.run()["parentRunId"], first.as_str());
 }

@@ -11,13 +11,14 @@ pub mod tail;
 pub mod talk;
 pub mod tool;
 
+use super::client::Launch;
 use crate::model::{ProviderInfo, Run};
 
 /// Whether what a run does is told by updates, so that its output is only how it was told.
-pub fn is_told(run: &Run, providers: &[ProviderInfo]) -> bool {
+pub fn is_told(run: &Run, providers: &[ProviderInfo], launch: &Launch) -> bool {
     let is_asked = run.params.contains_key("prompt") || run.params.contains_key("resume") || run.session.is_some();
     match providers.iter().find(|info| info.id == run.provider) {
-        Some(info) if info.kind == "command" => is_asked && info.capabilities.updates,
+        Some(info) if info.kind == start::COMMAND => is_asked && launch.knows_format(&info.id),
         Some(info) => info.capabilities.updates,
         // It is not configured any more.
         None => is_asked,

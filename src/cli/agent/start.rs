@@ -52,10 +52,11 @@ pub struct Asking {
 
 impl Asking {
     /// Of the provider's name and the words after it. `before`: what was said before it.
-    pub async fn of(before: &How, line: &[String], provider: &ProviderInfo, session: &Session) -> Result<Self, Stop> {
+    pub async fn of(before: &How, line: &[String], provider: &ProviderInfo, launch: &Launch, session: &Session) -> Result<Self, Stop> {
         let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         let Some(line) = read_line(line)? else { return Err(Stop::Closed) };
-        let mut asking = asking(before.clone(), line, provider, has_terminal, || read_prompt(io::stdin().lock()))?;
+        let knows_format = launch.knows_format(&provider.id);
+        let mut asking = asking(before.clone(), line, provider, knows_format, has_terminal, || read_prompt(io::stdin().lock()))?;
         if let Some(resume) = &asking.how.resume {
             asking.params.resume = Some(resumed(session, resume).await?);
             // The session's own directory, unless another one is named.
@@ -95,6 +96,7 @@ fn asking(
     before: How,
     line: Line,
     provider: &ProviderInfo,
+    knows_format: bool,
     has_terminal: bool,
     read: impl FnOnce() -> Result<String, Failure>,
 ) -> Result<Asking, Failure> {
@@ -125,7 +127,7 @@ fn asking(
         argv if takes_argv && provider.program.is_none() => params.command = Some(argv),
         argv => params.args = Some(argv),
     }
-    let is_told = provider.capabilities.updates && (needs_prompt || prompt.is_some() || how.resume.is_some());
+    let is_told = provider.capabilities.updates && (needs_prompt || (knows_format && (prompt.is_some() || how.resume.is_some())));
     if is_told && !how.json && !how.detach {
         // What it wrote to say it is not shown.
         params.attach = Some(AttachChoice::Kinds { kinds: Some(vec![Kind::Update]) });
@@ -186,7 +188,7 @@ mod tests {
         let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
         let Ok(Some(read)) = read_line(&words) else { return Err(Failure::internal("no line")) };
         let kind = if line[0] == "tests" { COMMAND } else { line[0] };
-        asking(How::default(), read, &provider(line[0], kind), has_terminal, || Ok("from stdin\n".to_owned()))
+        asking(How::default(), read, &provider(line[0], kind), false, has_terminal, || Ok("from stdin\n".to_owned()))
     }
 
     #[test]
