@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     adapter::{Adapter, Answer, Effect, Exit, Question, SessionNews, TurnEnd},
     out::{Out, Severity},
-    policy,
+    policy, readable,
     task::{Blocks, Task},
     terminal,
 };
@@ -65,6 +65,11 @@ pub struct Conversation {
     asked: u64,
     session: Option<Session>,
 }
+
+/// An agent that has not stopped after this is said to be stubborn.
+const STUBBORN: Duration = Duration::from_secs(10);
+/// Of our own alarm; adapters count theirs from below.
+const STOP_TOKEN: u32 = u32::MAX;
 
 /// Something for the supervisor to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +154,7 @@ impl Conversation {
 
     /// The program wrote a whole line.
     pub fn line(&mut self, line: &[u8]) {
-        self.adapter.line(line, &mut self.out);
+        self.adapter.line(&readable::readable(line), &mut self.out);
         self.settle();
     }
 
@@ -162,7 +167,13 @@ impl Conversation {
 
     /// A time that was asked for has come.
     pub fn woken(&mut self, token: u32) {
-        self.adapter.woken(token, &mut self.out);
+        match token {
+            STOP_TOKEN if self.in_turn && self.interrupted => {
+                self.out.notice(Severity::Warning, "the agent was told to stop and has not yet; cancelling the run ends it", None);
+            }
+            STOP_TOKEN => {}
+            token => self.adapter.woken(token, &mut self.out),
+        }
         self.settle();
     }
 
@@ -189,13 +200,19 @@ impl Conversation {
 
     /// Stops the running turn. `false`: none runs.
     pub fn interrupt(&mut self) -> bool {
+        self.interrupt_by(ResolvedBy::Client)
+    }
+
+    fn interrupt_by(&mut self, by: ResolvedBy) -> bool {
         if !self.in_turn {
             return false;
         }
         self.interrupted = true;
-        self.cancel_questions(ResolvedBy::Client, true);
         if self.ready {
+            // First that it is over, then that nobody answers: an agent may go on for a moment after an answer.
             self.adapter.interrupt(&mut self.out);
+            self.cancel_questions(by, true);
+            self.acts.push_back(Act::Wake { after: STUBBORN, token: STOP_TOKEN });
             self.settle();
         } else {
             // The provider has not heard of the prompt yet.
@@ -208,16 +225,16 @@ impl Conversation {
     }
 
     /// Asks the provider to end in its own way: the turn is stopped, then its input is closed.
-    pub fn stop(&mut self) {
+    /// `by`: who wants it so.
+    pub fn stop(&mut self, by: ResolvedBy) {
         self.input_closed = true;
         self.stopping = true;
-        if let dropped @ 1.. = self.queue.len() + self.steered.len() {
-            self.queue.clear();
-            self.steered.clear();
-            self.tell_queue();
-            self.out.notice(Severity::Warning, &format!("{dropped} queued prompts were dropped, for the run was ended"), None);
-        }
-        if !self.interrupt() {
+        let dropped = self.waiting() + self.steered.len();
+        // The first prompt belongs to the turn that runs already.
+        self.queue.truncate(self.queue.len() - self.waiting());
+        self.steered.clear();
+        self.tell_dropped(dropped, "the run was ended");
+        if !self.interrupt_by(by) {
             self.settle();
         }
     }
@@ -262,13 +279,11 @@ impl Conversation {
         self.adapter.ended(exit.clone(), &mut self.out);
         self.settle();
         self.cancel_questions(ResolvedBy::Provider, false);
-        if !self.queue.is_empty() {
-            let dropped = self.queue.len();
-            self.queue.clear();
-            self.tell_queue();
-            self.out.notice(Severity::Warning, &format!("{dropped} queued prompts were dropped, for the run ended"), None);
-            self.settle();
-        }
+        let dropped = self.waiting() + self.steered.len() + usize::from(self.never_taken());
+        self.queue.clear();
+        self.steered.clear();
+        self.tell_dropped(dropped, "the run ended");
+        self.settle();
         self.verdict(exit, stderr)
     }
 
@@ -558,7 +573,25 @@ impl Conversation {
     }
 
     fn tell_queue(&mut self) {
-        self.acts.push_back(Act::Queued(self.queue.len() as u64));
+        self.acts.push_back(Act::Queued(self.waiting() as u64));
+    }
+
+    /// How many prompts wait for a turn. The first one has its turn from the beginning.
+    fn waiting(&self) -> usize {
+        self.queue.len().saturating_sub(usize::from(self.first_is_due))
+    }
+
+    /// A prompt of a later turn was given to a provider that was about to end.
+    fn never_taken(&self) -> bool {
+        self.in_turn && self.turn > 1 && self.given.is_some()
+    }
+
+    fn tell_dropped(&mut self, dropped: usize, why: &str) {
+        if dropped > 0 {
+            self.tell_queue();
+            let prompts = if dropped == 1 { "a prompt that waited was".to_owned() } else { format!("{dropped} prompts that waited were") };
+            self.out.notice(Severity::Warning, &format!("{prompts} dropped, for {why}"), None);
+        }
     }
 
     // The outcome.
@@ -566,7 +599,7 @@ impl Conversation {
     fn verdict(&self, exit: &Exit, stderr: &str) -> Verdict {
         let untold = self.turn > self.told;
         let turn = untold.then_some(self.turn).filter(|turn| *turn > 0);
-        let usage = self.last.as_ref().and_then(|end| end.usage).filter(|_| untold);
+        let usage = self.last.as_ref().and_then(|end| end.usage).filter(|_| untold && !self.in_turn);
         let failed = |error: RunError| Verdict {
             state: RunState::Failed,
             stop_reason: "error".to_owned(),
@@ -580,6 +613,10 @@ impl Conversation {
         if self.in_turn {
             if self.interrupted {
                 return Verdict { state: RunState::Cancelled, stop_reason: "cancelled".to_owned(), error: None, turn, usage };
+            }
+            // It was about to end when it was given another prompt: the reason is in the turn before.
+            if let Some(error) = self.last.as_ref().and_then(|end| end.error.clone()).filter(|_| self.never_taken()) {
+                return failed(error);
             }
             let how = match (exit.code, &exit.signal) {
                 (Some(code), _) => format!("with code {code}"),

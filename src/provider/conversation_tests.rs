@@ -86,7 +86,7 @@ fn a_prompt_that_came_too_late_has_a_turn_of_its_own() {
 fn a_prompt_that_comes_back_does_not_hold_up_the_end() {
     let mut conversation = conversation();
     conversation.send(vec![text_block("and this")], true).expect("it is taken");
-    conversation.stop();
+    conversation.stop(crate::model::entry::ResolvedBy::Client);
     conversation.line(b"too late");
     conversation.line(b"stopped");
     let acts = acts(&mut conversation);

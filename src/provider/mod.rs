@@ -14,6 +14,7 @@ pub mod kind;
 pub mod out;
 pub mod plain;
 pub mod policy;
+mod readable;
 pub mod reconcile;
 #[cfg(test)]
 pub mod recording;

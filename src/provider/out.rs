@@ -158,13 +158,15 @@ impl Out {
         let text = self.texts.get_mut(&key).expect("the key was just made");
         let message_id = text.message_id.clone();
         match text.streamed.compare(whole) {
-            Compared::Missing("") => {}
+            Compared::Missing("") => text.streamed.close(),
             Compared::Missing(missing) => {
                 text.streamed.push(missing);
+                text.streamed.close();
                 self.chunk(role, &message_id, text_block(missing), None);
             }
             Compared::Contradiction { at } => {
                 text.streamed.replace(whole);
+                text.streamed.close();
                 let meta = json!({ "loomd/contradiction": { "at": at } });
                 self.chunk(role, &message_id, text_block(whole), Some(meta));
             }
@@ -294,6 +296,10 @@ impl Out {
             (Some(name), _) => (role, name.to_owned()),
             (None, Some(current)) if current.0 == role => current.clone(),
             (None, _) => {
+                // Nobody can name the one before any more.
+                if let Some(before) = self.current.take() {
+                    self.texts.remove(&before);
+                }
                 let key = (role, self.new_message_id());
                 self.current = Some(key.clone());
                 key

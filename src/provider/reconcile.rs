@@ -13,6 +13,8 @@ pub struct Streamed {
     /// Checksums of whole blocks behind what is kept, and the block that is not whole yet.
     blocks: Vec<[u8; 16]>,
     unfinished: Vec<u8>,
+    /// All of it, once it is not kept any more: how long, and its checksum.
+    closed: Option<(usize, [u8; 16])>,
 }
 
 /// What a repeated text has that was not streamed.
@@ -49,9 +51,24 @@ impl Streamed {
         self.length == 0
     }
 
+    /// The text is complete: only its length and checksum are kept, for one that says it again. A contradiction is then known to
+    /// lie in it, not where.
+    pub fn close(&mut self) {
+        if self.closed.is_none() && self.length <= KEPT {
+            let sum = checksum(self.kept.as_bytes());
+            *self = Self { length: self.length, closed: Some((self.length, sum)), ..Self::default() };
+        }
+    }
+
     /// Compares the whole text with what was streamed.
     pub fn compare<'a>(&self, whole: &'a str) -> Compared<'a> {
         let bytes = whole.as_bytes();
+        if let Some((length, sum)) = self.closed {
+            let same = self.length == length
+                && whole.is_char_boundary(length.min(bytes.len()))
+                && bytes.get(..length).is_some_and(|said| checksum(said) == sum);
+            return if same { Compared::Missing(&whole[length..]) } else { Compared::Contradiction { at: 0 } };
+        }
         if let Some(at) = self.kept.bytes().zip(bytes).position(|(streamed, said)| streamed != *said) {
             return Compared::Contradiction { at };
         }
@@ -114,6 +131,19 @@ mod tests {
         assert_eq!(streamed(&["The ", "answer"]).compare("The answer"), Compared::Missing(""));
         assert_eq!(streamed(&["The "]).compare("The answer"), Compared::Missing("answer"));
         assert_eq!(streamed(&[]).compare("The answer"), Compared::Missing("The answer"));
+    }
+
+    #[test]
+    fn a_closed_text_is_small_and_still_known() {
+        let whole = "0123456789".repeat(10_000);
+        let mut text = streamed(&[&whole]);
+        text.close();
+        assert!(text.kept.capacity() == 0 && text.len() == whole.len());
+        assert_eq!(text.compare(&whole), Compared::Missing(""));
+        assert_eq!(text.compare(&format!("{whole}more")), Compared::Missing("more"));
+        assert_eq!(text.compare("another"), Compared::Contradiction { at: 0 });
+        text.push("more");
+        assert_eq!(text.compare(&format!("{whole}more")), Compared::Contradiction { at: 0 }, "rather twice than lost");
     }
 
     #[test]

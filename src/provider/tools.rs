@@ -32,7 +32,12 @@ struct Tool {
     /// The end of the output.
     tail: String,
     ended: bool,
+    /// Once it has ended, what was told of it and is large: only checksums, to know a repeat by.
+    told: BTreeMap<String, [u8; 32]>,
 }
+
+/// Larger members of a tool call that has ended are not kept.
+const SMALL: usize = 256;
 
 impl Tools {
     pub fn knows(&self, id: &str) -> bool {
@@ -65,7 +70,7 @@ impl Tools {
             }
         }
         meta = meta.filter(|meta| meta.as_object().is_none_or(|members| !members.is_empty()));
-        fields.retain(|name, value| !value.is_null() && tool.known.get(name) != Some(value));
+        fields.retain(|name, value| !value.is_null() && tool.known.get(name) != Some(value) && !tool.has_told(name, value));
         tool.known.extend(fields.clone());
         if is_new {
             for (name, default) in [("title", json!(id)), ("kind", json!("other")), ("status", json!("pending"))] {
@@ -121,6 +126,9 @@ impl Tools {
             fields.insert("content".to_owned(), Value::Array(content));
         }
         updates.extend(self.tell(id, fields));
+        if let Some(tool) = self.0.get_mut(id) {
+            tool.shrink();
+        }
         updates
     }
 
@@ -131,6 +139,23 @@ impl Tools {
 }
 
 impl Tool {
+    fn has_told(&self, name: &str, value: &Value) -> bool {
+        self.told.get(name).is_some_and(|sum| *sum == *blake3::hash(value.to_string().as_bytes()).as_bytes())
+    }
+
+    /// It has ended: a turn may have thousands of them.
+    fn shrink(&mut self) {
+        self.tail = String::new();
+        self.output.close();
+        let large: Vec<String> =
+            self.known.iter().filter(|(_, value)| value.to_string().len() > SMALL).map(|(name, _)| name.clone()).collect();
+        for name in large {
+            if let Some(value) = self.known.remove(&name) {
+                self.told.insert(name, *blake3::hash(value.to_string().as_bytes()).as_bytes());
+            }
+        }
+    }
+
     fn append(&mut self, id: &str, text: &str, contradiction: Option<usize>, updates: &mut Vec<Map<String, Value>>) {
         let mut rest = text;
         let mut contradiction = contradiction;
@@ -220,6 +245,20 @@ mod tests {
         assert!(tools.tell("t", change()).is_empty(), "it is known");
         let picture = tools.picture("t").expect("it was told");
         assert_eq!(picture["_meta"]["loomd/patch"], "@@ -1 +1 @@");
+    }
+
+    #[test]
+    fn a_tool_call_that_has_ended_takes_no_room_and_is_still_known() {
+        let mut tools = Tools::default();
+        let input = object(json!({ "title": "write", "rawInput": { "text": "x".repeat(100_000) } }));
+        tools.tell("t", input.clone());
+        let output = "y".repeat(200_000);
+        tools.ended("t", "completed", Some(&output), Map::new());
+        let tool = &tools.0["t"];
+        assert!(tool.tail.is_empty() && json!(tool.known).to_string().len() < 1000, "{:?}", tool.known);
+        assert!(tools.tell("t", input).is_empty(), "a repeat is a repeat");
+        let again = tools.ended("t", "completed", Some(&output), Map::new());
+        assert!(again.is_empty(), "{again:?}");
     }
 
     #[test]

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     log::append::Room,
-    model::{Entry, Failure, RunError, RunState, StateEntry, entry::LeftProcess},
+    model::{
+        Entry, Failure, RunError, RunState, StateEntry,
+        entry::{LeftProcess, ResolvedBy},
+    },
     process::{own, tree},
 };
 
@@ -33,12 +36,13 @@ impl Supervisor {
         }
         match &mut self.phase {
             Phase::Running => {
+                let by_client = ending == Ending::Cancelled;
                 self.ending.get_or_insert(ending);
                 self.phase = Phase::Stopping { kill_at: deadline };
                 match &mut self.agent {
                     // Its own way first: the turn is stopped, its stdin closed.
                     Some(agent) => {
-                        agent.conversation.stop();
+                        agent.conversation.stop(if by_client { ResolvedBy::Client } else { ResolvedBy::Provider });
                         self.polite_until = Some(Instant::now() + grace / 2);
                         self.act();
                     }

@@ -70,7 +70,8 @@ const READ: &str = "Reading and following runs";
 const STORE: &str = "Providers and the store";
 
 use FailureKind::{
-    Config, PermissionNotFound, PermissionResolved, ProviderNotFound, RunActive, RunNotActive, RunNotFound, SpawnFailed, Store, Unsupported,
+    Config, PermissionNotFound, PermissionResolved, ProviderNotFound, RunActive, RunNotActive, RunNotFound, SessionBusy, SpawnFailed,
+    Store, Unsupported,
 };
 
 /// Every request that this build answers, in the order of the reference.
@@ -101,13 +102,14 @@ pub const METHODS: &[Method] = &[
                 `attach` says otherwise.",
         params: of::<StartParams>,
         result: of::<RunResult>,
-        failures: &[ProviderNotFound, SpawnFailed, Unsupported, Store],
+        failures: &[ProviderNotFound, SpawnFailed, SessionBusy, Unsupported, Store],
     },
     Method {
         name: "run/send",
         group: START,
-        about: "Hands an interactive run more input. For `command` the text goes to the program's stdin as it is; nothing is added, no line \
-                feed either.",
+        about: "For an agent: a prompt, for a turn of its own (`queue`, also for a run that is not interactive) or into the running turn \
+                (`steer`; as `queue` where none runs or the provider cannot). For `command` the text goes to the stdin of an interactive run as \
+                it is; nothing is added, no line feed either.",
         params: of::<SendParams>,
         result: of::<Empty>,
         failures: &[RunNotFound, RunNotActive, Unsupported],
@@ -115,7 +117,8 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "run/closeInput",
         group: START,
-        about: "No more input: closes the program's stdin, or types the end-of-file character where it has a terminal.",
+        about: "No more input. An agent's run ends when its turn and its queue have; a command's stdin is closed, or gets the end-of-file \
+                character where it is a terminal.",
         params: of::<RunIdParams>,
         result: of::<Empty>,
         failures: &[RunNotFound, RunNotActive],
@@ -123,8 +126,9 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "run/interrupt",
         group: START,
-        about: "Sends SIGINT to the program's process group, as a terminal's Ctrl-C would. Answered once the program has ended by it, or \
-                after a second if it goes on; at once for a run that has ended. A run that is not interactive then ends `cancelled`.",
+        about: "Stops an agent's turn and settles its open questions; session and queue stay. Answered when the turn has ended, at once if none \
+                runs. A command's process group gets SIGINT, as from a terminal's Ctrl-C; answered once the program has ended by it, or after a \
+                second if it goes on. A run that is not interactive then ends `cancelled`, an agent's after what is still queued.",
         params: of::<RunIdParams>,
         result: of::<Empty>,
         failures: &[RunNotFound],
@@ -160,7 +164,7 @@ pub const METHODS: &[Method] = &[
         about: "Hands over what opens an agent's session in a terminal. A `command` has no session: `unsupported`.",
         params: of::<TakeoverParams>,
         result: of::<TakeoverResult>,
-        failures: &[RunNotFound, Unsupported],
+        failures: &[RunNotFound, SessionBusy, Unsupported],
     },
     Method {
         name: "run/get",

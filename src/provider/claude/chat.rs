@@ -327,6 +327,7 @@ impl Chat {
 
 impl Adapter for Chat {
     fn begin(&mut self, out: &mut Out) {
+        self.session.begin(&self.task.session_id, out);
         self.request(&json!({ "subtype": "initialize" }), Request::Initialize, out);
         out.wake(HANDSHAKE, WAKE_HANDSHAKE);
     }

@@ -28,6 +28,13 @@ impl Session {
         Self { resumed, id: None, kept: Kept::No }
     }
 
+    /// The program runs. A fresh session has the id that we chose; one that is to be gone on with may still be refused.
+    pub fn begin(&mut self, chosen: &str, out: &mut Out) {
+        if self.resumed.is_none() && !chosen.is_empty() {
+            self.announce(chosen, out);
+        }
+    }
+
     /// This is its id. What is gone on with has its file; a fork is a new session.
     pub fn announce(&mut self, id: &str, out: &mut Out) {
         if self.id.as_deref() == Some(id) {

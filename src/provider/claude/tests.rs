@@ -33,7 +33,7 @@ fn task(prompt: &str) -> Task {
         model: None,
         permissions: PermissionMode::Ask,
         resume: None,
-        session_id: "0190a000-0000-7000-8000-000000000001".to_owned(),
+        session_id: "s".to_owned(),
         interactive: true,
         is_root: false,
         program: vec!["claude".to_owned(), "--settings".to_owned(), "mine.json".to_owned()],

@@ -123,7 +123,9 @@ impl<'a> Change<'a> {
     fn diff(&self) -> Option<Value> {
         match self.what {
             What::Add { text } => Some(json!({ "type": "diff", "path": self.path, "newText": text })),
-            What::Delete { text } => Some(json!({ "type": "diff", "path": self.path, "oldText": text, "newText": "" })),
+            What::Delete { text } => {
+                Some(json!({ "type": "diff", "path": self.path, "oldText": text, "newText": "", "_meta": { "kind": "delete" } }))
+            }
             What::Update { .. } => None,
         }
     }

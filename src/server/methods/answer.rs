@@ -12,7 +12,7 @@ use crate::{
         calls::{AnswerParams, ConfigureParams, Empty, RunResult, TakeoverParams, TakeoverResult},
     },
     server::{Server, providers, sessions},
-    supervisor::words::Word,
+    supervisor::{claim::Claim, words::Word},
 };
 
 pub async fn answer(params: AnswerParams, request: Request) -> Result<Empty, Failure> {
@@ -77,6 +77,13 @@ pub async fn takeover(params: TakeoverParams, request: Request) -> Result<Takeov
     }
     let run = control::run_now(&server, id).await?.run;
     let chosen = choose(&server, &run, params.kind)?;
+    if run.state.is_final()
+        && !joins
+        && let Some(session) = run.session.clone()
+    {
+        // Another run may have gone on with it.
+        on_a_thread(&server, move |history| Claim::take(&history.runs, &session.id, id).map(Claim::release)).await?;
+    }
     let file = run.session.as_ref().and_then(|session| match &session.path {
         Some(path) => Some(PathBuf::from(path)),
         None => sessions::file(&providers::known(&server.config, &run.provider).ok()?, &session.id),

@@ -22,9 +22,10 @@ const MOST: usize = 32 << 20;
 pub async fn changes(params: RunIdParams, request: Request) -> Result<ChangesResult, Failure> {
     let cancel = request.call.cancel.clone();
     large(&request, move |history| {
-        let last = history.known_run(params.run_id)?.last_seq;
+        let run = history.known_run(params.run_id)?;
+        let last = run.last_seq;
         let mut reader = Forward::new(params.run_id, 0);
-        let (mut changes, mut lines) = (Changes::default(), Vec::new());
+        let (mut changes, mut lines) = (Changes { cwd: run.cwd, ..Changes::default() }, Vec::new());
         while reader.seq() < last && !cancel.is_cancelled() {
             lines.clear();
             if reader.read(history, BLOCK, &mut lines)? == Found::Nothing {
@@ -48,6 +49,8 @@ struct Changes {
     files: Vec<ChangedFile>,
     held: usize,
     incomplete: bool,
+    /// Where the run worked.
+    cwd: String,
 }
 
 /// A tool call that has not ended: what it is about to change.
@@ -56,6 +59,7 @@ struct Tool {
     kind: Option<String>,
     diffs: Vec<Value>,
     patch: Option<String>,
+    places: Vec<String>,
     done: bool,
 }
 
@@ -78,10 +82,21 @@ impl Changes {
         if let Some(patch) = update.get("_meta").and_then(|meta| meta.get("loomd/patch")).and_then(Value::as_str) {
             tool.patch = Some(patch.to_owned());
         }
+        if let Some(places) = update.get("locations").and_then(Value::as_array) {
+            tool.places = places.iter().filter_map(|place| Some(place["path"].as_str()?.to_owned())).collect();
+        }
         let status = text("status");
         if status == Some("completed") && !std::mem::replace(&mut tool.done, true) {
-            let (diffs, patch) = (std::mem::take(&mut tool.diffs), tool.patch.take());
-            diffs.iter().for_each(|diff| self.diff(diff));
+            let (diffs, patch, places) = (std::mem::take(&mut tool.diffs), tool.patch.take(), std::mem::take(&mut tool.places));
+            let whole = match tool.kind.as_deref() {
+                Some("delete") => Some(ChangeKind::Delete),
+                Some("move") => Some(ChangeKind::Move),
+                _ => None,
+            };
+            diffs.iter().for_each(|diff| self.diff(diff, whole));
+            if let Some(kind) = whole.filter(|_| diffs.is_empty() && patch.is_none()) {
+                places.iter().for_each(|path| self.told(path, kind));
+            }
             if let Some(patch) = patch {
                 self.patch(&patch);
             }
@@ -94,24 +109,46 @@ impl Changes {
         }
     }
 
-    fn diff(&mut self, diff: &Value) {
+    /// A file of which only its fate is known.
+    fn told(&mut self, path: &str, kind: ChangeKind) {
+        let path = self.absolute(path);
+        match self.files.iter_mut().find(|file| file.path == path) {
+            Some(file) => (file.kind, file.new_text) = (kind, None),
+            None => self.files.push(ChangedFile { path, kind, patch: None, old_text: None, new_text: None }),
+        }
+    }
+
+    /// Patches name files from the run's directory on.
+    fn absolute(&self, path: &str) -> String {
+        if path.starts_with('/') || self.cwd.is_empty() { path.to_owned() } else { format!("{}/{path}", self.cwd.trim_end_matches('/')) }
+    }
+
+    /// `whole`: what the tool call does to its files as a whole. A text that is taken away wholly is a deletion too, where the provider says so.
+    fn diff(&mut self, diff: &Value, whole: Option<ChangeKind>) {
         let Some(path) = diff["path"].as_str() else { return };
+        let path = &self.absolute(path);
+        let deleted = whole == Some(ChangeKind::Delete) || diff["_meta"]["kind"] == "delete";
         let text = |name: &str| diff[name].as_str().map(str::to_owned);
-        let (old, new) = (text("oldText"), text("newText"));
+        let (old, new) = (text("oldText"), text("newText").filter(|_| !deleted));
         self.held += old.as_ref().map_or(0, String::len) + new.as_ref().map_or(0, String::len);
         if self.held > MOST {
             self.incomplete = true;
             return;
         }
-        match self.files.iter_mut().find(|file| file.path == path) {
+        match self.files.iter_mut().find(|file| file.path == *path) {
+            Some(file) if deleted => (file.kind, file.new_text) = (ChangeKind::Delete, None),
             // Two replacements in one file are not one text; the whole file's are.
             Some(file) if file.new_text == old => file.new_text = new,
             Some(file) => {
                 file.patch = Some(joined(file.patch.take(), &replacement(path, old.as_deref(), new.as_deref())));
             }
             None => {
-                let kind = if old.is_none() { ChangeKind::Add } else { ChangeKind::Modify };
-                self.files.push(ChangedFile { path: path.to_owned(), kind, patch: None, old_text: old, new_text: new });
+                let kind = match (&old, deleted) {
+                    (_, true) => ChangeKind::Delete,
+                    (None, _) => ChangeKind::Add,
+                    (Some(_), _) => whole.unwrap_or(ChangeKind::Modify),
+                };
+                self.files.push(ChangedFile { path: path.clone(), kind, patch: None, old_text: old, new_text: new });
             }
         }
     }
@@ -123,6 +160,7 @@ impl Changes {
             return;
         }
         for part in parts(patch) {
+            let part = Part { path: self.absolute(&part.path), ..part };
             match self.files.iter_mut().find(|file| file.path == part.path) {
                 Some(file) => {
                     file.kind = if part.kind == ChangeKind::Delete { ChangeKind::Delete } else { file.kind };

@@ -10,7 +10,7 @@ use super::{Request, on_a_thread};
 use crate::{
     model::{
         Failure, FailureKind, Run, RunId, RunState,
-        calls::{CancelParams, RunIdParams, RunResult, SendMode, SendParams, SyncParams, SyncResult},
+        calls::{CancelParams, Prompt, RunIdParams, RunResult, SendMode, SendParams, SyncParams, SyncResult},
     },
     process::tree,
     server::{Server, link::Answer},
@@ -60,6 +60,9 @@ pub async fn send(params: SendParams, request: Request) -> Result<Value, Failure
         (Some(_), Some(_)) => return Err(Failure::invalid_params("prompt", "send `text` or `prompt`, not both")),
         (None, None) => return Err(Failure::invalid_params("text", "there is nothing to send; give `text` or `prompt`")),
         _ => {}
+    }
+    if let Some(Prompt::Blocks(blocks)) = &params.prompt {
+        super::start::check_blocks(blocks)?;
     }
     let steer = params.mode == Some(SendMode::Steer);
     ask(&request.server, params.run_id, Word::Send { text: params.text, prompt: params.prompt, steer }).await

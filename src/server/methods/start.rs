@@ -9,8 +9,8 @@ use super::Request;
 use crate::{
     config::COMMAND,
     model::{
-        Failure, Run, RunBytes, RunId, RunState,
-        calls::{AttachChoice, OnDisconnect, PermissionMode, Resume, RunResult, StartParams},
+        Failure, FailureKind, Run, RunBytes, RunId, RunState,
+        calls::{AttachChoice, OnDisconnect, PermissionMode, Prompt, Resume, RunResult, StartParams},
     },
     process::own,
     provider::{Launch, Plain, Stdin, Task, task},
@@ -30,6 +30,7 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
     check(&params)?;
     let known = providers::known(&server.config, &params.provider)?;
     fits(&params, &known)?;
+    let as_asked = recorded(&params);
     let (params, parent) = resumed(&request, params, &known).await?;
     // Until it is known whose run the token means, nothing is said of runs that appear meanwhile.
     if params.client_token.is_some() {
@@ -45,7 +46,8 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
     };
     let id = RunId::new();
     let wanted = wanted(params.attach.as_ref());
-    let orders = orders(&server, &params, id, known, parent, wanted.is_some())?;
+    let mut orders = orders(&server, &params, id, known, parent, wanted.is_some())?;
+    orders.run.params = as_asked;
     server.broadcast.expect(id);
     let runs = server.history.runs.clone();
     let started = tokio::task::spawn_blocking(move || {
@@ -112,6 +114,26 @@ fn check(params: &StartParams) -> Result<(), Failure> {
     if params.command.as_ref().is_some_and(|command| command.is_empty() || command[0].is_empty()) {
         return Err(Failure::invalid_params("command", "`command` is empty; name a program, then its arguments"));
     }
+    if let Some(Prompt::Blocks(blocks)) = &params.prompt {
+        check_blocks(blocks)?;
+    }
+    let is_empty = match &params.prompt {
+        Some(Prompt::Text(text)) => text.trim().is_empty(),
+        Some(Prompt::Blocks(blocks)) => blocks.is_empty(),
+        None => false,
+    };
+    if is_empty {
+        return Err(Failure::invalid_params(
+            "prompt",
+            "`prompt` is empty; say what the agent is to do, or leave it out with `interactive: true`",
+        ));
+    }
+    if matches!(&params.resume, Some(Resume::Session { session_id }) if session_id.is_empty()) {
+        return Err(Failure::invalid_params(
+            "resume",
+            "`resume.sessionId` is empty; give the id that `run/session` or `session/list` told",
+        ));
+    }
     params.command.iter().flatten().try_for_each(|word| no_nul("command", word))?;
     params.args.iter().flatten().try_for_each(|word| no_nul("args", word))?;
     if let Some(cwd) = &params.cwd {
@@ -125,6 +147,24 @@ fn check(params: &StartParams) -> Result<(), Failure> {
             return Err(Failure::invalid_params("env", format!("{name:?} is no name for an environment variable")));
         }
         no_nul("env", value.as_deref().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Content blocks of the Agent Client Protocol, as far as every provider relies on it.
+pub fn check_blocks(blocks: &[Map<String, Value>]) -> Result<(), Failure> {
+    for (position, block) in blocks.iter().enumerate() {
+        let kind = block.get("type").and_then(Value::as_str);
+        let good = match kind {
+            Some("text") => block.get("text").is_some_and(Value::is_string),
+            Some(_) => true,
+            None => false,
+        };
+        if !good {
+            let message =
+                format!("block {position} of `prompt` is no ACP content block; a text is {{\"type\": \"text\", \"text\": \"…\"}}");
+            return Err(Failure::invalid_params("prompt", message));
+        }
     }
     Ok(())
 }
@@ -171,7 +211,15 @@ async fn resumed(request: &Request, params: StartParams, known: &Known) -> Resul
         Resume::Run { run_id } => {
             let run = history.known_run(run_id)?;
             let message = || format!("run {run_id} has no session that could be resumed");
-            let session = run.session.clone().ok_or_else(|| Failure::invalid_params("resume", message()))?;
+            let session = match run.session.clone() {
+                Some(session) => session,
+                None if run.state.is_final() => return Err(Failure::invalid_params("resume", message())),
+                // It will have one, and hold it.
+                None => {
+                    let message = format!("run {run_id} is still running and its session is its own; follow that run, or cancel it first");
+                    return Err(Failure::new(FailureKind::SessionBusy, message).with("runId", run_id.to_string()));
+                }
+            };
             let other = providers::known(&config, &run.provider).map_or(run.provider.clone(), |known| known.kind.to_owned());
             if other != kind {
                 let message = format!("the session of run {run_id} is one of `{}`, not of `{name}`", run.provider);
@@ -259,7 +307,7 @@ fn orders(
         title: params.title.clone(),
         labels: params.labels.clone(),
         pinned: false,
-        params: recorded(params),
+        params: Map::new(),
         command: argv.into_iter().chain(known.args).chain(params.args.clone().unwrap_or_default()).collect(),
         cwd,
         state: RunState::Starting,

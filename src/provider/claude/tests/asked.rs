@@ -163,8 +163,8 @@ fn an_interrupt_answers_open_questions_with_no() {
     assert!(run.conversation.interrupt());
     run.act();
     let said: Vec<&Value> = run.written.iter().rev().take(2).collect();
-    assert_eq!(said[1]["response"]["response"]["behavior"], "deny");
-    assert_eq!(said[0]["request"]["subtype"], "interrupt");
+    assert_eq!(said[0]["response"]["response"]["behavior"], "deny");
+    assert_eq!(said[1]["request"]["subtype"], "interrupt");
 }
 
 #[test]
@@ -206,9 +206,9 @@ fn a_run_that_is_stopped_gives_no_prompt_that_its_turn_left() {
     let mut run = Run::started(&task("p"));
     run.message("m", None, json!({ "type": "text", "text": "One." }));
     run.send("more", true);
-    run.conversation.stop();
+    run.conversation.stop(crate::model::entry::ResolvedBy::Client);
     run.act();
-    assert!(run.updates("notice")[0]["title"].as_str().is_some_and(|title| title.starts_with("1 queued")), "it is said");
+    assert!(run.updates("notice")[0]["title"].as_str().is_some_and(|title| title.starts_with("a prompt that waited was dropped")), "it is said");
     let answer = json!({ "subtype": "success", "request_id": run.last_written()["request_id"], "response": { "still_queued": [] } });
     run.say(&json!({ "type": "control_response", "response": answer }));
     run.result(json!({ "subtype": "error_during_execution", "is_error": true, "terminal_reason": "aborted_tools" }));
