@@ -3,6 +3,7 @@
 mod asking;
 mod configured;
 mod edges;
+mod faults;
 mod limits;
 mod replayed;
 mod sessions;
