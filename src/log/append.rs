@@ -22,6 +22,8 @@ use crate::{
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// Room that is kept behind the end for the last words on a full disk.
 const RESERVE_BYTES: u64 = 64 << 10;
+/// How much of it is for the entry that ends the run, whatever else is said last.
+const END_BYTES: u64 = 8 << 10;
 /// First allocation of a segment; it grows by doubling.
 const FIRST_ALLOCATION: u64 = 256 << 10;
 /// Room for lines that is kept from one append to the next; what a long line took beyond it is given back.
@@ -51,7 +53,9 @@ pub struct Appender {
 pub enum Room {
     /// What leaves the reserve alone.
     Usual,
-    /// The reserve too: for the last entries of a run.
+    /// The reserve too, but for the end's part: for what was said before the end.
+    Late,
+    /// All of it: for the end of a run.
     Last,
 }
 
@@ -255,7 +259,11 @@ impl Appender {
 
     /// Sees to it that `needed` bytes fit, and behind them the reserve. Fails as the disk fails, before anything is written.
     fn make_room(&mut self, needed: u64, room: Room) -> io::Result<()> {
-        let reserve = if room == Room::Usual { RESERVE_BYTES } else { 0 };
+        let reserve = match room {
+            Room::Usual => RESERVE_BYTES,
+            Room::Late => END_BYTES,
+            Room::Last => 0,
+        };
         let end = self.length + needed + reserve;
         if !self.can_allocate || end <= self.allocated {
             return Ok(());

@@ -51,6 +51,6 @@ pub fn preset(name: &str) -> Option<&'static Preset> {
 }
 
 /// Whether the configuration of a plain command-line tool makes sense; if not, what to do, after "provider NAME".
-pub fn check_plain(_plain: &Plain) -> Result<(), String> {
-    Ok(())
+pub fn check_plain(plain: &Plain) -> Result<(), String> {
+    plain::check_words(plain)
 }

@@ -47,6 +47,8 @@ pub struct Agent {
     claim: Option<Claim>,
     /// Since when it has been idle with nobody attached.
     lonely_since: Option<Instant>,
+    /// Of its last words, what a full disk did not take.
+    pub(super) unkept: usize,
     pub(super) verdict: Option<Verdict>,
 }
 
@@ -64,6 +66,7 @@ impl Agent {
             farewell: None,
             claim,
             lonely_since: None,
+            unkept: 0,
             verdict: None,
         })
     }
@@ -74,6 +77,13 @@ impl Agent {
         self.stderr.extend_from_slice(kept);
         let surplus = self.stderr.len().saturating_sub(2 * STDERR_TAIL);
         self.stderr.drain(..surplus);
+    }
+
+    fn take(&mut self, line: &Line) {
+        match line {
+            Line::Whole(line) => self.conversation.line(line),
+            Line::TooLong(bytes) => self.conversation.line_too_long(*bytes),
+        }
     }
 
     /// The end of stderr, as a person reads it.
@@ -118,11 +128,8 @@ impl Supervisor {
     fn read_lines(&mut self) {
         while self.held_until.is_none() {
             let Some(agent) = &mut self.agent else { return };
-            match agent.lines.next() {
-                Some(Line::Whole(line)) => agent.conversation.line(&line),
-                Some(Line::TooLong(bytes)) => agent.conversation.line_too_long(bytes),
-                None => return,
-            }
+            let Some(line) = agent.lines.next() else { return };
+            agent.take(&line);
             self.act();
         }
     }
@@ -308,7 +315,10 @@ impl Supervisor {
     /// The last words of the conversation, once the program has ended and all its output is logged.
     pub(super) async fn conclude_agent(&mut self) {
         let Some(agent) = &mut self.agent else { return };
-        // A program may end in the middle of a line.
+        // A full disk may have held up what some lines mean; and a program may end in the middle of one.
+        while let Some(line) = agent.lines.next() {
+            agent.take(&line);
+        }
         if let Some(rest) = agent.lines.rest() {
             agent.conversation.line(&rest);
         }
@@ -319,8 +329,11 @@ impl Supervisor {
         while let Some(act) = self.agent.as_mut().and_then(|agent| agent.conversation.next_act()) {
             while let Err(error) = self.carry_out(&act, Room::Usual) {
                 self.hold(&error);
-                // A run that is being ended on a full disk keeps what fits into the reserve.
-                if self.ending.is_some() && self.carry_out(&act, Room::Last).is_ok() {
+                // A run that is being ended on a full disk keeps what fits into the reserve, and says what did not.
+                if self.ending.is_some() {
+                    if self.carry_out(&act, Room::Late).is_err() {
+                        self.with_agent(|agent| agent.unkept += 1);
+                    }
                     break;
                 }
                 tokio::time::sleep(super::phase::STORAGE_RETRY).await;

@@ -174,7 +174,7 @@ impl Supervisor {
             if let Some(pump) = &mut self.pumps[which] {
                 pump.close();
                 if !pump.waiting().is_empty() {
-                    self.log_output(which, Room::Last);
+                    self.log_output(which, Room::Late);
                 }
             }
         }
@@ -209,9 +209,13 @@ impl Supervisor {
             (None, None, Some(signal)) => (RunState::Failed, "error", failed("provider", format!("`{name}` was ended by {signal}"))),
             (None, None, None) => (RunState::Failed, "error", failed("supervisor", format!("how `{name}` ended is not known"))),
         };
-        let error = match unkept {
-            0 => error,
-            bytes => failed("storage", format!("the disk is full; the last {bytes} bytes that `{name}` wrote could not be kept")),
+        let untold = self.agent.as_ref().map_or(0, |agent| agent.unkept);
+        let error = match (unkept, untold) {
+            (0, 0) => error,
+            (0, _) => {
+                failed("storage", format!("the disk is full; {untold} of the last updates that tell what `{name}` did could not be kept"))
+            }
+            (bytes, _) => failed("storage", format!("the disk is full; the last {bytes} bytes that `{name}` wrote could not be kept")),
         };
         let (reason, turn, usage) = match verdict {
             Some(verdict) if reason.is_empty() => (verdict.stop_reason, verdict.turn, verdict.usage),

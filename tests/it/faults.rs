@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Gate, Home, Server, Setup, kill, sh, until};
 
 /// Whether this machine lets us mount in a namespace of our own. Where it does not, the tests that need it say so and prove nothing.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let works = Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success());
     if !works {
         eprintln!("NOT TESTED: this needs a mount namespace, which this user may not make");
@@ -16,19 +16,19 @@ fn can_mount() -> bool {
 }
 
 /// A server that sees a small file system at the data directory; only its own processes see it.
-fn on_small_disk(home: &Home, size: &str, options: &str) -> Setup {
+pub fn on_small_disk(home: &Home, size: &str, options: &str) -> Setup {
     fs::create_dir_all(home.data()).expect("a directory");
     let mount = format!("mount -t tmpfs -o size={size},mode=0700 none \"{}\"", home.data().display());
     Setup::through(home, &format!("exec unshare -m sh -c '{mount} && {options} exec \"$@\"' sh \"$@\""))
 }
 
 /// The data directory as a process inside the namespace sees it.
-fn inside(server: &Server, home: &Home) -> PathBuf {
+pub fn inside(server: &Server, home: &Home) -> PathBuf {
     let path = home.data();
     PathBuf::from(format!("/proc/{}/root{}", server.pid(), path.display()))
 }
 
-fn initialize_fails(mut server: Server, kind: &str) -> Value {
+pub fn initialize_fails(mut server: Server, kind: &str) -> Value {
     let failure = server.fail("initialize", json!({ "protocolVersion": 1 }));
     assert_eq!(failure.kind, kind, "{failure:?}");
     assert!(failure.message.contains(failure.data["path"].as_str().expect("a path")) || failure.message.len() > 20, "{failure:?}");

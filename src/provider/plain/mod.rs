@@ -30,7 +30,7 @@ use crate::{
         fault,
         kind::{Launch, Provider, Stdin},
         out::Out,
-        task::{Blocks, Task, object, text_of},
+        task::{Blocks, Plain, Task, object, text_of},
         terminal::{no_way, way},
     },
 };
@@ -103,16 +103,27 @@ impl Provider for PlainCli {
     }
 }
 
+/// Whether the configuration of a plain tool makes sense; if not, what to do, as a sentence that begins with the provider's name.
+pub fn check_words(plain: &Plain) -> Result<(), String> {
+    if let Some(Err(error)) = plain.session.as_deref().map(Regex::new) {
+        // The lines before the last one draw where in the pattern it is.
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        return Err(format!("has a pattern `session` that is no regular expression: {reason}; mend it or remove it"));
+    }
+    if let Some(format) = plain.format.as_deref().filter(|format| !format::NAMES.contains(format)) {
+        return Err(format!("has a format `{format}`, which is not known; choose one of {}", format::NAMES.join(", ")));
+    }
+    if plain.resume.as_ref().is_some_and(|resume| resume.iter().all(String::is_empty)) {
+        return Err("has an empty resume; name the argv that goes on with a session, or remove it".to_owned());
+    }
+    Ok(())
+}
+
 /// What is wanted of a plain tool, against what one can do.
 fn check(task: &Task) -> Result<(), Failure> {
     let name = &task.provider;
-    let config = |message: String| Err(Failure::new(FailureKind::Config, message));
-    if let Some(Err(error)) = task.plain.session.as_deref().map(Regex::new) {
-        return config(format!("the pattern `session` of {name} is no regular expression: {error}"));
-    }
-    if let Some(format) = task.plain.format.as_deref().filter(|format| format::named(format, task).is_none()) {
-        return config(format!("{name} has a format `{format}`, which is not known; known are {}", format::NAMES.join(", ")));
-    }
+    check_words(&task.plain).map_err(|message| Failure::new(FailureKind::Config, format!("{name} {message}")))?;
     if task.permissions == PermissionMode::ReadOnly {
         let message =
             format!("nothing can keep {name} from writing; give it the arguments by which it does so itself, and ask for no `readOnly`");

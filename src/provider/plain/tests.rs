@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::PlainCli;
+use super::{PlainCli, format};
 use crate::{
     model::{RunState, TakeoverKind, calls::PermissionMode},
     provider::{
@@ -65,6 +65,14 @@ fn what_a_plain_tool_cannot_do_is_refused_before_it_runs() {
     assert!(refused(Task { prompt: None, ..fine() }).contains("one prompt"));
     assert!(refused(with(&["tool"], Plain { session: Some("(".to_owned()), ..Plain::default() })).contains("regular expression"));
     assert!(refused(with(&["tool"], Plain { format: Some("x".to_owned()), ..Plain::default() })).contains("codex-exec"));
+    assert!(refused(with(&["tool"], Plain { resume: Some(Vec::new()), ..Plain::default() })).contains("empty resume"));
+}
+
+#[test]
+fn every_format_that_is_named_is_known() {
+    for name in format::NAMES {
+        assert!(format::named(name, &with(&["tool"], Plain::default())).is_some(), "{name}");
+    }
 }
 
 #[test]

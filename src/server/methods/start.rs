@@ -285,7 +285,8 @@ fn orders(
     let mut env: BTreeMap<String, Option<String>> = known.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
     env.extend(params.env.clone());
     let mut program = known.argv(params.command.as_ref())?;
-    if known.provider.is_some() && std::path::Path::new(&cwd).is_dir() {
+    // A plain tool is called by the name that the configuration gives it, whether it is asked something or not.
+    if known.kind != COMMAND && std::path::Path::new(&cwd).is_dir() {
         let path = match env.get("PATH") {
             Some(path) => path.clone().map(OsString::from),
             None => std::env::var_os("PATH"),

@@ -120,10 +120,10 @@ fn policies_answer_in_a_persons_stead_and_it_is_logged() {
 fn the_clock_of_silence_stands_still_while_a_person_is_asked() {
     let home = Home::new();
     let mut server = home.server();
-    let (_, mut log) = server.start(params_with(&home, "ask execute\nwait", json!({ "idleTimeoutMs": 700 })));
+    let (_, mut log) = server.start(params_with(&home, "ask execute\nwait", json!({ "idleTimeoutMs": 4000 })));
     follow_to_state(&mut server, &mut log, "awaitingPermission");
     // Another run of the same patience that waits for nobody shows when the time would have been over.
-    let (_, mut silent) = server.start(params_with(&home, "wait", json!({ "idleTimeoutMs": 700 })));
+    let (_, mut silent) = server.start(params_with(&home, "wait", json!({ "idleTimeoutMs": 4000 })));
     server.follow_to_end(&mut silent);
     assert_eq!(silent.end()["state"], "timedOut");
     assert_eq!(server.get(&log.run)["state"], "awaitingPermission");
@@ -147,4 +147,27 @@ fn settings_change_from_the_next_turn_on() {
     assert_eq!(log.settled()[1]["by"], "policy");
     server.cancel(&log.run);
     server.follow_to_end(&mut log);
+}
+
+#[test]
+fn of_two_answers_at_once_one_counts_and_the_other_is_told_so() {
+    let home = Home::new();
+    let mut servers = [home.server(), home.server()];
+    let (_, mut log) = servers[0].start(params(&home, "ask execute\nask execute\nask execute\nask execute\nwait"));
+    for round in 1..=4 {
+        servers[0].follow(&mut log, "a question", |log| log.asked().len() == round);
+        servers[1].notification("run/permission", |entry| entry["permissionId"] == format!("p{round}"));
+        let given = ["yes", "no"].map(|option| json!({ "runId": log.run, "permissionId": format!("p{round}"), "optionId": option }));
+        let [first, second] = [0, 1].map(|who| servers[who].begin("run/answer", given[who].clone()));
+        let outcomes = [servers[0].finish(first), servers[1].finish(second)];
+        let failures: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+        assert_eq!(failures.len(), 1, "{outcomes:?}");
+        assert_eq!((failures[0].code, failures[0].kind), (-32017, "permissionResolved"));
+        let counted = if outcomes[0].is_ok() { "yes" } else { "no" };
+        servers[0].follow(&mut log, "what was chosen", |log| log.spoken("agent_message_chunk").matches("chosen").count() == round);
+        assert!(log.spoken("agent_message_chunk").ends_with(&format!("chosen: {counted}")));
+        assert_eq!((log.settled().len(), &log.settled()[round - 1]["optionId"]), (round, &json!(counted)));
+    }
+    servers[1].cancel(&log.run);
+    servers[0].follow_to_end(&mut log);
 }

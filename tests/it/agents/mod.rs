@@ -1,8 +1,12 @@
 //! Runs of agents: a scripted one that does what its prompt says, and recordings of the real ones.
 
 mod asking;
+mod configured;
 mod edges;
+mod faults;
 mod files;
+mod limits;
+mod replayed;
 mod sessions;
 mod talking;
 

@@ -106,18 +106,37 @@ fn an_idle_run_is_taken_over_too() {
 }
 
 #[test]
+fn a_takeover_settles_the_open_question_with_no_yes() {
+    let home = Home::new();
+    let (mut server, mut other) = (home.server(), home.server());
+    let (_, mut log) = server.start(params_with(&home, "say begun\nask execute\nsay ended", json!({ "interactive": true })));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    server.follow(&mut log, "a session that was kept", |log| log.sessions().last().is_some_and(|session| session["resumable"] == true));
+    other.call("run/send", json!({ "runId": log.run, "text": "say later" }));
+    let takeover = other.call("run/takeover", json!({ "runId": log.run, "kind": "load" }))["takeover"].clone();
+    let run = server.follow_to_end(&mut log);
+    assert_eq!((&run["state"], run["takenOverAt"].is_u64(), &takeover["kind"]), (&json!("cancelled"), true, &json!("load")));
+    assert_eq!((log.settled().len(), &log.settled()[0]["cancelled"], run.get("permissions")), (1, &json!(true), None));
+    assert!(!log.spoken("agent_message_chunk").contains("yes"), "{}", log.spoken("agent_message_chunk"));
+    assert_eq!(log.spoken("user_message_chunk").matches("later").count(), 0, "what waited was dropped");
+    assert!(log.updates("notice").iter().any(|notice| notice.to_string().contains("dropped")));
+    assert_eq!(log.end()["turn"], 1);
+    let late = other.fail("run/answer", json!({ "runId": log.run, "permissionId": "p1", "optionId": "yes" }));
+    assert!(matches!(late.kind, "runNotActive" | "permissionResolved"), "{late:?}");
+}
+
+#[test]
 fn the_files_that_were_changed_are_told() {
     let home = Home::new();
     let mut server = home.server();
     let prompt = "edit made.txt some text\nedit refused.txt other";
     let (_, mut log) = server.start(params(&home, prompt));
-    for option in ["yes", "no"] {
-        follow_to_state(&mut server, &mut log, "awaitingPermission");
+    for (round, option) in [(1, "yes"), (2, "no")] {
+        server.follow(&mut log, "a question", |log| log.asked().len() == round);
         let question = log.asked().last().expect("a question")["permissionId"].clone();
         let diff = &log.asked().last().expect("a question")["toolCall"]["content"][0];
         assert_eq!(diff["type"], "diff", "a question shows what it is about");
         server.call("run/answer", json!({ "runId": log.run, "permissionId": question, "optionId": option }));
-        server.follow(&mut log, "the next step", |log| log.states.last().is_some_and(|state| state["state"] != "awaitingPermission"));
     }
     server.follow_to_end(&mut log);
     let changes = server.call("run/changes", json!({ "runId": log.run }));

@@ -208,7 +208,10 @@ fn a_run_that_is_stopped_gives_no_prompt_that_its_turn_left() {
     run.send("more", true);
     run.conversation.stop(crate::model::entry::ResolvedBy::Client);
     run.act();
-    assert!(run.updates("notice")[0]["title"].as_str().is_some_and(|title| title.starts_with("a prompt that waited was dropped")), "it is said");
+    assert!(
+        run.updates("notice")[0]["title"].as_str().is_some_and(|title| title.starts_with("a prompt that waited was dropped")),
+        "it is said"
+    );
     let answer = json!({ "subtype": "success", "request_id": run.last_written()["request_id"], "response": { "still_queued": [] } });
     run.say(&json!({ "type": "control_response", "response": answer }));
     run.result(json!({ "subtype": "error_during_execution", "is_error": true, "terminal_reason": "aborted_tools" }));
