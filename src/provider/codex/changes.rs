@@ -168,7 +168,7 @@ mod tests {
         );
         let diffs = json!([
             { "type": "diff", "path": "/w/new", "newText": "one\n" },
-            { "type": "diff", "path": "/elsewhere", "oldText": "gone\n", "newText": "" },
+            { "type": "diff", "path": "/elsewhere", "oldText": "gone\n", "newText": "", "_meta": { "kind": "delete" } },
         ]);
         assert_eq!(call["content"], diffs);
         assert_eq!(call["_meta"]["loomd/patch"], "diff --git a/src/a b/src/a\n--- a/src/a\n+++ b/src/a\n@@ -1 +1 @@\n-a\n+b\n");

@@ -60,6 +60,7 @@ const OTHERWISE: &[(&str, &str, Otherwise, &str)] = &[
         "we set the mode before the prompt, so what was said at once after loading comes before it",
     ),
     ("claude", "session-4-fork", Otherwise::Resumed, "it forked; our client goes on with the session itself"),
+    ("claude", "session-5-session-id-taken", Otherwise::Resumed, "its client chose an id that was taken; ours chooses another"),
     ("claude", "session-8-resume-session-id-fork", Otherwise::Resumed, "the same"),
 ];
 
