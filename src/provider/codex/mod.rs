@@ -96,7 +96,8 @@ fn modes(permissions: PermissionMode) -> (&'static str, &'static str) {
     match permissions {
         PermissionMode::Ask | PermissionMode::AcceptEdits => ("on-request", "workspace-write"),
         PermissionMode::ReadOnly => ("on-request", "read-only"),
-        PermissionMode::Bypass => ("never", "danger-full-access"),
+        // `never` would refuse a command that asks for what it has already; asked about it, the policy allows it.
+        PermissionMode::Bypass => ("on-request", "danger-full-access"),
     }
 }
 

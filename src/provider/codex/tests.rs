@@ -317,7 +317,7 @@ fn each_mode_is_the_sandbox_first() {
         (PermissionMode::Ask, "on-request", "workspace-write"),
         (PermissionMode::AcceptEdits, "on-request", "workspace-write"),
         (PermissionMode::ReadOnly, "on-request", "read-only"),
-        (PermissionMode::Bypass, "never", "danger-full-access"),
+        (PermissionMode::Bypass, "on-request", "danger-full-access"),
     ] {
         let mut stage = Stage::new(&Task { model: Some("m".to_owned()), ..task(mode) });
         stage.answer("initialize", &json!({}));
