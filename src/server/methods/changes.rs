@@ -81,6 +81,9 @@ impl Changes {
         let status = text("status");
         if status == Some("completed") && !std::mem::replace(&mut tool.done, true) {
             let (diffs, patch) = (std::mem::take(&mut tool.diffs), tool.patch.take());
+            // It changed something, and did not say what.
+            let is_change = matches!(tool.kind.as_deref(), Some("edit" | "delete" | "move"));
+            self.incomplete |= is_change && diffs.is_empty() && patch.is_none();
             diffs.iter().for_each(|diff| self.diff(diff));
             if let Some(patch) = patch {
                 self.patch(&patch);
@@ -252,6 +255,13 @@ mod tests {
         let run = |status| json!({ "sessionUpdate": "tool_call", "toolCallId": "x", "kind": "execute", "status": status });
         assert!(told(&[run("pending")]).complete);
         assert!(!told(&[run("completed")]).complete);
+    }
+
+    #[test]
+    fn an_edit_that_does_not_say_what_it_changed_makes_it_incomplete() {
+        let edit = |status| json!({ "sessionUpdate": "tool_call", "toolCallId": "x", "kind": "edit", "status": status });
+        assert!(!told(&[edit("completed")]).complete);
+        assert!(told(&[edit("failed")]).complete);
     }
 
     #[test]
