@@ -700,7 +700,7 @@ fn the_ladder_says_what_was_seen_to_work() {
     let argv = ["/bin/codex", "--disable", "daemon_auto_start", "resume", "t"].map(str::to_owned);
     assert_eq!((ladder[1].command.as_deref(), ladder[1].verified, &ladder[1].reason), (Some(&argv[..]), true, &None));
     assert_eq!(ladder[1].display, "cd '/w w' && /bin/codex --disable daemon_auto_start resume t");
-    assert!(!ladder[2].verified && ladder[2].reason.is_some() && ladder[2].command.is_some());
+    assert!(ladder[2].verified && ladder[2].reason.is_none() && ladder[2].command.is_some());
     let early = adapter.takeovers(&session(false));
     assert!(early.iter().all(|way| way.command.is_none() && way.reason.is_some() && !way.verified));
 }
