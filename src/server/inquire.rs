@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// How long a program may take to tell its version,
-const VERSION_PATIENCE: Duration = Duration::from_secs(5);
-/// and to answer a question. Agents of a cold machine take some seconds to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+const VERSION_PATIENCE: Duration = Duration::from_secs(15);
+/// and to answer a question: as long as one has for its first words in a run.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a program says of its version: the first word that looks like one.
 pub fn version(program: &str, args: &[&str], env: &BTreeMap<String, String>) -> Option<String> {

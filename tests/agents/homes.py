@@ -107,7 +107,8 @@ def claude(work: Path) -> dict[str, Any]:
 
 def gemini() -> dict[str, Any]:
     return {
-        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+        # Without retries a failure is seen at once; with the default ones after minutes.
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False, "maxAttempts": 1},
         "privacy": {"usageStatisticsEnabled": False},
         "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
         "telemetry": {"enabled": False},

@@ -6,6 +6,9 @@
 
 mod harness;
 
+/// How long anything may take before a test gives up on it.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 mod agents;
 mod alive;
 mod exact;

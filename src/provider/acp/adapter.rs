@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    agent::{self, Agent},
+    agent::{self, Agent, Make},
     asked, calls,
     choices::{Choices, Setting, What},
     prompt, takeover,
@@ -47,6 +47,8 @@ pub struct AcpAdapter {
     pub(super) session: Option<String>,
     /// The session is known to be kept by the agent.
     pub(super) is_kept: bool,
+    /// The session was loaded: what is told of its conversation before we are ready was told before.
+    pub(super) is_loaded: bool,
     pub(super) choices: Choices,
     /// Settings that are yet to be made, one after the other.
     pub(super) settings: VecDeque<Setting>,
@@ -73,6 +75,12 @@ pub(super) enum Asked {
     Prompt,
 }
 
+/// An update of this kind is a part of the conversation, not of what surrounds it.
+fn is_conversation(kind: &Value) -> bool {
+    let kind = kind.as_str().unwrap_or_default();
+    kind.ends_with("_chunk") || kind.starts_with("tool_call") || kind == "plan"
+}
+
 #[derive(Debug)]
 pub(super) struct Turn {
     cancelled: bool,
@@ -88,6 +96,7 @@ impl AcpAdapter {
             asked: BTreeMap::new(),
             session: None,
             is_kept: false,
+            is_loaded: false,
             choices: Choices::default(),
             settings: VecDeque::new(),
             refused: None,
@@ -116,8 +125,9 @@ impl AcpAdapter {
                 Some(id) => self.opened(id.to_owned(), &told, out),
                 None => out.fatal(fault::protocol("the agent made a session without telling its id")),
             },
-            (Asked::OldSession { .. }, Ok(told)) => {
+            (Asked::OldSession { by_load }, Ok(told)) => {
                 let id = self.task.resume.clone().unwrap_or_default();
+                self.is_loaded = by_load;
                 self.is_kept = true;
                 self.opened(id, &told, out);
             }
@@ -177,6 +187,10 @@ impl AcpAdapter {
         self.choose_mode(self.task.permissions, out);
         if let Some(model) = self.task.model.clone() {
             self.choose_model(&model);
+        }
+        // gemini tells the history after its answer. Its answer to one request more comes after that.
+        if self.is_loaded && self.settings.is_empty() && self.agent.make == Make::Gemini {
+            self.settings.extend(self.choices.mode_again(&id));
         }
         match self.refused.take() {
             Some(error) => out.fatal(error),
@@ -251,6 +265,9 @@ impl AcpAdapter {
             return;
         }
         let Some(Value::Object(update)) = params.remove("update") else { return };
+        if self.is_loaded && !self.ready && update.get("sessionUpdate").is_some_and(is_conversation) {
+            return;
+        }
         match update.get("sessionUpdate").and_then(Value::as_str) {
             Some("config_option_update") => self.choices.options(update.get("configOptions").unwrap_or(&Value::Null)),
             Some("current_mode_update") => {

@@ -88,6 +88,12 @@ impl Choices {
         self.modes.first().map(|choice| choice.current.as_str())
     }
 
+    /// The request for the mode that it is in.
+    pub fn mode_again(&self, session: &str) -> Option<Setting> {
+        let choice = self.modes.first()?;
+        Some(setting(choice, What::Mode, &choice.current, session))
+    }
+
     pub fn has(&self, what: What) -> bool {
         self.list(what).iter().any(|choice| !choice.offered.is_empty())
     }
@@ -103,12 +109,7 @@ impl Choices {
         if choice.current == id {
             return Some(None);
         }
-        let (method, params) = match &choice.via {
-            Via::Mode => ("session/set_mode", json!({ "sessionId": session, "modeId": id })),
-            Via::Model => ("session/set_model", json!({ "sessionId": session, "modelId": id })),
-            Via::Option(option) => ("session/set_config_option", json!({ "sessionId": session, "configId": option, "value": id })),
-        };
-        Some(Some(Setting { what, id: id.to_owned(), method, params }))
+        Some(Some(setting(choice, what, id, session)))
     }
 
     /// What is offered, as `provider/options` tells it.
@@ -147,6 +148,15 @@ impl Choices {
             What::Model => &mut self.models,
         }
     }
+}
+
+fn setting(choice: &Choice, what: What, id: &str, session: &str) -> Setting {
+    let (method, params) = match &choice.via {
+        Via::Mode => ("session/set_mode", json!({ "sessionId": session, "modeId": id })),
+        Via::Model => ("session/set_model", json!({ "sessionId": session, "modelId": id })),
+        Via::Option(option) => ("session/set_config_option", json!({ "sessionId": session, "configId": option, "value": id })),
+    };
+    Setting { what, id: id.to_owned(), method, params }
 }
 
 fn choice(via: Via, told: &Value, list: &str, id: &str, current: &str) -> Option<Choice> {

@@ -98,12 +98,12 @@ impl Provider for Acp {
 /// opencode has no modes for what it asks about. What stands in this variable goes over what its configuration says; the last rule that fits counts.
 fn opencode_permissions(permissions: PermissionMode) -> String {
     let rules = match permissions {
-        PermissionMode::Ask => json!({ "bash": "ask", "edit": "ask" }),
-        PermissionMode::AcceptEdits => json!({ "bash": "ask", "edit": "allow" }),
+        // What it asks about an edit is the only place where it tells what the edit changes, so it asks in every mode; the policy answers.
+        PermissionMode::Ask | PermissionMode::AcceptEdits => json!({ "bash": "ask", "edit": "ask" }),
         PermissionMode::ReadOnly => {
             json!({ "*": "ask", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow", "bash": "deny", "edit": "deny" })
         }
-        PermissionMode::Bypass => json!({ "bash": "allow", "edit": "allow" }),
+        PermissionMode::Bypass => json!({ "bash": "allow", "edit": "ask" }),
     };
     rules.to_string()
 }

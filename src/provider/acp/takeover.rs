@@ -10,6 +10,9 @@ use crate::{
     },
 };
 
+/// A command with the reason why it is not verified, if it is not; or why there is none.
+type Found = Result<(Vec<String>, Option<&'static str>), String>;
+
 /// Whether anything can go on with a session of this agent's.
 pub fn can_go_on(agent: &Agent) -> bool {
     agent.goes_on() || agent.make != Make::Other
@@ -18,9 +21,9 @@ pub fn can_go_on(agent: &Agent) -> bool {
 /// All ways, best first.
 pub fn ladder(agent: &Agent, task: &Task, session: &SessionNews) -> Vec<Takeover> {
     let live = no_way(TakeoverKind::Live, "an agent of the Agent Client Protocol has one client, at the pipes that started it");
-    let kept = |kind, found: Result<(Vec<String>, &str), String>| match found {
+    let kept = |kind, found: Found| match found {
         Ok(_) if !session.resumable => no_way(kind, "the provider has not kept the session yet"),
-        Ok((command, reason)) => way(kind, command, &task.cwd, Some(reason)),
+        Ok((command, doubt)) => way(kind, command, &task.cwd, doubt),
         Err(reason) => no_way(kind, &reason),
     };
     vec![
@@ -31,44 +34,41 @@ pub fn ladder(agent: &Agent, task: &Task, session: &SessionNews) -> Vec<Takeover
     ]
 }
 
-fn resume<'a>(agent: &Agent, task: &Task, id: &str) -> Result<(Vec<String>, &'a str), String> {
-    let own = |command: &[&str], reason| Ok((command.iter().map(|word| (*word).to_owned()).collect(), reason));
+/// Each that is verified was seen to show the conversation.
+fn resume(agent: &Agent, task: &Task, id: &str) -> Found {
+    let own = |command: &[&str], doubt| Ok((command.iter().map(|word| (*word).to_owned()).collect(), doubt));
     match agent.make {
         Make::Claude => own(
             &["claude", "--resume", id],
-            "seen to work with Claude Code's own sessions, which its agent keeps in the same place; not tried with one of the agent's",
+            Some(
+                "seen to work with Claude Code's own sessions, which its agent keeps in the same place; not tried with one of the agent's",
+            ),
         ),
-        Make::Codex => own(
-            &["codex", "--disable", "daemon_auto_start", "resume", id],
-            "seen to work with Codex's own sessions, which its agent keeps in the same place; not tried with one of the agent's",
-        ),
-        Make::Gemini => {
-            let reason = "gemini finds its sessions by `-p --resume`; not tried in a terminal";
-            Ok((without(task, &["--acp", "--experimental-acp"], &["--resume", id]), reason))
-        }
-        Make::OpenCode => Ok((without(task, &["acp"], &["--session", id]), "not tried")),
+        Make::Codex => own(&["codex", "--disable", "daemon_auto_start", "resume", id], None),
+        Make::Gemini => Ok((without(task, &["--acp", "--experimental-acp"], &["--resume", id]), None)),
+        Make::OpenCode => Ok((without(task, &["acp"], &["--session", id]), None)),
         Make::Other => Err(format!("it is not known how {} opens a session in a terminal", agent.name)),
     }
 }
 
-fn fork<'a>(agent: &Agent, id: &str) -> Result<(Vec<String>, &'a str), String> {
+fn fork(agent: &Agent, id: &str) -> Found {
     match agent.make {
         Make::Claude => {
             let command = ["claude", "--resume", id, "--fork-session"].map(str::to_owned).to_vec();
-            Ok((command, "seen to work without a terminal only"))
+            Ok((command, Some("seen to work with Claude Code's own sessions; not tried with one of the agent's")))
         }
         _ => Err(format!("it is not known how {} opens a copy of a session in a terminal", agent.name)),
     }
 }
 
-fn load<'a>(agent: &Agent, task: &Task) -> Result<(Vec<String>, &'a str), String> {
+fn load(agent: &Agent, task: &Task) -> Found {
     if agent.goes_on() && !task.program.is_empty() {
         let how = if agent.load {
             "start this in a client of the Agent Client Protocol and load the session there"
         } else {
             "start this in a client of the Agent Client Protocol and resume the session there"
         };
-        return Ok((task.program.clone(), how));
+        return Ok((task.program.clone(), Some(how)));
     }
     Err(format!("{} can neither load nor resume a session", agent.name))
 }

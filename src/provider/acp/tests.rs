@@ -301,6 +301,40 @@ fn a_loaded_history_is_not_logged_again() {
 }
 
 #[test]
+fn a_history_that_gemini_tells_after_it_loaded_is_not_logged_either() {
+    let mut talk = Talk::begin(&Acp, &Task { resume: Some("s".to_owned()), ..task("acp", &["/bin/gemini", "--acp"]) });
+    talk.answered(greeting("gemini-cli", json!({})));
+    assert_eq!(talk.method(), "session/load");
+    talk.answered(modes("default", &["default", "yolo"]));
+    assert_eq!((talk.method(), &talk.last_written()["params"]["modeId"]), ("session/set_mode", &json!("default")));
+    talk.said(update(json!({ "sessionUpdate": "user_message_chunk", "content": { "type": "text", "text": "before" } })));
+    talk.said(chunk("said before"));
+    talk.said(update(json!({ "sessionUpdate": "tool_call", "toolCallId": "1", "title": "old", "status": "completed" })));
+    talk.answered(json!({}));
+    assert_eq!(talk.method(), "session/prompt");
+    talk.said(chunk("[MODE_UPDATE] default"));
+    talk.said(chunk("said now"));
+    assert_eq!((talk.text("agent_message_chunk"), talk.updates("tool_call").len()), ("said now".to_owned(), 0));
+}
+
+#[test]
+fn what_describes_a_command_is_no_output_and_a_new_file_has_no_old_text() {
+    let mut talk = prompted(&task("acp", &["/bin/gemini", "--acp"]), "gemini-cli", json!({}));
+    let text = json!([{ "type": "content", "content": { "type": "text", "text": "[current working directory /w]" } }]);
+    let call = |kind: &str, status: &str, content: Value| {
+        update(json!({ "sessionUpdate": kind, "toolCallId": "1", "title": "x", "kind": "execute", "status": status, "content": content }))
+    };
+    talk.said(call("tool_call", "in_progress", text));
+    talk.said(call("tool_call_update", "completed", json!([])));
+    assert_eq!((talk.output("1"), &talk.tool("1")["status"]), (String::new(), &json!("completed")));
+    let diff = json!([{ "type": "diff", "path": "/w/a", "oldText": "", "newText": "one" }]);
+    talk.said(update(
+        json!({ "sessionUpdate": "tool_call", "toolCallId": "2", "title": "y", "kind": "edit", "status": "completed", "content": diff }),
+    ));
+    assert_eq!(talk.tool("2")["content"], json!([{ "type": "diff", "path": "/w/a", "newText": "one" }]));
+}
+
+#[test]
 fn a_resume_that_is_not_there_is_tried_by_loading_and_a_refused_one_is_the_end() {
     let task = Task { resume: Some("s".to_owned()), ..task("acp", &["agent"]) };
     let mut talk = Talk::begin(&Acp, &task);
@@ -416,8 +450,9 @@ fn before_the_session_is_kept_no_way_into_it_is_offered() {
     let ways = ways(&talk);
     let resume = ways.iter().find(|way| way.kind == TakeoverKind::Resume).expect("a way");
     assert_eq!(resume.command.as_deref(), Some(&["/bin/gemini", "-m", "x", "--resume", "s"].map(str::to_owned)[..]));
-    let own = ways.iter().filter(|way| way.kind != TakeoverKind::ReplayCommand);
-    assert!(own.clone().count() > 2 && own.clone().all(|way| !way.verified && way.reason.is_some()));
+    assert!(resume.verified && resume.reason.is_none(), "it was seen to open the session");
+    let others = ways.iter().filter(|way| !matches!(way.kind, TakeoverKind::Resume | TakeoverKind::ReplayCommand));
+    assert!(others.clone().count() > 2 && others.clone().all(|way| !way.verified && way.reason.is_some()));
 }
 
 #[test]

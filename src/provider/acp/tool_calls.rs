@@ -51,6 +51,7 @@ impl ToolCalls {
         fields.remove("toolCallId");
         let mut meta = object(fields.remove("_meta").unwrap_or_default());
         let delta = take_terminal(&mut meta, &mut fields);
+        nothing_is_no_text(&mut fields);
         let call = self.calls.entry(id.clone()).or_default();
         if let Some(status) = fields.get("status").and_then(Value::as_str) {
             status.clone_into(&mut call.status);
@@ -86,6 +87,7 @@ impl ToolCalls {
     /// What is asked about a tool call, without what would take back what is known of it.
     pub fn asked(&mut self, asked: &mut Map<String, Value>, out: &mut Out) {
         self.tell_held(out);
+        nothing_is_no_text(asked);
         let id = asked.get("toolCallId").and_then(Value::as_str).unwrap_or_default().to_owned();
         let known = out.tools.picture(&id);
         if let Some(known) = &known {
@@ -129,7 +131,8 @@ fn tell(make: Make, id: &str, is_new: bool, mut fields: Map<String, Value>, call
     let text = fields.get("content").and_then(text_of_content);
     let is_told = fields.contains_key("status");
     match call.status.as_str() {
-        "in_progress" if text.is_some() => {
+        // What gemini begins a call with describes it; it tells no output.
+        "in_progress" if text.is_some() && !(make == Make::Gemini && is_new) => {
             fields.remove("content");
             out.tool(id, fields);
             out.tool_output_so_far(id, &text.unwrap_or_default());
@@ -175,6 +178,15 @@ fn take_terminal(meta: &mut Map<String, Value>, fields: &mut Map<String, Value>)
         blocks.retain(|block| block["type"] != "terminal");
     }
     (!shown.is_empty()).then_some(shown)
+}
+
+/// A file that is made has no old text; some agents say that it had an empty one.
+fn nothing_is_no_text(fields: &mut Map<String, Value>) {
+    for block in fields.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(diff) = block.as_object_mut().filter(|block| block.get("oldText").is_some_and(|old| old == "")) {
+            diff.remove("oldText");
+        }
+    }
 }
 
 /// The text of content that is nothing else.

@@ -126,6 +126,10 @@ impl Updates {
             }
             return;
         };
+        // gemini's echo of the mode that was set.
+        if self.make == Make::Gemini && text.starts_with("[MODE_UPDATE] ") {
+            return;
+        }
         match self.adapters_own(role, name, text, chunk) {
             Some(severity) => {
                 let (title, rest) = headline(text);

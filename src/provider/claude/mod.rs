@@ -155,6 +155,6 @@ fn takeovers(task: &Task, session: &SessionNews) -> Vec<Takeover> {
     vec![
         no_way(TakeoverKind::Live, "claude lets nobody join a process that runs without a terminal"),
         kept(session, TakeoverKind::Resume, words(&[]), &task.cwd, None),
-        kept(session, TakeoverKind::Fork, words(&["--fork-session"]), &task.cwd, Some("it was tried without a terminal only")),
+        kept(session, TakeoverKind::Fork, words(&["--fork-session"]), &task.cwd, None),
     ]
 }

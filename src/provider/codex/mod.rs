@@ -96,7 +96,8 @@ fn modes(permissions: PermissionMode) -> (&'static str, &'static str) {
     match permissions {
         PermissionMode::Ask | PermissionMode::AcceptEdits => ("on-request", "workspace-write"),
         PermissionMode::ReadOnly => ("on-request", "read-only"),
-        PermissionMode::Bypass => ("never", "danger-full-access"),
+        // `never` would refuse a command that asks for what it has already; asked about it, the policy allows it.
+        PermissionMode::Bypass => ("on-request", "danger-full-access"),
     }
 }
 
@@ -114,17 +115,17 @@ fn initialize(id: u64) -> Value {
     json!({ "id": id, "method": "initialize", "params": { "clientInfo": client } })
 }
 
-/// The ways to go on with a session. That `resume` opens it in a terminal was seen; `fork` was not tried.
+/// The ways to go on with a session. Both were seen to open it in a terminal.
 fn takeovers(task: &Task, session: &SessionNews) -> Vec<Takeover> {
     // Without the switch it leaves a daemon behind that outlives it.
     let argv = |verb: &str| -> Vec<String> {
         let program = task.program.first().map_or("codex", String::as_str);
         [program, "--disable", "daemon_auto_start", verb, &session.id].map(str::to_owned).into()
     };
-    let way = |kind, verb, doubt| kept(session, kind, argv(verb), &task.cwd, doubt);
+    let way = |kind, verb| kept(session, kind, argv(verb), &task.cwd, None);
     vec![
         no_way(TakeoverKind::Live, "this Codex serves the run alone, so no terminal can join it"),
-        way(TakeoverKind::Resume, "resume", None),
-        way(TakeoverKind::Fork, "fork", Some("it has not been tried with this version of Codex")),
+        way(TakeoverKind::Resume, "resume"),
+        way(TakeoverKind::Fork, "fork"),
     ]
 }

@@ -317,7 +317,7 @@ fn each_mode_is_the_sandbox_first() {
         (PermissionMode::Ask, "on-request", "workspace-write"),
         (PermissionMode::AcceptEdits, "on-request", "workspace-write"),
         (PermissionMode::ReadOnly, "on-request", "read-only"),
-        (PermissionMode::Bypass, "never", "danger-full-access"),
+        (PermissionMode::Bypass, "on-request", "danger-full-access"),
     ] {
         let mut stage = Stage::new(&Task { model: Some("m".to_owned()), ..task(mode) });
         stage.answer("initialize", &json!({}));
@@ -700,7 +700,7 @@ fn the_ladder_says_what_was_seen_to_work() {
     let argv = ["/bin/codex", "--disable", "daemon_auto_start", "resume", "t"].map(str::to_owned);
     assert_eq!((ladder[1].command.as_deref(), ladder[1].verified, &ladder[1].reason), (Some(&argv[..]), true, &None));
     assert_eq!(ladder[1].display, "cd '/w w' && /bin/codex --disable daemon_auto_start resume t");
-    assert!(!ladder[2].verified && ladder[2].reason.is_some() && ladder[2].command.is_some());
+    assert!(ladder[2].verified && ladder[2].reason.is_none() && ladder[2].command.is_some());
     let early = adapter.takeovers(&session(false));
     assert!(early.iter().all(|way| way.command.is_none() && way.reason.is_some() && !way.verified));
 }

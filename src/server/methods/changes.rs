@@ -88,12 +88,16 @@ impl Changes {
         let status = text("status");
         if status == Some("completed") && !std::mem::replace(&mut tool.done, true) {
             let (diffs, patch, places) = (std::mem::take(&mut tool.diffs), tool.patch.take(), std::mem::take(&mut tool.places));
-            let whole = match tool.kind.as_deref() {
+            let tool_kind = tool.kind.clone();
+            let whole = match tool_kind.as_deref() {
                 Some("delete") => Some(ChangeKind::Delete),
                 Some("move") => Some(ChangeKind::Move),
                 _ => None,
             };
             diffs.iter().for_each(|diff| self.diff(diff, whole));
+            // It changed something, and did not say what.
+            let is_silent = diffs.is_empty() && patch.is_none() && (whole.is_none() || places.is_empty());
+            self.incomplete |= is_silent && matches!(tool_kind.as_deref(), Some("edit" | "delete" | "move"));
             if let Some(kind) = whole.filter(|_| diffs.is_empty() && patch.is_none()) {
                 places.iter().for_each(|path| self.told(path, kind));
             }
@@ -290,6 +294,13 @@ mod tests {
         let run = |status| json!({ "sessionUpdate": "tool_call", "toolCallId": "x", "kind": "execute", "status": status });
         assert!(told(&[run("pending")]).complete);
         assert!(!told(&[run("completed")]).complete);
+    }
+
+    #[test]
+    fn an_edit_that_does_not_say_what_it_changed_makes_it_incomplete() {
+        let edit = |status| json!({ "sessionUpdate": "tool_call", "toolCallId": "x", "kind": "edit", "status": status });
+        assert!(!told(&[edit("completed")]).complete);
+        assert!(told(&[edit("failed")]).complete);
     }
 
     #[test]

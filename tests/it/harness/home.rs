@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{DEADLINE, Process, Server, Setup, kill, until};
 
 /// Every server of a test, and so every supervisor and program, has the home's path in this variable.
-pub const MARK: &str = "LOOMD_TEST_HOME";
+const MARK: &str = "LOOMD_TEST_HOME";
 
 pub struct Home {
     directory: TempDir,
@@ -19,7 +19,17 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        Self { directory: tempfile::Builder::new().prefix("loomd-test-").tempdir().expect("a temporary directory") }
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// One that is below another directory than the usual.
+    pub fn below(directory: &Path) -> Self {
+        Self { directory: tempfile::Builder::new().prefix("loomd-test-").tempdir_in(directory).expect("a temporary directory") }
+    }
+
+    /// The variable that all processes of this home have in their environment.
+    pub fn mark(&self) -> (&'static str, &Path) {
+        (MARK, self.path())
     }
 
     /// A directory beside the data, for the programs of the test.

@@ -19,7 +19,7 @@ pub use setup::{Setup, isolated};
 pub use wire::Framing;
 
 /// How long anything may take before a test gives up on it. No test passes or fails by being faster or slower than this.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = crate::PATIENCE;
 
 /// Waits until a condition holds, and returns what it found.
 pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Framing, Home, Server, home::MARK, wire::drain};
+use super::{Framing, Home, Server, wire::drain};
 
 /// How a server is to be started.
 pub struct Setup {
@@ -36,14 +36,19 @@ impl Setup {
     /// Without a word about where the data is to be.
     pub fn bare(home: &Home) -> Self {
         let command = Command::new(env!("CARGO_BIN_EXE_loomd"));
-        Self { command: isolated(command, home), framing: Framing::Lsp, capabilities: json!({}) }
+        Self::by(isolated(command, home))
     }
 
     /// The same, but started through a shell script, in which `"$@"` is the server.
     pub fn through(home: &Home, script: &str) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_loomd"), "--data-dir"]).arg(home.data());
-        Self { command: isolated(command, home), framing: Framing::Lsp, capabilities: json!({}) }
+        Self::by(isolated(command, home))
+    }
+
+    /// A command that becomes the server, or does so at its end.
+    pub fn by(command: Command) -> Self {
+        Self { command, framing: Framing::Lsp, capabilities: json!({}) }
     }
 
     pub fn framing(mut self, framing: Framing) -> Self {
@@ -116,7 +121,8 @@ pub fn isolated(mut command: Command, home: &Home) -> Command {
     for name in ["LOOMD_RUN_ID", "LOOMD_CONFIG", "LOOMD_DATA_DIR", "LOOMD_LOG", "LOOMD_SEAM"] {
         command.env_remove(name);
     }
-    command.env("XDG_CONFIG_HOME", home.path().join("config")).env("HOME", home.path()).env(MARK, home.path());
+    let (mark, value) = home.mark();
+    command.env("XDG_CONFIG_HOME", home.path().join("config")).env("HOME", home.path()).env(mark, value);
     command
 }
 

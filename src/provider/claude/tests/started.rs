@@ -123,7 +123,7 @@ fn what_cannot_be_taken_over_yet_says_why_and_has_no_command() {
     assert_eq!((resume.display.as_str(), resume.cwd.as_deref()), (r"cd /work && claude --resume 'it'\''s'", Some("/work")));
     let fork = way(&ladder, TakeoverKind::Fork);
     assert_eq!(fork.command.as_deref().expect("argv"), ["claude", "--resume", "it's", "--fork-session"]);
-    assert!(!fork.verified && fork.reason.is_some());
+    assert!(fork.verified && fork.reason.is_none());
 }
 
 #[test]
