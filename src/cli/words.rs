@@ -125,11 +125,7 @@ pub fn bytes(bytes: u64) -> String {
     if unit == "B" || size >= 10.0 { format!("{size:.0} {unit}") } else { format!("{size:.1} {unit}") }
 }
 
-/// One word of a shell line.
-pub fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
+pub use crate::provider::terminal::quoted;
 
 /// A command as one line that can be read: no character of it reaches the terminal as an order.
 pub fn command_line(command: &[String]) -> String {

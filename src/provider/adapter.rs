@@ -47,6 +47,11 @@ pub trait Adapter {
     /// The program has ended, and all its output was given to [`Self::line`]. The last chance to say what it meant.
     fn ended(&mut self, _exit: Exit, _out: &mut Out) {}
 
+    /// Whether a later run can go on with this session.
+    fn can_resume(&self) -> bool {
+        true
+    }
+
     /// The ways to go on with a session in a terminal, best first.
     fn takeovers(&self, session: &SessionNews) -> Vec<Takeover>;
 }
@@ -64,6 +69,8 @@ pub enum Effect {
     Ready,
     /// The oldest prompt that was given and not taken yet has been taken by the provider.
     Took,
+    /// A prompt that was given and not taken yet will not be taken; it waits for a turn of its own. By its place among those, oldest first.
+    GaveBack(usize),
     /// The provider began a turn that nobody asked for (a prompt that came too late for the turn before).
     TurnBegan,
     TurnEnded(TurnEnd),

@@ -15,9 +15,10 @@ use super::{
     out::{Out, Severity},
     policy,
     task::{Blocks, Task},
+    terminal,
 };
 use crate::model::{
-    Failure, FailureKind, RunError, RunState, Session, Usage,
+    Failure, FailureKind, RunError, RunState, Session, Takeover, TakeoverKind, Usage,
     calls::PermissionMode,
     entry::{PermissionStatus, ResolvedBy},
 };
@@ -28,13 +29,20 @@ pub struct Conversation {
     out: Out,
     acts: VecDeque<Act>,
     provider: String,
+    /// What begins a run that goes on with the session, but for the session's id; and where.
+    replay: (Vec<String>, String),
     mode: PermissionMode,
     interactive: bool,
     input_closed: bool,
+    /// The run is being ended: prompts that come back are dropped.
+    stopping: bool,
     /// Prompts that wait for a turn of their own.
     queue: VecDeque<Blocks>,
-    /// Prompts that were given to the provider and are not known to be taken, oldest first.
-    given: VecDeque<Blocks>,
+    /// The turn's own prompt, until the provider has taken it.
+    given: Option<Blocks>,
+    /// Prompts that were given into the running turn and are not known to be taken, oldest first. What a turn leaves is for the next
+    /// one: the provider's own, if it begins one in the same breath, else one of ours.
+    steered: VecDeque<Blocks>,
     /// Settings for the next turn.
     configured: Option<(Option<String>, Option<PermissionMode>)>,
     ready: bool,
@@ -106,11 +114,14 @@ impl Conversation {
             out: Out::default(),
             acts: VecDeque::new(),
             provider: task.provider.clone(),
+            replay: (task.program.clone(), task.cwd.clone()),
             mode: task.permissions,
             interactive: task.interactive,
             input_closed: false,
+            stopping: false,
             queue: task.prompt.clone().into_iter().collect(),
-            given: VecDeque::new(),
+            given: None,
+            steered: VecDeque::new(),
             configured: None,
             ready: false,
             turn: u64::from(task.prompt.is_some()),
@@ -161,7 +172,7 @@ impl Conversation {
             return Err(Failure::unsupported("send", "the run takes no more prompts; resume its session with a new run"));
         }
         if steer && self.in_turn && self.ready && !self.interrupted && self.adapter.steer(&prompt, &mut self.out) {
-            self.given.push_back(prompt);
+            self.steered.push_back(prompt);
         } else {
             self.queue.push_back(prompt);
             self.tell_queue();
@@ -199,8 +210,10 @@ impl Conversation {
     /// Asks the provider to end in its own way: the turn is stopped, then its input is closed.
     pub fn stop(&mut self) {
         self.input_closed = true;
-        if let dropped @ 1.. = self.queue.len() {
+        self.stopping = true;
+        if let dropped @ 1.. = self.queue.len() + self.steered.len() {
             self.queue.clear();
+            self.steered.clear();
             self.tell_queue();
             self.out.notice(Severity::Warning, &format!("{dropped} queued prompts were dropped, for the run was ended"), None);
         }
@@ -244,6 +257,8 @@ impl Conversation {
 
     /// The program has ended and all its output was given. What its turn was is decided.
     pub fn ended(&mut self, exit: &Exit, stderr: &str) -> Verdict {
+        // A turn that ends by this is the last: what waits can be given to nobody.
+        self.finishing = true;
         self.adapter.ended(exit.clone(), &mut self.out);
         self.settle();
         self.cancel_questions(ResolvedBy::Provider, false);
@@ -318,6 +333,7 @@ impl Conversation {
                 }
             }
             Effect::Took => self.took(),
+            Effect::GaveBack(place) => self.gave_back(place),
             Effect::TurnBegan => {
                 if !self.in_turn {
                     self.begin_turn();
@@ -349,6 +365,9 @@ impl Conversation {
         if self.in_turn && !self.first_is_due {
             return false;
         }
+        while let Some(prompt) = self.steered.pop_back() {
+            self.queue.push_front(prompt);
+        }
         if let Some(prompt) = self.queue.pop_front() {
             self.apply_configuration();
             if std::mem::take(&mut self.first_is_due) {
@@ -357,7 +376,7 @@ impl Conversation {
                 self.tell_queue();
                 self.begin_turn();
             }
-            self.given.push_back(prompt.clone());
+            self.given = Some(prompt.clone());
             self.adapter.prompt(&prompt, &mut self.out);
             return true;
         }
@@ -393,12 +412,12 @@ impl Conversation {
         }
         self.in_turn = false;
         self.cancel_questions(ResolvedBy::Provider, false);
-        self.given.clear();
+        self.given = None;
         self.out.forget_turn();
         self.last = Some(end.clone());
         self.acts.push_back(Act::TurnEnded);
         // What ends the run ends the turn in the same breath, in its final state.
-        if self.fatal.is_none() && (!self.is_done() || !self.queue.is_empty()) {
+        if self.fatal.is_none() && (!self.is_done() || !self.queue.is_empty() || !self.steered.is_empty()) {
             self.log_state(RunState::Idle, Some(self.turn), Some(end));
             self.told = self.turn;
         }
@@ -412,13 +431,29 @@ impl Conversation {
     }
 
     fn took(&mut self) {
-        if let Some(prompt) = self.given.pop_front() {
+        if let Some(prompt) = self.given.take().or_else(|| self.steered.pop_front()) {
             // It belongs before whatever the provider says next; effects are worked through in order.
             let later = std::mem::take(&mut self.out.effects);
             self.out.user_message(&prompt);
             for effect in std::mem::replace(&mut self.out.effects, later) {
                 self.take(effect);
             }
+        }
+    }
+
+    fn gave_back(&mut self, place: usize) {
+        let prompt = match self.given.take_if(|_| place == 0) {
+            Some(prompt) => prompt,
+            None => match self.steered.remove(place - usize::from(self.given.is_some())) {
+                Some(prompt) => prompt,
+                None => return,
+            },
+        };
+        if self.stopping {
+            self.out.notice(Severity::Warning, "a prompt that the agent had not taken was dropped, for the run was ended", None);
+        } else {
+            self.queue.push_back(prompt);
+            self.tell_queue();
         }
     }
 
@@ -435,12 +470,28 @@ impl Conversation {
             id: news.id.clone(),
             path: news.path.clone(),
             resumable: news.resumable,
-            takeover: self.adapter.takeovers(&news),
+            takeover: self.takeovers(&news),
         };
         if self.session.as_ref() != Some(&session) {
             self.session = Some(session.clone());
             self.acts.push_back(Act::Log(Body::Session(session)));
         }
+    }
+
+    /// The provider's own ways, and the one that loomd has for all of them.
+    fn takeovers(&self, news: &SessionNews) -> Vec<Takeover> {
+        let (program, cwd) = &self.replay;
+        let mut command = ["loomd", "run", &self.provider, "--resume", &news.id].map(str::to_owned).to_vec();
+        if self.provider == "acp" {
+            // The argv of such an agent is nobody else's to know.
+            command.push("--".to_owned());
+            command.extend(program.clone());
+        }
+        let mut ways = self.adapter.takeovers(news);
+        if self.adapter.can_resume() && !ways.iter().any(|way| way.kind == TakeoverKind::ReplayCommand) {
+            ways.push(terminal::kept(news, TakeoverKind::ReplayCommand, command, cwd, None));
+        }
+        ways
     }
 
     // Questions.
@@ -540,7 +591,8 @@ impl Conversation {
         }
         match &self.last {
             Some(TurnEnd { error: Some(error), .. }) => failed(error.clone()),
-            Some(end) if self.interrupted && !self.interactive => {
+            // Also what its provider cancelled, say because a person answered so, did not succeed.
+            Some(end) if (self.interrupted || end.stop_reason == "cancelled") && !self.interactive => {
                 Verdict { state: RunState::Cancelled, stop_reason: end.stop_reason.clone(), error: None, turn, usage }
             }
             Some(end) => Verdict { state: RunState::Succeeded, stop_reason: end.stop_reason.clone(), error: None, turn, usage },

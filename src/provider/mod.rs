@@ -2,16 +2,25 @@
 //!
 //! No IO here: no process, no clock, no file. [`TABLE`] is the list of all kinds; docs/providers.md shows how one is added.
 
+pub mod acp;
 pub mod adapter;
+pub mod claude;
+pub mod codex;
 pub mod conversation;
+#[cfg(test)]
+mod conversation_tests;
 pub mod fault;
 pub mod kind;
 pub mod out;
+pub mod plain;
 pub mod policy;
 pub mod reconcile;
 #[cfg(test)]
 pub mod recording;
+#[cfg(test)]
+pub mod talk;
 pub mod task;
+pub mod terminal;
 mod tools;
 
 pub use adapter::{Adapter, Answer, Exit};
@@ -20,7 +29,7 @@ pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
 pub use task::{Plain, Task};
 
 /// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[];
+pub const TABLE: &[&dyn Provider] = &[&codex::Codex, &claude::Claude, &acp::Acp, &plain::PlainCli];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static dyn Provider> {
@@ -28,7 +37,7 @@ pub fn kind(name: &str) -> Option<&'static dyn Provider> {
 }
 
 /// Providers that are there without a configuration, beside the kinds themselves.
-pub const PRESETS: &[Preset] = &[];
+pub const PRESETS: &[Preset] = acp::PRESETS;
 
 /// The preset of this name.
 pub fn preset(name: &str) -> Option<&'static Preset> {

@@ -88,6 +88,12 @@ impl Out {
         self.effects.push(Effect::Took);
     }
 
+    /// The provider will not take a prompt that it was given, say one that came too late for its turn: it waits for a turn of its own.
+    /// `place` counts the prompts that were given and not taken, oldest first. To be said before the turn's end, which forgets them.
+    pub fn give_back(&mut self, place: usize) {
+        self.effects.push(Effect::GaveBack(place));
+    }
+
     /// The provider began a turn that was not asked for.
     pub fn turn_began(&mut self) {
         self.effects.push(Effect::TurnBegan);

@@ -15,6 +15,9 @@ use super::{
 /// Most output that one update carries, and that the closing one repeats.
 const PIECE: usize = 64 << 10;
 
+/// In `_meta`, a partial diff.
+const PATCH: &str = "loomd/patch";
+
 /// The tool calls that are known, by id.
 #[derive(Debug, Default)]
 pub struct Tools(BTreeMap<String, Tool>);
@@ -23,6 +26,8 @@ pub struct Tools(BTreeMap<String, Tool>);
 struct Tool {
     /// All members of it that were told.
     known: Map<String, Value>,
+    /// The last `_meta["loomd/patch"]`.
+    patch: Option<Value>,
     output: Streamed,
     /// The end of the output.
     tail: String,
@@ -39,6 +44,9 @@ impl Tools {
         let tool = self.0.get(id)?;
         let mut picture = object(json!({ "toolCallId": id }));
         picture.extend(tool.known.clone());
+        if let Some(patch) = &tool.patch {
+            picture.insert("_meta".to_owned(), json!({ PATCH: patch }));
+        }
         Some(picture)
     }
 
@@ -48,7 +56,15 @@ impl Tools {
         fields.remove("toolCallId");
         let is_new = !self.knows(id);
         let tool = self.0.entry(id.to_owned()).or_default();
-        let meta = fields.remove("_meta");
+        let mut meta = fields.remove("_meta");
+        if let Some(Value::Object(members)) = &mut meta {
+            match members.get(PATCH) {
+                Some(patch) if tool.patch.as_ref() == Some(patch) => drop(members.remove(PATCH)),
+                Some(patch) => tool.patch = Some(patch.clone()),
+                None => {}
+            }
+        }
+        meta = meta.filter(|meta| meta.as_object().is_none_or(|members| !members.is_empty()));
         fields.retain(|name, value| !value.is_null() && tool.known.get(name) != Some(value));
         tool.known.extend(fields.clone());
         if is_new {
@@ -97,8 +113,8 @@ impl Tools {
         fields.insert("status".to_owned(), json!(status));
         if !tool.tail.is_empty() && !std::mem::replace(&mut tool.ended, true) {
             let mut content = match fields.remove("content").or_else(|| tool.known.get("content").cloned()) {
-                // Diffs stay; texts are in the output.
-                Some(Value::Array(blocks)) => blocks.into_iter().filter(|block| block["type"] == "diff").collect(),
+                // Diffs and images stay; texts are in the output.
+                Some(Value::Array(blocks)) => blocks.into_iter().filter(|block| !is_told_as_output(block)).collect(),
                 _ => Vec::new(),
             };
             content.push(json!({ "type": "content", "content": { "type": "text", "text": tool.tail } }));
@@ -132,6 +148,15 @@ impl Tool {
             }
             rest = after;
         }
+    }
+}
+
+/// Whether a block of a tool call's `content` stands in its output already.
+fn is_told_as_output(block: &Value) -> bool {
+    match block["type"].as_str() {
+        Some("diff") => false,
+        Some("content") => block["content"]["type"] == "text",
+        _ => true,
     }
 }
 
@@ -188,12 +213,31 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_is_told_once_and_belongs_to_the_picture() {
+        let mut tools = Tools::default();
+        let change = || object(json!({ "title": "Edit a", "_meta": { "loomd/patch": "@@ -1 +1 @@" } }));
+        assert_eq!(tools.tell("t", change()).len(), 1);
+        assert!(tools.tell("t", change()).is_empty(), "it is known");
+        let picture = tools.picture("t").expect("it was told");
+        assert_eq!(picture["_meta"]["loomd/patch"], "@@ -1 +1 @@");
+    }
+
+    #[test]
     fn a_lost_beginning_is_a_contradiction_and_ends_in_the_truth() {
         let mut tools = Tools::default();
         let mut updates = tools.output("t", "tick 2\n");
         updates.extend(tools.ended("t", "completed", Some("tick 1\ntick 2\n"), Map::new()));
         assert_eq!(shown(&updates), "tick 1\ntick 2\n");
         assert!(updates.iter().any(|update| update.get("_meta").is_some_and(|meta| meta["loomd/contradiction"]["at"] == 5)), "{updates:?}");
+    }
+
+    #[test]
+    fn an_image_stays_beside_the_text_that_ends_a_tool_call() {
+        let mut tools = Tools::default();
+        let image = json!({ "type": "content", "content": { "type": "image", "data": "AA==", "mimeType": "image/png" } });
+        let text = json!({ "type": "content", "content": { "type": "text", "text": "seen" } });
+        let updates = tools.ended("t", "completed", Some("seen"), object(json!({ "content": [text, image] })));
+        assert_eq!(json!(updates.last().expect("some")["content"]), json!([image, text]), "the text once, and nothing lost");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod agents;
 mod alive;
 mod exact;
 mod faults;

@@ -86,7 +86,7 @@ fn choose(server: &Server, run: &Run, kind: Option<TakeoverKind>) -> Result<Take
             let known: Vec<String> = ways.map(|way| serde_json::json!(way.kind).as_str().unwrap_or_default().to_owned()).collect();
             Failure::unsupported("takeover", format!("this session cannot be taken over so; there is {}", known.join(", ")))
         })?,
-        None => ways.clone().find(|way| way.command.is_some()).cloned().ok_or_else(|| {
+        None => best(ways.clone()).cloned().ok_or_else(|| {
             let why = ways.filter_map(|way| way.reason.clone()).next().unwrap_or_else(|| "its provider has no way".to_owned());
             Failure::unsupported("takeover", format!("the session cannot be taken over: {why}"))
         })?,
@@ -102,6 +102,12 @@ fn choose(server: &Server, run: &Run, kind: Option<TakeoverKind>) -> Result<Take
     }
     found.cwd.get_or_insert_with(|| run.cwd.clone());
     Ok(found)
+}
+
+/// The first way that was seen to work, else the first that there is.
+fn best<'a>(ways: impl Iterator<Item = &'a Takeover> + Clone) -> Option<&'a Takeover> {
+    let mut available = ways.filter(|way| way.command.is_some());
+    available.clone().find(|way| way.verified).or_else(|| available.next())
 }
 
 /// Warns where the provider's own copy of the session is gone.

@@ -12,6 +12,8 @@ pub struct Log {
     pub stderr: Vec<u8>,
     /// The `run/state` entries.
     pub states: Vec<Value>,
+    /// All entries but the output.
+    pub said: Vec<Value>,
     /// Whole output entries that were split, because the client asked for small chunks, share a number.
     pub allows_splits: bool,
     /// How many notifications were taken.
@@ -39,6 +41,9 @@ impl Log {
             "session" | "update" | "permission" => {}
             other => panic!("an unknown kind: {other}"),
         }
+        if kind != "output" {
+            self.said.push(entry.clone());
+        }
         self.seq = seq;
         self.taken += 1;
     }
@@ -63,6 +68,46 @@ impl Log {
     pub fn is_final(&self) -> bool {
         let state = self.states.last().and_then(|state| state["state"].as_str());
         matches!(state, Some("succeeded" | "failed" | "cancelled" | "timedOut" | "lost"))
+    }
+
+    /// The updates of this kind.
+    pub fn updates(&self, kind: &str) -> Vec<&Value> {
+        self.said.iter().map(|entry| &entry["update"]).filter(|update| update["sessionUpdate"] == kind).collect()
+    }
+
+    /// What was said in the chunks of this kind, as a client shows it.
+    pub fn spoken(&self, kind: &str) -> String {
+        self.updates(kind).iter().filter_map(|update| update["content"]["text"].as_str()).collect()
+    }
+
+    /// The output of all tool calls, as a client shows it.
+    pub fn tool_output(&self) -> String {
+        let mut shown = String::new();
+        for output in self.updates("tool_call_update").iter().filter_map(|update| update["_meta"].get("loomd/output")) {
+            shown.truncate(output["offset"].as_u64().expect("an offset") as usize);
+            shown.push_str(output["text"].as_str().expect("a text"));
+        }
+        shown
+    }
+
+    /// The questions that were asked.
+    pub fn asked(&self) -> Vec<&Value> {
+        self.said.iter().filter(|entry| entry["status"] == "requested").collect()
+    }
+
+    /// How questions were settled.
+    pub fn settled(&self) -> Vec<&Value> {
+        self.said.iter().filter(|entry| entry["status"] == "resolved").collect()
+    }
+
+    /// The sessions that were told.
+    pub fn sessions(&self) -> Vec<&Value> {
+        self.said.iter().filter(|entry| entry["kind"] == "session").map(|entry| &entry["session"]).collect()
+    }
+
+    /// The words of the states so far.
+    pub fn state_words(&self) -> Vec<&str> {
+        self.states.iter().filter_map(|state| state["state"].as_str()).collect()
     }
 
     /// The final `run/state`.

@@ -1,0 +1,150 @@
+//! Questions: asked of everybody, answered once by anybody, never a yes by accident.
+
+use serde_json::{Value, json};
+
+use super::{follow_to_state, params, params_with};
+use crate::harness::{Home, Log, kill};
+
+fn answer(log: &Log, option: &str) -> Value {
+    json!({ "runId": log.run, "permissionId": log.asked().last().expect("a question")["permissionId"], "optionId": option })
+}
+
+#[test]
+fn a_question_waits_and_any_client_of_any_server_answers_it_once() {
+    let home = Home::new();
+    let (mut server, mut other) = (home.server(), home.server());
+    let (_, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    let question = other.notification("run/permission", |entry| entry["status"] == "requested");
+    assert_eq!(question["permissionId"], log.asked()[0]["permissionId"]);
+    for member in ["toolCallId", "title", "kind", "rawInput"] {
+        assert!(!question["toolCall"][member].is_null(), "{member}: {question}");
+    }
+    let position = |test: &dyn Fn(&Value) -> bool| log.said.iter().position(test).expect("it was told");
+    assert!(position(&|entry| entry["update"]["sessionUpdate"] == "tool_call") < position(&|entry| entry["status"] == "requested"));
+    assert_eq!(server.get(&log.run)["permissions"].as_array().map(Vec::len), Some(1));
+    let wrong = other.fail("run/answer", answer(&log, "perhaps"));
+    assert_eq!((wrong.code, &wrong.data["field"]), (-32602, &json!("optionId")));
+    let unknown = other.fail("run/answer", json!({ "runId": log.run, "permissionId": "p99", "cancelled": true }));
+    assert_eq!((unknown.code, &unknown.data["kind"]), (-32017, &json!("permissionNotFound")));
+    other.call("run/answer", answer(&log, "yes"));
+    let late = server.fail("run/answer", answer(&log, "no"));
+    // The run may have ended by now, and then that is the answer.
+    assert!(late.code == -32017 || late.code == -32012, "{late:?}");
+    server.follow_to_end(&mut log);
+    assert_eq!(log.spoken("agent_message_chunk"), "chosen: yes");
+    assert_eq!((&log.settled()[0]["optionId"], &log.settled()[0]["by"]), (&json!("yes"), &json!("client")));
+    assert_eq!(log.state_words(), ["running", "awaitingPermission", "running", "succeeded"]);
+}
+
+#[test]
+fn a_question_outlives_the_server_and_its_client() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    server.kill();
+    let mut server = home.server();
+    let run = server.attach(&log);
+    assert_eq!((&run["state"], &run["permissions"][0]["status"]), (&json!("awaitingPermission"), &json!("requested")));
+    server.call("run/answer", answer(&log, "no"));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.spoken("agent_message_chunk"), "chosen: no");
+}
+
+#[test]
+fn nobodys_answer_is_no_yes() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    let dismissed = json!({ "runId": log.run, "permissionId": log.asked()[0]["permissionId"], "cancelled": true });
+    server.call("run/answer", dismissed);
+    server.follow_to_end(&mut log);
+    assert_eq!(log.spoken("agent_message_chunk"), "chosen: cancelled");
+    assert_eq!(log.settled()[0]["cancelled"], true);
+}
+
+#[test]
+fn what_stays_open_is_settled_when_its_turn_ends() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params_with(&home, "ask execute\nwait", json!({ "interactive": true })));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    server.call("run/interrupt", json!({ "runId": log.run }));
+    server.follow(&mut log, "a settled question", |log| log.settled().len() == 1);
+    assert_eq!(log.settled()[0]["cancelled"], true);
+    server.cancel(&log.run);
+    server.follow_to_end(&mut log);
+    let (_, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    server.cancel(&log.run);
+    server.follow_to_end(&mut log);
+    assert_eq!((log.settled().len(), &log.settled()[0]["cancelled"]), (1, &json!(true)), "a cancelled run leaves no question open");
+}
+
+#[test]
+fn a_question_of_a_lost_run_is_settled_too() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    let pid = u32::try_from(run["pid"].as_u64().expect("a pid")).expect("a pid");
+    kill(home.supervisor(pid));
+    server.follow_to_end(&mut log);
+    assert_eq!((log.settled().len(), &log.end()["state"]), (1, &json!("lost")));
+}
+
+#[test]
+fn policies_answer_in_a_persons_stead_and_it_is_logged() {
+    let home = Home::new();
+    let mut server = home.server();
+    for (mode, step, said, asks) in [
+        ("bypass", "ask execute", "chosen: yes", false),
+        ("acceptEdits", "ask edit", "chosen: yes", false),
+        ("acceptEdits", "ask execute", "chosen: no", true),
+    ] {
+        let (_, mut log) = server.start(params_with(&home, step, json!({ "permissions": mode })));
+        if asks {
+            follow_to_state(&mut server, &mut log, "awaitingPermission");
+            server.call("run/answer", answer(&log, "no"));
+        }
+        server.follow_to_end(&mut log);
+        assert_eq!(log.spoken("agent_message_chunk"), said, "{mode} {step}");
+        assert_eq!(log.settled()[0]["by"], if asks { "client" } else { "policy" }, "{mode} {step}");
+        assert_eq!(log.state_words().contains(&"awaitingPermission"), asks, "{mode} {step}");
+    }
+}
+
+#[test]
+fn the_clock_of_silence_stands_still_while_a_person_is_asked() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params_with(&home, "ask execute\nwait", json!({ "idleTimeoutMs": 700 })));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    // Another run of the same patience that waits for nobody shows when the time would have been over.
+    let (_, mut silent) = server.start(params_with(&home, "wait", json!({ "idleTimeoutMs": 700 })));
+    server.follow_to_end(&mut silent);
+    assert_eq!(silent.end()["state"], "timedOut");
+    assert_eq!(server.get(&log.run)["state"], "awaitingPermission");
+    server.call("run/answer", answer(&log, "yes"));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.end()["state"], "timedOut", "and goes on afterwards");
+}
+
+#[test]
+fn settings_change_from_the_next_turn_on() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params_with(&home, "ask execute", json!({ "interactive": true })));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    server.call("run/configure", json!({ "runId": log.run, "permissions": "bypass" }));
+    assert_eq!(server.get(&log.run)["state"], "awaitingPermission", "the open question stays open");
+    server.call("run/answer", answer(&log, "yes"));
+    follow_to_state(&mut server, &mut log, "idle");
+    server.call("run/send", json!({ "runId": log.run, "text": "ask execute" }));
+    super::follow_to_turn_end(&mut server, &mut log, 2);
+    assert_eq!(log.settled()[1]["by"], "policy");
+    server.cancel(&log.run);
+    server.follow_to_end(&mut log);
+}
