@@ -62,10 +62,12 @@ async function pickTemplate(providers: readonly ProviderInfo[]): Promise<Templat
     template,
   }));
   const general: Row[] = providers
-    .filter(provider => provider.kind !== "acp" || provider.available)
+    // Of the general `acp` nothing is known but its protocol; a template or loomd's configuration names the program.
+    .filter(provider => provider.id !== "acp")
+    .sort((a, b) => Number(b.available) - Number(a.available))
     .map(provider => ({
-      label: provider.kind === "command" ? "Command…" : `${provider.title}…`,
-      description: provider.available ? (provider.kind === "command" ? "any program" : "an agent") : "not available",
+      label: provider.id === "command" ? "Command…" : provider.kind === "command" ? provider.title : `${provider.title}…`,
+      description: provider.available ? (provider.id === "command" ? "any program" : provider.kind === "command" ? "" : "an agent") : "not available",
       ...(provider.available ? {} : { detail: provider.reason ?? "" }),
       iconPath: new ThemeIcon(provider.kind === "command" ? "terminal" : "hubot"),
       template: { name: "", provider: provider.id },
@@ -77,8 +79,10 @@ async function pickTemplate(providers: readonly ProviderInfo[]): Promise<Templat
 
 /** Asks for what the template leaves open, with the last answer as the proposal. */
 async function fill(app: App, template: Template, provider: ProviderInfo | undefined): Promise<Template | undefined> {
-  if (template.command !== undefined || template.prompt !== undefined) return template;
   const agent = provider !== undefined && provider.kind !== "command";
+  // A command of loomd's configuration has its words there.
+  const whole = agent ? template.prompt != null : template.command !== undefined || template.provider !== "command";
+  if (whole) return template;
   const last = app.context.workspaceState.get<Record<string, string>>(LAST, {});
   const key = `${template.provider}/${template.name}`;
   const answer = await window.showInputBox({

@@ -22,6 +22,8 @@ export class List {
   private readonly virtual: Virtualizer<HTMLElement, HTMLElement>;
   private focused = 0;
   private stuck = true;
+  /** Where the scroller stood last, by our hand or a reader's: what moves up from there on its own account was moved by a reader. */
+  private top = 0;
   private pending = false;
   /** Told when the list begins or ceases to follow its end. */
   onStuck: (stuck: boolean) => void = () => {};
@@ -46,7 +48,10 @@ export class List {
       },
       observeElementRect,
       observeElementOffset,
-      scrollToFn: elementScroll,
+      scrollToFn: (offset, options, instance) => {
+        elementScroll(offset, options, instance);
+        this.top = this.scroller.scrollTop;
+      },
       measureElement,
       onChange: () => this.soon(),
     });
@@ -140,7 +145,12 @@ export class List {
 
   private scrolled(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    this.stick(scrollHeight - scrollTop - clientHeight < NEAR);
+    const near = scrollHeight - scrollTop - clientHeight < NEAR;
+    const moved = scrollTop - this.top;
+    this.top = scrollTop;
+    // That the list grew below is no reason to leave its end.
+    if (moved < -1 && !near) this.stick(false);
+    else if (near && moved >= 0) this.stick(true);
   }
 
   private stick(stuck: boolean): void {
@@ -195,7 +205,10 @@ export class List {
       before = box;
       this.virtual.measureElement(box);
     }
-    if (follow) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (follow) {
+      this.scroller.scrollTop = this.scroller.scrollHeight;
+      this.top = this.scroller.scrollTop;
+    }
     this.onDrawn();
   }
 }
