@@ -9,6 +9,7 @@ import { takeover } from "./commands/takeover";
 import { pickRun } from "./commands/pick";
 import { settings, type Template } from "./config";
 import { Feeds } from "./runs/feed";
+import type { Rule } from "./runs/rules";
 import { RunStore } from "./runs/store";
 import { locate } from "./server/locate";
 import { Server } from "./server/server";
@@ -64,8 +65,9 @@ export function activate(context: ExtensionContext): Api {
     commands.registerCommand("loomd.showLog", () => log.show()),
   );
 
+  // A menu of the tree adds the list of selected rows; our second arguments come from key bindings and other extensions.
   const command = (name: string, run: (...args: never[]) => Promise<unknown>) =>
-    context.subscriptions.push(commands.registerCommand(`loomd.${name}`, (...args: never[]) => said(app, run(...args))));
+    context.subscriptions.push(commands.registerCommand(`loomd.${name}`, (...args: never[]) => said(app, run(...args.slice(0, Array.isArray(args[1]) ? 1 : 2)))));
   command("start", (template?: Template | string) => start(app, template));
   command("open", (node?: Node) => openRun(app, node));
   command("openOutput", (node?: Node) => openOutput(app, node));
@@ -73,14 +75,14 @@ export function activate(context: ExtensionContext): Api {
   command("allow", (node?: Node) => answer(app, node, "allow"));
   command("deny", (node?: Node) => answer(app, node, "deny"));
   command("review", (node?: Node) => review(app, node));
-  command("always", (node?: Node) => always(app, node));
+  command("always", (node?: Node, rule?: Rule) => always(app, node, rule));
   command("cancel", (node?: Node) => cancel(app, node));
   command("interrupt", (node?: Node) => interrupt(app, node));
   command("rerun", (node?: Node) => rerun(app, node));
-  command("rename", (node?: Node) => rename(app, node));
+  command("rename", (node?: Node, title?: string) => rename(app, node, title));
   command("pin", (node?: Node) => pin(app, true, node));
   command("unpin", (node?: Node) => pin(app, false, node));
-  command("delete", (node?: Node) => remove(app, node));
+  command("delete", (node?: Node, sure?: "sure") => remove(app, node, sure));
   command("copyId", (node?: Node) => copyId(app, node));
   command("saveOutput", (node?: Node, target?: never) => saveOutput(app, node, target));
   command("resume", (node?: Node) => resume(app, node));

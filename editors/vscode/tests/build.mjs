@@ -12,3 +12,6 @@ writeFileSync("tests/out/host.all.ts", `import { runAll } from "../host/run";\ne
 const common = { bundle: true, platform: "node", target: "node20", format: "cjs", sourcemap: "inline", logLevel: "warning" };
 await build({ ...common, entryPoints: ["unit", "page", "screen"].map(folder => `tests/out/${folder}.all.ts`), outdir: "tests/out", external: ["mocha", "playwright-core", "esbuild"] });
 await build({ ...common, entryPoints: ["tests/out/host.all.ts"], outdir: "tests/out", external: ["vscode", "mocha"] });
+// The workbench, for the plain script that starts the extension host's tests.
+writeFileSync("tests/out/workbench.lib.ts", 'export { Workbench } from "../lib/workbench";\nexport { until } from "../lib/world";\n');
+await build({ ...common, entryPoints: { workbench: "tests/out/workbench.lib.ts" }, outdir: "tests/out", external: ["playwright-core"] });

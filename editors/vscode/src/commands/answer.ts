@@ -76,15 +76,19 @@ export async function review(app: App, node?: Node): Promise<void> {
   await choice?.do?.();
 }
 
-/** Writes a rule into the settings, then answers by it. */
-export async function always(app: App, node?: Node): Promise<void> {
+/** Writes a rule into the settings, then answers by it. `given`: the rule, if it is known already. */
+export async function always(app: App, node?: Node, given?: Rule): Promise<void> {
   const asked = askedBy(app, node);
   if (!asked) return;
-  const offers = proposals(subjectOf(asked.run, asked.question)).map(({ label, rule }) => ({ label: `Always allow ${label}`, detail: JSON.stringify(rule), rule }));
-  const offer = await window.showQuickPick(offers, { title: "Always Allow This…", placeHolder: "Written to the setting loomd.rules; remove it there", ignoreFocusOut: true });
-  if (!offer) return;
-  await settings.addRule(offer.rule);
+  const rule = given ?? (await offer(asked));
+  if (!rule) return;
+  await settings.addRule(rule);
   await byRules(app, asked.run);
+}
+
+async function offer({ run, question }: Asked): Promise<Rule | undefined> {
+  const rows = proposals(subjectOf(run, question)).map(({ label, rule }) => ({ label: `Always allow ${label}`, detail: JSON.stringify(rule), rule }));
+  return (await window.showQuickPick(rows, { title: "Always Allow This…", placeHolder: "Written to the setting loomd.rules; remove it there", ignoreFocusOut: true }))?.rule;
 }
 
 /** Answers what a rule speaks of. Called for every new question, and when the rules change. */

@@ -37,10 +37,11 @@ export async function interrupt(app: App, node?: Node): Promise<void> {
   if (run) await app.server.request("run/interrupt", { runId: run.id });
 }
 
-export async function rename(app: App, node?: Node): Promise<void> {
+/** `given`: the new name, from a key binding or another extension. */
+export async function rename(app: App, node?: Node, given?: string): Promise<void> {
   const run = await pickRun(app, node, "Rename which run?");
   if (!run) return;
-  const title = await window.showInputBox({ title: "Rename Run", value: nameOf(run) });
+  const title = given ?? (await window.showInputBox({ title: "Rename Run", value: nameOf(run) }));
   if (title !== undefined && title.trim() !== "") app.runs.put((await app.server.request("run/edit", { runId: run.id, title: title.trim() })).run);
 }
 
@@ -49,10 +50,11 @@ export async function pin(app: App, pinned: boolean, node?: Node): Promise<void>
   if (run) app.runs.put((await app.server.request("run/edit", { runId: run.id, pinned })).run);
 }
 
-export async function remove(app: App, node?: Node): Promise<void> {
+/** `sure`: whoever calls has asked already. */
+export async function remove(app: App, node?: Node, sure?: "sure"): Promise<void> {
   const run = await pickRun(app, node, "Delete which run?", isFinal);
   if (!run) return;
-  const choice = await window.showWarningMessage(`Delete “${nameOf(run)}” with all that is kept of it?`, { modal: true }, "Delete");
+  const choice = sure === "sure" ? "Delete" : await window.showWarningMessage(`Delete “${nameOf(run)}” with all that is kept of it?`, { modal: true }, "Delete");
   if (choice !== "Delete") return;
   await app.server.request("run/delete", { runId: run.id });
   app.runs.remove([run.id]);

@@ -57,9 +57,10 @@ export function stateWords(run: Run): string {
     case "succeeded":
       return "succeeded";
     case "failed":
+      // That a program ended with a code is said best by the code.
+      if (run.exitCode && (!run.error || run.error.message.endsWith(`code ${run.exitCode}`))) return `failed with exit code ${run.exitCode}`;
       if (run.error) return `failed: ${firstLine(run.error.message)}`;
-      if (run.signal) return `killed by ${run.signal}`;
-      return run.exitCode === undefined || run.exitCode === null ? "failed" : `failed with exit code ${run.exitCode}`;
+      return run.signal ? `killed by ${run.signal}` : "failed";
     case "cancelled":
       return run.takenOverAt ? "taken over" : "cancelled";
     case "timedOut":

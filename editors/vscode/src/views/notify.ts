@@ -12,6 +12,7 @@ const SHOWN = 300;
 
 export class Notifier implements Disposable {
   private readonly asked = new Set<string>();
+  private readonly opened = Date.now();
   private readonly garbage: Disposable[];
   /** What was said, for whoever wants to know. */
   readonly said: string[] = [];
@@ -22,7 +23,7 @@ export class Notifier implements Disposable {
         for (const question of questions(run)) this.ask(run, question);
       }),
       app.runs.onDidChange(({ runs }) => {
-        for (const { before, after } of runs.values()) if (before && after) this.done(before, after);
+        for (const { before, after } of runs.values()) if (after) this.done(before, after);
       }),
     ];
   }
@@ -49,9 +50,11 @@ export class Notifier implements Disposable {
     });
   }
 
-  private done(before: Run, after: Run): void {
-    const ended = isFinal(after) && !isFinal(before);
-    const turned = after.state === "idle" && before.state !== "idle" && !isFinal(before) && before.state !== "starting";
+  private done(before: Run | undefined, after: Run): void {
+    // One that came and went between two tellings is news; what was there before this window is not.
+    if (before ? isFinal(before) : after.createdAt < this.opened) return;
+    const ended = isFinal(after);
+    const turned = after.state === "idle" && before !== undefined && before.state !== "idle" && before.state !== "starting";
     if (!ended && !turned) return;
     if (settings.notify() !== "all" || !this.concerns(after) || this.seen(after)) return;
     // Who cancelled it knows.
