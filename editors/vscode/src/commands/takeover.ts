@@ -2,7 +2,7 @@
 import { ThemeIcon, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run, Takeover } from "../protocol";
-import { isFinal, nameOf } from "../runs/words";
+import { isFinal, nameOf, waysOf } from "../runs/words";
 import type { Node } from "../views/tree";
 import { pickRun } from "./pick";
 
@@ -19,9 +19,14 @@ interface Row extends QuickPickItem {
 }
 
 export async function takeover(app: App, node?: Node): Promise<void> {
-  const run = await pickRun(app, node, "Take over which run?", candidate => (candidate.session?.takeover.length ?? 0) > 0);
+  const run = await pickRun(app, node, "Take over which run?", candidate => waysOf(candidate).length > 0);
   if (!run) return;
-  const ways = run.session?.takeover ?? [];
+  const ways = waysOf(run);
+  if (ways.length === 0) {
+    const why = run.session?.takeover[0]?.reason ?? "it has no session that a terminal could open";
+    void window.showInformationMessage(`${nameOf(run)} cannot be taken over: ${why}.`);
+    return;
+  }
   const way = await choose(run, ways);
   if (!way) return;
   const result = await app.server.request("run/takeover", { runId: run.id, kind: way.kind, ...(way.kind === "live" ? { stop: false } : {}) });

@@ -1,5 +1,5 @@
 // How a run is said and drawn: words, icon, colour. Every state has words, so that nothing depends on a colour.
-import type { PermissionEntry, Run, RunState } from "../protocol";
+import type { PermissionEntry, Run, RunState, Takeover } from "../protocol";
 
 export type Requested = Extract<PermissionEntry, { status: "requested" }>;
 
@@ -14,6 +14,9 @@ export function questions(run: Run): Requested[] {
 }
 
 export const isWaiting = (run: Run): boolean => run.state === "awaitingPermission" || questions(run).length > 0;
+
+/** The ways to take a run over; one without a command is only told of. */
+export const waysOf = (run: Run): Takeover[] => (run.session?.takeover ?? []).filter(way => way.command?.length);
 
 /** What a run is called: its title, else what it was asked, else its command. */
 export function nameOf(run: Run): string {

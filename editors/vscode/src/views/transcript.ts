@@ -4,7 +4,7 @@ import { isAbsolute, join } from "node:path";
 import { commands, env, Uri, ViewColumn, window, type Disposable, type Webview, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
 import { isAgent, providerOf, type App } from "../app";
 import type { Entry, Run } from "../protocol";
-import { isFinal, nameOf, stateWords } from "../runs/words";
+import { isFinal, nameOf, stateWords, waysOf } from "../runs/words";
 import { Failure } from "../server/failure";
 import type { Head, ToExtension, ToPage } from "../transcript/messages";
 import { SCHEME } from "./changes";
@@ -137,7 +137,7 @@ class Panel implements Disposable {
         steer: can?.steer ?? false,
         interrupt: can?.interrupt ?? false,
         resume: final && isAgent(this.app, run) && (run.session?.resumable ?? false),
-        takeover: (run.session?.takeover.length ?? 0) > 0,
+        takeover: waysOf(run).length > 0,
       },
     };
     this.post({ say: "head", head });

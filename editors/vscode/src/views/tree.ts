@@ -4,7 +4,7 @@ import { isAgent, type App } from "../app";
 import type { Run } from "../protocol";
 import { order, type Ordered } from "../runs/order";
 import { subjectOf } from "../runs/rules";
-import { ago, commandLine, duration, elapsed, iconOf, isFinal, isWaiting, nameOf, questions, stateWords, type Requested } from "../runs/words";
+import { ago, commandLine, duration, elapsed, iconOf, isFinal, isWaiting, nameOf, questions, stateWords, waysOf, type Requested } from "../runs/words";
 
 export type Node =
   | { is: "problem" }
@@ -165,7 +165,7 @@ function flags(app: Shared, run: Run): string[] {
   const result = ["run", isFinal(run) ? "ended" : "live", isAgent(app, run) ? "agent" : "command"];
   if (isWaiting(run)) result.push("waiting");
   if (run.session?.resumable) result.push("resumable");
-  if (run.session && run.session.takeover.length > 0) result.push("takeover");
+  if (waysOf(run).length > 0) result.push("takeover");
   if (run.pinned) result.push("pinned");
   return result;
 }

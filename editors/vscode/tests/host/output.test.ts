@@ -116,7 +116,7 @@ describe("tasks", () => {
 
   it("of the type loomd end with their run's exit code, and problem matchers read them", async () => {
     writeFileSync(join(folder(), "wrong.c"), "x\n");
-    writeTasks([{ type: "loomd", label: "compile", command: "echo wrong.c:1:1: error: it is wrong; exit 3", tty: false, problemMatcher: "$gcc" }]);
+    writeTasks([{ type: "loomd", label: "compile", command: "echo wrong.c:1:1: error: it is wrong; exit 3", tty: false, problemMatcher: { owner: "test", fileLocation: ["relative", "${workspaceFolder}"], pattern: { regexp: "^(.*):(\\d+):(\\d+): error: (.*)$", file: 1, line: 2, column: 3, message: 4 } } }]);
     const task = await until("the task is known", async () => (await vscode.tasks.fetchTasks({ type: "loomd" })).find(({ name }) => name === "compile"));
     const code = new Promise<number | undefined>(resolve => vscode.tasks.onDidEndTaskProcess(({ execution, exitCode }) => execution.task.name === "compile" && resolve(exitCode)));
     await vscode.tasks.executeTask(task);

@@ -5,8 +5,10 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Frame, Locator, Page } from "playwright-core";
+import type { StartParams } from "../../src/protocol";
+import { Connection } from "../../src/server/connection";
 import { openBrowser } from "./browser";
-import { program, SCRIPTED, until } from "./world";
+import { OPENCODE, program, SCRIPTED, until } from "./world";
 
 /** Everything that would ask the outside, or put something on the screen that nobody asked for. */
 const QUIET = {
@@ -20,6 +22,8 @@ const QUIET = {
   "security.workspace.trust.enabled": false,
   "telemetry.telemetryLevel": "off",
   "terminal.integrated.defaultProfile.linux": "sh",
+  // Drawn as elements, so that it can be read.
+  "terminal.integrated.gpuAcceleration": "off",
   "terminal.integrated.profiles.linux": { sh: { path: "/bin/sh" } },
   "update.mode": "none",
   "window.commandCenter": false,
@@ -61,7 +65,7 @@ export class Workbench {
       mkdirSync(join(this.folder, ".vscode"), { recursive: true });
       writeFileSync(join(this.folder, ".vscode/settings.json"), JSON.stringify(shared));
     }
-    writeFileSync(join(this.home, "config.toml"), `[providers.scripted]\nkind = "acp"\ncommand = ["python3", ${JSON.stringify(SCRIPTED)}, "--keep", ${JSON.stringify(join(this.home, "sessions"))}]\n`);
+    writeFileSync(join(this.home, "config.toml"), `[providers.scripted]\nkind = "acp"\ncommand = ["python3", ${JSON.stringify(SCRIPTED)}, "--keep", ${JSON.stringify(join(this.home, "sessions"))}]\n\n[providers.opencode]\nkind = "acp"\ncommand = [${JSON.stringify(OPENCODE)}, "acp"]\n`);
     for (const place of ["User", "Machine"]) {
       mkdirSync(join(this.home, "server/data", place), { recursive: true });
       writeFileSync(join(this.home, "server/data", place, "settings.json"), JSON.stringify({ ...QUIET, "security.workspace.trust.enabled": trust, "loomd.path": program(), ...settings }));
@@ -122,6 +126,17 @@ export class Workbench {
   /** What the command line says of the runs here. */
   loomd(...words: string[]): string {
     return execFileSync(program(), words, { env: { ...process.env, LOOMD_DATA_DIR: this.data, LOOMD_CONFIG: join(this.home, "config.toml") }, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
+  }
+
+  /** Starts a run as another program on this machine would; its id. */
+  async elsewhere(params: StartParams): Promise<string> {
+    const connection = await Connection.open(
+      { program: program(), args: ["--data-dir", this.data, "--config", join(this.home, "config.toml"), "serve", "--stdio"], client: { name: "elsewhere", version: "0" } },
+      { notification: () => {}, log: () => {} },
+    );
+    const { run } = await connection.request("run/start", params);
+    await connection.close();
+    return run.id;
   }
 
   /** Process ids of the servers that speak with editors here. */
@@ -228,7 +243,7 @@ export class Screen {
 
   async openRuns(): Promise<void> {
     await this.page.locator('.activitybar .action-item a[aria-label^="loomd"]').first().click();
-    await this.page.locator(".pane-header", { hasText: "Runs" }).first().waitFor();
+    await this.page.locator("[id=\"workbench.view.extension.loomd\"] .pane-body").first().waitFor();
   }
 
   /** The page of the transcript that is in front. */
@@ -246,8 +261,8 @@ export class Screen {
     });
   }
 
-  /** What the terminal in front shows; its rows are drawn on a canvas, so it is read through its accessible copy. */
+  /** What the terminals on the screen show. */
   async terminal(): Promise<string> {
-    return (await this.page.locator(".terminal-wrapper.active .xterm-rows, .xterm .xterm-accessibility-tree").allInnerTexts()).join("\n").replaceAll("\u00a0", " ");
+    return (await this.page.locator(".terminal-wrapper .xterm-rows").allInnerTexts()).join("\n").replaceAll("\u00a0", " ");
   }
 }

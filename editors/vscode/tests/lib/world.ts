@@ -22,6 +22,8 @@ export function program(): string {
 
 /** An agent that does what its prompt says, line by line. */
 export const SCRIPTED = join(root, "tests/agents/scripted.py");
+/** An agent that plays one scene, and can be taken over. */
+export const OPENCODE = join(root, "editors/vscode/tests/lib/opencode");
 /** A stand-in for what the real server cannot be made to do. */
 export const FAKE = join(root, "editors/vscode/tests/lib/fake.mjs");
 
