@@ -126,3 +126,8 @@ export function sizeOf(bytes: number): string {
   if (bytes < 999_500_000) return `${(bytes / 1e6).toPrecision(3)} MB`;
   return `${(bytes / 1e9).toPrecision(3)} GB`;
 }
+
+/** A path as it is said from a folder: without the folder, where it lies in it. */
+export function within(path: string, folder: string): string {
+  return folder !== "" && (path.startsWith(`${folder}/`) || path.startsWith(`${folder}\\`)) ? path.slice(folder.length + 1) : path;
+}

@@ -5,7 +5,7 @@ import type { App } from "../app";
 import { settings } from "../config";
 import type { Run } from "../protocol";
 import { subjectOf } from "../runs/rules";
-import { isFinal, nameOf, questions, stateWords, type Requested } from "../runs/words";
+import { isFinal, nameOf, questions, stateWords, within, type Requested } from "../runs/words";
 
 /** Longest part of an action that a toast shows; all of it stands in the transcript. */
 const SHOWN = 300;
@@ -38,7 +38,7 @@ export class Notifier implements Disposable {
     this.asked.add(key);
     if (settings.notify() === "off" || !this.concerns(run) || this.seen(run)) return;
     const subject = subjectOf(run, question);
-    const what = [subject.command ?? subject.title, ...subject.paths].join(" · ");
+    const what = [subject.command ?? subject.title, ...subject.paths.map(path => within(path, run.cwd))].join(" · ");
     const text = `${nameOf(run)} asks (${subject.kind}): ${what.length > SHOWN ? `${what.slice(0, SHOWN)}… (Show tells all)` : what}`;
     this.said.push(text);
     const node = { is: "question", id: run.id, permissionId: question.permissionId };

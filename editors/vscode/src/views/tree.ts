@@ -4,7 +4,7 @@ import { isAgent, type App } from "../app";
 import type { Run } from "../protocol";
 import { order, type Ordered } from "../runs/order";
 import { subjectOf } from "../runs/rules";
-import { ago, commandLine, duration, elapsed, iconOf, isFinal, isWaiting, nameOf, questions, stateWords, waysOf, type Requested } from "../runs/words";
+import { ago, commandLine, duration, elapsed, iconOf, isFinal, isWaiting, nameOf, questions, stateWords, waysOf, within, type Requested } from "../runs/words";
 
 export type Node =
   | { is: "problem" }
@@ -197,7 +197,7 @@ function questionRow(run: Run, question: Requested): TreeItem {
   const what = subject.command ?? subject.title;
   const item = new TreeItem(what.split("\n", 1)[0]!);
   item.id = `${run.id}/${question.permissionId}`;
-  const files = subject.paths.length > 0 ? subject.paths.join(", ") : "";
+  const files = subject.paths.map(path => within(path, run.cwd)).join(", ");
   item.description = subject.command === undefined ? files || subject.kind : subject.title === what ? subject.kind : subject.title;
   item.iconPath = new ThemeIcon("question", new ThemeColor("list.warningForeground"));
   item.contextValue = "question";

@@ -1,6 +1,6 @@
 // How each kind of item looks. An item is drawn whole, from what the fold holds and what the reader opened or closed.
 import type { PermissionOption } from "../protocol";
-import { duration } from "../runs/words";
+import { duration, within } from "../runs/words";
 import type { ToExtension } from "../transcript/messages";
 import { outputOf, plainText, type Item, type Message, type Notice, type Plan, type Question, type Tool, type Turn } from "../transcript/fold";
 import { lastLines, renderAnsi } from "./ansi";
@@ -22,6 +22,8 @@ const STATES: Record<string, { icon: string; words: string }> = {
 };
 
 export class Drawer {
+  /** The run's folder: files in it are named from there. */
+  cwd = "";
   /** What the reader opened or closed by hand. */
   private readonly folds = new Map<number, boolean>();
   private readonly whole = new Set<number>();
@@ -184,8 +186,9 @@ export class Drawer {
   }
 
   private file(path: string, line: number | undefined): HTMLElement {
-    const words = line === undefined ? path : `${path}:${line}`;
-    return element("a", { href: "#", class: "file-link", on: event => (event.preventDefault(), this.wishes.openFile(path, line)) }, words);
+    const name = within(path, this.cwd);
+    const words = line === undefined ? name : `${name}:${line}`;
+    return element("a", { href: "#", class: "file-link", title: path, on: event => (event.preventDefault(), this.wishes.openFile(path, line)) }, words);
   }
 
   private diff(path: string, oldText: string, newText: string): HTMLElement {

@@ -1,5 +1,5 @@
 // The page of a transcript. It folds the entries that the extension sends, draws what is in sight, and says what the reader wants.
-import { duration, sizeOf } from "../runs/words";
+import { duration } from "../runs/words";
 import { plainText, Transcript } from "../transcript/fold";
 import type { Head, ToExtension, ToPage } from "../transcript/messages";
 import { Composer } from "./composer";
@@ -47,7 +47,7 @@ const usage = element("span", { class: "usage quiet" });
 const actions = element("div", { class: "actions" });
 const header = element("header", { class: "top" }, element("div", { class: "line" }, title, words), element("div", { class: "line" }, usage, actions));
 const problem = element("div", { class: "problem", role: "alert" });
-const waiting = element("div", { class: "waiting", role: "region", aria: { label: "Waiting for you" } });
+const waiting = element("div", { class: "waiting-bar", role: "region", aria: { label: "Waiting for you" } });
 const empty = element("p", { class: "empty quiet" }, "Nothing has been said yet.");
 const toEnd = button("Newest", () => list.toEnd(), "to-end");
 /** What a screen reader hears without moving: questions and ends, not every word. */
@@ -128,6 +128,7 @@ document.addEventListener("keydown", event => {
 function showHead(next: Head): void {
   const changed = head?.words !== next.words || head.final !== next.final || head.can.takeover !== next.can.takeover;
   head = next;
+  drawer.cwd = next.run.cwd;
   vscode.setState({ runId: next.run.id });
   document.title = next.name;
   title.textContent = next.name;
@@ -166,7 +167,6 @@ function showUsage(): void {
   if (costUsd != null) parts.push(`$${costUsd.toFixed(2)}`);
   if (transcript.context) parts.push(`context ${Math.round((100 * transcript.context.used) / Math.max(1, transcript.context.size))} % full`);
   if (run.queued) parts.push(`${run.queued} queued`);
-  if (parts.length === 0 && run.bytes.stdout > 0) parts.push(`${sizeOf(run.bytes.stdout + run.bytes.stderr)} of output`);
   usage.textContent = parts.join(" · ");
 }
 

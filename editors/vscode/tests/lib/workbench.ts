@@ -169,10 +169,17 @@ export class Workbench {
       }
     }
     const { child } = this;
-    if (child?.pid && child.exitCode === null) {
+    if (child?.pid && child.exitCode === null && child.signalCode === null) {
       const gone = new Promise(resolve => child.once("exit", resolve));
-      process.kill(-child.pid, "SIGTERM");
-      const patience = setTimeout(() => process.kill(-child.pid!, "SIGKILL"), 10_000);
+      const end = (signal: NodeJS.Signals) => {
+        try {
+          process.kill(-child.pid!, signal);
+        } catch {
+          // It has ended by itself.
+        }
+      };
+      end("SIGTERM");
+      const patience = setTimeout(() => end("SIGKILL"), 10_000);
       await gone;
       clearTimeout(patience);
     }
@@ -241,9 +248,10 @@ export class Screen {
     await input.press("Enter");
   }
 
+  /** By a click on the status item, wherever one is. */
   async openRuns(): Promise<void> {
-    await this.page.locator('.activitybar .action-item a[aria-label^="loomd"]').first().click();
-    await this.page.locator("[id=\"workbench.view.extension.loomd\"] .pane-body").first().waitFor();
+    await this.status.click();
+    await this.page.locator('[id="workbench.view.extension.loomd"] .pane-body').first().waitFor();
   }
 
   /** The page of the transcript that is in front. */

@@ -1,12 +1,14 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
-import { existsSync, mkdirSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext } from "playwright-core";
 import { Screen, Workbench } from "../lib/workbench";
 import { alive, until } from "../lib/world";
 
-/** Where pictures go: of every run here, of a run that asks for it into the README's. */
-const PICTURES = process.env["LOOMD_PICTURES"] ?? join(process.cwd(), "tests/out/pictures");
+/** Where pictures go. */
+const PICTURES = join(process.cwd(), "tests/out/pictures");
+/** Those that the README and the walkthrough show. */
+const SHOWN = ["output", "question", "transcript", "changes"];
 
 const TEMPLATES = [
   { name: "Mend the parser", provider: "opencode", prompt: "The test “reads nothing” fails. Mend the parser." },
@@ -35,7 +37,11 @@ describe("on the screen", () => {
     if (this.currentTest?.state === "failed") await screen.page.screenshot({ path: join(PICTURES, `failed-${this.currentTest.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
   });
 
-  const picture = (name: string) => screen.page.screenshot({ path: join(PICTURES, `${name}.png`) });
+  const picture = async (name: string) => {
+    await screen.page.screenshot({ path: join(PICTURES, `${name}.png`) });
+    const shown = process.env["LOOMD_PICTURES"];
+    if (shown && SHOWN.includes(name)) copyFileSync(join(PICTURES, `${name}.png`), join(shown, `${name}.png`));
+  };
   const template = async (name: string, on = screen) => {
     await on.command("loomd: Start Run…");
     await on.pick(name).click();
@@ -115,6 +121,7 @@ describe("on the screen", () => {
 
   it("a transcript streams, asks in place, shows its differences, and takes a follow-up", async () => {
     await screen.openRuns();
+    await screen.command("View: Hide Panel");
     await template("Mend the parser");
     const frame = await screen.transcript("Mend the parser");
     const question = frame.getByRole("group", { name: "The agent asks for permission" });
@@ -123,14 +130,14 @@ describe("on the screen", () => {
     await picture("question");
     await question.getByRole("button", { name: "Allow once" }).click();
     await frame.locator(".fg-ansi-green", { hasText: "3 passing" }).waitFor();
-    await frame.getByText("Turn done").waitFor();
+    await frame.locator(".turn-end", { hasText: "Turn done" }).waitFor();
     await screen.row("Mend the parser").getByText(/ready for more/).waitFor();
-    await frame.getByText("4210 tokens in").first().waitFor();
+    await frame.locator(".usage", { hasText: "4210 tokens in" }).waitFor();
     await picture("transcript");
     const box = frame.getByLabel("Follow-up to the agent");
     await box.fill("Thank you");
     await box.press("Enter");
-    await frame.getByText("You said: Thank you").waitFor();
+    await frame.locator(".markdown", { hasText: "You said: Thank you" }).waitFor();
     strictEqual(await box.inputValue(), "");
   });
 
@@ -151,7 +158,7 @@ describe("on the screen", () => {
     await screen.page.reload();
     await screen.ready();
     const frame = await screen.transcript("Mend the parser");
-    await frame.getByText("You said: Thank you").waitFor();
+    await frame.locator(".markdown", { hasText: "You said: Thank you" }).waitFor();
     deepStrictEqual(live().map(({ id, state }) => [id, state]), before.map(({ id, state }) => [id, state]));
     await until("the old server is gone", () => !alive(server!));
     await screen.openRuns();
@@ -252,7 +259,9 @@ describe("in a workspace that is not trusted", () => {
 
   it("nothing is started, and a repository's settings have no say", async () => {
     const trap = join(workbench.home, "trapped");
-    await workbench.start({ trust: true, settings: { "security.workspace.trust.startupPrompt": "never" }, shared: { "loomd.path": "/bin/false", "loomd.rules": [{ answer: "allow", kind: "execute" }], "loomd.permissions": "bypass" } });
+    mkdirSync(workbench.folder, { recursive: true });
+    writeFileSync(join(workbench.folder, "loomd"), `#!/bin/sh\ntouch ${trap}\n`, { mode: 0o755 });
+    await workbench.start({ trust: true, settings: { "security.workspace.trust.startupPrompt": "never" }, shared: { "loomd.path": join(workbench.folder, "loomd"), "loomd.rules": [{ answer: "allow", kind: "execute" }], "loomd.permissions": "bypass" } });
     const screen = await workbench.window();
     await screen.openRuns();
     await screen.page.getByText("loomd is not started in a workspace that is not trusted").waitFor();
