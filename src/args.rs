@@ -13,9 +13,11 @@ const EXAMPLES: &str = "\
 Examples:
   loomd run -- cargo test          run a command; it goes on if this terminal is closed
   loomd run --detach -- make all   start it, print its id, come back at once
+  loomd run codex 'mend the tests' ask an agent and watch what it does; `loomd providers` lists them
   loomd list                       what runs and what ran
   loomd logs                       the output of the newest run; -f follows it
   loomd attach 1a2b3c4d            watch a run again, from any terminal
+  loomd takeover 1a2b3c4d          open an agent's session in this terminal
   loomd cancel 1a2b3c4d            stop a run and everything that it started
   loomd doctor                     look whether all is well
 
@@ -55,7 +57,14 @@ pub enum Command {
     Attach(cli::attach::Options),
     Cancel(cli::cancel::Options),
     Send(cli::send::Options),
+    Answer(cli::answer::Options),
+    Takeover(cli::takeover::Options),
+    Changes(cli::changes::Options),
+    Providers(cli::providers::Options),
+    Sessions(cli::sessions::Options),
     Delete(cli::delete::Options),
+    Prune(cli::prune::Options),
+    Stats(cli::stats::Options),
     Doctor(cli::doctor::Options),
     Schema(cli::schema::Options),
     Completions(cli::completions::Options),

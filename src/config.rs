@@ -10,7 +10,7 @@ use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 use crate::{
-    model::{Failure, FailureKind},
+    model::{Failure, FailureKind, calls::Retention},
     provider::{self, Plain},
 };
 
@@ -26,6 +26,8 @@ pub struct Config {
     /// Programs that the sweep at the end of a run spares, beside the known build daemons.
     pub keep: Vec<String>,
     pub limits: Limits,
+    /// What is removed from the store without being asked for.
+    pub retention: Retention,
     pub providers: BTreeMap<String, ProviderConfig>,
 }
 
@@ -213,6 +215,15 @@ mod tests {
         let no_kind = failure("\n[providers.mine]\nargs = []\n");
         assert_eq!(no_kind.data["line"], 2);
         assert!(no_kind.message.contains("kind"), "{no_kind}");
+    }
+
+    #[test]
+    fn retention_is_on_unless_it_is_switched_off() {
+        let read = |text| parse(text, Path::new("c")).expect("it is good").retention;
+        assert_eq!((read("").max_age_days, read("").max_bytes, read("").max_runs), (90, 5 << 30, 0));
+        let some = read("[retention]\nmaxAgeDays = 0\nmaxRuns = 1000\n");
+        assert_eq!((some.max_age_days, some.max_bytes, some.max_runs), (0, 5 << 30, 1000));
+        assert_eq!(failure("[retention]\nmaxDays = 1\n").data["line"], 2);
     }
 
     #[test]

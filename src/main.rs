@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let root_serve = arguments.serve.clone();
-    let launch = Launch { places: arguments.places(), log_file: arguments.log_file.clone() };
+    let launch = Launch { places: arguments.places(), log_file: arguments.log_file.clone(), can_answer: false };
     let serve = |options: args::Serve| {
         let framing = options.framing.or(root_serve.framing);
         server::main(server::Options { places: launch.places.clone(), framing, log_file: launch.log_file.clone() })
@@ -34,7 +34,14 @@ fn main() -> ExitCode {
         Some(Command::Attach(options)) => cli::go(cli::attach::main(options, &launch)),
         Some(Command::Cancel(options)) => cli::go(cli::cancel::main(options, &launch)),
         Some(Command::Send(options)) => cli::go(cli::send::main(options, &launch)),
+        Some(Command::Answer(options)) => cli::go(cli::answer::main(options, &launch)),
+        Some(Command::Takeover(options)) => cli::go(cli::takeover::main(options, &launch)),
+        Some(Command::Changes(options)) => cli::go(cli::changes::main(options, &launch)),
+        Some(Command::Providers(options)) => cli::go(cli::providers::main(options, &launch)),
+        Some(Command::Sessions(options)) => cli::go(cli::sessions::main(options, &launch)),
         Some(Command::Delete(options)) => cli::go(cli::delete::main(options, &launch)),
+        Some(Command::Prune(options)) => cli::go(cli::prune::main(options, &launch)),
+        Some(Command::Stats(options)) => cli::go(cli::stats::main(options, &launch)),
         Some(Command::Doctor(options)) => cli::go(cli::doctor::main(options, &launch)),
         Some(Command::Schema(options)) => cli::go(cli::schema::main(options)),
         Some(Command::Completions(options)) => cli::go(cli::completions::main(options, Arguments::grammar())),

@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsString,
+    io::IsTerminal,
     path::{Path, PathBuf},
-    process::Child,
+    process::{Child, Command},
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +34,8 @@ const PAGE: u64 = 500;
 pub struct Launch {
     pub places: Places,
     pub log_file: Option<PathBuf>,
+    /// Somebody is there who can answer an agent's question.
+    pub can_answer: bool,
 }
 
 /// A greeted server of our own.
@@ -53,7 +56,7 @@ impl Launch {
             protocol_version: i64::from(PROTOCOL_VERSION),
             client_info: Some(ClientInfo { name: "loomd command line".to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
             process_id: Some(std::process::id()),
-            capabilities: ClientCapabilities { watch: false, ..ClientCapabilities::default() },
+            capabilities: ClientCapabilities { permissions: self.can_answer, watch: false, ..ClientCapabilities::default() },
         };
         let info = spawned.client.call("initialize", params).await;
         let info: InitializeResult = info.map_err(|failure: Failure| match failure.kind {
@@ -73,6 +76,17 @@ impl Launch {
         Ok((Session { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
     }
 
+    /// The same for a command that asks what agents ask, if there is a terminal to ask on.
+    pub fn asking(&self, is_told: bool) -> Self {
+        let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        Self { can_answer: is_told && has_terminal, ..self.clone() }
+    }
+
+    /// Whether the output of this command-line tool has a form that is known, by the configuration: else it is text for people.
+    pub fn knows_format(&self, provider: &str) -> bool {
+        self.places.read_config().is_ok_and(|config| config.providers.get(provider).is_some_and(|provider| provider.format.is_some()))
+    }
+
     /// As [`Self::open`], for commands that need no notifications.
     pub async fn open_quiet(&self) -> Result<Session, Failure> {
         Ok(self.open().await?.0)
@@ -84,6 +98,18 @@ impl Launch {
             Some(dir) => format!("loomd --data-dir {}", words::quoted(&absolute(dir).to_string_lossy())),
             None => "loomd".to_owned(),
         }
+    }
+
+    /// A command that is this same program with the same places. Its arguments are still to be said.
+    pub fn again_as_command(&self) -> Command {
+        let mut command = Command::new(own_executable());
+        let named = [("LOOMD_DATA_DIR", &self.places.data_dir), ("LOOMD_CONFIG", &self.places.config)];
+        for (name, path) in named {
+            if let Some(path) = path {
+                command.env(name, absolute(path));
+            }
+        }
+        command
     }
 
     fn arguments(&self) -> Vec<OsString> {
@@ -170,7 +196,11 @@ mod tests {
 
     #[test]
     fn the_server_and_later_commands_find_the_same_places() {
-        let launch = Launch { places: Places { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) }, log_file: None };
+        let launch = Launch {
+            places: Places { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) },
+            log_file: None,
+            can_answer: false,
+        };
         assert_eq!(launch.arguments(), ["serve", "--stdio", "--data-dir", "/my runs", "--config", "c.toml"]);
         assert_eq!(launch.again(), "loomd --data-dir '/my runs'");
         assert_eq!(Launch::default().again(), "loomd");

@@ -59,6 +59,11 @@ impl Keys {
         }
     }
 
+    /// What was interrupted is over; the next interrupt is a first one.
+    pub fn forget_interrupts(&mut self) {
+        self.interrupts = 0;
+    }
+
     /// The wish could not be fulfilled yet; it will be the next one.
     pub fn put_back(&mut self, wish: Wish) {
         self.put_back = Some(wish);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Stop, client::Launch, outcome, render, words};
+use super::{Stop, agent, client::Launch, outcome, render, words};
 use crate::model::{
     Run, RunState, UnixMs,
     calls::{ListParams, ListResult},
@@ -75,10 +75,7 @@ fn table(runs: &[Run], with_head: bool, now: UnixMs, columns: Option<usize>) -> 
         let state = state(run);
         let style = render::state_style(run.state);
         let took = words::duration(run.ended_at.unwrap_or(now).saturating_sub(run.created_at));
-        let what = match &run.title {
-            Some(title) => format!("{} ({})", words::plain(title), words::command_line(&run.command)),
-            None => words::command_line(&run.command),
-        };
+        let what = what(run);
         let what = columns.map_or(what.clone(), |columns| render::cut(&what, columns.saturating_sub(MARGIN).max(20)));
         let (id, when) = (words::short(run.id), render::when(run.created_at, now));
         let size = words::bytes(run.bytes.total());
@@ -90,10 +87,28 @@ fn table(runs: &[Run], with_head: bool, now: UnixMs, columns: Option<usize>) -> 
     text
 }
 
+/// What a run is: its title and its command, or an agent and what it was asked.
+fn what(run: &Run) -> String {
+    let title = run.title.as_deref().map(words::plain);
+    match agent::first_prompt_line(run) {
+        Some(prompt) => format!("{}: {}", run.provider, title.unwrap_or_else(|| words::plain(&prompt))),
+        None if run.session.is_some() => format!("{}: {}", run.provider, title.unwrap_or_else(|| "(no prompt)".to_owned())),
+        None => match title {
+            Some(title) => format!("{title} ({})", words::command_line(&run.command)),
+            None => words::command_line(&run.command),
+        },
+    }
+}
+
 /// The state, and why, in few words.
 fn state(run: &Run) -> String {
     let state = outcome::state_words(run.state);
+    let is_agent = run.session.is_some() || run.params.contains_key("prompt");
+    if let Some(queued @ 1..) = run.queued {
+        return format!("{state}, {queued} queued");
+    }
     match (run.exit_code, &run.signal) {
+        _ if is_agent => state.to_owned(),
         (Some(code), _) if run.state == RunState::Failed && code != 0 => format!("{state} ({code})"),
         (None, Some(signal)) if run.state == RunState::Failed => format!("{state} ({signal})"),
         _ => state.to_owned(),
@@ -117,5 +132,22 @@ mod tests {
         let line = |columns| anstream::adapter::strip_str(&table(std::slice::from_ref(&run), true, 1_060_000, columns)).to_string();
         assert_eq!(line(None), "099a8057  failed (3)             1 min ago           2.5 s   1.5 KiB  sh -c 'exit 3'\n");
         assert!(line(Some(100)).starts_with("RUN       STATE"));
+    }
+
+    #[test]
+    fn an_agents_run_is_what_it_was_asked() {
+        let run = |more: serde_json::Value| -> Run {
+            let mut run = json!({
+                "id": "01890a5d-ac96-774b-bcce-b302099a8057", "provider": "codex", "labels": {}, "pinned": false, "command": ["codex", "app-server"],
+                "params": { "prompt": "\nmend\u{1b} it\nplease" }, "cwd": "/", "state": "awaitingPermission", "createdAt": 1_000_000,
+                "lastSeq": 4, "durableSeq": 4, "bytes": { "stdout": 1536, "stderr": 0 }
+            });
+            more.as_object().expect("an object").iter().for_each(|(name, value)| run[name] = value.clone());
+            serde_json::from_value(run).expect("a run")
+        };
+        assert_eq!(what(&run(json!({}))), "codex: mend␣ it");
+        assert_eq!(what(&run(json!({ "title": "T" }))), "codex: T");
+        assert_eq!(state(&run(json!({}))), "waiting for an answer");
+        assert_eq!(state(&run(json!({ "state": "running", "queued": 2 }))), "running, 2 queued");
     }
 }

@@ -46,6 +46,8 @@ pub struct View {
     pub quiet: bool,
     /// Our stdin goes to the run.
     pub interactive: bool,
+    /// The run is an agent's: lines of our stdin are prompts.
+    pub is_agent: bool,
 }
 
 impl View {
@@ -56,7 +58,7 @@ impl View {
 }
 
 /// How watching came to its end.
-enum End {
+pub(super) enum End {
     Ended(Outcome),
     /// Somebody left, and the run goes on.
     Left(Wish),
@@ -92,17 +94,19 @@ impl<'a> Watch<'a> {
                     let run = session.run(run.id).await?;
                     render::print_json(&run)?;
                 }
-                tell_end(&outcome, &run, &view);
-                outcome.code()
+                if !view.quiet {
+                    tell_end(&outcome, &run);
+                }
+                if view.is_agent { outcome.agent_code() } else { outcome.code() }
             }
             // Nobody is there who could read a word, and nothing to say goodbye for.
-            Ok(End::Left(Wish::HangUp)) => return Ok(BY_SIGNAL + 1),
+            Ok(End::Left(Wish::HangUp)) => return Ok(code_of_leaving(Wish::HangUp)),
             Ok(End::Left(wish)) => {
-                tell_left(launch, &run, &view);
-                if wish == Wish::Terminate { BY_SIGNAL + 15 } else { 0 }
+                tell_left(launch, &run, view.quiet);
+                code_of_leaving(wish)
             }
             Err(Stop::Closed) => {
-                tell_left(launch, &run, &view);
+                tell_left(launch, &run, view.quiet);
                 0
             }
             Err(stop) => return Err(stop),
@@ -159,7 +163,10 @@ impl<'a> Watch<'a> {
                     tell_refusal(answer);
                 }
                 line = next_line(lines), if sending.is_none() => sending = Some(match line {
-                    Some(Ok(text)) => Box::pin(order(client.clone(), "run/send", json!({ "runId": run_id, "text": text }))),
+                    Some(Ok(text)) => match sent(run_id, &text, self.view.is_agent) {
+                        Some(params) => Box::pin(order(client.clone(), "run/send", params)),
+                        None => continue,
+                    },
                     Some(Err(failure)) => Box::pin(std::future::ready(Err(failure))),
                     None => {
                         *lines = None;
@@ -170,33 +177,55 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Starts another server and goes on where the last one stopped.
     async fn again(&mut self, in_vain: u32) -> Result<(), Stop> {
-        if in_vain > SERVERS_IN_VAIN {
-            let id = words::short(self.run.id);
-            let message = format!("the server ends again and again; the run is not touched by that: `{} attach {id}`", self.launch.again());
-            return Err(Failure::internal(message).into());
-        }
-        let (session, notifications) = self.launch.open().await?;
-        session.call::<_, Value>("run/attach", json!({ "runId": self.run.id, "afterSeq": self.place.after_seq })).await?;
-        (self.session, self.notifications) = (session, notifications);
+        let params = json!({ "runId": self.run.id, "afterSeq": self.place.after_seq });
+        (self.session, self.notifications) = again(self.launch, self.run.id, params, in_vain).await?;
         Ok(())
     }
 }
 
+/// Starts another server, which goes on where the last one stopped. `in_vain`: how many have been started for nothing.
+pub(super) async fn again(launch: &Launch, run_id: RunId, attach: Value, in_vain: u32) -> Result<(Session, Notifications), Stop> {
+    if in_vain > SERVERS_IN_VAIN {
+        let id = words::short(run_id);
+        let message = format!("the server ends again and again; the run is not touched by that: `{} attach {id}`", launch.again());
+        return Err(Failure::internal(message).into());
+    }
+    let (session, notifications) = launch.open().await?;
+    session.call::<_, Value>("run/attach", attach).await?;
+    Ok((session, notifications))
+}
+
+/// The params that send a line of our stdin. An agent is not asked nothing.
+pub(super) fn sent(run_id: RunId, text: &str, is_agent: bool) -> Option<Value> {
+    match is_agent {
+        true if text.trim().is_empty() => None,
+        true => Some(json!({ "runId": run_id, "prompt": text.trim_end() })),
+        false => Some(json!({ "runId": run_id, "text": text })),
+    }
+}
+
+pub(super) fn code_of_leaving(wish: Wish) -> u8 {
+    match wish {
+        Wish::HangUp => BY_SIGNAL + 1,
+        Wish::Terminate => BY_SIGNAL + 15,
+        _ => 0,
+    }
+}
+
 /// A call whose answer says no more than that it was done.
-async fn order(client: Arc<Client>, method: &'static str, params: Value) -> Result<(), Failure> {
+pub(super) async fn order(client: Arc<Client>, method: &'static str, params: Value) -> Result<(), Failure> {
     client.call::<_, Value>(method, params).await.map(drop)
 }
 
-async fn next_wish(keys: &mut Option<Keys>) -> Wish {
+pub(super) async fn next_wish(keys: &mut Option<Keys>) -> Wish {
     match keys {
         Some(keys) => keys.next().await,
         None => std::future::pending().await,
     }
 }
 
-async fn next_line(lines: &mut Option<Lines>) -> Option<Result<String, Failure>> {
+pub(super) async fn next_line(lines: &mut Option<Lines>) -> Option<Result<String, Failure>> {
     match lines {
         Some(lines) => lines.recv().await,
         None => std::future::pending().await,
@@ -260,11 +289,12 @@ impl Pump<'_> {
     }
 }
 
+/// What every notification of an entry has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Head {
-    run_id: RunId,
-    seq: u64,
+pub(super) struct Head {
+    pub run_id: RunId,
+    pub seq: u64,
 }
 
 /// What is needed of an output entry, without copying text that has nothing escaped.
@@ -277,20 +307,26 @@ struct Chunk<'a> {
     data: Option<&'a str>,
 }
 
-fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Stop> {
+pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Stop> {
     serde_json::from_str(text)
         .map_err(|error| Failure::internal(format!("the server sent an entry that is not understood: {error}")).into())
 }
 
 fn tell_wish(wish: Wish) {
-    let text = match wish {
-        Wish::Interrupt => r"interrupting; Ctrl-C again cancels the run, Ctrl-\ leaves it running",
-        Wish::Cancel => "cancelling; Ctrl-C again kills it at once",
-        Wish::Kill => "killing",
-        Wish::Leave | Wish::Terminate | Wish::HangUp => return,
-    };
-    // The terminal has just shown ^C.
-    render::note(&format!("\n{text}"));
+    if let Some(text) = words_of(wish) {
+        // The terminal has just shown ^C.
+        render::note(&format!("\n{text}"));
+    }
+}
+
+/// What is done for a wish, in words.
+pub(super) fn words_of(wish: Wish) -> Option<&'static str> {
+    match wish {
+        Wish::Interrupt => Some(r"interrupting; Ctrl-C again cancels the run, Ctrl-\ leaves it running"),
+        Wish::Cancel => Some("cancelling; Ctrl-C again kills it at once"),
+        Wish::Kill => Some("killing"),
+        Wish::Leave | Wish::Terminate | Wish::HangUp => None,
+    }
 }
 
 /// A call that comes too late, or whose server went, is nobody's business.
@@ -301,10 +337,7 @@ fn tell_refusal(answer: Result<(), Failure>) {
     }
 }
 
-fn tell_end(outcome: &Outcome, run: &Run, view: &View) {
-    if view.quiet {
-        return;
-    }
+pub(super) fn tell_end(outcome: &Outcome, run: &Run) {
     for process in outcome.left() {
         render::note(&format!("left running: {} {}", process.pid, process.command));
     }
@@ -314,8 +347,8 @@ fn tell_end(outcome: &Outcome, run: &Run, view: &View) {
     }
 }
 
-fn tell_left(launch: &Launch, run: &Run, view: &View) {
-    if view.quiet {
+pub(super) fn tell_left(launch: &Launch, run: &Run, quiet: bool) {
+    if quiet {
         return;
     }
     let (id, again) = (words::short(run.id), launch.again());

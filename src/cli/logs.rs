@@ -1,4 +1,5 @@
-//! `loomd logs`: the output of a run, exactly as the program wrote it, in pages, so that its size does not matter.
+//! `loomd logs`: the output of a run, exactly as the program wrote it; of an agent's run, what it means. In pages, so that its size
+//! does not matter.
 
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -6,12 +7,23 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Stop,
+    agent::{
+        self,
+        history::{self, LastLines},
+        painter::Painter,
+        talk::{self, Manner, Talk},
+    },
     client::{Launch, Session},
     live::{View, Watch},
+    outcome::Outcome,
     output::Output,
+    render,
     tail::{self, Place},
 };
-use crate::model::{Entry, Failure, Run, calls::RunResult, entry};
+use crate::{
+    model::{Entry, Failure, Run, RunState, calls::RunResult, entry},
+    rpc::Notifications,
+};
 
 /// Print what a run has written; -f goes on until it ends
 #[derive(clap::Args, Debug)]
@@ -30,6 +42,12 @@ pub struct Options {
     /// Print entries as lines of JSON
     #[arg(long)]
     pub json: bool,
+    /// Of an agent: what it wrote, as it wrote it, instead of what it means
+    #[arg(long)]
+    pub raw: bool,
+    /// Of an agent: all output of its tools, and its changes whole
+    #[arg(long)]
+    pub full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,6 +68,9 @@ impl From<Stream> for entry::Stream {
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let (session, notifications) = launch.open().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
+    if agent::is_told(&run, &session.info.providers, launch) && !options.raw && !options.json && options.stream.is_none() {
+        return print_meaning(&options, launch, run, (session, notifications)).await;
+    }
     let stream = options.stream.map(entry::Stream::from);
     let place = match options.tail {
         Some(lines) => tail::begin(&session, &run, stream, lines).await?,
@@ -63,6 +84,54 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     }
     drop(notifications);
     print_pages(&session, &run, place, &view).await?;
+    session.close().await;
+    Ok(0)
+}
+
+/// Prints what an agent said and did.
+async fn print_meaning(
+    options: &Options,
+    launch: &Launch,
+    run: Run,
+    (session, notifications): (Session, Notifications),
+) -> Result<u8, Stop> {
+    let manner = Manner { full: options.full, only_look: true, ..Manner::default() };
+    let mut painter = Painter::new(talk::paper(manner), &run.cwd);
+    let mut last = options.tail.map(LastLines::new);
+    let output = Output::start()?;
+    let print = async |text: String| output.write(history::OUT, text.into_bytes()).await;
+    let after_seq = history::paint(&session, &run, &mut painter, async |text| match &mut last {
+        Some(last) => {
+            last.push(&text);
+            Ok(())
+        }
+        None => print(text).await,
+    })
+    .await?;
+    let follows = options.follow && !run.state.is_final();
+    if !follows {
+        painter.finish();
+    }
+    let rest = painter.take();
+    let rest = match last {
+        Some(mut last) => {
+            last.push(&rest);
+            last.text()
+        }
+        None => rest,
+    };
+    print(rest).await?;
+    output.flush().await?;
+    if follows {
+        let params = json!({ "runId": run.id, "afterSeq": after_seq, "kinds": ["update"] });
+        let RunResult { run } = session.call("run/attach", params).await?;
+        Talk::new(launch, manner, run, (session, notifications), painter, after_seq).show_to_end(None).await?;
+        return Ok(0);
+    }
+    if run.state.is_final() && run.state != RunState::Succeeded {
+        render::note(&format!("run {} {}", super::words::short(run.id), Outcome::from(&run).words()));
+    }
+    drop(notifications);
     session.close().await;
     Ok(0)
 }

@@ -2,8 +2,11 @@
 //!
 //! The one exception is `doctor`, which must work when no server starts: it looks at files, and changes none.
 
+mod agent;
+pub mod answer;
 pub mod attach;
 pub mod cancel;
+pub mod changes;
 pub mod client;
 pub mod completions;
 pub mod delete;
@@ -14,14 +17,20 @@ pub mod list;
 mod live;
 pub mod logs;
 pub mod man;
+mod options;
 mod outcome;
 mod output;
+pub mod providers;
+pub mod prune;
 mod raw;
 pub mod render;
 pub mod run;
 pub mod schema;
 pub mod send;
+pub mod sessions;
+pub mod stats;
 mod tail;
+pub mod takeover;
 mod words;
 
 use std::{future::Future, io, process::ExitCode};

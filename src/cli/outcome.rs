@@ -52,6 +52,11 @@ impl Outcome {
         }
     }
 
+    /// The exit code of an agent's run: its program's own says nothing of the work.
+    pub fn agent_code(&self) -> u8 {
+        if self.state == RunState::Failed { 1 } else { self.code() }
+    }
+
     /// The state and what led to it, in words: `failed: exit code 3`.
     pub fn words(&self) -> String {
         let state = state_words(self.state);
@@ -118,6 +123,15 @@ mod tests {
         assert_eq!(outcome(TimedOut, None, Some("SIGTERM")).code(), 124);
         assert_eq!(outcome(Cancelled, None, Some("SIGTERM")).code(), 130);
         assert_eq!(outcome(Lost, None, None).code(), 1);
+    }
+
+    #[test]
+    fn an_agents_code_is_of_its_work() {
+        let agent = |state, code| outcome(state, code, None).agent_code();
+        assert_eq!(agent(RunState::Succeeded, Some(0)), 0);
+        assert_eq!(agent(RunState::Failed, Some(143)), 1);
+        assert_eq!(agent(RunState::Cancelled, Some(0)), 130);
+        assert_eq!(agent(RunState::TimedOut, None), 124);
     }
 
     #[test]

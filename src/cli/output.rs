@@ -18,6 +18,7 @@ use crate::model::Stream;
 const WAITING: usize = 64;
 
 /// Takes bytes, and makes the caller wait when nobody takes them from us.
+#[derive(Clone)]
 pub struct Output {
     queue: mpsc::Sender<Piece>,
 }

@@ -8,6 +8,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Stop;
 use crate::model::{Failure, RunState, UnixMs};
@@ -35,6 +36,31 @@ pub fn tell_failure(failure: &Failure) {
 /// Says something beside the program's output: on stderr, dim.
 pub fn note(text: &str) {
     writeln!(anstream::stderr(), "{DIM}{text}{DIM:#}").ok();
+}
+
+/// Says what may go wrong, on stderr.
+pub fn warn(text: &str) {
+    let style = AnsiColor::Yellow.on_default().bold();
+    writeln!(anstream::stderr(), "{style}warning:{style:#} {text}").ok();
+}
+
+/// Rows as columns; with a head, and cut to the width, on a terminal.
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], columns: Option<usize>, ink: Ink) -> String {
+    let head = head.map(str::to_owned);
+    let shown = columns.is_some() && !rows.is_empty();
+    let all = || shown.then_some(&head).into_iter().chain(rows);
+    let mut widths = [0; N];
+    all().for_each(|row| row.iter().zip(&mut widths).for_each(|(cell, width)| *width = cell.width().max(*width)));
+    let mut text = String::new();
+    for (number, row) in all().enumerate() {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let line = columns.map_or(line.clone(), |columns| cut(line.trim_end(), columns));
+        let line = line.trim_end();
+        text.push_str(&if shown && number == 0 { ink.paint(Style::new().bold(), line) } else { line.to_owned() });
+        text.push('\n');
+    }
+    text
 }
 
 /// Writes a command's own output.
@@ -100,12 +126,42 @@ fn coarse(seconds: u64) -> String {
     }
 }
 
-/// Cuts a line to so many columns.
+/// Cuts a line to so many columns of a terminal, on which some characters take two and some none.
 pub fn cut(line: &str, columns: usize) -> String {
-    if line.chars().count() <= columns {
+    if line.width() <= columns {
         return line.to_owned();
     }
-    line.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+    let room = columns.saturating_sub(1);
+    let mut taken = 0;
+    let fits = line.char_indices().find(|(_, c)| {
+        taken += c.width().unwrap_or(0);
+        taken > room
+    });
+    let kept = fits.map_or(line, |(at, _)| &line[..at]);
+    // Half of a joined character would be another character.
+    format!("{}…", kept.trim_end_matches(['\u{200d}', '\u{fe0f}']))
+}
+
+/// A text with a style, where there are colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ink {
+    pub has_colour: bool,
+}
+
+impl Ink {
+    /// As our stdout takes it.
+    pub fn of_stdout() -> Self {
+        let choice = anstream::AutoStream::choice(&std::io::stdout());
+        Self { has_colour: choice != anstream::ColorChoice::Never }
+    }
+
+    pub fn paint(self, style: Style, text: &str) -> String {
+        if self.has_colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    pub fn dim(self, text: &str) -> String {
+        self.paint(DIM, text)
+    }
 }
 
 /// Shows on a terminal that something is waited for; it goes when it is dropped.
@@ -153,5 +209,8 @@ mod tests {
     fn a_long_line_is_cut_between_characters() {
         assert_eq!(cut("ééééé", 5), "ééééé");
         assert_eq!(cut("éééééé", 5), "éééé…");
+        assert_eq!(cut("日本語テスト", 12), "日本語テスト");
+        assert_eq!(cut("日本語テスト", 8), "日本語…", "seven columns and one half would be too many");
+        assert_eq!(cut("a👩\u{200d}👩\u{200d}👧b and more", 5), "a👩…");
     }
 }

@@ -1,94 +1,68 @@
-//! `loomd run`: starts a command as a run and shows it live.
+//! `loomd run`: starts a command, or asks an agent, and shows it live.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-use clap::ValueEnum;
+use std::ffi::OsString;
 
 use super::{
     Stop,
+    agent::{self, start::Asking},
     client::{Launch, Session},
     keys::Keys,
     live::{View, Watch},
+    options::How,
     render, tail, words,
 };
 use crate::model::{
-    Failure, Run,
-    calls::{self, AttachChoice, RunResult, StartParams},
+    Failure, ProviderInfo, Run,
+    calls::{RunResult, StartParams},
 };
 
-const KEYS: &str = r"Keys:
-  Ctrl-C   interrupt the program; again: cancel the run; again: kill it at once
+const KEYS: &str = r#"With `--`, what follows is a command. Without it, a first word that is the name of a provider (`loomd providers`)
+means that agent, and the next one what it is asked; any other word is a command.
+
+Keys:
+  Ctrl-C   interrupt the program, or the agent's turn; again: cancel the run; again: kill it at once
   Ctrl-\   leave; the run goes on (so it does when the terminal is closed)
+  Ctrl-D   at an agent's prompt: no more prompts; the run ends
 
 Exit code: the program's own; 128+N when signal N ended it, 124 when it ran out of time, 130 when it was
 cancelled, 127 when it cannot be started, 1 when it was lost, 2 when the configuration or the store is bad.
+Of an agent: 0 when it succeeded, 1 when it failed, 130 when it was cancelled.
 
 Examples:
   loomd run -- cargo test
   loomd run --detach --title nightly -- make all
-  loomd run --tty --timeout 1h30m -- ./slow-script";
+  loomd run --tty --timeout 1h30m -- ./slow-script
+  loomd run codex "find out why the tests fail"
+  loomd run claude --permissions accept-edits - < task.md
+  loomd run acp "what is this?" -- my-agent --acp"#;
 
-/// Run a command and watch it; it goes on when this terminal goes
+/// Run a command or ask an agent, and watch it; it goes on when this terminal goes
 #[derive(clap::Args, Debug)]
-#[command(after_help = KEYS)]
+#[command(after_help = KEYS, override_usage = "loomd run [OPTIONS] -- COMMAND...\n       loomd run [OPTIONS] PROVIDER [OPTIONS] [PROMPT|-]")]
 pub struct Options {
-    /// Working directory [default: this one]
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<PathBuf>,
-    /// Set a variable for the program; NAME alone removes it
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = words::parse_variable)]
-    pub env: Vec<(String, Option<String>)>,
-    /// Run it under a terminal of its own, for programs that show more on one
-    #[arg(long, short)]
-    pub tty: bool,
-    /// Start it, print its id, and come back at once
-    #[arg(long, short)]
-    pub detach: bool,
-    /// Send what is typed here to the program, line by line
-    #[arg(long, short)]
-    pub interactive: bool,
-    /// End it after so long, like 90s, 5m or 1h30m
-    #[arg(long, value_name = "DURATION", value_parser = words::parse_duration)]
-    pub timeout: Option<Duration>,
-    /// End it when it has written nothing for so long
-    #[arg(long, value_name = "DURATION", value_parser = words::parse_duration)]
-    pub idle_timeout: Option<Duration>,
-    /// End it when it has written more than this, like 64K, 10M or 1G
-    #[arg(long, value_name = "BYTES", value_parser = words::parse_bytes)]
-    pub max_output: Option<u64>,
-    /// What to call it in lists
-    #[arg(long, value_name = "TEXT")]
-    pub title: Option<String>,
-    /// A label to find it by; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = words::parse_pair)]
-    pub label: Vec<(String, String)>,
-    /// What becomes of it when nobody watches it any more: it goes on, or is cancelled after 5 seconds
-    #[arg(long, value_name = "FATE", default_value = "detach")]
-    pub on_disconnect: OnDisconnect,
-    /// Print the run's entries as lines of JSON, and the run itself as the last one
-    #[arg(long)]
-    pub json: bool,
-    /// Say nothing beside the program's own output
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// The program and its arguments
+    #[command(flatten)]
+    pub how: How,
+    /// The program and its arguments; or a provider and what it is asked
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnDisconnect {
-    Detach,
-    Cancel,
-}
-
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let params = start_params(&options)?;
+    let is_command = is_command_for_sure(std::env::args_os().collect(), &options.command);
+    let launch = &launch.asking(!is_command && !options.how.detach && !options.how.json);
     let (session, notifications) = launch.open().await?;
-    if options.detach {
+    let asking = match provider(&options, &session.info.providers, is_command) {
+        Some(provider) => Some(Asking::of(&options.how, &options.command, provider, launch, &session).await?),
+        None => None,
+    };
+    let (how, params) = match &asking {
+        Some(asking) => (&asking.how, asking.params.clone()),
+        None => (&options.how, command_params(&options)?),
+    };
+    if how.detach {
         drop(notifications);
         let RunResult { run } = session.call("run/start", &params).await?;
-        match options.json {
+        match how.json {
             true => render::print_json(&run)?,
             false => render::print(&format!("{}\n", run.id))?,
         }
@@ -98,12 +72,28 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     // From here on keys are for the run.
     let mut keys = Keys::listen()?;
     let run = start(&session, &params, &mut keys).await?;
-    if render::stderr_is_terminal() && !options.quiet {
+    if render::stderr_is_terminal() && !how.quiet {
         let (id, again) = (words::short(run.id), launch.again());
         render::note(&format!(r"run {id}; `{again} logs {id}` reads it back, Ctrl-\ leaves it running"));
     }
-    let view = View { json: options.json, ends_with_run: true, quiet: options.quiet, interactive: options.interactive, ..View::default() };
-    Watch::new(launch, view, run, tail::Place::default(), session, notifications).show_to_end(Some(keys)).await
+    let is_agent = asking.as_ref().is_some_and(|asking| asking.is_told);
+    let view = View { json: how.json, ends_with_run: true, quiet: how.quiet, interactive: how.interactive, is_agent, ..View::default() };
+    match asking {
+        Some(asking) if is_agent && !view.json => asking.talk(launch, run, (session, notifications)).show_to_end(Some(keys)).await,
+        _ => Watch::new(launch, view, run, tail::Place::default(), session, notifications).show_to_end(Some(keys)).await,
+    }
+}
+
+/// Whether `--` says that a command follows. `line`: our whole command line, which ends with the command's words.
+fn is_command_for_sure(line: Vec<OsString>, command: &[String]) -> bool {
+    let before = line.len().checked_sub(command.len() + 1);
+    before.and_then(|at| line.get(at)).is_some_and(|word| word == "--")
+}
+
+/// The provider that is asked for by its name.
+fn provider<'a>(options: &Options, providers: &'a [ProviderInfo], is_command: bool) -> Option<&'a ProviderInfo> {
+    let name = options.command.first().filter(|name| !is_command && *name != agent::start::COMMAND)?;
+    providers.iter().find(|info| info.id == *name)
 }
 
 /// Starts the run. A key that comes meanwhile is for the run, a second one for us.
@@ -128,33 +118,14 @@ async fn start(session: &Session, params: &StartParams, keys: &mut Keys) -> Resu
     }
 }
 
-fn start_params(options: &Options) -> Result<StartParams, Failure> {
-    let cwd = options.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
-    let no_cwd = |error| Failure::invalid_params("cwd", format!("the working directory {} cannot be used: {error}", cwd.display()));
-    // Without looking at what is there: the server says best what is wrong with it.
-    let absolute = match &options.cwd {
-        Some(cwd) => std::path::absolute(cwd),
-        None => std::env::current_dir(),
-    };
-    let cwd = absolute.map_err(no_cwd)?.into_os_string().into_string();
-    let cwd = cwd.map_err(|cwd| Failure::invalid_params("cwd", format!("the working directory {} is not UTF-8", cwd.display())))?;
-    let ms = |duration: Option<Duration>| duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    Ok(StartParams {
-        provider: "command".to_owned(),
-        command: Some(options.command.clone()),
-        cwd: Some(cwd),
-        env: options.env.iter().cloned().collect(),
-        tty: options.tty.then_some(true),
-        interactive: options.interactive.then_some(true),
-        timeout_ms: ms(options.timeout),
-        idle_timeout_ms: ms(options.idle_timeout),
-        on_disconnect: (options.on_disconnect == OnDisconnect::Cancel).then_some(calls::OnDisconnect::Cancel),
-        attach: options.detach.then_some(AttachChoice::Whether(false)),
-        max_output_bytes: options.max_output,
-        title: options.title.clone(),
-        labels: options.label.iter().cloned().collect::<BTreeMap<_, _>>(),
-        ..StartParams::default()
-    })
+fn command_params(options: &Options) -> Result<StartParams, Failure> {
+    let how = &options.how;
+    let for_agents = [("--model", how.model.is_some()), ("--resume", how.resume.is_some()), ("--permissions", how.permissions.is_some())];
+    if let Some((option, _)) = for_agents.into_iter().find(|(_, is_given)| *is_given) {
+        let message = format!("{option} is for agents, and `{}` is a command; `loomd providers` lists the agents", options.command[0]);
+        return Err(Failure::invalid_params("provider", message));
+    }
+    Ok(StartParams { command: Some(options.command.clone()), ..how.params(agent::start::COMMAND)? })
 }
 
 #[cfg(test)]
@@ -162,6 +133,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::model::calls::{self, AttachChoice};
+    use std::collections::BTreeMap;
 
     #[derive(Parser)]
     struct Line {
@@ -171,7 +144,7 @@ mod tests {
 
     fn params(line: &[&str]) -> StartParams {
         let line = Line::try_parse_from([&["run"], line].concat()).unwrap_or_else(|error| panic!("{error}"));
-        start_params(&line.options).expect("a directory")
+        command_params(&line.options).expect("a directory")
     }
 
     #[test]
@@ -220,5 +193,23 @@ mod tests {
             ..StartParams::default()
         };
         assert_eq!(params, expected);
+    }
+
+    #[test]
+    fn two_dashes_mean_a_command() {
+        let sure = |line: &str, command: &[&str]| {
+            let line = line.split(' ').map(OsString::from).collect();
+            is_command_for_sure(line, &command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(sure("loomd run -- codex x", &["codex", "x"]));
+        assert!(!sure("loomd run codex x", &["codex", "x"]));
+        assert!(!sure("loomd run acp x -- agent", &["acp", "x", "--", "agent"]));
+        assert!(sure("loomd run --title t -- acp -- x", &["acp", "--", "x"]));
+    }
+
+    #[test]
+    fn what_is_for_agents_is_refused_for_a_command() {
+        let line = Line::try_parse_from(["run", "--model", "m", "make"]).expect("it parses");
+        assert!(command_params(&line.options).expect_err("refused").message.contains("--model is for agents"));
     }
 }

@@ -134,7 +134,19 @@ pub fn command_line(command: &[String]) -> String {
 
 /// Text without the characters that a terminal obeys.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '␣' } else { c }).collect()
+    text.chars().map(|c| if is_order(c) { '␣' } else { c }).collect()
+}
+
+/// The same with its lines. A tab stays one.
+pub fn plain_lines(text: &str) -> String {
+    let kept = text.chars().filter(|c| *c != '\r');
+    kept.map(|c| if is_order(c) && !matches!(c, '\n' | '\t') { '␣' } else { c }).collect()
+}
+
+/// Whether a terminal obeys it: control characters, and those that turn the direction of what follows, so that a person reads
+/// something else than what will be done.
+fn is_order(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 const RESERVE_BYTES: u64 = 64 << 10;
 /// First allocation of a segment; it grows by doubling.
 const FIRST_ALLOCATION: u64 = 256 << 10;
+/// Room for lines that is kept from one append to the next; what a long line took beyond it is given back.
+const KEPT_LINES: usize = 256 << 10;
 
 /// The writing end of a log.
 #[derive(Debug)]
@@ -173,8 +175,16 @@ impl Appender {
         self.commit(room)?;
         self.run.apply(&entry);
         self.wrote();
-        self.write_head()?;
-        Ok(self.lines[..self.lines.len() - 1].to_vec())
+        match self.write_head() {
+            // It is in the log, and must not be appended again. Readers move an older head on.
+            Err(error) if disk::is_full(&error) => {}
+            written => written?,
+        }
+        let line = self.lines[..self.lines.len() - 1].to_vec();
+        if self.lines.capacity() > KEPT_LINES {
+            self.lines = Vec::new();
+        }
+        Ok(line)
     }
 
     /// Makes everything durable and ends the sync thread. The picture that readers find says so.

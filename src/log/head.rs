@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{describe::Description, files::RunDir, follow};
 use crate::{
-    model::{Run, RunId, Stream, line},
+    model::{Kind, Run, RunId, Stream, line},
     process::disk,
 };
 
@@ -188,6 +188,8 @@ fn apply(run: &mut Run, lines: &[u8]) -> io::Result<()> {
                 run.last_seq = output.seq;
                 last_output[usize::from(output.stream == Stream::Stderr)] = Some(line);
             }
+            // It may be long, and says nothing about the run's state.
+            None if line::head(line).is_some_and(|head| head.kind == Kind::Update) => run.last_seq = follow::seq_of(line)?,
             None => run.apply(&line::parse(line)?),
         }
     }

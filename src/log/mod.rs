@@ -10,6 +10,8 @@ pub mod files;
 pub mod follow;
 pub mod head;
 pub mod index;
+#[cfg(test)]
+mod power_tests;
 pub mod repair;
 pub mod seek;
 mod sync;

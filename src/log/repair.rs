@@ -37,6 +37,7 @@ pub fn repair(dir: &RunDir, aside: &Path) -> io::Result<Repaired> {
         let path = dir.segment(first);
         let record = records.iter().find(|record| record.first_seq == first);
         let whole = if first == next_seq { whole_part(&path, first, record)? } else { Whole { length: 0, next_seq } };
+        next_seq = whole.next_seq;
         if whole.length < fs::metadata(&path)?.len() {
             kept.push(cut(dir, &path, whole.length, aside)?);
             // Whatever stands in later segments does not follow any more.
@@ -45,13 +46,12 @@ pub fn repair(dir: &RunDir, aside: &Path) -> io::Result<Repaired> {
             }
             break;
         }
-        next_seq = whole.next_seq;
     }
     for first in dir.segments()? {
         File::open(dir.segment(first))?.sync_all()?;
     }
     disk::sync_dir(dir.path())?;
-    let mut run = picture(dir)?;
+    let mut run = picture(dir, next_seq - 1)?;
     run.durable_seq = run.last_seq;
     Ok(Repaired { run, aside: kept })
 }
@@ -125,15 +125,27 @@ fn cut(dir: &RunDir, segment: &Path, length: u64, aside: &Path) -> io::Result<Pa
     Ok(kept)
 }
 
-/// The run as of the last entry that is left. A head that speaks of entries which are no longer there is not believed.
-fn picture(dir: &RunDir) -> io::Result<Run> {
-    if let Some(head) = head::read(dir)?
-        && points_into_the_log(dir, &head)?
-        && let Some(head) = head::caught_up(dir, head, head::WHOLE)?
+/// The run as of entry `last`, which is the last that is left. A head that speaks of entries which are no longer there is not
+/// believed: it may have reached the disk before they did.
+fn picture(dir: &RunDir, last: u64) -> io::Result<Run> {
+    let head = head::read(dir)?;
+    if let Some(head) = &head
+        && head.run.last_seq <= last
+        && points_into_the_log(dir, head)?
+        && let Some(head) = head::caught_up(dir, head.clone(), head::WHOLE)?
     {
         return Ok(head.run);
     }
-    let start = Head { run: Description::read(dir)?.run, segment: 1, position: 0 };
+    let first = dir.segments()?.first().copied().unwrap_or(last + 1);
+    let start = match head {
+        // What was before is in the store; of the run's numbers there, the index and the entries themselves tell.
+        Some(head) if first > 1 => {
+            let record = index::read(dir)?.into_iter().find(|record| record.first_seq == first);
+            let bytes = record.map_or(head.run.bytes, |record| record.before);
+            Head { run: Run { last_seq: first - 1, bytes, permissions: Vec::new(), ..head.run }, segment: first, position: 0 }
+        }
+        _ => Head { run: Description::read(dir)?.run, segment: 1, position: 0 },
+    };
     let caught_up = head::caught_up(dir, start, head::WHOLE)?;
     let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("the beginning of the log in {} is missing", dir.path().display()));
     Ok(caught_up.ok_or_else(missing)?.run)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{adapter::Adapter, task::Task};
-use crate::model::{Failure, ProviderCapabilities};
+use crate::model::{Failure, ProviderCapabilities, calls::ListedSession};
 
 /// A kind of provider. One per file, listed in [`super::TABLE`].
 pub trait Provider: Sync {
@@ -41,10 +41,27 @@ pub trait Provider: Sync {
     /// The other side of the conversation.
     fn adapter(&self, task: Task) -> Box<dyn Adapter>;
 
+    /// Where it keeps its sessions as files, for one that has no way to be asked for them.
+    fn session_files(&self) -> Option<&'static dyn SessionFiles> {
+        None
+    }
+
     /// A short conversation that answers a question about the provider, without a run.
     fn inquire(&self, _question: &Question) -> Option<Box<dyn Inquiry>> {
         None
     }
+}
+
+/// Sessions that are files in directories, one directory for each place that was worked in.
+pub trait SessionFiles: Sync {
+    /// The directory of those directories. `variable` looks into the provider's environment.
+    fn root(&self, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf>;
+
+    /// The name of the directory for a place.
+    fn directory(&self, cwd: &str) -> String;
+
+    /// The session of a file, from its name and the beginning of its text; `None`: it is something else.
+    fn session(&self, name: &str, text: &str) -> Option<ListedSession>;
 }
 
 /// How a program is started.

@@ -25,8 +25,13 @@ mod tools;
 
 pub use adapter::{Adapter, Answer, Exit};
 pub use conversation::{Act, Body, Conversation, Verdict};
-pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, Stdin};
+pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, SessionFiles, Stdin};
 pub use task::{Plain, Task};
+
+/// The example of docs/providers.md is compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/providers.md")]
+struct Documented;
 
 /// All kinds of agents.
 pub const TABLE: &[&dyn Provider] = &[&codex::Codex, &claude::Claude, &acp::Acp, &plain::PlainCli];

@@ -35,6 +35,26 @@ pub struct Task {
     pub plain: Plain,
 }
 
+impl Task {
+    /// The simplest task: one prompt, asked in `/`, with every question put to somebody.
+    pub fn for_prompt(kind: &str, prompt: Blocks) -> Self {
+        Self {
+            provider: kind.to_owned(),
+            kind: kind.to_owned(),
+            prompt: Some(prompt),
+            cwd: "/".to_owned(),
+            model: None,
+            permissions: PermissionMode::Ask,
+            resume: None,
+            session_id: String::new(),
+            interactive: false,
+            is_root: false,
+            program: vec![kind.to_owned()],
+            plain: Plain::default(),
+        }
+    }
+}
+
 /// How a plain command-line tool, named in the configuration, is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plain {

@@ -53,7 +53,11 @@ pub fn start(runs: &Path, orders: &Orders) -> Result<Born, Failure> {
 /// The directory, locked. A server that starts just now may take it for a leftover between the two steps; then again.
 fn make_dir(dir: &RunDir) -> io::Result<Lock> {
     loop {
-        disk::create_private_dir(dir.path())?;
+        match disk::create_private_dir(dir.path()) {
+            // Ours from the last look: whoever swept just then has not removed it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
         match Lock::try_take(dir.path()) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) => std::thread::yield_now(),

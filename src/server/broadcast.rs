@@ -5,7 +5,7 @@
 //! `run/changed` with the run as it is then.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -33,8 +33,8 @@ pub struct Broadcast {
     watch: bool,
     own: Mutex<BTreeSet<RunId>>,
     missed: Mutex<BTreeSet<RunId>>,
-    /// Runs whose `run/start` has not been answered: nothing may be said of them yet.
-    unborn: Mutex<BTreeSet<RunId>>,
+    /// Runs whose `run/start` has not been answered: nothing may be said of them yet. What is to be said afterwards.
+    unborn: Mutex<BTreeMap<RunId, Vec<Box<RawValue>>>>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -69,12 +69,26 @@ impl Broadcast {
     /// This connection is about to start a run.
     pub fn expect(&self, id: RunId) {
         self.own.lock().expect("nobody panics while holding this").insert(id);
-        self.unborn.lock().expect("nobody panics while holding this").insert(id);
+        self.unborn.lock().expect("nobody panics while holding this").insert(id, Vec::new());
     }
 
-    /// The answer that makes a run known has been sent, or the start failed.
+    /// The start failed, or the client follows the run and hears everything so.
     pub fn born(&self, id: RunId) {
         self.unborn.lock().expect("nobody panics while holding this").remove(&id);
+    }
+
+    /// The answer that makes a run known has been sent to a client that does not follow it: what happened meanwhile is told.
+    pub fn born_unfollowed(&self, server: &Arc<Server>, id: RunId) {
+        // Under the lock, so that what comes just now comes after.
+        let mut unborn = self.unborn.lock().expect("nobody panics while holding this");
+        let waiting = unborn.remove(&id).unwrap_or_default();
+        for entry in &waiting {
+            if self.has_room(server, id) {
+                let kind = line::head(entry.get().as_bytes()).map_or(Kind::State, |head| head.kind);
+                self.notify(Some(id), kind.method(), entry);
+            }
+        }
+        drop(unborn);
     }
 
     /// Whether a `run/start` of this connection is under way.
@@ -95,7 +109,7 @@ impl Broadcast {
 
     /// Whether this client is to hear of a run that it is not attached to.
     pub fn hears_of(&self, id: RunId) -> bool {
-        let is_unborn = self.unborn.lock().expect("nobody panics while holding this").contains(&id);
+        let is_unborn = self.unborn.lock().expect("nobody panics while holding this").contains_key(&id);
         !is_unborn && (self.watch || self.own.lock().expect("nobody panics while holding this").contains(&id))
     }
 
@@ -106,6 +120,12 @@ impl Broadcast {
 
     /// A rare entry of a run that the client is not attached to.
     pub fn entry(&self, server: &Arc<Server>, id: RunId, entry: &RawValue) {
+        if let Some(waiting) = self.unborn.lock().expect("nobody panics while holding this").get_mut(&id) {
+            if waiting.len() < HELD_LIMIT {
+                waiting.push(entry.to_owned());
+            }
+            return;
+        }
         if !self.hears_of(id) || !self.has_room(server, id) {
             return;
         }

@@ -14,16 +14,21 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Server, adopt, adopt::Settled, seal, seal::Outcome};
+use super::{Server, adopt, adopt::Settled, retention, seal, seal::Outcome};
 use crate::{
+    config::Config,
     history::History,
-    model::{Failure, RunId, RunState},
+    model::{Failure, RunId, RunState, calls::Retention},
     process::own,
     supervisor::control,
 };
 
 /// How often live runs are looked at for full segments, and unfinished work is tried again.
 const ROUND: Duration = Duration::from_millis(500);
+
+/// When a server looks after retention first, and how often then. Whichever server comes first does it for all.
+const FIRST_RETENTION: Duration = Duration::from_secs(60);
+const RETENTION_ROUND: Duration = Duration::from_secs(600);
 
 /// How often something is looked at that another server is busy with.
 pub const LOOK: Duration = Duration::from_millis(20);
@@ -43,7 +48,7 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub fn start(history: History, data_dir: PathBuf, keep_transcripts: bool, server: Weak<Server>) -> Self {
+    pub fn start(history: History, data_dir: PathBuf, config: &Config, server: Weak<Server>) -> Self {
         let (commits, jobs) = channel::<Job>();
         let (seals, runs) = channel();
         let committer = history.clone();
@@ -51,7 +56,9 @@ impl Keeper {
         let sealer = Sealer {
             history: history.clone(),
             data_dir: data_dir.clone(),
-            keep_transcripts,
+            keep_transcripts: config.keep_transcripts,
+            retention: config.retention,
+            retention_at: Instant::now() + FIRST_RETENTION,
             server: server.clone(),
             waiting: BTreeMap::new(),
         };
@@ -156,6 +163,9 @@ struct Sealer {
     history: History,
     data_dir: PathBuf,
     keep_transcripts: bool,
+    retention: Retention,
+    /// When retention is looked after next.
+    retention_at: Instant,
     server: Weak<Server>,
     /// What is to be tried again, and when.
     waiting: BTreeMap<RunId, Instant>,
@@ -184,6 +194,10 @@ impl Sealer {
         let live = self.server.upgrade().map(|server| server.links.ids()).unwrap_or_default();
         due.extend(live.into_iter().filter(|id| self.history.dir(*id).segments().is_ok_and(|segments| segments.len() > 1)));
         due.into_iter().for_each(|id| self.seal(id));
+        if now >= self.retention_at {
+            self.retention_at = now + RETENTION_ROUND;
+            retention::keep(&self.history, &self.data_dir, &self.retention);
+        }
     }
 
     fn seal(&mut self, id: RunId) {

@@ -17,7 +17,10 @@ mod links;
 mod merge;
 mod methods;
 mod providers;
+mod prune;
+mod retention;
 mod seal;
+mod sessions;
 mod watch;
 
 use std::{
@@ -158,7 +161,7 @@ impl Server {
         Ok(Arc::new_cyclic(|server| Self {
             links: links::Links::new(server.clone()),
             followers: follower::Followers::default(),
-            keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), config.keep_transcripts, server.clone()),
+            keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), &config, server.clone()),
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
             scratch: Mutex::new(Vec::new()),
             large_answers: Semaphore::new(LARGE_ANSWERS),

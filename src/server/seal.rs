@@ -51,8 +51,11 @@ pub fn seal(history: &History, data_dir: &Path, keep_transcripts: bool, id: RunI
     };
     let mut segments = dir.segments().map_err(failed)?;
     if !run.state.is_final() {
-        // The newest segment is being written.
-        segments.pop();
+        // The newest segment is being written; and a head that was too large to be written (an open question with whole files
+        // in it) still points into an older one, from which every reader makes its picture.
+        let needed = head::read(&dir).map_err(failed)?.map_or(1, |head| head.segment);
+        let newest = segments.pop();
+        segments.retain(|first| *first < needed && Some(*first) < newest);
         if segments.is_empty() {
             return Ok(Outcome::Live);
         }
@@ -99,7 +102,9 @@ pub fn seal(history: &History, data_dir: &Path, keep_transcripts: bool, id: RunI
 
 /// Tells the store of a run that is in a log. False if it was deleted meanwhile.
 pub fn tell(history: &History, dir: &RunDir, run: &Run) -> Result<bool, Failure> {
-    history.store.put_run(run, token(dir), || dir.path().exists())
+    // Open questions may hold whole files, and who asks for a live run is answered from its log.
+    let told = Run { permissions: Vec::new(), ..run.clone() };
+    history.store.put_run(&told, token(dir), || dir.path().exists())
 }
 
 /// Takes a run's directory away at once, then removes it.
@@ -144,3 +149,7 @@ fn seal_segment(history: &History, dir: &RunDir, id: RunId, first: u64) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+#[path = "seal_tests.rs"]
+mod tests;

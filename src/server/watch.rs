@@ -34,20 +34,23 @@ async fn watch(server: Weak<Server>, since: UnixMs) {
     // Before the first look, so that nothing falls between the two.
     let watcher = watcher(&runs, told);
     first.keeper.tidy();
-    look(&first, since, true).await;
+    let mut busy = look(&first, since, true).await;
     drop(first);
     loop {
         match &watcher {
             Some(_) => {
-                if events.recv().await.is_none() {
-                    return;
+                // Something that is being started, or whose starter is just dying, is looked at again: nobody tells of a lock.
+                let patience = if busy { LOOK } else { Duration::MAX };
+                match tokio::time::timeout(patience, events.recv()).await {
+                    Ok(None) => return,
+                    Ok(Some(())) | Err(_) => {}
                 }
                 while events.try_recv().is_ok() {}
             }
             None => tokio::time::sleep(LOOK).await,
         }
         let Some(server) = server.upgrade() else { return };
-        look(&server, since, false).await;
+        busy = look(&server, since, false).await;
         match changes.news() {
             Ok(news) => tell(&server, news).await,
             Err(error) => tracing::warn!(%error, "what other servers tell cannot be read"),
@@ -67,8 +70,9 @@ fn watcher(runs: &Path, told: mpsc::UnboundedSender<()>) -> Option<notify::Recom
     watched.inspect_err(|error| tracing::info!(%error, "looking at the runs each half second")).ok()
 }
 
-/// Looks at every name in `runs/`: links to runs that live, closes those that nobody holds, removes leftovers.
-async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
+/// Looks at every name in `runs/`: links to runs that live, closes those that nobody holds, removes leftovers. Whether a
+/// leftover is left, for somebody holds it.
+async fn look(server: &Arc<Server>, since: UnixMs, first: bool) -> bool {
     let runs = server.history.runs.clone();
     let known = server.links.ids();
     let found = tokio::task::spawn_blocking(move || names(&runs)).await.unwrap_or_default();
@@ -85,7 +89,9 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
             }
         }
     }
+    let mut busy = false;
     for (path, id) in found.leftovers {
+        let leftover = path.clone();
         let done = tokio::task::spawn_blocking(move || match id {
             Some(id) => adopt::remove_unborn(&path, id),
             None => seal::remove_gone(&path),
@@ -93,7 +99,9 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) {
         if let Ok(Err(error)) = done.await {
             tracing::warn!(%error, "a leftover cannot be removed");
         }
+        busy |= id.is_some() && leftover.exists();
     }
+    busy
 }
 
 /// Tells the client of a run that another server has started.

@@ -5,7 +5,11 @@
 //! other line is kept as it is. So each line comes back byte for byte, and the search reads what the program wrote.
 //! Held by `any_lines_come_back`.
 
-use super::trouble::Trouble;
+use super::{
+    extract::{self, Reference},
+    pack::REFERS,
+    trouble::Trouble,
+};
 use crate::model::{Entry, RunId, Stream, UnixMs, line};
 
 /// What stands before the body of a block, in its first row.
@@ -72,6 +76,9 @@ pub(super) struct Gatherer {
     at: UnixMs,
     payload: Vec<u8>,
     numbering: Vec<u8>,
+    /// What is left of a payload from which texts were taken out.
+    rest: Vec<u8>,
+    ends_with_output: bool,
 }
 
 impl Gatherer {
@@ -86,6 +93,8 @@ impl Gatherer {
             at: 0,
             payload: Vec::new(),
             numbering: Vec::new(),
+            rest: Vec::new(),
+            ends_with_output: false,
         };
         gatherer.clear();
         gatherer
@@ -119,9 +128,11 @@ impl Gatherer {
         {
             let bytes = (self.payload.len() - before) as u64;
             self.number_output(output.stream, output.at, output.offset, bytes);
+            self.ends_with_output = true;
         } else {
             self.payload.truncate(before);
             self.push_as_it_is(line)?;
+            self.ends_with_output = false;
         }
         self.head.last_seq += 1;
         Ok(())
@@ -160,22 +171,41 @@ impl Gatherer {
         Ok(())
     }
 
-    /// Hands over what was gathered, head and body, and begins the next block.
-    pub(super) fn finish<T>(&mut self, take: impl FnOnce(&BlockHead, &[u8]) -> T) -> T {
+    /// Whether the block should not end here: a long text may go on in the next entry.
+    pub(super) fn ends_in_a_long_line(&self) -> bool {
+        self.ends_with_output && extract::ends_in_a_long_line(&self.payload)
+    }
+
+    /// Hands over what was gathered, head, flags and body, and begins the next block. Long texts go to `keep`.
+    pub(super) fn finish(
+        &mut self,
+        keep: impl FnMut(&[u8]) -> Result<[u8; 32], Trouble>,
+        take: impl FnOnce(&BlockHead, u16, &[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let references = extract::extract(&self.payload, &mut self.rest, keep)?;
+        let flags = if references.is_empty() { 0 } else { REFERS };
+        if flags != 0 {
+            std::mem::swap(&mut self.payload, &mut self.rest);
+        }
         self.head.payload_bytes = self.payload.len() as u64;
         self.payload.append(&mut self.numbering);
+        if flags != 0 {
+            extract::write_references(&references, &mut self.payload);
+        }
         self.head.body_bytes = self.payload.len() as u64;
         self.head.stdout_bytes = self.ends[0].saturating_sub(self.head.stdout_offset);
         self.head.stderr_bytes = self.ends[1].saturating_sub(self.head.stderr_offset);
-        let taken = take(&self.head, &self.payload);
+        take(&self.head, flags, &self.payload)?;
         self.clear();
-        taken
+        Ok(())
     }
 
     fn clear(&mut self) {
         self.payload.clear();
         // One huge entry must not be paid for as long as the sealing goes on.
         self.payload.shrink_to(1 << 20);
+        self.rest.clear();
+        self.rest.shrink_to(1 << 20);
         self.numbering.clear();
         self.at = 0;
         self.implied = self.ends;
@@ -201,7 +231,7 @@ fn nothing_stands_bare(text: &[u8]) -> bool {
 }
 
 /// How long a text is once its quotes, backslashes and control characters are escaped.
-fn escaped_len(text: &[u8]) -> usize {
+pub(super) fn escaped_len(text: &[u8]) -> usize {
     let more = |byte: &u8| {
         let control = u8::from(*byte < 0x20) * 5;
         let short = u8::from(matches!(byte, 8 | 9 | 10 | 12 | 13)) * 4;
@@ -235,6 +265,22 @@ pub enum Piece<'a> {
 }
 
 impl Block {
+    /// Of a body from which texts were taken out; `text` gives them back.
+    pub(super) fn with_texts(
+        run: RunId,
+        head: &BlockHead,
+        body: &[u8],
+        text: impl FnMut(&Reference) -> Result<Vec<u8>, Trouble>,
+    ) -> Result<Self, Trouble> {
+        let (body, references) = extract::split_references(body)?;
+        let payload_bytes = usize::try_from(head.payload_bytes).unwrap_or(usize::MAX);
+        let cut = body.split_at_checked(payload_bytes).ok_or_else(|| Trouble::damaged("a block is shorter than its payload"))?;
+        let mut whole = extract::put_back(cut.0, &references, text)?;
+        let head = BlockHead { payload_bytes: whole.len() as u64, ..*head };
+        whole.extend_from_slice(cut.1);
+        Self::new(run, &head, whole)
+    }
+
     pub(super) fn new(run: RunId, head: &BlockHead, body: Vec<u8>) -> Result<Self, Trouble> {
         let contradicts = || Trouble::damaged(format!("the numbering of run {run} after entry {} does not hold", head.first_seq));
         let payload_bytes = usize::try_from(head.payload_bytes).ok().filter(|bytes| *bytes <= body.len()).ok_or_else(contradicts)?;

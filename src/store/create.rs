@@ -11,12 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redb::{ConcurrencyMode, Database};
+use redb::{ConcurrencyMode, Database, ReadableTable, WriteTransaction};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
     FORMAT_VERSION,
-    tables::{DELETED, META, ROWS, RUNS, TOKENS, VERSION},
+    tables::{BASES, DELETED, FOLLOWERS, KEPT, META, ROWS, RUNS, TEXT_USES, TEXTS, TOKENS, USES, VERSION},
     trouble::Trouble,
 };
 use crate::model::RunId;
@@ -100,14 +100,7 @@ fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(Step) -> io::Result<()
     step(Step::FileMade).map_err(failed)?;
 
     let handle = builder().create(new)?;
-    let mut transaction = handle.begin_write()?;
-    transaction.set_quick_repair(true);
-    transaction.open_table(META)?.insert(VERSION, FORMAT_VERSION)?;
-    transaction.open_table(RUNS)?;
-    transaction.open_table(ROWS)?;
-    transaction.open_table(TOKENS)?;
-    transaction.open_table(DELETED)?;
-    transaction.commit()?;
+    fill(&handle)?;
     step(Step::Committed).map_err(failed)?;
 
     handle.close()?;
@@ -121,6 +114,44 @@ fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(Step) -> io::Result<()
     step(Step::Linked).map_err(failed)?;
     let directory = File::open(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     directory.sync_all().map_err(failed)
+}
+
+/// Puts into a new file what every store has.
+pub(super) fn fill(handle: &Database) -> Result<(), Trouble> {
+    let mut transaction = handle.begin_write()?;
+    transaction.set_quick_repair(true);
+    transaction.open_table(META)?.insert(VERSION, FORMAT_VERSION)?;
+    make_tables(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+fn make_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {
+    transaction.open_table(RUNS)?;
+    transaction.open_table(ROWS)?;
+    transaction.open_table(TOKENS)?;
+    transaction.open_table(DELETED)?;
+    transaction.open_table(TEXTS)?;
+    transaction.open_table(TEXT_USES)?;
+    transaction.open_table(USES)?;
+    transaction.open_table(BASES)?;
+    transaction.open_table(FOLLOWERS)?;
+    transaction.open_table(KEPT)?;
+    Ok(())
+}
+
+/// Makes an older file one of this format, with the first thing that is written to it. One that a newer server has changed
+/// meanwhile is left alone.
+pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), Trouble> {
+    let mut meta = transaction.open_table(META)?;
+    let found = meta.get(VERSION)?.map_or(FORMAT_VERSION, |version| version.value());
+    match found {
+        FORMAT_VERSION => Ok(()),
+        newer if newer > FORMAT_VERSION => Err(Trouble::Newer(newer)),
+        _ => {
+            meta.insert(VERSION, FORMAT_VERSION)?;
+            make_tables(transaction)
+        }
+    }
 }
 
 fn remove_place(place: &Path) -> io::Result<()> {

@@ -4,16 +4,27 @@
 //! called from threads that may. What the file holds, byte by byte, is written down in `docs/store.md`.
 //! The store never looks at the logs: whoever seals brings the lines, and removes the log file once `seal` has answered.
 
+mod base;
 mod block;
+mod compact;
 mod create;
+mod extract;
 mod handles;
+mod marks;
+#[cfg(test)]
+mod old_tests;
 mod pack;
+#[cfg(test)]
+mod power_tests;
 mod read;
 mod runs;
 mod seal;
+#[cfg(test)]
+mod sharing_tests;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trouble;
 
 use std::{
@@ -23,8 +34,12 @@ use std::{
 
 use redb::{Durability, ReadTransaction, WriteTransaction};
 
+#[cfg(test)]
+pub use self::tests::run as test_run;
 pub use self::{
     block::{Block, Piece},
+    compact::Compaction,
+    marks::RetentionMarks,
     runs::Stats,
     seal::Sealed,
     tables::{SealedPart, StoredRun},
@@ -36,7 +51,7 @@ use crate::model::Failure;
 pub const FILE_NAME: &str = "loomd.redb";
 
 /// Version of the store's format that this build writes; it reads this one and no newer one.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 
 /// The store of one data directory. Cloning is cheap; all clones share one pair of handles.
 #[derive(Clone)]
@@ -109,6 +124,7 @@ fn transact<T>(handle: &redb::Database, work: impl FnOnce(&WriteTransaction) -> 
     let mut transaction = handle.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
     transaction.set_quick_repair(true);
+    create::upgrade(&transaction)?;
     match work(&transaction)? {
         Outcome::Commit(value) => {
             transaction.commit()?;

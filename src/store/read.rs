@@ -1,27 +1,23 @@
 //! Reading sealed entries back, by number and by position in the output.
 
-use redb::ReadOnlyTable;
+use redb::{ReadTransaction, ReadableTable};
 
 use super::{
-    Block, Store,
+    Block, Store, base,
     block::BlockHead,
     pack::{Unpacker, head_of},
-    tables::{ROWS, RUNS, RowKey, StoredRun, first_seq_of, row_key},
+    tables::{ROWS, RUNS, RowKey, StoredRun, TEXTS, first_seq_of, row_key},
+    text,
     trouble::Trouble,
 };
 use crate::model::{Failure, RunId, Stream};
-
-type Rows = ReadOnlyTable<&'static RowKey, &'static [u8]>;
 
 impl Store {
     /// The block that holds entry `seq`; `None` where the store does not have it. A block with a huge entry holds only that.
     pub fn lines_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
         let block = self.read(|transaction| {
-            let rows = transaction.open_table(ROWS)?;
-            match head_at(&rows, id, seq)? {
-                Some(head) if seq >= head.first_seq && seq <= head.last_seq => block_of(&rows, id, head).map(Some),
-                _ => Ok(None),
-            }
+            let head = head_at(&transaction.open_table(ROWS)?, id, seq)?;
+            block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq))
         })?;
         Ok(block.flatten())
     }
@@ -31,27 +27,35 @@ impl Store {
     pub fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Block>, Failure> {
         let block = self.read(|transaction| {
             let Some(record) = StoredRun::load(&transaction.open_table(RUNS)?, id)? else { return Ok(None) };
-            let rows = transaction.open_table(ROWS)?;
-            // The last block that begins at or before the offset. Blocks without a byte of the stream begin where the next
-            // one does, so the last of them is the one with the byte.
-            let mut found = None;
-            let (mut low, mut high) = (1, record.sealed.seq);
-            while low <= high {
-                let Some(head) = head_at(&rows, id, low + (high - low) / 2)? else { break };
-                if begin_and_end(&head, stream).0 <= offset {
-                    low = head.last_seq + 1;
-                    found = Some(head);
-                } else {
-                    high = head.first_seq - 1;
-                }
-            }
-            match found {
-                Some(head) if offset < begin_and_end(&head, stream).1 => block_of(&rows, id, head).map(Some),
-                _ => Ok(None),
-            }
+            let head = block_head_at_offset(&transaction.open_table(ROWS)?, id, record.sealed.seq, stream, offset)?;
+            block_of(transaction, id, head)
         })?;
         Ok(block.flatten())
     }
+}
+
+/// Head of the block with a byte of output, among the blocks up to entry `last_seq`.
+pub(super) fn block_head_at_offset(
+    rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
+    id: RunId,
+    last_seq: u64,
+    stream: Option<Stream>,
+    offset: u64,
+) -> Result<Option<BlockHead>, Trouble> {
+    // The last block that begins at or before the offset. Blocks without a byte of the stream begin where the next
+    // one does, so the last of them is the one with the byte.
+    let mut found = None;
+    let (mut low, mut high) = (1, last_seq);
+    while low <= high {
+        let Some(head) = head_at(rows, id, low + (high - low) / 2)? else { break };
+        if begin_and_end(&head, stream).0 <= offset {
+            low = head.last_seq + 1;
+            found = Some(head);
+        } else {
+            high = head.first_seq - 1;
+        }
+    }
+    Ok(found.filter(|head| offset < begin_and_end(head, stream).1))
 }
 
 fn begin_and_end(head: &BlockHead, stream: Option<Stream>) -> (u64, u64) {
@@ -64,7 +68,11 @@ fn begin_and_end(head: &BlockHead, stream: Option<Stream>) -> (u64, u64) {
 }
 
 /// Head of the last block that begins at or before entry `seq`.
-fn head_at(rows: &Rows, id: RunId, seq: u64) -> Result<Option<BlockHead>, Trouble> {
+pub(super) fn head_at(
+    rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
+    id: RunId,
+    seq: u64,
+) -> Result<Option<BlockHead>, Trouble> {
     let range = row_key(id, 0, 0)..=row_key(id, seq, u32::MAX);
     let Some(row) = rows.range::<&RowKey>(range.start()..=range.end())?.next_back() else { return Ok(None) };
     let (key, row) = row?;
@@ -82,16 +90,30 @@ fn head_at(rows: &Rows, id: RunId, seq: u64) -> Result<Option<BlockHead>, Troubl
     Ok(Some(head))
 }
 
-fn block_of(rows: &Rows, id: RunId, head: BlockHead) -> Result<Block, Trouble> {
-    let mut unpacker = Unpacker::new(&head)?;
+fn block_of(transaction: &ReadTransaction, id: RunId, head: Option<BlockHead>) -> Result<Option<Block>, Trouble> {
+    let Some(head) = head else { return Ok(None) };
+    match whole_block(transaction, id, &head) {
+        // Somebody deletes the run: what its rows build on may go before they do.
+        Err(Trouble::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
+        block => block.map(Some),
+    }
+}
+
+fn whole_block(transaction: &ReadTransaction, id: RunId, head: &BlockHead) -> Result<Block, Trouble> {
+    let rows = transaction.open_table(ROWS)?;
+    let mut unpacker = Unpacker::new(head)?;
     for part in 0.. {
         let row = rows.get(&row_key(id, head.first_seq, part))?.ok_or_else(|| missing(id, head.first_seq))?;
-        unpacker.push(part, row.value())?;
+        unpacker.push(part, row.value(), |place| base::read(&rows, place))?;
         if unpacker.is_whole() {
             break;
         }
     }
-    Block::new(id, &head, unpacker.into_body())
+    if !unpacker.refers() {
+        return Block::new(id, head, unpacker.into_body());
+    }
+    let texts = transaction.open_table(TEXTS)?;
+    Block::with_texts(id, head, &unpacker.into_body(), |reference| text::read(&texts, &reference.hash, reference.length))
 }
 
 fn missing(id: RunId, seq: u64) -> Trouble {

@@ -2,17 +2,25 @@
 
 use std::{fs, ops::ControlFlow};
 
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::{
-    FORMAT_VERSION, Outcome, Store,
-    tables::{DELETED, META, ROWS, RUNS, RowKey, SUM_ENTRIES, SUM_LOGICAL, SUM_RUNS, SUM_STORED, StoredRun, TOKENS, add, row_key},
+    FORMAT_VERSION, Outcome, Store, base,
+    tables::{
+        DELETED, META, ROWS, RUNS, RowKey, SUM_DEDUPED, SUM_DELTA, SUM_DELTA_STORED, SUM_ENTRIES, SUM_KEPT, SUM_LOGICAL, SUM_RUNS,
+        SUM_STORED, SUM_TEXT_BYTES, SUM_TEXT_STORED, SUM_TEXTS, StoredRun, TOKENS, add, row_key,
+    },
+    text,
     trouble::Trouble,
 };
 use crate::model::{Failure, Run, RunId};
 
 /// Rows that one transaction of a deletion removes: about 16 MiB, so that no other server waits long.
 const ROWS_PER_TRANSACTION: usize = 256;
+/// What a use of a text counts for among them.
+const ROWS_PER_USE: usize = 4;
+/// Records that one transaction of a deletion removes.
+const RUNS_PER_TRANSACTION: usize = 100;
 
 /// What the store holds. `finished` runs are among `runs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +30,24 @@ pub struct Stats {
     pub entries: u64,
     /// Bytes of these entries as lines.
     pub logical_bytes: u64,
-    /// Bytes of the rows that hold them, keys included.
+    /// Bytes of all rows, keys included: those of entries, of texts, and those that are kept of deleted runs.
     pub stored_bytes: u64,
     /// Size of the file.
     pub file_bytes: u64,
-    /// Bytes that were not stored because they were there already.
+    /// Decoded bytes of long texts that were not stored because the text was there already.
     pub deduped_bytes: u64,
+    /// Long texts that are kept once,
+    pub texts: u64,
+    /// their bytes, decoded,
+    pub text_bytes: u64,
+    /// and those of their rows.
+    pub text_stored_bytes: u64,
+    /// Raw bytes that are kept as what differs from an earlier run,
+    pub delta_bytes: u64,
+    /// and what that takes.
+    pub delta_stored_bytes: u64,
+    /// Rows of deleted runs that others build on.
+    pub kept_bytes: u64,
     pub format_version: u32,
 }
 
@@ -36,50 +56,13 @@ impl Store {
     /// `still_there` is asked inside the transaction: where it says no, nothing is written, for a deleted run must not
     /// come back. A finished record is never changed by this. Answers whether the record now says so.
     pub fn put_run(&self, run: &Run, token: Option<[u8; 32]>, still_there: impl FnOnce() -> bool) -> Result<bool, Failure> {
-        self.write(|transaction| {
-            if !still_there() {
-                return Ok(Outcome::Leave(false));
-            }
-            let mut runs = transaction.open_table(RUNS)?;
-            let old = StoredRun::load(&runs, run.id)?;
-            if old.as_ref().is_some_and(|old| old.finished) {
-                return Ok(Outcome::Leave(false));
-            }
-            let mut record =
-                old.clone().unwrap_or_else(|| StoredRun { run: run.clone(), sealed: Default::default(), finished: false, token: None });
-            record.run = run.clone();
-            if let Some(token) = token {
-                record.token = Some(blake3::Hash::from_bytes(token).to_hex().to_string());
-                transaction.open_table(TOKENS)?.insert(&token, run.id.as_bytes())?;
-            }
-            if old.as_ref() == Some(&record) {
-                return Ok(Outcome::Leave(true));
-            }
-            runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
-            if old.is_none() {
-                add(&mut transaction.open_table(META)?, SUM_RUNS, 1, 0)?;
-            }
-            Ok(Outcome::Commit(true))
-        })
+        self.write(|transaction| put_record(transaction, run, token, still_there))
     }
 
     /// Says the last word on a run that is wholly sealed. Fails where entries are missing. Answers `false` when the run is
     /// gone; when it was finished already, by whomever, nothing changes.
     pub fn finish(&self, run: &Run) -> Result<bool, Failure> {
-        let finished = self.change(|transaction| {
-            let mut runs = transaction.open_table(RUNS)?;
-            let Some(mut record) = StoredRun::load(&runs, run.id)? else { return Ok(Outcome::Leave(false)) };
-            if record.finished {
-                return Ok(Outcome::Leave(true));
-            }
-            if record.sealed.seq != run.last_seq {
-                return Err(Trouble::Unsealed { run: run.id, last: run.last_seq, sealed: record.sealed.seq });
-            }
-            record.run = run.clone();
-            record.finished = true;
-            runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
-            Ok(Outcome::Commit(true))
-        })?;
+        let finished = self.change(|transaction| finish_record(transaction, run))?;
         Ok(finished.unwrap_or(false))
     }
 
@@ -99,40 +82,44 @@ impl Store {
         Ok(edited.flatten())
     }
 
-    /// Removes a run: first its record and token, so that nobody sees half a run, then its rows, a bounded number in one
-    /// transaction. Answers the bytes of rows and record that it took; `None` when the run is not there.
-    /// Rows that a killed deletion left are removed as well.
+    /// Removes a run. Answers the bytes of record, rows and texts that went; `None` when the run is not there.
     pub fn delete(&self, id: RunId) -> Result<Option<u64>, Failure> {
-        let freed = self.change(|transaction| {
-            let mut runs = transaction.open_table(RUNS)?;
-            let Some(record) = StoredRun::load(&runs, id)? else { return Ok(Outcome::Leave(None)) };
-            let record_bytes = runs.remove(id.as_bytes())?.map_or(0, |record| record.value().len() as u64);
-            if let Some(token) = record.token_hash() {
-                let mut tokens = transaction.open_table(TOKENS)?;
-                let is_ours = tokens.get(&token)?.is_some_and(|owner| owner.value() == id.as_bytes());
-                if is_ours {
-                    tokens.remove(&token)?;
-                }
-            }
-            let mut meta = transaction.open_table(META)?;
-            add(&mut meta, SUM_RUNS, 0, 1)?;
-            add(&mut meta, SUM_ENTRIES, 0, record.sealed.seq)?;
-            add(&mut meta, SUM_LOGICAL, 0, record.sealed.logical_bytes)?;
-            add(&mut meta, SUM_STORED, 0, record.sealed.stored_bytes)?;
-            if record.sealed.seq > 0 {
-                transaction.open_table(DELETED)?.insert(id.as_bytes(), ())?;
-            }
-            Ok(Outcome::Commit(Some(record_bytes + record.sealed.stored_bytes)))
-        })?;
-        let Some(freed) = freed.flatten() else { return Ok(None) };
-        self.tidy()?;
-        Ok(Some(freed))
+        let (gone, freed) = self.delete_all(&[id], false)?;
+        Ok((!gone.is_empty()).then_some(freed))
     }
 
-    /// Removes rows of deleted runs, as long as there are any.
-    pub fn tidy(&self) -> Result<(), Failure> {
-        while self.change(remove_some_rows)?.unwrap_or(false) {}
-        Ok(())
+    /// Removes runs: first their records and tokens, so that nobody sees half a run, then what they used and their rows, a bounded
+    /// number in one transaction. Rows that others build on stay until those are gone. Answers which were there, and the bytes of
+    /// records, rows and texts that went. What a killed deletion left is removed as well. `spare_pinned` leaves alone what is pinned by now.
+    pub fn delete_all(&self, ids: &[RunId], spare_pinned: bool) -> Result<(Vec<RunId>, u64), Failure> {
+        let (mut gone, mut freed) = (Vec::new(), 0);
+        for some in ids.chunks(RUNS_PER_TRANSACTION) {
+            let records = self.change(|transaction| {
+                let (mut gone, mut bytes) = (Vec::new(), 0);
+                for id in some {
+                    if let Some(record_bytes) = remove_record(transaction, *id, spare_pinned)? {
+                        gone.push(*id);
+                        bytes += record_bytes;
+                    }
+                }
+                Ok(if gone.is_empty() { Outcome::Leave((gone, bytes)) } else { Outcome::Commit((gone, bytes)) })
+            })?;
+            let Some((mut records, bytes)) = records else { break };
+            if !records.is_empty() {
+                freed += bytes + self.tidy()?;
+                gone.append(&mut records);
+            }
+        }
+        Ok((gone, freed))
+    }
+
+    /// Removes what deleted runs have left, as long as there is any. Answers the bytes of rows that went.
+    pub fn tidy(&self) -> Result<u64, Failure> {
+        let mut freed = 0;
+        while let Some(more) = self.change(remove_some_rows)?.flatten() {
+            freed += more;
+        }
+        Ok(freed)
     }
 
     pub fn run(&self, id: RunId) -> Result<Option<StoredRun>, Failure> {
@@ -177,28 +164,129 @@ impl Store {
                 runs: sum(SUM_RUNS)?,
                 entries: sum(SUM_ENTRIES)?,
                 logical_bytes: sum(SUM_LOGICAL)?,
-                stored_bytes: sum(SUM_STORED)?,
+                stored_bytes: sum(SUM_STORED)? + sum(SUM_TEXT_STORED)? + sum(SUM_KEPT)?,
                 file_bytes: fs::metadata(self.path()).map_or(0, |metadata| metadata.len()),
-                ..Stats::default()
+                deduped_bytes: sum(SUM_DEDUPED)?,
+                texts: sum(SUM_TEXTS)?,
+                text_bytes: sum(SUM_TEXT_BYTES)?,
+                text_stored_bytes: sum(SUM_TEXT_STORED)?,
+                delta_bytes: sum(SUM_DELTA)?,
+                delta_stored_bytes: sum(SUM_DELTA_STORED)?,
+                kept_bytes: sum(SUM_KEPT)?,
+                format_version: 0,
             })
         })?;
         Ok(Stats { format_version: FORMAT_VERSION as u32, ..stats.unwrap_or_default() })
     }
 }
 
-/// Removes rows of one deleted run. Answers whether there may be more to do.
-fn remove_some_rows(transaction: &WriteTransaction) -> Result<Outcome<bool>, Trouble> {
-    let mut deleted = transaction.open_table(DELETED)?;
-    let Some(id) = deleted.first()?.map(|(id, _)| RunId::from_bytes(*id.value())) else { return Ok(Outcome::Leave(false)) };
-    let mut rows = transaction.open_table(ROWS)?;
-    let range = row_key(id, 0, 0)..=row_key(id, u64::MAX, u32::MAX);
-    let keys = rows.range::<&RowKey>(range.start()..=range.end())?.take(ROWS_PER_TRANSACTION);
-    let keys: Vec<RowKey> = keys.map(|row| row.map(|(key, _)| *key.value())).collect::<Result<_, _>>()?;
-    for key in &keys {
-        rows.remove(key)?;
+/// [`Store::put_run`] in its transaction.
+pub(super) fn put_record(
+    transaction: &WriteTransaction,
+    run: &Run,
+    token: Option<[u8; 32]>,
+    still_there: impl FnOnce() -> bool,
+) -> Result<Outcome<bool>, Trouble> {
+    if !still_there() {
+        return Ok(Outcome::Leave(false));
     }
-    if keys.len() < ROWS_PER_TRANSACTION {
-        deleted.remove(id.as_bytes())?;
+    let mut runs = transaction.open_table(RUNS)?;
+    let old = StoredRun::load(&runs, run.id)?;
+    if old.as_ref().is_some_and(|old| old.finished) {
+        return Ok(Outcome::Leave(false));
+    }
+    let mut record =
+        old.clone().unwrap_or_else(|| StoredRun { run: run.clone(), sealed: Default::default(), finished: false, base: None, token: None });
+    record.run = run.clone();
+    if let Some(token) = token {
+        record.token = Some(blake3::Hash::from_bytes(token).to_hex().to_string());
+        transaction.open_table(TOKENS)?.insert(&token, run.id.as_bytes())?;
+    }
+    if old.as_ref() == Some(&record) {
+        return Ok(Outcome::Leave(true));
+    }
+    runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
+    if old.is_none() {
+        add(&mut transaction.open_table(META)?, SUM_RUNS, 1, 0)?;
     }
     Ok(Outcome::Commit(true))
+}
+
+/// [`Store::finish`] in its transaction.
+pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result<Outcome<bool>, Trouble> {
+    let mut runs = transaction.open_table(RUNS)?;
+    let Some(mut record) = StoredRun::load(&runs, run.id)? else { return Ok(Outcome::Leave(false)) };
+    if record.finished {
+        return Ok(Outcome::Leave(true));
+    }
+    if record.sealed.seq != run.last_seq {
+        return Err(Trouble::Unsealed { run: run.id, last: run.last_seq, sealed: record.sealed.seq });
+    }
+    record.run = run.clone();
+    record.finished = true;
+    base::note_finished(transaction, &runs, &mut record)?;
+    runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
+    Ok(Outcome::Commit(true))
+}
+
+/// Removes the record of a run, and notes what is left of it in [`DELETED`]. Answers the record's length.
+pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) -> Result<Option<u64>, Trouble> {
+    let mut runs = transaction.open_table(RUNS)?;
+    let Some(record) = StoredRun::load(&runs, id)?.filter(|record| !(spare_pinned && record.run.pinned)) else { return Ok(None) };
+    let record_bytes = runs.remove(id.as_bytes())?.map_or(0, |record| record.value().len() as u64);
+    if let Some(token) = record.token_hash() {
+        let mut tokens = transaction.open_table(TOKENS)?;
+        let is_ours = tokens.get(&token)?.is_some_and(|owner| owner.value() == id.as_bytes());
+        if is_ours {
+            tokens.remove(&token)?;
+        }
+    }
+    base::note_deleted(transaction, &record)?;
+    let mut meta = transaction.open_table(META)?;
+    let sealed = &record.sealed;
+    add(&mut meta, SUM_RUNS, 0, 1)?;
+    add(&mut meta, SUM_ENTRIES, 0, sealed.seq)?;
+    add(&mut meta, SUM_LOGICAL, 0, sealed.logical_bytes)?;
+    add(&mut meta, SUM_STORED, 0, sealed.stored_bytes)?;
+    add(&mut meta, SUM_DELTA, 0, sealed.delta_bytes)?;
+    add(&mut meta, SUM_DELTA_STORED, 0, sealed.delta_stored_bytes)?;
+    if sealed.seq > 0 {
+        transaction.open_table(DELETED)?.insert(id.as_bytes(), ())?;
+    }
+    Ok(Some(record_bytes))
+}
+
+/// Removes some of what deleted runs have left. Answers the bytes that went; `None` when nothing is left of any.
+pub(super) fn remove_some_rows(transaction: &WriteTransaction) -> Result<Outcome<Option<u64>>, Trouble> {
+    let mut deleted = transaction.open_table(DELETED)?;
+    if deleted.is_empty()? {
+        return Ok(Outcome::Leave(None));
+    }
+    let mut rows = transaction.open_table(ROWS)?;
+    let (mut freed, mut left) = (0, ROWS_PER_TRANSACTION);
+    while left > 0 {
+        let first = deleted.first()?.map(|(id, _)| RunId::from_bytes(*id.value()));
+        let Some(id) = first else { break };
+        let texts = text::forget_some(transaction, id, left)?;
+        freed += texts.freed;
+        left = left.saturating_sub(texts.uses * ROWS_PER_USE);
+        if texts.more {
+            continue;
+        }
+        let mut more = false;
+        if !base::is_kept(transaction, id)? {
+            let range = row_key(id, 0, 0)..=row_key(id, u64::MAX, u32::MAX);
+            let keys = rows.range::<&RowKey>(range.start()..=range.end())?.take(left);
+            let keys: Vec<RowKey> = keys.map(|row| row.map(|(key, _)| *key.value())).collect::<Result<_, _>>()?;
+            for key in &keys {
+                freed += rows.remove(key)?.map_or(0, |row| (key.len() + row.value().len()) as u64);
+            }
+            more = keys.len() == left;
+            left -= keys.len();
+        }
+        if !more {
+            deleted.remove(id.as_bytes())?;
+        }
+    }
+    Ok(Outcome::Commit(Some(freed)))
 }

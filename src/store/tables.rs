@@ -3,11 +3,13 @@
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::trouble::Trouble;
+use super::{text::TextUse, trouble::Trouble};
 use crate::model::{Run, RunId};
 
 pub(super) type RunKey = &'static [u8; 16];
 pub(super) type RowKey = [u8; 28];
+pub(super) type TextKey = [u8; 36];
+pub(super) type UseKey = [u8; 48];
 
 /// The format's version, and sums over all runs.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -19,6 +21,18 @@ pub(super) const ROWS: TableDefinition<&'static RowKey, &[u8]> = TableDefinition
 pub(super) const TOKENS: TableDefinition<&'static [u8; 32], RunKey> = TableDefinition::new("tokens");
 /// Deleted runs of which rows may still be there.
 pub(super) const DELETED: TableDefinition<RunKey, ()> = TableDefinition::new("deleted");
+/// Hash of a text and part number to a row.
+pub(super) const TEXTS: TableDefinition<&'static TextKey, &[u8]> = TableDefinition::new("texts");
+/// Hash of a text to its uses.
+pub(super) const TEXT_USES: TableDefinition<&'static [u8; 32], TextUse> = TableDefinition::new("textUses");
+/// Id of a run and hash of a text to how often the run uses it.
+pub(super) const USES: TableDefinition<&'static UseKey, u64> = TableDefinition::new("uses");
+/// Hash of a command and its directory to the run that others build on.
+pub(super) const BASES: TableDefinition<&'static [u8; 32], RunKey> = TableDefinition::new("bases");
+/// A run that others build on to their number.
+pub(super) const FOLLOWERS: TableDefinition<RunKey, u64> = TableDefinition::new("followers");
+/// Deleted runs whose rows stay because others build on them, and the bytes of these.
+pub(super) const KEPT: TableDefinition<RunKey, u64> = TableDefinition::new("kept");
 
 /// Names in [`META`].
 pub(super) const VERSION: &str = "version";
@@ -26,6 +40,13 @@ pub(super) const SUM_RUNS: &str = "runs";
 pub(super) const SUM_ENTRIES: &str = "entries";
 pub(super) const SUM_LOGICAL: &str = "logicalBytes";
 pub(super) const SUM_STORED: &str = "storedBytes";
+pub(super) const SUM_TEXTS: &str = "texts";
+pub(super) const SUM_TEXT_BYTES: &str = "textBytes";
+pub(super) const SUM_TEXT_STORED: &str = "textStoredBytes";
+pub(super) const SUM_DEDUPED: &str = "dedupedBytes";
+pub(super) const SUM_DELTA: &str = "deltaBytes";
+pub(super) const SUM_DELTA_STORED: &str = "deltaStoredBytes";
+pub(super) const SUM_KEPT: &str = "keptBytes";
 
 /// What the store knows of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +58,9 @@ pub struct StoredRun {
     pub sealed: SealedPart,
     /// The whole log is in rows, and `run` is its last word.
     pub finished: bool,
+    /// The run whose rows its rows may build on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<RunId>,
     /// blake3 of the `clientToken` that started it, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<String>,
@@ -55,6 +79,12 @@ pub struct SealedPart {
     pub logical_bytes: u64,
     /// Bytes of the rows that hold them, keys included.
     pub stored_bytes: u64,
+    /// Raw bytes of those rows that build on another run,
+    #[serde(default)]
+    pub delta_bytes: u64,
+    /// and what they took of `stored_bytes`.
+    #[serde(default)]
+    pub delta_stored_bytes: u64,
 }
 
 impl StoredRun {
@@ -82,6 +112,20 @@ pub(super) fn row_key(id: RunId, first_seq: u64, part: u32) -> RowKey {
     key[..16].copy_from_slice(id.as_bytes());
     key[16..24].copy_from_slice(&first_seq.to_be_bytes());
     key[24..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+pub(super) fn text_key(hash: &[u8; 32], part: u32) -> TextKey {
+    let mut key = [0; 36];
+    key[..32].copy_from_slice(hash);
+    key[32..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+pub(super) fn use_key(run: RunId, hash: &[u8; 32]) -> UseKey {
+    let mut key = [0; 48];
+    key[..16].copy_from_slice(run.as_bytes());
+    key[16..].copy_from_slice(hash);
     key
 }
 

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::model::{Entry, Run, RunId, RunState, Stream, line};
 
-pub(super) fn run(id: RunId) -> Run {
+/// A run as it is told to the store; other rooms' tests use it too.
+pub fn run(id: RunId) -> Run {
     Run {
         id,
         provider: "command".to_owned(),
@@ -47,14 +48,14 @@ pub(super) fn run(id: RunId) -> Run {
     }
 }
 
-fn store() -> (TempDir, Store) {
+pub(super) fn store() -> (TempDir, Store) {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(directory.path());
     (directory, store)
 }
 
 /// A store that knows one run.
-fn store_with_run() -> (TempDir, Store, RunId) {
+pub(super) fn store_with_run() -> (TempDir, Store, RunId) {
     let (directory, store) = store();
     let id = RunId::new();
     assert!(store.put_run(&run(id), None, || true).expect("told"));
@@ -62,20 +63,20 @@ fn store_with_run() -> (TempDir, Store, RunId) {
 }
 
 /// Writes a log; knows where its streams end.
-struct Log {
+pub(super) struct Log {
     id: RunId,
-    seq: u64,
+    pub(super) seq: u64,
     at: u64,
     ends: [u64; 2],
     lines: Vec<u8>,
 }
 
 impl Log {
-    fn of(id: RunId) -> Self {
+    pub(super) fn of(id: RunId) -> Self {
         Self { id, seq: 0, at: 1_763_800_000_000, ends: [0; 2], lines: Vec::new() }
     }
 
-    fn output(&mut self, stream: Stream, raw: &[u8]) -> &mut Self {
+    pub(super) fn output(&mut self, stream: Stream, raw: &[u8]) -> &mut Self {
         self.seq += 1;
         self.at += self.seq % 7;
         line::write_output(&mut self.lines, self.id, self.seq, self.at, stream, self.ends[stream as usize], raw);
@@ -83,7 +84,7 @@ impl Log {
         self
     }
 
-    fn other(&mut self, entry: serde_json::Value) -> &mut Self {
+    pub(super) fn other(&mut self, entry: serde_json::Value) -> &mut Self {
         self.seq += 1;
         let mut whole = json!({"runId": self.id, "seq": self.seq, "at": self.at});
         whole.as_object_mut().expect("an object").extend(entry.as_object().expect("an object").clone());
@@ -92,12 +93,12 @@ impl Log {
         self
     }
 
-    fn take(&mut self) -> Vec<u8> {
+    pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.lines)
     }
 }
 
-fn read_all(store: &Store, id: RunId) -> Vec<u8> {
+pub(super) fn read_all(store: &Store, id: RunId) -> Vec<u8> {
     let mut lines = Vec::new();
     let mut seq = 1;
     while let Some(block) = store.lines_at(id, seq).expect("readable") {
@@ -109,12 +110,12 @@ fn read_all(store: &Store, id: RunId) -> Vec<u8> {
 }
 
 /// Same bytes; says where they part instead of printing megabytes.
-fn assert_same(found: &[u8], expected: &[u8]) {
+pub(super) fn assert_same(found: &[u8], expected: &[u8]) {
     let at = found.iter().zip(expected).position(|(a, b)| a != b).unwrap_or(found.len().min(expected.len()));
     assert!(found == expected, "{} and {} bytes, which part at {at}", found.len(), expected.len());
 }
 
-fn row_lengths(store: &Store, id: RunId) -> Vec<usize> {
+pub(super) fn row_lengths(store: &Store, id: RunId) -> Vec<usize> {
     let handle = builder().open_read_only(store.path()).expect("opens");
     let rows = handle.begin_read().expect("reads").open_table(ROWS).expect("is there");
     let (first, last) = (row_key(id, 0, 0), row_key(id, u64::MAX, u32::MAX));
@@ -122,7 +123,7 @@ fn row_lengths(store: &Store, id: RunId) -> Vec<usize> {
 }
 
 /// Bytes that no compression makes smaller; another seed makes others.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut noise);
     noise
@@ -386,7 +387,7 @@ fn without_a_file_there_is_nothing_and_nothing_is_made() {
     let id = RunId::new();
     store.check().expect("a missing file is fine");
     assert_eq!(store.run(id).expect("no error"), None);
-    assert_eq!(store.stats().expect("no error"), Stats { format_version: 1, ..Stats::default() });
+    assert_eq!(store.stats().expect("no error"), Stats { format_version: FORMAT_VERSION as u32, ..Stats::default() });
     assert_eq!(store.seal(id, b"").expect("no error"), Sealed::Gone);
     assert_eq!(store.delete(id).expect("no error"), None);
     assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 0);

@@ -276,6 +276,41 @@ fn a_deleted_run_is_gone() {
 }
 
 #[test]
+fn pruning_removes_the_oldest_and_spares_pinned_and_live_runs() {
+    let home = Home::new();
+    let (mut server, mut watcher) = (home.server(), home.server());
+    let mut gate = Gate::new(home.path(), "gate");
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        let (run, mut log) = server.sh(&format!("seq 1 {}", 1000 + number));
+        server.follow_to_end(&mut log);
+        runs.push(run["id"].clone());
+    }
+    let (live, mut log) = server.sh(&gate.wait());
+    server.call("run/edit", json!({ "runId": runs[0], "pinned": true }));
+    let left = |server: &mut crate::harness::Server| -> Vec<Value> {
+        let list = server.call("run/list", json!({}));
+        list["runs"].as_array().expect("runs").iter().rev().map(|run| run["id"].clone()).collect()
+    };
+    let pruned = server.call("store/prune", json!({}));
+    assert_eq!((&pruned["deletedRuns"], &pruned["freedBytes"]), (&json!(0), &json!(0)));
+    assert_eq!(server.call("store/prune", json!({ "olderThanMs": 3_600_000 }))["deletedRuns"], 0);
+    let pruned = server.call("store/prune", json!({ "keepRuns": 3 }));
+    assert_eq!(pruned["deletedRuns"], 2);
+    assert!(pruned["freedBytes"].as_u64() > Some(0) && pruned["fileBytes"].as_u64() > Some(0), "{pruned}");
+    watcher.notification("run/deleted", |params| params["runIds"] == json!([runs[1], runs[2]]));
+    assert_eq!(left(&mut server), [&runs[0], &runs[3], &runs[4], &runs[5], &live["id"]].map(Clone::clone));
+    assert_eq!(server.fail("run/get", json!({ "runId": runs[1] })).code, -32001);
+    assert_eq!(server.call("store/prune", json!({ "maxBytes": 0 }))["deletedRuns"], 3);
+    assert_eq!(left(&mut server), [&runs[0], &live["id"]].map(Clone::clone));
+    assert_eq!(server.call("run/text", json!({ "runId": runs[0], "lastLines": 1 }))["text"], "1000\n");
+    gate.open();
+    server.follow_to_end(&mut log);
+    assert_eq!(server.call("store/prune", json!({ "olderThanMs": 0 }))["deletedRuns"], 1);
+    assert_eq!(left(&mut server), [runs[0].clone()]);
+}
+
+#[test]
 fn chunks_are_as_small_as_the_client_wants_them() {
     let home = Home::new();
     let capabilities = json!({ "output": { "maxChunkBytes": 16 } });

@@ -360,3 +360,17 @@ fn two_servers_that_adopt_the_same_run() {
     assert_sealed_once(&home, &mut server, &mut log);
     assert_eq!(log.states.iter().filter(|state| state["state"] == "lost").count(), 1);
 }
+
+#[test]
+fn a_run_that_ends_before_its_start_is_answered_is_told_of_all_the_same() {
+    let home = Home::new();
+    let mut other = home.server();
+    let mut server = home.setup().seam("start.answering=stop").start();
+    let request = server.begin("run/start", json!({ "provider": "command", "command": ["true"], "attach": false }));
+    let run = other.notification("run/state", |state| state["state"] == "succeeded")["runId"].clone();
+    until("the server stops at its seam", || stands_still(server.pid()).then_some(()));
+    resume(server.pid());
+    assert_eq!(server.finish(request).expect("it started")["run"]["id"], run);
+    let last = server.notification("run/state", |state| state["runId"] == run && state["state"] == "succeeded");
+    assert_eq!(last["exitCode"], 0);
+}

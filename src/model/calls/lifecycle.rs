@@ -121,12 +121,72 @@ pub struct StatsResult {
     pub logical_bytes: u64,
     /// Bytes of the rows and log files that hold them.
     pub stored_bytes: u64,
-    /// Size of the database file.
+    /// Size of the database file. What deletions leave free in it is used again first.
     pub file_bytes: u64,
-    /// Bytes that were not stored because they were there already.
+    /// Bytes of long texts (a tool's result, a file) that were not stored because the same text was there already: all uses but one.
     pub deduped_bytes: u64,
+    /// Long texts that are kept once,
+    pub texts: u64,
+    /// their bytes,
+    pub text_bytes: u64,
+    /// and those of the rows that hold them.
+    pub text_stored_bytes: u64,
+    /// Bytes that are kept as what differs from an earlier run of the same command,
+    pub delta_bytes: u64,
+    /// and those of the rows that hold them.
+    pub delta_stored_bytes: u64,
+    /// Bytes of rows of deleted runs that stay because other runs build on them.
+    pub kept_bytes: u64,
+    /// What this server removes by itself, as configured.
+    #[serde(default)]
+    pub retention: Retention,
     /// Version of the store's format.
     pub format_version: u32,
+}
+
+/// Which ended runs to remove: those that any of the bounds is against, the oldest first. Pinned and live runs are neither
+/// counted nor touched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneParams {
+    /// Those that ended longer ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than_ms: Option<u64>,
+    /// All but so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_runs: Option<u64>,
+    /// As many as it takes until the rows of all runs take no more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
+/// What pruning came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneResult {
+    /// Runs that were removed.
+    pub deleted_runs: u64,
+    /// Bytes that they took, in files and rows. What other runs build on stays until those go.
+    pub freed_bytes: u64,
+    /// Size of the database file now.
+    pub file_bytes: u64,
+    /// The file was made shorter.
+    pub compacted: bool,
+    /// Why it was not, where there is much room in it that new runs will use first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What is removed without being asked for. 0 is no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retention {
+    /// Runs that ended so many days ago; at most a tenth of all runs a day.
+    pub max_age_days: u64,
+    /// The oldest runs, until rows take no more than this.
+    pub max_bytes: u64,
+    /// The oldest runs, until there are no more than this.
+    pub max_runs: u64,
 }
 
 /// Params of `$/cancelRequest`.
@@ -150,6 +210,13 @@ pub struct ErrorData {
     #[serde(flatten)]
     #[schemars(schema_with = "open_object")]
     pub more: Map<String, Value>,
+}
+
+impl Default for Retention {
+    /// Generous: a quarter of a year, 5 GiB.
+    fn default() -> Self {
+        Self { max_age_days: 90, max_bytes: 5 << 30, max_runs: 0 }
+    }
 }
 
 impl Default for ClientCapabilities {

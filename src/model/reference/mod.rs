@@ -14,8 +14,8 @@ use super::{
     calls::{
         AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ChangesResult, ConfigureParams, DeleteResult,
         DeletedParams, EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, OptionsParams, OptionsResult,
-        ProvidersResult, ReadParams, ReadResult, RunIdParams, RunResult, SendParams, SessionsParams, SessionsResult, StartParams,
-        StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams, TextResult,
+        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SendParams, SessionsParams,
+        SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams, TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,
@@ -273,6 +273,14 @@ pub const METHODS: &[Method] = &[
         about: "How much the store holds and what it saved.",
         params: of::<Empty>,
         result: of::<StatsResult>,
+        failures: &[Store],
+    },
+    Method {
+        name: "store/prune",
+        group: STORE,
+        about: "Removes ended runs by age, number and size, and gives the room back if that is worth it and nobody else is at work.",
+        params: of::<PruneParams>,
+        result: of::<PruneResult>,
         failures: &[Store],
     },
 ];

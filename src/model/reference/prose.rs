@@ -6,8 +6,8 @@ This page is made from the types in `src/model` by `loomd schema --markdown`; th
 [protocol.schema.json](protocol.schema.json), made by `loomd schema`. Names are camelCase. Members that end in `At`, and `at`, are
 integer Unix milliseconds; members that end in `Ms` are integer milliseconds; sizes are bytes.
 
-This build runs the provider `command`: any program. The agents' part of the protocol (permissions, sessions, updates, takeover) has its
-types here already, so that a client can be written for both; a `command` answers those requests with `unsupported`.
+The provider `command` is any program; the others are agents, with turns, updates, questions and sessions ([providers.md](providers.md) tells what each of
+them does). A `command` has none of these and answers the requests that are about them with `unsupported`.
 
 "#;
 
@@ -57,6 +57,35 @@ notification that pushes it. So a client that knows the last `seq` it saw can go
   pipe, for 2 s at most.
 
 Entries carry their `kind`, pushed ones too; see [Entry](#entry).
+
+"#;
+
+pub const AGENTS: &str = r#"## Agents
+
+**Turns.** A prompt begins a turn: `run/state` `running` with `turn`. It ends with `idle`, or with the run's final state, and that entry carries `turn`, `stopReason`, `usage` (what
+this turn used; `Run.usage` adds them up), and `error` if it failed. A run that is not interactive ends with its last turn. Prompts that come meanwhile wait (`Run.queued`), or go into the
+running turn with `mode: "steer"` where the provider can; a prompt that came too late for its turn gets one of its own. While a question is open the state is `awaitingPermission`;
+`running` without `turn` says that the turn goes on. An interactive run without a prompt begins `idle`, with no turn.
+
+**Updates** are ACP `SessionUpdate`s, whatever the provider, with these additions in `_meta` or beside it:
+
+| | |
+|---|---|
+| `messageId` | on every message chunk; ours where the provider has none |
+| `user_message_chunk` | each prompt once, when the provider takes it |
+| `loomd/output` `{offset, text}` | output of a running tool, on a `tool_call_update` without `content`: cut what you have at the byte `offset`, append `text`. The closing update repeats the last 64 KiB as `content`. |
+| `loomd/contradiction` `{at}` | the provider's last word differs from what it streamed, from this byte on; the update has the whole text |
+| `loomd/abandoned` `true` | on an empty chunk: the message was given up by a retry and comes again under another id |
+| `loomd/parentToolCallId` | said by the sub-agent of this tool call |
+| `loomd/patch` | a unified patch, where the provider tells no texts |
+| `notice` | warnings and retries, where they can be told from the agent's own words |
+
+**Questions.** `run/permission` `requested` carries the whole tool call; a `tool_call` of the same id came before it. The first `run/answer` counts, from whichever client of whichever server.
+A question that is open when its turn or its run ends is `resolved` with `cancelled: true`; nothing is ever taken for a yes. What is asked under which mode:
+[providers.md](providers.md#permissions).
+
+**Sessions.** `run/session` comes once the id is known, with `resumable: false`, and again when the provider has kept it. `resume` goes on with it, by default in the directory where it was
+used; a session that a live run holds answers `sessionBusy`. One that the provider does not know makes the run `failed` with `sessionNotFound`, never a new session.
 
 "#;
 

@@ -4,6 +4,7 @@
 
 mod chat;
 mod ending;
+mod files;
 mod messages;
 mod notices;
 mod options;
@@ -17,7 +18,7 @@ mod tests;
 mod tools;
 
 use super::{
-    Adapter, Inquiry, Launch, Provider, Question, Stdin, Task,
+    Adapter, Inquiry, Launch, Provider, Question, SessionFiles, Stdin, Task,
     adapter::SessionNews,
     terminal::{kept, no_way},
 };
@@ -108,6 +109,10 @@ impl Provider for Claude {
 
     fn adapter(&self, task: Task) -> Box<dyn Adapter> {
         Box::new(chat::Chat::new(task))
+    }
+
+    fn session_files(&self) -> Option<&'static dyn SessionFiles> {
+        Some(&files::Files)
     }
 
     fn inquire(&self, question: &Question) -> Option<Box<dyn Inquiry>> {

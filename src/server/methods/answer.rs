@@ -1,6 +1,9 @@
 //! What is asked of a live agent: an answer to its question, other settings, its session.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Request, control, on_a_thread};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
         Failure, FailureKind, Run, Takeover, TakeoverKind,
         calls::{AnswerParams, ConfigureParams, Empty, RunResult, TakeoverParams, TakeoverResult},
     },
-    server::{Server, providers},
+    server::{Server, providers, sessions},
     supervisor::words::Word,
 };
 
@@ -74,7 +77,11 @@ pub async fn takeover(params: TakeoverParams, request: Request) -> Result<Takeov
     }
     let run = control::run_now(&server, id).await?.run;
     let chosen = choose(&server, &run, params.kind)?;
-    let takeover = on_a_thread(&server, move |_| Ok(checked(chosen, &run))).await?;
+    let file = run.session.as_ref().and_then(|session| match &session.path {
+        Some(path) => Some(PathBuf::from(path)),
+        None => sessions::file(&providers::known(&server.config, &run.provider).ok()?, &session.id),
+    });
+    let takeover = on_a_thread(&server, move |_| Ok(checked(chosen, file.as_deref()))).await?;
     Ok(TakeoverResult { takeover })
 }
 
@@ -111,11 +118,11 @@ fn best<'a>(ways: impl Iterator<Item = &'a Takeover> + Clone) -> Option<&'a Take
 }
 
 /// Warns where the provider's own copy of the session is gone.
-fn checked(mut takeover: Takeover, run: &Run) -> Takeover {
-    let file = run.session.as_ref().and_then(|session| session.path.clone());
-    if let Some(file) = file.filter(|file| !Path::new(file).exists()) {
+fn checked(mut takeover: Takeover, file: Option<&Path>) -> Takeover {
+    if let Some(file) = file.filter(|file| !file.exists()) {
         takeover.verified = false;
-        takeover.reason = Some(format!("the provider's own copy of the session is gone ({file} is not there), so this will probably fail"));
+        takeover.reason =
+            Some(format!("the provider's own copy of the session is gone ({} is not there), so this will probably fail", file.display()));
     } else if takeover.cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_dir()) {
         takeover.verified = false;
         takeover.reason = Some("the directory of the run is gone, so this will probably fail".to_owned());

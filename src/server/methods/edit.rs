@@ -10,8 +10,7 @@ use crate::{
         Failure, Run, RunId,
         calls::{DeleteResult, EditParams, RunIdParams, RunResult},
     },
-    process::lock::Lock,
-    server::{Server, adopt, changes, changes::Change, claims, keeper, seal},
+    server::{Server, changes, changes::Change, prune},
     supervisor::words::Word,
 };
 
@@ -59,7 +58,7 @@ pub async fn delete(params: RunIdParams, request: Request) -> Result<DeleteResul
     }
     server.followers.detach(id);
     let data_dir = server.data_dir.clone();
-    let freed_bytes = server.keeper.commit(move |history| remove(history, &data_dir, id)).await?;
+    let freed_bytes = server.keeper.commit(move |history| prune::remove(history, &data_dir, &[id])).await?.freed_bytes;
     tell(server, &Change::Deleted(vec![id]));
     Ok(DeleteResult { freed_bytes })
 }
@@ -85,36 +84,6 @@ fn describe(history: &History, id: RunId, params: EditParams) -> Result<bool, Fa
         Err(_) if !dir.path().exists() => Ok(false),
         Err(error) => Err(failed(error)),
     }
-}
-
-/// Removes a run's log and rows. The log goes first, so that nobody seals what is being deleted.
-fn remove(history: &History, data_dir: &std::path::Path, id: RunId) -> Result<u64, Failure> {
-    let dir = history.dir(id);
-    let failed = |error: std::io::Error| Failure::store(dir.path(), format!("the run's log cannot be removed: {error}"));
-    let mut freed = 0;
-    if dir.path().exists() {
-        let token = Description::read(&dir).ok().and_then(|description| description.token);
-        // Whoever seals it holds this for a moment.
-        let _lock = loop {
-            match Lock::try_take_or_create(&dir.seal()) {
-                Ok(Some(lock)) => break Some(lock),
-                Ok(None) => std::thread::sleep(keeper::LOOK),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break None,
-                Err(error) => return Err(failed(error)),
-            }
-        };
-        if dir.path().exists() {
-            freed += dir.size().map_err(failed)?;
-            seal::remove(&history.runs, &dir, id).map_err(failed)?;
-        }
-        if let Some(token) = token.and_then(|token| blake3::Hash::from_hex(token).ok()) {
-            let _ = std::fs::remove_file(claims::path(data_dir, token.as_bytes()));
-        }
-    }
-    // There only with `keepTranscripts`.
-    let _ = std::fs::remove_dir_all(data_dir.join("transcripts").join(id.to_string()));
-    adopt::remove_aside(&data_dir.join("aside"), id);
-    Ok(freed + history.store.delete(id)?.unwrap_or(0))
 }
 
 fn tell(server: &Arc<Server>, change: &Change) {

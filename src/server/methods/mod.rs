@@ -63,6 +63,7 @@ pub fn table(session: Arc<Session>) -> Methods {
     add(&mut module, "session/list", provider::sessions);
     add(&mut module, "run/changes", changes::changes);
     add(&mut module, "store/stats", store::stats);
+    add(&mut module, "store/prune", store::prune);
     module.into()
 }
 

@@ -9,7 +9,7 @@ use crate::{
         calls::{Empty, OptionsParams, OptionsResult, ProvidersResult, SessionsParams, SessionsResult},
     },
     provider::Question,
-    server::{inquire, providers},
+    server::{inquire, providers, sessions},
 };
 
 pub async fn list(_: Empty, request: Request) -> Result<ProvidersResult, Failure> {
@@ -34,7 +34,10 @@ pub async fn sessions(params: SessionsParams, request: Request) -> Result<Sessio
         let known = providers::known(&server.config, &params.provider)?;
         let place = directory(params.cwd.clone())?;
         let question = Question::Sessions { cwd: params.cwd, cursor: params.cursor };
-        let mut result: SessionsResult = parsed(inquire::inquire(&known, &question, &place)?)?;
+        let mut result: SessionsResult = match known.provider.and_then(|provider| provider.session_files()) {
+            Some(files) => sessions::list(files, &known, &question)?,
+            None => parsed(inquire::inquire(&known, &question, &place)?)?,
+        };
         let ids: Vec<String> = result.sessions.iter().map(|session| session.id.clone()).collect();
         let runs = of_sessions(history, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
         for session in &mut result.sessions {

@@ -63,14 +63,22 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
         |stream| drop(server.links.begin(id, stream)),
     );
     server.keeper.tell(id);
+    if cfg!(debug_assertions) {
+        // Where a test may hold up the answer while the link goes on.
+        let _ = tokio::task::spawn_blocking(|| own::seam("start.answering")).await;
+    }
     let grown = server.links.of(&server, id).map(|link| link.grown());
     let follower = wanted.map(|wanted| server.followers.attach(id, 0, wanted, grown));
     let answered = run.clone();
-    request.call.after.run(move || {
-        server.broadcast.born(id);
-        server.broadcast.changed(&server, &answered);
-        if let Some(follower) = follower {
+    request.call.after.run(move || match follower {
+        Some(follower) => {
+            server.broadcast.born(id);
+            server.broadcast.changed(&server, &answered);
             follower.start(&server);
+        }
+        None => {
+            server.broadcast.born_unfollowed(&server, id);
+            server.broadcast.changed(&server, &answered);
         }
     });
     Ok(RunResult { run })

@@ -2,6 +2,7 @@
 
 mod asking;
 mod edges;
+mod files;
 mod sessions;
 mod talking;
 

@@ -1,0 +1,92 @@
+-- :checkhealth loomd: what was found, whether it fits, and what to do if not.
+
+local M = {}
+
+local function report_versions()
+  vim.health.start("loomd: editor")
+  local version = vim.version()
+  local text = ("Neovim %d.%d.%d"):format(version.major, version.minor, version.patch)
+  if vim.fn.has("nvim-0.10") == 1 then
+    vim.health.ok(text)
+  else
+    vim.health.error(text, { "loomd.nvim needs Neovim 0.10 or newer" })
+  end
+  local parsers = pcall(vim.treesitter.language.add, "markdown")
+  if parsers then
+    vim.health.ok("the markdown parser is there: transcripts are highlighted")
+  else
+    vim.health.info("no markdown parser: transcripts use the plain syntax")
+  end
+end
+
+local function report_options()
+  local problems = require("loomd.config").problems()
+  for _, problem in ipairs(problems) do
+    vim.health.warn(problem)
+  end
+  if #problems == 0 then
+    vim.health.ok("vim.g.loomd is well-formed")
+  end
+  local rules = require("loomd.rules")
+  local list, problem = rules.read()
+  if problem then
+    vim.health.warn(problem, { ":Loomd rules opens it" })
+  else
+    vim.health.ok(("%d remembered answers in %s"):format(#list, rules.path()))
+  end
+end
+
+local function report_server()
+  vim.health.start("loomd: server")
+  local argv, problem = require("loomd.config").argv()
+  if not argv then
+    vim.health.error(problem, { "`cargo install --path .` in loomd's repository, or a release binary on PATH", "vim.g.loomd = { cmd = '/path/to/loomd' }" })
+    return
+  end
+  vim.health.ok("binary: " .. argv[1])
+  require("loomd").begin()
+  local server = require("loomd.server")
+  local failure, done
+  server.ready(function(result)
+    failure, done = result, true
+  end)
+  vim.wait(10000, function()
+    return done
+  end, 10)
+  if not done then
+    vim.health.error("the server has not answered within 10 s", { ":Loomd log shows its log" })
+    return
+  elseif failure then
+    vim.health.error(failure.message, { ":Loomd log shows its log", "`loomd doctor` looks further" })
+    return
+  end
+  local info = server.info --[[@as loomd.InitializeResult]]
+  vim.health.ok(("version %s, protocol %d"):format(info.serverInfo.version, info.protocolVersion))
+  vim.health.ok("store: " .. info.storePath)
+  vim.health.info("log: " .. server.log_path())
+
+  vim.health.start("loomd: providers")
+  local providers
+  server.request("provider/list", nil, function(_, result)
+    providers = result and result.providers or info.providers
+  end)
+  vim.wait(20000, function()
+    return providers ~= nil
+  end, 10)
+  for _, provider in ipairs(providers or info.providers) do
+    local version = provider.version and (" " .. provider.version) or ""
+    if provider.available then
+      vim.health.ok(provider.id .. version .. (provider.program and (": " .. provider.program) or ""))
+    else
+      vim.health.info(("%s is not available: %s"):format(provider.id, provider.reason or "no reason is given"))
+    end
+  end
+end
+
+function M.check()
+  report_versions()
+  report_options()
+  report_server()
+end
+
+return M

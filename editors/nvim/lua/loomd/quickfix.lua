@@ -1,0 +1,133 @@
+-- Places that a run's output names, in the quickfix list.
+
+local server = require("loomd.server")
+local store = require("loomd.store")
+local toolcall = require("loomd.toolcall")
+local words = require("loomd.words")
+
+local M = {}
+
+-- Beside what 'errorformat' knows: compilers that say the message on one line and the place on the next, and stack traces of Python.
+M.formats = {
+  [[%Eerror%.%#: %m]],
+  [[%Wwarning: %m]],
+  [[%C%*[ ]--> %f:%l:%c]],
+  [[%C%*[ ]|%.%#]],
+  [[%C%*[ ]= %.%#]],
+  [[%Z%$]],
+  [[%*[ ]File "%f"\, line %l%.%#]],
+  [[%*[^ ] panicked at %f:%l:%c:]],
+  [[%f:%l:%c: %m]],
+  [[%f:%l:%c:]],
+  [[%f:%l: %m]],
+}
+
+---@param lines string[]
+---@param cwd string relative names begin here
+---@param title string
+---@param own? string an 'errorformat' that the user set goes first
+---@return integer count of places
+function M.set(lines, cwd, title, own)
+  local format = table.concat(M.formats, ",")
+  if own and own ~= "" then
+    format = own .. "," .. format
+  end
+  local before = {}
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
+    before[buffer] = true
+  end
+  local items = vim.fn.getqflist({ lines = lines, efm = format }).items
+  local places, here = {}, vim.fn.getcwd()
+  here = here:sub(-1) == "/" and here or here .. "/"
+  for _, item in ipairs(items) do
+    if item.valid == 1 and item.bufnr ~= 0 and item.lnum > 0 then
+      -- The list above made the name absolute by Neovim's own directory, which need not be the run's.
+      local name = vim.api.nvim_buf_get_name(item.bufnr)
+      local relative = vim.startswith(name, here) and name:sub(#here + 1)
+      local path = relative and not vim.uv.fs_stat(name) and vim.fs.joinpath(cwd, relative) or name
+      if relative and vim.uv.fs_stat(vim.fs.joinpath(cwd, relative)) then
+        path = vim.fs.joinpath(cwd, relative)
+      end
+      if vim.uv.fs_stat(path) then
+        places[#places + 1] = { filename = path, lnum = item.lnum, col = item.col, text = vim.trim(item.text), type = item.type }
+      end
+    end
+  end
+  -- Parsing made a buffer for every name, also for those that are no files.
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
+    if not before[buffer] and not vim.api.nvim_buf_is_loaded(buffer) then
+      pcall(vim.api.nvim_buf_delete, buffer, { force = true })
+    end
+  end
+  vim.fn.setqflist({}, " ", { title = title, items = places })
+  return #places
+end
+
+local function strip(text)
+  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\27%][^\7\27]*[\7]", ""):gsub("\r", ""))
+end
+
+-- What an agent's tools and messages said, since its raw output is a protocol.
+---@param entries loomd.Entry[]
+---@return string[]
+local function said(entries)
+  local text, outputs = {}, {}
+  for _, entry in ipairs(entries) do
+    local update = entry.update or {}
+    if update.sessionUpdate == "agent_message_chunk" then
+      text[#text + 1] = update.content and update.content.text or ""
+    elseif update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update" then
+      local lines = toolcall.text_lines(update)
+      if #lines > 0 then
+        outputs[update.toolCallId or #outputs] = lines
+      end
+    end
+  end
+  local lines = vim.split(strip(table.concat(text)), "\n")
+  for _, output in pairs(outputs) do
+    vim.list_extend(lines, vim.tbl_map(strip, output))
+  end
+  return lines
+end
+
+-- Fills the quickfix list from a run and opens it, if there is anything.
+---@param run loomd.Run
+---@param done? fun(count: integer)
+function M.open(run, done)
+  local title = "loomd " .. words.short(run.id) .. ": " .. words.title(run)
+  local function finish(lines)
+    local count = M.set(lines, run.cwd, title, vim.api.nvim_get_option_info2("errorformat", {}).was_set and vim.o.errorformat or nil)
+    if count == 0 then
+      words.say("the output names no places that are there")
+    else
+      vim.cmd("botright copen")
+    end
+    if done then
+      done(count)
+    end
+  end
+  local function failed(failure)
+    words.say(words.failure(failure, "quickfix"), vim.log.levels.ERROR)
+    if done then
+      done(0)
+    end
+  end
+  if store.has_transcript(run) then
+    server.request("run/read", { runId = run.id, beforeSeq = run.lastSeq + 1, maxBytes = 4 * 1024 * 1024, kinds = { "update" } }, function(failure, result)
+      if failure then
+        return failed(failure)
+      end
+      finish(said(result.entries))
+    end)
+  else
+    -- The end of a long output is where the errors are.
+    server.request("run/text", { runId = run.id, lastLines = 5000, maxBytes = 4 * 1024 * 1024 }, function(failure, result)
+      if failure then
+        return failed(failure)
+      end
+      finish(vim.split(strip(result.text), "\n"))
+    end)
+  end
+end
+
+return M

@@ -1,0 +1,403 @@
+-- An agent's log as a text to read: entries in, blocks of markdown lines out. It knows no buffer; the view writes what is dirty.
+--
+-- A block is a prompt, a message, a thought, a tool call, a plan, a question or the end of a turn. Tool calls, thoughts and plans
+-- that are done have a heading that says all in one line, and a body that the view folds away.
+
+local toolcall = require("loomd.toolcall")
+local words = require("loomd.words")
+
+local M = {}
+
+-- Of a tool's output this much is shown, from its end; the log has all of it.
+M.tool_bytes = 64 * 1024
+
+---@class loomd.Block
+---@field kind string
+---@field lines string[]
+---@field folded boolean the body below the heading is folded away
+---@field dirty boolean
+---@field marks { row: integer, group: string }[] whole lines to colour, rows from 0
+---@field diffs { row: integer, lines: string[] }[]
+---@field call? table the tool call, merged from all its updates
+
+---@class loomd.Transcript
+---@field blocks loomd.Block[]
+---@field on_files? fun(paths: string[]) a tool call that names files has been completed
+local Transcript = {}
+Transcript.__index = Transcript
+
+---@return loomd.Transcript
+function M.new()
+  return setmetatable({ blocks = {}, messages = {}, calls = {}, questions = {} }, Transcript)
+end
+
+local icons = { pending = "◌", in_progress = "▶", completed = "✓", failed = "✗" }
+local groups = { pending = "LoomdRunning", in_progress = "LoomdRunning", completed = "LoomdSucceeded", failed = "LoomdFailed" }
+
+local function text_of(content)
+  if type(content) ~= "table" then
+    return ""
+  elseif content.text then
+    return content.text
+  elseif content.type == "resource_link" then
+    return ("[%s](%s)"):format(content.name or content.uri or "link", content.uri or "")
+  elseif content.type == "resource" and type(content.resource) == "table" then
+    return content.resource.text or ("[" .. tostring(content.resource.uri) .. "]")
+  end
+  return ("[%s]"):format(content.type or "content")
+end
+
+-- A fence that nothing in the lines can close.
+local function fenced(lines, language, into)
+  local longest = 2
+  for _, line in ipairs(lines) do
+    local run = line:match("^%s*(`+)")
+    longest = math.max(longest, run and #run or 0)
+  end
+  local fence = ("`"):rep(longest + 1)
+  into[#into + 1] = fence .. language
+  vim.list_extend(into, lines)
+  into[#into + 1] = fence
+end
+
+local function clean(text)
+  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r\n?", "\n"):gsub("[%z\1-\8\11\12\14-\31]", "�"))
+end
+
+function Transcript:add(block)
+  block.dirty = true
+  block.marks = block.marks or {}
+  block.diffs = block.diffs or {}
+  block.lines = block.lines or {}
+  table.insert(self.blocks, block)
+  return block
+end
+
+local speakers = {
+  user_message_chunk = { kind = "user", heading = "## You" },
+  agent_message_chunk = { kind = "message" },
+  agent_thought_chunk = { kind = "thought", heading = "### Thinking", folded = true },
+}
+
+-- Text grows at its end: only the last line and what is new is touched.
+local function append(block, text)
+  local parts = vim.split(clean(text), "\n", { plain = true })
+  local prefix = block.kind == "thought" and "> " or ""
+  local last = #block.lines - 1 -- the line before the closing empty one
+  block.lines[#block.lines] = nil
+  block.lines[last] = block.lines[last] .. parts[1]
+  for index = 2, #parts do
+    block.lines[#block.lines + 1] = prefix .. parts[index]
+  end
+  block.lines[#block.lines + 1] = ""
+  block.dirty = true
+end
+
+function Transcript:message(update)
+  local speaker = speakers[update.sessionUpdate]
+  local meta = type(update._meta) == "table" and update._meta or {}
+  local parent = meta["loomd/parentToolCallId"]
+  local id = update.messageId and (update.sessionUpdate .. update.messageId)
+  local block = id and self.messages[id]
+  if not block and not id then
+    local newest = self.blocks[#self.blocks]
+    block = newest and newest.kind == speaker.kind and newest.parent == parent and newest or nil
+  end
+  if meta["loomd/abandoned"] then
+    if block then
+      block.lines = { "*This answer broke off and was begun anew.*", "" }
+      block.marks, block.folded, block.dirty = { { row = 0, group = "LoomdQuiet" } }, false, true
+    end
+    return
+  end
+  if not block then
+    block = { kind = speaker.kind, parent = parent, folded = speaker.folded or parent ~= nil }
+    local heading = parent and "### ↳ sub-agent" or speaker.heading
+    local first = speaker.kind == "thought" and "> " or ""
+    block.lines = heading and { heading, "", first, "" } or { first, "" }
+    if heading then
+      block.marks = { { row = 0, group = speaker.kind == "user" and "LoomdUser" or "LoomdThought" } }
+    end
+    self:add(block)
+    if id then
+      self.messages[id] = block
+    end
+  end
+  append(block, text_of(update.content))
+end
+
+local function render_call(block)
+  local call = block.call
+  local status = call.status or "pending"
+  local lines = {}
+  block.marks, block.diffs = { { row = 0, group = groups[status] or "LoomdTool" } }, {}
+  local told = toolcall.headline(call)
+  lines[1] = ("### %s %s%s: %s · %s"):format(icons[status] or "·", block.parent and "↳ " or "", toolcall.verb(call), told, (status:gsub("_", " ")))
+  lines[2] = ""
+  local command = toolcall.command(call)
+  if command then
+    fenced(vim.split(clean(command), "\n"), "sh", lines)
+  elseif call.title and words.one_line(call.title) ~= told then
+    lines[#lines + 1] = words.one_line(call.title)
+  end
+  for _, file in ipairs(toolcall.file_lines(call)) do
+    lines[#lines + 1] = "- " .. file
+  end
+  local function diff(text_lines)
+    block.diffs[#block.diffs + 1] = { row = #lines + 1, lines = text_lines }
+    fenced(text_lines, "diff", lines)
+  end
+  local has_diff = false
+  for _, part in ipairs(call.content or {}) do
+    if part.type == "diff" then
+      has_diff = true
+      diff(toolcall.diff_lines(part))
+    end
+  end
+  if not has_diff and toolcall.patch(call) ~= "" then
+    diff(vim.split(clean(toolcall.patch(call)), "\n", { trimempty = true }))
+  end
+  local said = toolcall.text_lines(call)
+  if #said == 0 and block.output and block.output ~= "" then
+    said = vim.split(clean(block.output), "\n", { trimempty = true })
+    if block.output_cut then
+      table.insert(said, 1, "… earlier output left out")
+    end
+  end
+  for index, line in ipairs(said) do
+    said[index] = clean(line)
+  end
+  if #said > 0 then
+    -- What a tool says often comes fenced already.
+    if said[1]:find("^```") and said[#said]:find("^```") then
+      vim.list_extend(lines, said)
+    else
+      fenced(said, "text", lines)
+    end
+  end
+  lines[#lines + 1] = ""
+  block.last_line = words.one_line(said[#said] or "")
+  block.said = #said
+  block.lines, block.dirty = lines, true
+end
+
+-- ACP's updates replace what they name; output grows by bytes at an offset.
+function Transcript:tool(update)
+  local block = self.calls[update.toolCallId]
+  local meta = type(update._meta) == "table" and update._meta or {}
+  if not block then
+    block = self:add({ kind = "tool", folded = true, call = { toolCallId = update.toolCallId }, parent = meta["loomd/parentToolCallId"] })
+    self.calls[update.toolCallId] = block
+  end
+  local was = block.call.status
+  for name, value in pairs(update) do
+    if name ~= "sessionUpdate" and name ~= "_meta" then
+      block.call[name] = value
+    end
+  end
+  if meta["loomd/patch"] then
+    block.call._meta = { ["loomd/patch"] = meta["loomd/patch"] }
+  end
+  local grown = meta["loomd/output"]
+  if type(grown) == "table" and grown.text then
+    local output, base = block.output or "", block.output_base or grown.offset or 0
+    local keep = (grown.offset or 0) - base
+    if keep < 0 then
+      output, base, keep = "", grown.offset, 0
+    end
+    output = output:sub(1, keep) .. grown.text
+    if #output > 2 * M.tool_bytes then
+      local cut = #output - M.tool_bytes
+      output, base = output:sub(cut + 1), base + cut
+      block.output_cut = true
+    end
+    block.output, block.output_base = output, base
+  end
+  block.stale = true
+  block.dirty = true
+  if was ~= "completed" and block.call.status == "completed" and self.on_files then
+    local kind = block.call.kind
+    local paths = toolcall.paths(block.call)
+    if #paths > 0 and kind ~= "read" and kind ~= "search" then
+      self.on_files(paths)
+    end
+  end
+end
+
+
+-- Each plan replaces the one before; it stays where the turn's first one was.
+function Transcript:plan(update)
+  local block = self.current_plan or self:add({ kind = "plan", folded = false })
+  self.current_plan = block
+  local lines = { "### Plan", "" }
+  for _, step in ipairs(update.entries or {}) do
+    local now = step.status == "in_progress" and " *(now)*" or ""
+    lines[#lines + 1] = ("- %s %s%s"):format(step.status == "completed" and "[x]" or "[ ]", words.one_line(step.content or ""), now)
+  end
+  lines[#lines + 1] = ""
+  block.lines, block.dirty = lines, true
+end
+
+function Transcript:notice(update)
+  local text = update.title or update.message or text_of(update.content)
+  if update.description then
+    text = text .. "\n" .. update.description
+  end
+  local lines = {}
+  for _, line in ipairs(vim.split(clean(tostring(text)), "\n", { trimempty = true })) do
+    lines[#lines + 1] = "> " .. line
+  end
+  if #lines == 0 then
+    return
+  end
+  lines[#lines + 1] = ""
+  local marks = {}
+  for row = 0, #lines - 2 do
+    marks[#marks + 1] = { row = row, group = "LoomdNotice" }
+  end
+  self:add({ kind = "notice", folded = false, lines = lines, marks = marks })
+end
+
+function Transcript:question(entry)
+  local block = self.questions[entry.permissionId]
+  if entry.status == "requested" then
+    if not block then
+      block = self:add({ kind = "question", folded = false })
+      self.questions[entry.permissionId] = block
+    end
+    block.call, block.options = entry.toolCall, entry.options
+    block.lines = { ("### ● asks to %s: %s · K shows all of it"):format(toolcall.verb(entry.toolCall), toolcall.headline(entry.toolCall)), "" }
+    block.marks = { { row = 0, group = "LoomdWaiting" } }
+  elseif block then
+    local chosen
+    for _, option in ipairs(block.options or {}) do
+      if option.optionId == entry.optionId then
+        chosen = option
+      end
+    end
+    local allowed = chosen and vim.startswith(chosen.kind, "allow")
+    local answer = chosen and chosen.name or entry.optionId or "cancelled"
+    local by = entry.by == "client" and "" or (" by the " .. entry.by)
+    local message = entry.message and entry.message ~= "" and (", “" .. words.one_line(entry.message) .. "”") or ""
+    block.lines = {
+      ("### %s asked to %s: %s · %s%s%s"):format(allowed and "✓" or "✗", toolcall.verb(block.call), toolcall.headline(block.call), answer, by, message),
+      "",
+    }
+    block.marks = { { row = 0, group = allowed and "LoomdSucceeded" or "LoomdCancelled" } }
+  end
+  if block then
+    block.dirty = true
+  end
+end
+
+function Transcript:state(entry)
+  if entry.state == "running" or entry.state == "starting" or entry.state == "awaitingPermission" then
+    return
+  end
+  self.current_plan = nil
+  local parts = {}
+  if entry.turn then
+    parts[#parts + 1] = "turn " .. entry.turn
+  end
+  parts[#parts + 1] = entry.state == "idle" and "done, waits for a prompt" or (words.states[entry.state] or { word = entry.state }).word
+  if entry.stopReason and entry.stopReason ~= "end_turn" and entry.stopReason ~= "error" then
+    parts[#parts + 1] = (entry.stopReason:gsub("_", " "))
+  end
+  local usage = entry.usage
+  if usage and (usage.inputTokens or usage.outputTokens) then
+    parts[#parts + 1] = ("%d tokens in, %d out"):format(usage.inputTokens or 0, usage.outputTokens or 0)
+  end
+  if usage and usage.costUsd then
+    parts[#parts + 1] = ("$%.2f"):format(usage.costUsd)
+  end
+  local lines = { ("*— %s —*"):format(table.concat(parts, " · ")) }
+  local marks = { { row = 0, group = "LoomdQuiet" } }
+  if entry.error then
+    lines[2] = ("> **%s**: %s"):format(entry.error.kind, words.one_line(entry.error.message or ""))
+    marks[2] = { row = 1, group = "LoomdFailed" }
+  end
+  lines[#lines + 1] = ""
+  self:add({ kind = "state", folded = false, lines = lines, marks = marks })
+end
+
+---@param entry loomd.Entry
+function Transcript:take(entry)
+  if entry.kind == "update" then
+    local update = entry.update
+    local what = update.sessionUpdate
+    if speakers[what] then
+      self:message(update)
+    elseif what == "tool_call" or what == "tool_call_update" then
+      if update.toolCallId then
+        self:tool(update)
+      end
+    elseif what == "plan" then
+      self:plan(update)
+    elseif what == "notice" then
+      self:notice(update)
+    end
+  elseif entry.kind == "permission" then
+    self:question(entry)
+  elseif entry.kind == "state" then
+    self:state(entry)
+  end
+end
+
+-- Brings a block's lines up to date; tool calls are only rendered when they are about to be shown.
+---@param block loomd.Block
+function M.render(block)
+  if block.stale then
+    block.stale = false
+    render_call(block)
+  end
+  return block.lines
+end
+
+-- What a closed fold shows: the heading, and where a running tool stands.
+---@param block loomd.Block
+function M.summary(block)
+  local heading = block.lines[1] or ""
+  if block.kind ~= "tool" then
+    return heading .. (" · %d lines"):format(math.max(0, #block.lines - 3))
+  elseif (block.said or 0) == 0 then
+    return heading
+  end
+  local running = block.call.status == "in_progress" or block.call.status == "pending"
+  return ("%s · %d lines%s"):format(heading, block.said, running and (": " .. block.last_line) or "")
+end
+
+-- All lines of a whole log, for a file.
+function Transcript:all_lines()
+  local lines = {}
+  for _, block in ipairs(self.blocks) do
+    vim.list_extend(lines, M.render(block))
+  end
+  return lines
+end
+
+-- The newest line that an agent said or did, for a row of the list.
+---@param entries loomd.Entry[]
+function M.last_words(entries)
+  for index = #entries, 1, -1 do
+    local update = entries[index].update or {}
+    if update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update" then
+      if update.title or update.rawInput then
+        return toolcall.headline(update)
+      end
+    elseif update.sessionUpdate == "agent_message_chunk" then
+      local text = text_of(update.content)
+      local from = index - 1
+      while from >= 1 and (entries[from].update or {}).sessionUpdate == "agent_message_chunk" and not vim.trim(text):find("\n") do
+        text = text_of(entries[from].update.content) .. text
+        from = from - 1
+      end
+      local line = vim.trim(text):match("[^\n]*$")
+      if line ~= "" then
+        return line
+      end
+    end
+  end
+  return ""
+end
+
+return M

@@ -1,0 +1,397 @@
+#!/usr/bin/env python3
+"""Scenarios on a real screen: Neovim in tmux, keys as a person types them, and what is then to be read.
+
+    screen.py NVIM [--pictures FOLDER] [NAME...]
+
+Prints `ok NAME` or `not ok NAME` with the screen for each. LOOMD_BIN names the server. There are no pauses: each step waits for what
+should be on the screen. With --pictures, what the README shows is drawn with aha and chromium.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PLUGIN = os.path.dirname(HERE)
+BINARY = os.environ["LOOMD_BIN"]
+DEADLINE = 40  # seconds; only reached when something is broken
+
+INIT = """
+vim.opt.runtimepath:prepend({plugin!r})
+vim.cmd.source({plugin!r} .. "/plugin/loomd.lua")
+vim.o.swapfile = false
+vim.o.termguicolors = true
+vim.o.laststatus = 3
+vim.o.ruler = false
+vim.o.showcmd = false
+vim.o.statusline = " %f %m%=%{{v:lua.require'loomd'.status()}} "
+vim.g.loomd = {options}
+vim.keymap.set("n", "<Space>l", "<Plug>(loomd-runs)")
+{more}
+"""
+
+
+class Broken(Exception):
+    pass
+
+
+class Screen:
+    """One Neovim in one terminal, with folders of its own."""
+
+    def __init__(self, nvim, columns=110, lines=30, options="", fake=None, more=""):
+        self.nvim, self.columns, self.lines = nvim, columns, lines
+        self.home = tempfile.mkdtemp(prefix="s")
+        self.work = os.path.join(self.home, "parser")
+        os.makedirs(self.work)
+        os.makedirs(os.path.join(self.home, "data", "runs"), mode=0o700)
+        self.socket = os.path.join(self.home, "nvim.sock")
+        self.name = "loomd-%d-%s" % (os.getpid(), os.path.basename(self.home))
+        command = "cmd = { 'python3', %r }, env = { FAKE_SCRIPT = %r }" % (os.path.join(HERE, "fake_server.py"), fake) if fake else "cmd = %r" % BINARY
+        self.init = os.path.join(self.home, "init.lua")
+        with open(self.init, "w") as file:
+            file.write(INIT.format(plugin=PLUGIN, options="{ %s, %s }" % (command, options), more=more))
+        self.started = False
+
+    def tmux(self, *words):
+        return subprocess.run(["tmux", "-L", self.name, "-f", "/dev/null", *words], capture_output=True, text=True)
+
+    def open(self, *arguments):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("TMUX", "LOOMD_", "NVIM", "VIM"))}
+        clean.update(
+            TERM="tmux-256color", COLORTERM="truecolor", LANG="C.UTF-8", LC_ALL="C.UTF-8", NVIM_LOG_FILE="/dev/null", LOOMD_DATA_DIR=self.home + "/data", SHELL="/bin/sh", HOME=self.home,
+            XDG_CONFIG_HOME=self.home + "/config", XDG_STATE_HOME=self.home + "/state", XDG_CACHE_HOME=self.home + "/cache", XDG_DATA_HOME=self.home + "/share",
+        )  # fmt: skip
+        words = ["env", "-i", *("%s=%s" % pair for pair in clean.items()), self.nvim, "-u", self.init, "-i", "NONE", "--listen", self.socket, *arguments]
+        line = "cd %s && exec %s" % (shlex.quote(self.work), " ".join(shlex.quote(word) for word in words))
+        if self.started:
+            self.tmux("respawn-pane", "-k", "-t", "s", line)
+        else:
+            self.tmux("new-session", "-d", "-s", "s", "-x", str(self.columns), "-y", str(self.lines), line)
+            self.tmux("set-option", "-t", "s", "remain-on-exit", "on")
+            self.started = True
+        self.until("the editor", lambda: self.remote("1") == "1")
+
+    def remote(self, expression):
+        """The value of an expression in that Neovim."""
+        done = subprocess.run([self.nvim, "--server", self.socket, "--remote-expr", expression], capture_output=True, text=True, env={**os.environ, "NVIM_LOG_FILE": "/dev/null"})
+        return done.stdout.strip()
+
+    def lua(self, expression):
+        return self.remote("luaeval('%s')" % expression.replace("'", "''"))
+
+    def keys(self, *keys):
+        """Words such as Enter, Escape and C-c are keys; anything else is typed."""
+        for key in keys:
+            if re.fullmatch(r"Enter|Escape|Tab|Space|BSpace|Up|Down|C-.", key):
+                self.tmux("send-keys", "-t", "s", key)
+            else:
+                self.tmux("send-keys", "-t", "s", "-l", "--", key)
+
+    def text(self):
+        return self.tmux("capture-pane", "-p", "-t", "s").stdout
+
+    def until(self, what, condition):
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            value = condition()
+            if value:
+                return value
+            time.sleep(0.03)
+        raise Broken("waited in vain for %s; on the screen:\n%s" % (what, self.text()))
+
+    def see(self, pattern):
+        return self.until("/%s/" % pattern, lambda: re.search(pattern, self.text(), re.M))
+
+    def see_not(self, pattern):
+        self.until("no more /%s/" % pattern, lambda: not re.search(pattern, self.text(), re.M))
+
+    def check(self, what, holds):
+        if not holds:
+            raise Broken("%s; on the screen:\n%s" % (what, self.text()))
+
+    def picture(self, folder, name):
+        if not folder or not shutil.which("aha") or not shutil.which("chromium"):
+            return
+        colours = self.tmux("capture-pane", "-e", "-N", "-p", "-t", "s").stdout
+        page = subprocess.run(["aha", "--black", "--title", name], input=colours, capture_output=True, text=True).stdout
+        page = page.replace("<pre>", '<pre style="font:14px/16px DejaVu Sans Mono,monospace;margin:10px">')
+        path = os.path.join(self.home, name + ".html")
+        with open(path, "w") as file:
+            file.write(page)
+        os.makedirs(folder, exist_ok=True)
+        subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--hide-scrollbars", "--user-data-dir=" + os.path.join(self.home, "chromium"), "--window-size=%d,%d" % (self.columns * 8.43 + 20, self.lines * 16 + 20),
+             "--screenshot=" + os.path.abspath(os.path.join(folder, name + ".png")), "file://" + path],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120,
+        )  # fmt: skip
+
+    def close(self):
+        self.remote("execute('qa!')") if self.started else None
+        self.tmux("kill-server")
+        listed = subprocess.run([BINARY, "--data-dir", self.home + "/data", "list"], capture_output=True, text=True).stdout
+        for line in listed.splitlines():
+            words = line.split()
+            if len(words) > 1 and not words[1].startswith(("succeeded", "failed", "cancelled", "timed", "lost")):
+                subprocess.run([BINARY, "--data-dir", self.home + "/data", "cancel", words[0]], capture_output=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+SCENARIOS = []
+
+
+def scenario(**options):
+    def keep(function):
+        SCENARIOS.append((function.__name__, function, options))
+        return function
+
+    return keep
+
+
+AT_WORK = os.path.join(HERE, "agents_at_work.json")
+
+
+@scenario()
+def start_a_run(screen, pictures):
+    """A template is picked, the command is typed, and nothing else moves; the next time it is offered again."""
+    screen.open()
+    screen.keys(":Loomd start", "Enter")
+    screen.see(r"1: .*command")
+    screen.keys("1", "Enter")
+    screen.see(r"Command:")
+    screen.keys("echo begun; exec sleep 1000", "Enter")
+    screen.see(r"started [0-9a-f]{8}: echo begun")
+    screen.see(r"loomd: 1 running")
+    screen.check("a window was opened", screen.remote("winnr('$')") == "1")
+    screen.keys(":Loomd start", "Enter")
+    screen.see(r"1: .*command")
+    screen.keys("1", "Enter")
+    screen.see(r"Command: echo begun; exec sleep 1000")
+    screen.keys("C-c")
+
+
+@scenario()
+def list_of_runs(screen, pictures):
+    """Rows change while they are looked at; keys act on the row under the cursor; ? shows them."""
+    screen.open()
+    screen.keys(":Loomd start command sh -c 'echo one; exec sleep 1000'", "Enter", ":Loomd", "Enter")
+    screen.see(r"▶ running +command +sh -c .* \d+s")
+    screen.keys("?")
+    screen.see(r"x +cancel the run")
+    screen.keys("?")
+    screen.see_not(r"x +cancel the run")
+    screen.keys("r")
+    screen.until("a second run", lambda: len(re.findall(r"▶ running", screen.text())) == 2)
+    screen.keys("x")
+    screen.see(r"■ cancelled")
+    screen.see(r"0 waiting · 1 running")
+
+
+@scenario(lines=24)
+def live_output(screen, pictures):
+    """Colours, live; the window follows at its end and not elsewhere."""
+    script = os.path.join(screen.work, "build.sh")
+    with open(script, "w") as file:
+        file.write(
+            """
+for name in lexer parser printer tests; do
+  printf '\\033[1;32m   Compiling\\033[0m %s v0.3.0\\n' $name
+  for n in 1 2 3; do printf '\\033[2m     unit %s.%s\\033[0m\\n' $name $n; done
+done
+printf '\\033[1;33mwarning\\033[0m: unused variable: `last`\\n  --> src/parse.lua:14:9\\n'
+printf '\\033[1;32m    Finished\\033[0m in 4.2 s\\n'
+while [ ! -e stop ]; do sleep 0.05; done
+for n in $(seq 40); do echo "later line $n"; done
+"""
+        )
+    screen.open()
+    screen.keys(":only", "Enter", ":Loomd! start command sh build.sh", "Enter")
+    screen.see(r"Finished in 4.2 s")
+    screen.see(r"▶ running +sh build.sh")
+    screen.picture(pictures, "output")
+    screen.keys("gg")
+    with open(os.path.join(screen.work, "stop"), "w"):
+        pass
+    screen.see(r"✓ succeeded")
+    screen.until("all lines", lambda: int(screen.remote("line('$')")) > 50)
+    screen.check("the cursor was moved", screen.remote("line('.')") == "1")
+    screen.keys("G")
+    screen.see(r"later line 40")
+
+
+@scenario(fake=AT_WORK, lines=26, more="vim.o.cmdheight = 1")
+def approve(screen, pictures):
+    """The question is told, shown whole, still waits when it is closed, and is answered by a key."""
+    screen.open()
+    screen.keys("Space", "l")
+    screen.see(r"Waiting for you")
+    screen.see(r"asks to run")
+    screen.see(r"\$ rm -rf build && make test")
+    screen.see(r"14 of 31 files are done")
+    screen.keys(":", "Escape")
+    screen.picture(pictures, "runs")
+    screen.keys("K")
+    screen.see(r"waiting for you")
+    screen.see(r"1  Yes, this time")
+    screen.see(r"timeout: 120000")
+    screen.picture(pictures, "question")
+    screen.keys("q")
+    screen.see_not(r"1  Yes, this time")
+    screen.see(r"loomd: 1 waiting, 1 running")
+    screen.keys(":Loomd next", "Enter")
+    screen.see(r"1  Yes, this time")
+    screen.keys("a")
+    screen.see_not(r"1  Yes, this time")
+    screen.see_not(r"Waiting for you")
+
+
+@scenario(fake=AT_WORK, lines=40, options="output_split = 'botright vsplit | wincmd o'")
+def transcript(screen, pictures):
+    """An agent's log as a text, with its tool calls folded."""
+    screen.open()
+    screen.keys(":Loomd output c77a1b2c", "Enter")
+    screen.see(r"● waiting +Mend the parser")
+    screen.see(r"▸ ✓ edit: Edit src/parse.lua · completed")
+    screen.check("a folded tool call is open", "local items = {}" not in screen.text())
+    screen.keys("gg", "/edit: Edit", "Enter")
+    screen.see(r"\+  local items = \{\}")
+    screen.keys(":noh", "Enter", ":", "Escape")
+    screen.picture(pictures, "transcript")
+    screen.keys("Enter")
+    screen.see_not(r"\+  local items = \{\}")
+
+
+@scenario(fake=AT_WORK, lines=26)
+def changes(screen, pictures):
+    """Files and both sides in a tab of their own; q closes all of it."""
+    screen.open()
+    result = (
+        '{ method = "run/changes", result = { complete = true, files = {'
+        ' { path = "src/parse.lua", kind = "modify", oldText = "function list(tokens)\\n  local items = { item(tokens) }\\n  while tokens:take(\\",\\") do\\n    items[#items + 1] = item(tokens)\\n  end\\n  return items\\nend\\n",'
+        ' newText = "function list(tokens)\\n  local items = {}\\n  if tokens:peek(\\"]\\") then\\n    return items\\n  end\\n  repeat\\n    items[#items + 1] = item(tokens)\\n  until not tokens:take(\\",\\")\\n  return items\\nend\\n" },'
+        ' { path = "tests/empty.lua", kind = "add", newText = "assert(#parse(\\"[]\\") == 0)\\n" } } } }'
+    )
+    screen.lua('require("loomd").connect()')
+    screen.lua('require("loomd.server").request("fake/result", %s) and 1' % result)
+    screen.keys(":Loomd diff c77a1b2c", "Enter")
+    screen.see(r"M src/parse.lua")
+    screen.see(r"A tests/empty.lua")
+    screen.see(r'if tokens:peek\("\]"\) then')
+    screen.see(r"src/parse.lua · before.*src/parse.lua · after")
+    screen.keys(":", "Escape")
+    screen.picture(pictures, "diff")
+    screen.keys("]f")
+    screen.see(r'assert\(#parse\("\[\]"\) == 0\)')
+    screen.keys("q")
+    screen.see_not(r"tests/empty.lua")
+    screen.check("the tab is still there", screen.remote("tabpagenr('$')") == "1")
+
+
+@scenario()
+def server_control(screen, pictures):
+    """A server that is killed comes back by itself; :Loomd restart and :Loomd log do what they say."""
+    screen.open()
+    screen.keys(":Loomd start command sleep 1000", "Enter", ":Loomd", "Enter")
+    screen.see(r"▶ running +command +sleep 1000")
+    servers = subprocess.run(["pgrep", "-f", "--", "%s --log-file %s" % (BINARY, screen.home)], capture_output=True, text=True).stdout.split()
+    screen.check("there is not one server but %s" % servers, len(servers) == 1)
+    os.kill(int(servers[0]), signal.SIGKILL)
+    again = ["pgrep", "-f", "--", "%s --log-file %s" % (BINARY, screen.home)]
+    screen.until("another server", lambda: subprocess.run(again, capture_output=True, text=True).stdout.split() not in ([], servers))
+    screen.see(r"0 waiting · 1 running")
+    screen.keys(":Loomd restart", "Enter")
+    screen.see(r"the server is started again")
+    screen.see(r"0 waiting · 1 running")
+    screen.keys("x")
+    screen.see(r"■ cancelled +command +sleep 1000")
+    screen.keys(":Loomd log", "Enter")
+    screen.until("the log", lambda: screen.remote("expand('%:t')") == "loomd.log")
+
+
+@scenario(fake=AT_WORK, lines=26, more="vim.o.background = 'light'")
+def themes(screen, pictures):
+    """Every state is a word, in any colours and in none; the colours are the theme's."""
+    screen.open()
+    screen.keys(":Loomd", "Enter")
+    for word in ("waiting", "running", "idle", "failed", "succeeded"):
+        screen.see(r"\b%s\b" % word)
+    screen.see(r"Earlier")
+    screen.picture(pictures, "light")
+    screen.keys(":colorscheme quiet", "Enter", ":set notermguicolors", "Enter")
+    screen.until("the other theme", lambda: screen.remote("g:colors_name") == "quiet")
+    for word in ("waiting", "running", "idle", "failed", "succeeded"):
+        screen.see(r"\b%s\b" % word)
+    screen.check("the link is gone", screen.remote("hlID('LoomdWaiting') && synIDtrans(hlID('LoomdWaiting')) == synIDtrans(hlID('DiagnosticWarn'))") == "1")
+
+
+@scenario(fake=AT_WORK)
+def not_in_the_way(screen, pictures):
+    """Somebody types while runs speak, ask and end: the text arrives, the windows stay, the focus stays."""
+    screen.open("notes.txt")
+    screen.lua('require("loomd").connect()')
+    screen.see(r"codex asks to run|loomd: 1 waiting")
+    if screen.remote("mode()") == "r":  # a message that asked for Enter
+        screen.keys("Enter")
+    screen.keys("i", "before ")
+    for number in range(20):
+        screen.lua(
+            'require("loomd.server").request("fake/push", { entry = { runId = "01990000-0000-7000-8000-0000e0319c44", kind = "update",'
+            ' update = { sessionUpdate = "agent_message_chunk", messageId = "x%d", content = { type = "text", text = "noise" } } } }) and 1' % number
+        )
+    screen.lua('require("loomd.server").request("fake/push", { entry = { runId = "01990000-0000-7000-8000-0000e0319c44", kind = "state", state = "succeeded", turn = 1 } }) and 1')
+    screen.keys("and after", "Escape")
+    screen.see(r"^before and after")
+    screen.check("a window was opened", screen.remote("winnr('$')") == "1")
+    screen.check("the focus moved", screen.remote("expand('%:t')") == "notes.txt")
+
+
+@scenario()
+def closed_and_opened(screen, pictures):
+    """:qa! leaves a run running; the next Neovim shows it live, where it is."""
+    screen.open()
+    screen.keys(":Loomd! start command sh -c 'n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.05; done'", "Enter")
+    screen.see(r"tick 5\b")
+    screen.keys(":qa!", "Enter")
+    screen.until("the end of Neovim", lambda: screen.tmux("display-message", "-p", "-t", "s", "#{pane_dead}").stdout.strip() == "1")
+    screen.open()
+    screen.keys(":Loomd", "Enter")
+    screen.see(r"▶ running +command .*tick \d+")
+    screen.keys("Enter")
+    first = int(screen.see(r"tick (\d+)").group(1))
+    screen.until("more of it", lambda: re.search(r"tick %d\b" % (first + 60), screen.text()))
+    screen.keys("x")
+    screen.see(r"cancelled")
+
+
+def main():
+    arguments = sys.argv[1:]
+    nvim, pictures, names = arguments.pop(0), None, []
+    while arguments:
+        word = arguments.pop(0)
+        if word == "--pictures":
+            pictures = arguments.pop(0)
+        else:
+            names.append(word)
+    failed = 0
+    for name, function, options in SCENARIOS:
+        if names and name not in names:
+            continue
+        screen = Screen(nvim, **options)
+        try:
+            function(screen, pictures)
+            print("ok", name, flush=True)
+        except Exception as problem:  # whatever went wrong, the next scenario has its own screen
+            failed += 1
+            print("not ok", name, "\n   ", str(problem).replace("\n", "\n    "), flush=True)
+        finally:
+            screen.close()
+    sys.exit(1 if failed else 0)
+
+
+main()

@@ -1,0 +1,89 @@
+//! Store files that earlier builds wrote, kept under `tests/stores`: each opens for ever, and gives back what was put in.
+
+use serde_json::json;
+
+use super::{
+    tests::{Log, assert_same, read_all},
+    *,
+};
+use crate::model::{RunId, RunState, Stream};
+
+/// What every kept file holds: a finished run with a token and all kinds of lines, and a live one. Never changed, but by
+/// adding another function for another format.
+fn contents() -> [(RunId, Vec<u8>); 2] {
+    let ids = [RunId::from_bytes([1; 16]), RunId::from_bytes([2; 16])];
+    let mut finished = Log::of(ids[0]);
+    finished.other(json!({"kind": "state", "state": "running", "turn": 1}));
+    let mut number = 1_u64;
+    for step in 0..12_000 {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let stream = if number >> 60 == 0 { Stream::Stderr } else { Stream::Stdout };
+        finished.output(stream, format!("\x1b[32m   Compiling\x1b[0m crate-{} v0.{step}.1 (\"é日\")\r\n", number >> 48).as_bytes());
+    }
+    let noise: Vec<u8> = (0..200_000)
+        .map(|_| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 56) as u8
+        })
+        .collect();
+    finished.output(Stream::Stdout, &noise).output(Stream::Stdout, b"\xff\xfe broken").output(Stream::Stderr, b"");
+    finished.other(json!({"kind": "update", "update": {"sessionUpdate": "tool_call_update", "text": "long ".repeat(20_000)}}));
+    finished.other(json!({"kind": "state", "state": "succeeded", "exitCode": 0}));
+    let mut live = Log::of(ids[1]);
+    live.output(Stream::Stdout, b"half a line");
+    [(ids[0], finished.take()), (ids[1], live.take())]
+}
+
+fn token() -> [u8; 32] {
+    *blake3::hash(b"an old token").as_bytes()
+}
+
+/// Makes a file as this build writes it. To keep one of a new format, write what this answers to `tests/stores/format-N.redb.zst`.
+fn make() -> Vec<u8> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::at(directory.path());
+    let [(finished, lines), (live, live_lines)] = contents();
+    let mut record = tests::run(finished);
+    store.put_run(&record, Some(token()), || true).expect("told");
+    store.seal(finished, &lines).expect("sealed");
+    (record.state, record.last_seq, record.title) = (RunState::Succeeded, 12_006, Some("an old run".to_owned()));
+    assert!(store.finish(&record).expect("finished"));
+    store.put_run(&tests::run(live), None, || true).expect("told");
+    store.seal(live, &live_lines).expect("sealed");
+    let path = store.path().to_owned();
+    drop(store);
+    zstd::bulk::compress(&std::fs::read(path).expect("readable"), 19).expect("packed")
+}
+
+/// Reads everything in a kept file, and then works with it.
+fn assert_opens(packed: &[u8]) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::at(directory.path());
+    std::fs::write(store.path(), zstd::stream::decode_all(packed).expect("unpacked")).expect("written");
+    let [(finished, lines), (live, live_lines)] = contents();
+    store.check().expect("opens");
+    assert_same(&read_all(&store, finished), &lines);
+    assert_same(&read_all(&store, live), &live_lines);
+    let record = store.run(finished).expect("readable").expect("there");
+    assert_eq!((record.finished, record.run.title.as_deref(), record.run.last_seq), (true, Some("an old run"), 12_006));
+    assert_eq!(store.token(&token()).expect("readable"), Some(finished));
+    let stats = store.stats().expect("readable");
+    assert_eq!((stats.runs, stats.entries, stats.logical_bytes), (2, 12_007, (lines.len() + live_lines.len()) as u64));
+
+    let mut more = Log::of(live);
+    let all = [more.output(Stream::Stdout, b"half a line").take(), more.output(Stream::Stdout, b", and the other\n").take()].concat();
+    assert_eq!(store.seal(live, &all).expect("sealed"), Sealed::UpTo(2));
+    assert_same(&read_all(&store, live), &all);
+    assert_same(&read_all(&store, finished), &lines);
+    assert!(store.delete(finished).expect("deleted").is_some());
+    assert_same(&read_all(&store, live), &all);
+    assert!(store.delete(live).expect("deleted").is_some());
+    let stats = store.stats().expect("readable");
+    assert_eq!((stats.runs, stats.entries, stats.logical_bytes, stats.stored_bytes), (0, 0, 0, 0));
+}
+
+#[test]
+fn files_of_every_format_open() {
+    assert_opens(include_bytes!("../../tests/stores/format-1.redb.zst"));
+    assert_opens(&make());
+}
