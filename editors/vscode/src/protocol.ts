@@ -53,6 +53,8 @@ export interface Methods {
   "session/list": { params: SessionsParams; result: SessionsResult };
   /** How much the store holds and what it saved. */
   "store/stats": { params: Empty; result: StatsResult };
+  /** Removes ended runs by age, number and size, and gives the room back if that is worth it and nobody else is at work. */
+  "store/prune": { params: PruneParams; result: PruneResult };
 }
 
 /** What the server says unasked. */
@@ -789,6 +791,49 @@ export interface ProvidersResult {
   providers: ProviderInfo[];
 }
 /**
+ * Which ended runs to remove: those that any of the bounds is against, the oldest first. Pinned and live runs are neither
+ * counted nor touched.
+ */
+export interface PruneParams {
+  /**
+   * Those that ended longer ago.
+   */
+  olderThanMs?: number | null;
+  /**
+   * All but so many.
+   */
+  keepRuns?: number | null;
+  /**
+   * As many as it takes until the rows of all runs take no more than this.
+   */
+  maxBytes?: number | null;
+}
+/**
+ * What pruning came to.
+ */
+export interface PruneResult {
+  /**
+   * Runs that were removed.
+   */
+  deletedRuns: number;
+  /**
+   * Bytes that they took, in files and rows. What other runs build on stays until those go.
+   */
+  freedBytes: number;
+  /**
+   * Size of the database file now.
+   */
+  fileBytes: number;
+  /**
+   * The file was made shorter.
+   */
+  compacted: boolean;
+  /**
+   * Why it was not, where there is much room in it that new runs will use first.
+   */
+  reason?: string | null;
+}
+/**
  * Which entries to read.
  */
 export interface ReadParams {
@@ -837,6 +882,23 @@ export interface ReadResult {
    * The page begins with the first entry.
    */
   atStart?: boolean | null;
+}
+/**
+ * What is removed without being asked for. 0 is no bound.
+ */
+export interface Retention {
+  /**
+   * Runs that ended so many days ago; at most a tenth of all runs a day.
+   */
+  maxAgeDays?: number;
+  /**
+   * The oldest runs, until rows take no more than this.
+   */
+  maxBytes?: number;
+  /**
+   * The oldest runs, until there are no more than this.
+   */
+  maxRuns?: number;
 }
 /**
  * A run: its description, and its state as of the entry `lastSeq`.
@@ -1297,13 +1359,41 @@ export interface StatsResult {
    */
   storedBytes: number;
   /**
-   * Size of the database file.
+   * Size of the database file. What deletions leave free in it is used again first.
    */
   fileBytes: number;
   /**
-   * Bytes that were not stored because they were there already.
+   * Bytes of long texts (a tool's result, a file) that were not stored because the same text was there already: all uses but one.
    */
   dedupedBytes: number;
+  /**
+   * Long texts that are kept once,
+   */
+  texts: number;
+  /**
+   * their bytes,
+   */
+  textBytes: number;
+  /**
+   * and those of the rows that hold them.
+   */
+  textStoredBytes: number;
+  /**
+   * Bytes that are kept as what differs from an earlier run of the same command,
+   */
+  deltaBytes: number;
+  /**
+   * and those of the rows that hold them.
+   */
+  deltaStoredBytes: number;
+  /**
+   * Bytes of rows of deleted runs that stay because other runs build on them.
+   */
+  keptBytes: number;
+  /**
+   * What this server removes by itself, as configured.
+   */
+  retention?: Retention;
   /**
    * Version of the store's format.
    */

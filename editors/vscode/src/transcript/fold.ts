@@ -170,8 +170,9 @@ export class Transcript {
             ...(entry.exitCode != null ? { exitCode: entry.exitCode } : {}),
             ...(entry.signal ? { signal: entry.signal } : {}),
           });
-          // A plan of the next turn is another plan.
+          // A plan of the next turn is another plan, and an end between turns took no time.
           this.plan = undefined;
+          this.turnStart = 0;
         }
         return;
     }

@@ -92,7 +92,8 @@ class Panel implements Disposable {
     private readonly diffs: Map<string, string>,
     private readonly moved: (runId: string) => void,
   ) {
-    view.iconPath = Uri.joinPath(app.context.extensionUri, "media", "loomd.svg");
+    const icon = (theme: string) => Uri.joinPath(app.context.extensionUri, "media", `tab-${theme}.svg`);
+    view.iconPath = { light: icon("light"), dark: icon("dark") };
     this.garbage = [
       view.webview.onDidReceiveMessage((message: ToExtension) => void this.hear(message)),
       app.runs.onDidChange(({ runs }) => {

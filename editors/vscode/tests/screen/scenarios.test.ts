@@ -214,8 +214,7 @@ describe("on the screen", () => {
     await row.hover();
     await row.locator('.action-label[aria-label^="Cancel Run"]').click();
     await row.getByText(/cancelled/).waitFor();
-    await screen.command("loomd: Open Output");
-    if (await screen.box.isVisible()) await screen.pick("Flood").click();
+    await screen.row("Flood").click();
     await until("its end is shown", async () => (await screen.terminal()).includes("the very end"), 120_000);
     await cancelAll();
   });
