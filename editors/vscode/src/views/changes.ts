@@ -8,6 +8,9 @@ import { sidesOf } from "../runs/changed";
 import { nameOf } from "../runs/words";
 
 export const SCHEME = "loomd-change";
+/** A file, and its two sides; a side that is missing has no file. */
+type Row = [Uri, Uri | undefined, Uri | undefined];
+
 /** Texts of so many runs are kept for the diffs that are open. */
 const KEPT = 20;
 
@@ -22,31 +25,48 @@ export class Changes implements TextDocumentContentProvider {
     private readonly asked: ReadonlyMap<string, string>,
   ) {}
 
-  provideTextDocumentContent(uri: Uri): string {
+  async provideTextDocumentContent(uri: Uri): Promise<string> {
     const text = this.asked.get(uri.toString());
-    if (text !== undefined) return text;
+    if (text !== undefined || uri.authority === "transcript") return text ?? "";
+    // After a reload the diff is still open, and its texts are to be had again.
+    if (!this.texts.has(uri.authority)) await this.load(uri.authority).catch(() => {});
     return this.texts.get(uri.authority)?.get(uri.path + uri.query) ?? "";
   }
 
   async show(run: Run): Promise<void> {
-    const { files, complete } = await this.app.server.request("run/changes", { runId: run.id });
-    if (files.length === 0) {
+    const { rows, complete } = await this.load(run.id);
+    if (rows.length === 0) {
       const rest = complete ? "" : " Commands that it ran may have changed files without telling.";
       void window.showInformationMessage(`${nameOf(run)} changed no files, as far as it told.${rest}`);
       return;
     }
+    const title = `Changes of ${nameOf(run)}${complete ? "" : " (as far as it told)"}`;
+    try {
+      await commands.executeCommand("vscode.changes", title, rows);
+    } catch {
+      // Editors without the multi-file diff get one diff for each file.
+      for (const [file, left, right] of rows) {
+        const empty = Uri.from({ scheme: SCHEME, authority: "transcript", path: file.path, query: "empty" });
+        await commands.executeCommand("vscode.diff", left ?? empty, right ?? empty, `${basename(file.path)} (${nameOf(run)})`, { preview: false });
+      }
+    }
+  }
+
+  /** Asks the server what the run changed, and keeps the texts that are not on the disk. */
+  private async load(runId: string): Promise<{ rows: Row[]; complete: boolean }> {
+    const [{ run }, { files, complete }] = await Promise.all([this.app.server.request("run/get", { runId }), this.app.server.request("run/changes", { runId })]);
     const texts = new Map<string, string>();
-    this.texts.delete(run.id);
-    this.texts.set(run.id, texts);
+    this.texts.delete(runId);
+    this.texts.set(runId, texts);
     for (const old of [...this.texts.keys()].slice(0, -KEPT)) this.texts.delete(old);
 
     const put = (path: string, side: "before" | "after", text: string): Uri => {
-      const uri = Uri.from({ scheme: SCHEME, authority: run.id, path, query: side });
+      const uri = Uri.from({ scheme: SCHEME, authority: runId, path, query: side });
       texts.set(uri.path + uri.query, text);
       this.changed.fire(uri);
       return uri;
     };
-    const rows: [Uri, Uri | undefined, Uri | undefined][] = [];
+    const rows: Row[] = [];
     for (const file of files) {
       const path = isAbsolute(file.path) ? file.path : join(run.cwd, file.path);
       const disk = await readFile(path, "utf8").catch(() => undefined);
@@ -55,15 +75,6 @@ export class Changes implements TextDocumentContentProvider {
       const right = current ? Uri.file(path) : after === undefined ? undefined : put(path, "after", after);
       rows.push([Uri.file(path), left, right]);
     }
-    const title = `Changes of ${nameOf(run)}${complete ? "" : " (as far as it told)"}`;
-    try {
-      await commands.executeCommand("vscode.changes", title, rows);
-    } catch {
-      // Editors without the multi-file diff get one diff for each file.
-      for (const [file, left, right] of rows) {
-        const empty = put(file.path, "before", "");
-        await commands.executeCommand("vscode.diff", left ?? empty, right ?? empty, `${basename(file.path)} (${nameOf(run)})`, { preview: false });
-      }
-    }
+    return { rows, complete };
   }
 }
