@@ -1,7 +1,7 @@
 // A real VS Code: its server on this machine, its workbench in Chromium. What it is given: the unpacked .vsix, a folder, settings, an
 // environment. Nothing of it speaks with the outside.
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Frame, Locator, Page } from "playwright-core";
@@ -146,9 +146,8 @@ export class Workbench {
       .map(Number)
       .filter(pid => {
         try {
-          const words = execFileSync("cat", [`/proc/${pid}/cmdline`], { stdio: ["ignore", "pipe", "ignore"] }).toString().split("\0");
-          if (words[1] !== "serve") return false;
-          return execFileSync("cat", [`/proc/${pid}/environ`], { stdio: ["ignore", "pipe", "ignore"] }).toString().includes(`LOOMD_DATA_DIR=${this.data}`);
+          if (readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[1] !== "serve") return false;
+          return readFileSync(`/proc/${pid}/environ`, "utf8").includes(`LOOMD_DATA_DIR=${this.data}`);
         } catch {
           return false;
         }

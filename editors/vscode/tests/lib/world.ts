@@ -1,6 +1,5 @@
 // A world for a test: a data directory of its own, the real server in it, and a way to wait for what is to become true.
-import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Run, StartParams } from "../../src/protocol";
@@ -90,7 +89,7 @@ export function alive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     // A zombie still answers to signals.
-    return !/^State:\s+Z/m.test(execFileSync("cat", [`/proc/${pid}/status`], { stdio: ["ignore", "pipe", "ignore"] }).toString());
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return false;
   }
