@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Gate, Home, Log, Server, id, resume, sh, stop, until};
+use crate::harness::{Gate, Home, Log, Process, Server, id, resume, sh, stop, until};
 
 #[test]
 fn each_sees_the_runs_of_the_others() {
@@ -109,6 +109,9 @@ fn a_stopped_server_holds_up_nobody() {
     let mut stopped = home.server();
     let (_, mut theirs) = stopped.sh("echo theirs; sleep 1000");
     stopped.follow(&mut theirs, "output", |log| log.stdout == b"theirs\n");
+    // Not in the middle of a write to the store: that holds up no request, but others' sealing, until it goes on.
+    stopped.call("store/prune", json!({ "keepRuns": 1000 }));
+    until("all its threads sleep", || Process::threads_sleep(stopped.pid()).then_some(()));
     stop(stopped.pid());
     let mut server = home.server();
     let (_, mut log) = server.sh("seq 1 20000");

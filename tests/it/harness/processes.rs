@@ -31,6 +31,16 @@ impl Process {
         Self::of(pid).is_some_and(|process| process.state != 'Z')
     }
 
+    /// Whether no thread of it runs, or waits for a disk.
+    pub fn threads_sleep(pid: u32) -> bool {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten();
+        let mut states = threads.filter_map(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+            stat.rsplit_once(')')?.1.trim_start().chars().next()
+        });
+        states.all(|state| state == 'S')
+    }
+
     pub fn all() -> Vec<Self> {
         let numbers = fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         numbers.filter_map(Self::of).collect()
