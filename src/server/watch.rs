@@ -41,9 +41,8 @@ async fn watch(server: Weak<Server>, since: UnixMs) {
             Some(_) => {
                 // Something that is being started, or whose starter is just dying, is looked at again: nobody tells of a lock.
                 let patience = if busy { LOOK } else { Duration::MAX };
-                match tokio::time::timeout(patience, events.recv()).await {
-                    Ok(None) => return,
-                    Ok(Some(())) | Err(_) => {}
+                if let Ok(None) = tokio::time::timeout(patience, events.recv()).await {
+                    return;
                 }
                 while events.try_recv().is_ok() {}
             }
