@@ -11,11 +11,11 @@ export interface Methods {
   "shutdown": { params: Empty; result: null };
   /** Starts a program. The answer comes once it has been spawned and its record is durable, and before any notification about the run. A program that cannot be started leaves no run behind. The starter is attached from the first entry, unless `attach` says otherwise. */
   "run/start": { params: StartParams; result: RunResult };
-  /** Hands an interactive run more input. For `command` the text goes to the program's stdin as it is; nothing is added, no line feed either. */
+  /** For an agent: a prompt, for a turn of its own (`queue`, also for a run that is not interactive) or into the running turn (`steer`; as `queue` where none runs or the provider cannot). For `command` the text goes to the stdin of an interactive run as it is; nothing is added, no line feed either. */
   "run/send": { params: SendParams; result: Empty };
-  /** No more input: closes the program's stdin, or types the end-of-file character where it has a terminal. */
+  /** No more input. An agent's run ends when its turn and its queue have; a command's stdin is closed, or gets the end-of-file character where it is a terminal. */
   "run/closeInput": { params: RunIdParams; result: Empty };
-  /** Sends SIGINT to the program's process group, as a terminal's Ctrl-C would. Answered once the program has ended by it, or after a second if it goes on; at once for a run that has ended. A run that is not interactive then ends `cancelled`. */
+  /** Stops an agent's turn and settles its open questions; session and queue stay. Answered when the turn has ended, at once if none runs. A command's process group gets SIGINT, as from a terminal's Ctrl-C; answered once the program has ended by it, or after a second if it goes on. A run that is not interactive then ends `cancelled`, an agent's after what is still queued. */
   "run/interrupt": { params: RunIdParams; result: Empty };
   /** Ends a run: SIGTERM first, and after the grace SIGKILL for the whole tree of processes. The answer comes when the run is final and nothing of its tree is left. A run that has ended is simply answered. */
   "run/cancel": { params: CancelParams; result: RunResult };

@@ -221,6 +221,20 @@
 ---@class loomd.ProvidersResult
 ---@field providers loomd.ProviderInfo[] All that are known, also those that cannot be started.
 
+---Which ended runs to remove: those that any of the bounds is against, the oldest first. Pinned and live runs are neither counted nor touched.
+---@class loomd.PruneParams
+---@field keepRuns? integer All but so many.
+---@field maxBytes? integer As many as it takes until the rows of all runs take no more than this.
+---@field olderThanMs? integer Those that ended longer ago.
+
+---What pruning came to.
+---@class loomd.PruneResult
+---@field compacted boolean The file was made shorter.
+---@field deletedRuns integer Runs that were removed.
+---@field fileBytes integer Size of the database file now.
+---@field freedBytes integer Bytes that they took, in files and rows. What other runs build on stays until those go.
+---@field reason? string Why it was not, where there is much room in it that new runs will use first.
+
 ---Which entries to read.
 ---@class loomd.ReadParams
 ---@field afterSeq? integer Read forward, from the entry after this one; default 0.
@@ -242,6 +256,12 @@
 
 ---Which session to go on with.
 ---@alias loomd.Resume { runId: loomd.RunId }|{ sessionId: string }
+
+---What is removed without being asked for. 0 is no bound.
+---@class loomd.Retention
+---@field maxAgeDays? integer Runs that ended so many days ago; at most a tenth of all runs a day.
+---@field maxBytes? integer The oldest runs, until rows take no more than this.
+---@field maxRuns? integer The oldest runs, until there are no more than this.
 
 ---A run: its description, and its state as of the entry `lastSeq`.
 ---@class loomd.Run
@@ -387,14 +407,21 @@
 
 ---What the store holds. Live runs count with their files.
 ---@class loomd.StatsResult
----@field dedupedBytes integer Bytes that were not stored because they were there already.
+---@field dedupedBytes integer Bytes of long texts (a tool's result, a file) that were not stored because the same text was there already: all uses but one.
+---@field deltaBytes integer Bytes that are kept as what differs from an earlier run of the same command,
+---@field deltaStoredBytes integer and those of the rows that hold them.
 ---@field entries integer Entries of all logs.
----@field fileBytes integer Size of the database file.
+---@field fileBytes integer Size of the database file. What deletions leave free in it is used again first.
 ---@field formatVersion integer Version of the store's format.
+---@field keptBytes integer Bytes of rows of deleted runs that stay because other runs build on them.
 ---@field liveRuns integer Runs that have not ended.
 ---@field logicalBytes integer Bytes of the entries as JSON lines.
+---@field retention? loomd.Retention What this server removes by itself, as configured.
 ---@field runs integer Runs, live ones too.
 ---@field storedBytes integer Bytes of the rows and log files that hold them.
+---@field textBytes integer their bytes,
+---@field textStoredBytes integer and those of the rows that hold them.
+---@field texts integer Long texts that are kept once,
 
 ---One of the program's two output streams. Under a pseudoterminal everything is `stdout`.
 ---@alias loomd.Stream "stdout"|"stderr"
@@ -462,4 +489,4 @@
 ---@field outputTokens? integer Tokens written.
 
 ---The methods that the protocol names.
----@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/stats"
+---@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/prune"|"store/stats"
