@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use super::{Outcome, Store, tables::META};
 use crate::model::{Failure, UnixMs};
 
-/// Kept in [`META`], each under the name that stands in [`NAMES`]; 0 where nothing was noted.
+/// Kept in `META`, each under the name that stands in `NAMES`; 0 where nothing was noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionMarks {
     /// When it was looked after last.

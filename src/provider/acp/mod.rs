@@ -1,6 +1,6 @@
 //! Any agent that speaks the Agent Client Protocol, version 1.
 //!
-//! What all of them have in common is the protocol; in what they differ stands in [`agent`] and, for what they say, in [`updates`].
+//! What all of them have in common is the protocol; in what they differ stands in `agent` and, for what they say, in `updates`.
 
 mod adapter;
 mod agent;

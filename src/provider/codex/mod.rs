@@ -1,6 +1,6 @@
 //! Codex through `codex app-server`: how it is started, and what opens its sessions in a terminal.
 //!
-//! The conversation itself is [`server`]'s; it speaks JSON-RPC in lines, without the `jsonrpc` member.
+//! The conversation itself is `server`'s; it speaks JSON-RPC in lines, without the `jsonrpc` member.
 
 use std::path::{Path, PathBuf};
 
