@@ -263,6 +263,7 @@ describe("the transcript's page", () => {
 
   it("says every state in words", async () => {
     for (const status of ["pending", "in_progress", "completed", "failed"]) await sheet.entries(tool(status, { status }));
+    await item(3).getByText("failed", { exact: true }).last().waitFor();
     deepStrictEqual(await sheet.page.locator(".tool-state").allInnerTexts(), ["not yet begun", "running", "done", "failed"]);
   });
 });
