@@ -1,7 +1,7 @@
 // One server process and the conversation with it. It never starts a second process; server.ts decides about that.
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createInterface } from "node:readline";
-import { createMessageConnection, StreamMessageReader, StreamMessageWriter, type CancellationToken, type MessageConnection } from "vscode-jsonrpc/node";
+import { createMessageConnection, ErrorCodes, ResponseError, StreamMessageReader, StreamMessageWriter, type CancellationToken, type MessageConnection } from "vscode-jsonrpc/node";
 import { PROTOCOL_VERSION, type InitializeResult, type Methods, type Notifications } from "../protocol";
 import { Failure } from "./failure";
 
@@ -27,6 +27,11 @@ const EXIT_MS = 2_000;
 
 const HEARD: readonly (keyof Notifications)[] = ["run/output", "run/session", "run/update", "run/permission", "run/state", "run/changed", "run/deleted"];
 
+/** An error of the pipe between us, not an answer of the server. */
+function isTransport(error: unknown): boolean {
+  return !(error instanceof ResponseError) || error.code === ErrorCodes.MessageWriteError || error.code === ErrorCodes.PendingResponseRejected;
+}
+
 export class Connection {
   /** Settles when the process has ended, with a sentence about how. */
   readonly ended: Promise<string>;
@@ -42,7 +47,7 @@ export class Connection {
   ) {
     this.rpc = createMessageConnection(new StreamMessageReader(child.stdout), new StreamMessageWriter(child.stdin));
     for (const name of HEARD) this.rpc.onNotification(name, params => ear.notification(name, params as never));
-    this.rpc.onError(([error]) => ear.log(`cannot read what the server says: ${error.message}`));
+    this.rpc.onError(([error]) => ear.log(`trouble with the pipe to the server: ${error.message}`));
     // A server that is gone cannot be written to; `ended` says so to everybody, the stream's own error adds nothing.
     child.stdin.on("error", () => {});
     createInterface({ input: child.stderr }).on("line", line => ear.log(line));
@@ -84,7 +89,8 @@ export class Connection {
       const older = spoken < PROTOCOL_VERSION ? "loomd" : "the extension";
       throw new Failure("version", `loomd ${version} speaks version ${spoken} of its protocol, this extension version ${PROTOCOL_VERSION}. Update ${older}.`);
     }
-    void connection.rpc.sendNotification("initialized", {});
+    // Nothing waits for it; if it cannot be written, the next request finds out.
+    connection.rpc.sendNotification("initialized", {}).catch(() => {});
     return connection;
   }
 
@@ -102,9 +108,21 @@ export class Connection {
     return new Promise((resolve, reject) => {
       this.pending.add(reject);
       const answer = token ? this.rpc.sendRequest(method, params, token) : this.rpc.sendRequest(method, params);
-      answer
-        .then(result => resolve(result as Methods[M]["result"]), error => reject(Failure.from(error)))
-        .finally(() => this.pending.delete(reject));
+      answer.then(
+        result => {
+          this.pending.delete(reject);
+          resolve(result as Methods[M]["result"]);
+        },
+        error => {
+          if (this.over === undefined && isTransport(error)) {
+            // It reads no more, so it is ending or of no use. Its end tells whoever waits, this caller too.
+            this.child.kill("SIGKILL");
+            return;
+          }
+          this.pending.delete(reject);
+          reject(Failure.from(error));
+        },
+      );
     });
   }
 

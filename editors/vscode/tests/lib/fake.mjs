@@ -5,6 +5,9 @@
 //   crash       ends as soon as it has answered `initialize`
 //   early       ends without having answered anything
 //   mute        answers `initialize` and nothing else
+//   deaf        answers `initialize`, and closes its ears before
+import { closeSync } from "node:fs";
+
 const how = process.argv[2];
 let input = Buffer.alloc(0);
 
@@ -19,6 +22,11 @@ function hear({ id, method }) {
   if (how === "early") process.exit(7);
   if (method === "shutdown") return say({ id, result: null });
   if (method !== "initialize") return;
+  if (how === "deaf") {
+    process.stdin.destroy();
+    closeSync(0);
+    setInterval(() => {}, 1000);
+  }
   if (how === "config") return say({ id, error: { code: -32018, message: "config.toml, line 3: unknown key `colour`.", data: { kind: "config", path: "config.toml", line: 3 } } });
   const capabilities = { methods: ["initialize", "run/list", "run/get"], maxFrameBytes: 1 << 26, output: {} };
   say({ id, result: { protocolVersion: how === "version" ? 99 : 1, serverInfo: { name: "loomd", version: "9.9.9" }, storePath: "/nowhere", providers: [], capabilities } });

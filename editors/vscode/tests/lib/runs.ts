@@ -3,7 +3,7 @@ import type { Entry, PermissionEntry, Run, RunState } from "../../src/protocol";
 import type { Requested } from "../../src/runs/words";
 
 export function aRun(id: string, state: RunState, more: Partial<Run> = {}): Run {
-  return { id, provider: "command", labels: {}, pinned: false, params: {}, command: ["true"], cwd: "/work", state, createdAt: 1000, lastSeq: 1, durableSeq: 1, bytes: { stdout: 0, stderr: 0 }, ...more };
+  return { id, provider: "command", labels: {}, pinned: false, params: {}, command: ["true"], cwd: "/home/me", state, createdAt: 1000, lastSeq: 1, durableSeq: 1, bytes: { stdout: 0, stderr: 0 }, ...more };
 }
 
 export function aQuestion(toolCall: Record<string, unknown>, more: Partial<PermissionEntry> = {}): Requested {

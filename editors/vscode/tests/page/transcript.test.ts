@@ -219,7 +219,15 @@ describe("the transcript's page", () => {
     for (let turn = 0; turn < 20; turn++) await sheet.page.mouse.wheel(0, 3000);
     await sheet.page.waitForFunction(() => [...document.querySelectorAll("article")].some(box => Number(box.dataset["index"]) > 300));
     // New entries do not pull a reader away.
-    const top = await sheet.page.evaluate(() => document.querySelector(".scroller")!.scrollTop);
+    const top = await sheet.page.evaluate(async () => {
+      const scroller = document.querySelector(".scroller")!;
+      // The wheel's last turns are still being worked on: until it stands still.
+      for (let still = 0, last = -1; still < 30; still = scroller.scrollTop === last ? still + 1 : 0) {
+        last = scroller.scrollTop;
+        await new Promise(requestAnimationFrame);
+      }
+      return scroller.scrollTop;
+    });
     await sheet.entries(chunk("agent_message_chunk", "late", "late"));
     await sheet.page.getByRole("button", { name: "Newest" }).waitFor();
     ok(Math.abs((await sheet.page.evaluate(() => document.querySelector(".scroller")!.scrollTop)) - top) < 400);
@@ -263,6 +271,7 @@ describe("the transcript's page", () => {
 
   it("says every state in words", async () => {
     for (const status of ["pending", "in_progress", "completed", "failed"]) await sheet.entries(tool(status, { status }));
+    await item(3).getByText("failed", { exact: true }).last().waitFor();
     deepStrictEqual(await sheet.page.locator(".tool-state").allInnerTexts(), ["not yet begun", "running", "done", "failed"]);
   });
 });

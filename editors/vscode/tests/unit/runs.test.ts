@@ -58,27 +58,27 @@ describe("words about runs", () => {
 });
 
 describe("rules", () => {
-  const subject = subjectOf({ provider: "codex", cwd: "/work/app" }, aQuestion({ kind: "execute", title: "Run tests", rawInput: { command: ["npm", "test"] } }));
-  const edit = subjectOf({ provider: "codex", cwd: "/work/app" }, aQuestion({ kind: "edit", title: "Edit", locations: [{ path: "/work/app/a.ts" }], content: [{ type: "diff", path: "/work/app/b.ts", newText: "" }] }));
+  const subject = subjectOf({ provider: "codex", cwd: "/home/me/app" }, aQuestion({ kind: "execute", title: "Run tests", rawInput: { command: ["npm", "test"] } }));
+  const edit = subjectOf({ provider: "codex", cwd: "/home/me/app" }, aQuestion({ kind: "edit", title: "Edit", locations: [{ path: "/home/me/app/a.ts" }], content: [{ type: "diff", path: "/home/me/app/b.ts", newText: "" }] }));
   const yes = (rule: Omit<Rule, "answer">, about = subject) => matches({ answer: "allow", ...rule }, about);
 
   it("reads a question whole: command and all files", () => {
     strictEqual(subject.command, "npm test");
-    deepStrictEqual(edit.paths, ["/work/app/a.ts", "/work/app/b.ts"]);
+    deepStrictEqual(edit.paths, ["/home/me/app/a.ts", "/home/me/app/b.ts"]);
   });
 
   it("needs everything that it names to match", () => {
     ok(yes({ command: "npm test" }));
-    ok(yes({ command: "npm *", cwd: "/work", provider: "codex", kind: "execute" }));
-    ok(!yes({ command: "npm test", cwd: "/work/ap" }));
+    ok(yes({ command: "npm *", cwd: "/home/me", provider: "codex", kind: "execute" }));
+    ok(!yes({ command: "npm test", cwd: "/home/me/ap" }));
     ok(!yes({ command: "npm test", provider: "claude" }));
     ok(!yes({ command: "npm" }));
-    ok(!yes({ path: "/work/**" }));
+    ok(!yes({ path: "/home/me/**" }));
   });
 
   it("says nothing where it names nothing", () => {
     ok(!yes({}));
-    ok(!yes({ provider: "codex", cwd: "/work/app" }));
+    ok(!yes({ provider: "codex", cwd: "/home/me/app" }));
     ok(!matches({ command: "npm test" } as Rule, subject));
   });
 
@@ -87,12 +87,12 @@ describe("rules", () => {
   });
 
   it("wants every file to match, and no way upward", () => {
-    ok(yes({ path: "/work/app/**" }, edit));
-    ok(yes({ path: "/work/app/*" }, edit));
-    ok(!yes({ path: "/work/app/a.ts" }, edit));
-    ok(!yes({ path: "/work/*" }, edit));
-    ok(!yes({ path: "/work/app/**" }, { ...edit, paths: ["/work/app/../../etc/passwd"] }));
-    ok(!yes({ path: "/work/app/**" }, { ...edit, paths: [] }));
+    ok(yes({ path: "/home/me/app/**" }, edit));
+    ok(yes({ path: "/home/me/app/*" }, edit));
+    ok(!yes({ path: "/home/me/app/a.ts" }, edit));
+    ok(!yes({ path: "/home/me/*" }, edit));
+    ok(!yes({ path: "/home/me/app/**" }, { ...edit, paths: ["/home/me/app/../../etc/passwd"] }));
+    ok(!yes({ path: "/home/me/app/**" }, { ...edit, paths: [] }));
   });
 
   it("proposes rules that match the question they come from", () => {

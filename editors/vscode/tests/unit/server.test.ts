@@ -52,7 +52,13 @@ describe("the server", () => {
     strictEqual(world.lines.filter(line => line.startsWith("connected")).length, 1 + RESTARTS);
     await rejects(server.request("run/list", {}), /restarted too often/);
     await server.start();
-    strictEqual(server.state.is, "running");
+    ok(world.lines.filter(line => line.startsWith("connected")).length > 1 + RESTARTS);
+  });
+
+  it("takes a pipe that nobody reads for the end of the server, and says so in words", async () => {
+    const { server } = await fake("deaf");
+    await until("it is down", () => server.state.is === "down");
+    match((server.state as { failure: Failure }).failure.message, /was killed by SIGKILL\. It has been restarted too often/);
   });
 
   it("counts a server that ends before it answers as a crash", async () => {
@@ -84,7 +90,8 @@ describe("the server", () => {
   });
 
   it("ends when its stdin does", async () => {
-    const { server } = await world.open();
+    const { server, runs } = await world.open();
+    await runs.loaded();
     const connection = server.state.is === "running" ? server.state.connection : undefined;
     // What the system does when the window's process is killed.
     (connection as unknown as { child: { stdin: { end(): void } } }).child.stdin.end();
