@@ -34,6 +34,16 @@ fn contents() -> [(RunId, Vec<u8>); 2] {
     [(ids[0], finished.take()), (ids[1], live.take())]
 }
 
+/// What every kept file from format 2 on holds besides: another run of the finished one's command, whose rows build on that.
+fn follower() -> (RunId, Vec<u8>) {
+    let (id, [(_, lines), _]) = (RunId::from_bytes([3; 16]), contents());
+    let mut follower = Log::of(id);
+    for (step, line) in lines.split(|byte| *byte == b'\n').filter(|line| line.len() < 400).enumerate().take(3_000) {
+        follower.output(Stream::Stdout, line).output(Stream::Stdout, format!(" again {step}\n").as_bytes());
+    }
+    (id, follower.take())
+}
+
 fn token() -> [u8; 32] {
     *blake3::hash(b"an old token").as_bytes()
 }
@@ -50,13 +60,20 @@ fn make() -> Vec<u8> {
     assert!(store.finish(&record).expect("finished"));
     store.put_run(&tests::run(live), None, || true).expect("told");
     store.seal(live, &live_lines).expect("sealed");
+    let (follower, lines) = follower();
+    let mut record = tests::run(follower);
+    store.put_run(&record, None, || true).expect("told");
+    store.seal(follower, &lines).expect("sealed");
+    (record.state, record.last_seq) = (RunState::Failed, 6_000);
+    assert!(store.finish(&record).expect("finished"));
+    assert!(store.stats().expect("readable").delta_bytes > 50_000, "rows build on the finished run's");
     let path = store.path().to_owned();
     drop(store);
     zstd::bulk::compress(&std::fs::read(path).expect("readable"), 19).expect("packed")
 }
 
 /// Reads everything in a kept file, and then works with it.
-fn assert_opens(packed: &[u8]) {
+fn assert_opens(packed: &[u8], has_follower: bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(directory.path());
     std::fs::write(store.path(), zstd::stream::decode_all(packed).expect("unpacked")).expect("written");
@@ -68,7 +85,9 @@ fn assert_opens(packed: &[u8]) {
     assert_eq!((record.finished, record.run.title.as_deref(), record.run.last_seq), (true, Some("an old run"), 12_006));
     assert_eq!(store.token(&token()).expect("readable"), Some(finished));
     let stats = store.stats().expect("readable");
-    assert_eq!((stats.runs, stats.entries, stats.logical_bytes), (2, 12_007, (lines.len() + live_lines.len()) as u64));
+    let (follower, follower_lines) = follower();
+    let (runs, entries, bytes) = if has_follower { (3, 18_007, follower_lines.len()) } else { (2, 12_007, 0) };
+    assert_eq!((stats.runs, stats.entries, stats.logical_bytes), (runs, entries, (lines.len() + live_lines.len() + bytes) as u64));
 
     let mut more = Log::of(live);
     let all = [more.output(Stream::Stdout, b"half a line").take(), more.output(Stream::Stdout, b", and the other\n").take()].concat();
@@ -77,6 +96,10 @@ fn assert_opens(packed: &[u8]) {
     assert_same(&read_all(&store, finished), &lines);
     assert!(store.delete(finished).expect("deleted").is_some());
     assert_same(&read_all(&store, live), &all);
+    if has_follower {
+        assert_same(&read_all(&store, follower), &follower_lines);
+        assert!(store.delete(follower).expect("deleted").is_some());
+    }
     assert!(store.delete(live).expect("deleted").is_some());
     let stats = store.stats().expect("readable");
     assert_eq!((stats.runs, stats.entries, stats.logical_bytes, stats.stored_bytes), (0, 0, 0, 0));
@@ -84,6 +107,7 @@ fn assert_opens(packed: &[u8]) {
 
 #[test]
 fn files_of_every_format_open() {
-    assert_opens(include_bytes!("../../tests/stores/format-1.redb.zst"));
-    assert_opens(&make());
+    assert_opens(include_bytes!("../../tests/stores/format-1.redb.zst"), false);
+    assert_opens(include_bytes!("../../tests/stores/format-2.redb.zst"), true);
+    assert_opens(&make(), true);
 }
