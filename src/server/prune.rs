@@ -8,7 +8,7 @@ use crate::{
     log::Description,
     model::{Failure, Run, RunId, UnixMs, calls::PruneParams},
     process::lock::Lock,
-    store::Compaction,
+    store::{Compaction, Filter},
 };
 
 /// Runs that are removed in one go when room is wanted; then it is looked again how much there is.
@@ -105,7 +105,7 @@ fn candidates(history: &History) -> Result<BTreeMap<RunId, Candidate>, Failure> 
             found.remove(&run.id);
         }
     };
-    history.store.list(None, |stored| {
+    history.store.list(&Filter::default(), None, |stored| {
         if stored.finished {
             note(&stored.run, stored.sealed.stored_bytes);
         }

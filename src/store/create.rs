@@ -15,8 +15,8 @@ use redb::{ConcurrencyMode, Database, ReadableTable, WriteTransaction};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    FORMAT_VERSION,
-    tables::{BASES, DELETED, FOLLOWERS, KEPT, META, ROWS, RUNS, TEXT_USES, TEXTS, TOKENS, USES, VERSION},
+    FORMAT_VERSION, index,
+    tables::{BASES, DELETED, FOLLOWERS, INDEX, KEPT, META, ROWS, RUNS, TEXT_USES, TEXTS, TOKENS, USES, VERSION},
     trouble::Trouble,
 };
 use crate::model::RunId;
@@ -136,6 +136,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {
     transaction.open_table(BASES)?;
     transaction.open_table(FOLLOWERS)?;
     transaction.open_table(KEPT)?;
+    transaction.open_table(INDEX)?;
     Ok(())
 }
 
@@ -149,7 +150,8 @@ pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), Trouble> {
         newer if newer > FORMAT_VERSION => Err(Trouble::Newer(newer)),
         _ => {
             meta.insert(VERSION, FORMAT_VERSION)?;
-            make_tables(transaction)
+            make_tables(transaction)?;
+            index::build(transaction)
         }
     }
 }

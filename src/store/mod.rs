@@ -10,6 +10,9 @@ mod compact;
 mod create;
 mod extract;
 mod handles;
+mod index;
+#[cfg(test)]
+mod index_tests;
 mod marks;
 #[cfg(test)]
 mod old_tests;
@@ -39,6 +42,7 @@ pub use self::tests::run as test_run;
 pub use self::{
     block::{Block, Piece},
     compact::Compaction,
+    index::Filter,
     marks::RetentionMarks,
     runs::Stats,
     seal::Sealed,
@@ -51,7 +55,7 @@ use crate::model::Failure;
 pub const FILE_NAME: &str = "loomd.redb";
 
 /// Version of the store's format that this build writes; it reads this one and no newer one.
-pub const FORMAT_VERSION: u64 = 2;
+pub const FORMAT_VERSION: u64 = 3;
 
 /// The store of one data directory. Cloning is cheap; all clones share one pair of handles.
 #[derive(Clone)]

@@ -1,11 +1,11 @@
 //! Records of runs: told, edited, finished, listed, deleted, counted.
 
-use std::{fs, ops::ControlFlow};
+use std::fs;
 
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
 use super::{
-    FORMAT_VERSION, Outcome, Store, base,
+    FORMAT_VERSION, Outcome, Store, base, index,
     tables::{
         DELETED, META, ROWS, RUNS, RowKey, SUM_DEDUPED, SUM_DELTA, SUM_DELTA_STORED, SUM_ENTRIES, SUM_KEPT, SUM_LOGICAL, SUM_RUNS,
         SUM_STORED, SUM_TEXT_BYTES, SUM_TEXT_STORED, SUM_TEXTS, StoredRun, TOKENS, add, row_key,
@@ -71,11 +71,12 @@ impl Store {
         let edited = self.change(|transaction| {
             let mut runs = transaction.open_table(RUNS)?;
             let Some(mut record) = StoredRun::load(&runs, id)? else { return Ok(Outcome::Leave(None)) };
-            let before = record.run.clone();
+            let before = record.clone();
             edit(&mut record.run);
-            if record.run == before {
-                return Ok(Outcome::Leave(Some(before)));
+            if record == before {
+                return Ok(Outcome::Leave(Some(before.run)));
             }
+            index::note(transaction, id, Some(&before), Some(&record))?;
             runs.insert(id.as_bytes(), record.to_bytes().as_slice())?;
             Ok(Outcome::Commit(Some(record.run)))
         })?;
@@ -134,25 +135,6 @@ impl Store {
             Ok(run.map(|run| RunId::from_bytes(*run.value())))
         })?;
         Ok(run.flatten())
-    }
-
-    /// Shows records, the newest run first, until `visit` breaks; those before `before` if it is given.
-    pub fn list(&self, before: Option<RunId>, mut visit: impl FnMut(StoredRun) -> ControlFlow<()>) -> Result<(), Failure> {
-        self.read(|transaction| {
-            let runs = transaction.open_table(RUNS)?;
-            let end = before.map(|id| *id.as_bytes());
-            let records = match &end {
-                Some(end) => runs.range::<&[u8; 16]>(..end)?,
-                None => runs.range::<&[u8; 16]>(..)?,
-            };
-            for record in records.rev() {
-                if visit(StoredRun::parse(record?.1.value())?).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(())
     }
 
     /// What the store holds, from sums that are kept; all zero without a file.
@@ -225,6 +207,7 @@ pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result
     record.run = run.clone();
     record.finished = true;
     base::note_finished(transaction, &runs, &mut record)?;
+    index::note(transaction, run.id, None, Some(&record))?;
     runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
     Ok(Outcome::Commit(true))
 }
@@ -241,6 +224,7 @@ pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pin
             tokens.remove(&token)?;
         }
     }
+    index::note(transaction, id, Some(&record), None)?;
     base::note_deleted(transaction, &record)?;
     let mut meta = transaction.open_table(META)?;
     let sealed = &record.sealed;

@@ -7,6 +7,7 @@ use super::{text::TextUse, trouble::Trouble};
 use crate::model::{Run, RunId};
 
 pub(super) type RunKey = &'static [u8; 16];
+pub(super) type IndexKey = &'static [u8; 32];
 pub(super) type RowKey = [u8; 28];
 pub(super) type TextKey = [u8; 36];
 pub(super) type UseKey = [u8; 48];
@@ -33,6 +34,9 @@ pub(super) const BASES: TableDefinition<&'static [u8; 32], RunKey> = TableDefini
 pub(super) const FOLLOWERS: TableDefinition<RunKey, u64> = TableDefinition::new("followers");
 /// Deleted runs whose rows stay because others build on them, and the bytes of these.
 pub(super) const KEPT: TableDefinition<RunKey, u64> = TableDefinition::new("kept");
+
+/// What finished runs can be asked for and the id of a run that has it, see `index.rs`.
+pub(super) const INDEX: TableDefinition<IndexKey, ()> = TableDefinition::new("index");
 
 /// Names in [`META`].
 pub(super) const VERSION: &str = "version";

@@ -373,7 +373,7 @@ fn runs_are_listed_newest_first() {
             seen.push(record.run.id);
             if seen.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        store.list(before, visit).expect("listed");
+        store.list(&Filter::default(), before, visit).expect("listed");
         seen
     };
     assert_eq!(list(None, 100), ids.iter().rev().copied().collect::<Vec<_>>());

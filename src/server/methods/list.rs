@@ -9,6 +9,7 @@ use crate::{
         Failure, Run, RunId,
         calls::{ListParams, ListResult, RunIdParams, RunResult},
     },
+    store::Filter,
 };
 
 const DEFAULT_LIMIT: u64 = 50;
@@ -45,7 +46,7 @@ fn page(history: &History, params: &ListParams, before: Option<RunId>, limit: us
         }
     }
     let mut runs: Vec<Run> = Vec::new();
-    history.store.list(before, |stored| {
+    history.store.list(&filter_of(params), before, |stored| {
         while let Some(newer) = live.last_entry().filter(|newer| *newer.key() >= stored.run.id) {
             let is_same = *newer.key() == stored.run.id;
             take(&mut runs, newer.remove(), params);
@@ -69,7 +70,28 @@ fn page(history: &History, params: &ListParams, before: Option<RunId>, limit: us
     Ok(ListResult { runs, next_cursor })
 }
 
-/// The newest run that has each of these sessions, as far as there is one. One walk through all runs.
+/// What the store may leave out.
+fn filter_of(params: &ListParams) -> Filter {
+    let mut filter = Filter::default();
+    if let Some(id) = &params.session_id {
+        filter = filter.session(id);
+    }
+    for (name, value) in &params.label {
+        filter = filter.label(name, value);
+    }
+    if let Some(states) = &params.states {
+        filter = filter.states(states);
+    }
+    if let Some(cwd) = &params.cwd {
+        filter = filter.cwd(cwd);
+    }
+    if let Some(provider) = &params.provider {
+        filter = filter.provider(provider);
+    }
+    filter
+}
+
+/// The newest run that has each of these sessions, as far as there is one.
 pub fn of_sessions(history: &History, sessions: &[&str]) -> Result<BTreeMap<String, Run>, Failure> {
     let mut found: BTreeMap<String, Run> = BTreeMap::new();
     let mut take = |run: Run| {
@@ -79,16 +101,19 @@ pub fn of_sessions(history: &History, sessions: &[&str]) -> Result<BTreeMap<Stri
                 found.insert(session.id.clone(), run);
             }
         }
-        found.len()
     };
     for id in in_logs(history)? {
         if let Some(run) = history.run(id)? {
             take(run);
         }
     }
-    history
-        .store
-        .list(None, |stored| if take(stored.run) < sessions.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })?;
+    for session in sessions {
+        history.store.list(&Filter::default().session(session), None, |stored| {
+            let is_it = stored.run.session.as_ref().is_some_and(|its| its.id == *session);
+            take(stored.run);
+            if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+    }
     Ok(found)
 }
 

@@ -1,0 +1,61 @@
+"""The reference for reading: the same output as rows of an SQLite database, uncompressed, one row for each chunk."""
+
+import sqlite3
+import sys
+import time
+
+source, target, chunk = sys.argv[1], sys.argv[2], int(sys.argv[3])
+rows = sqlite3.connect(target)
+rows.execute("PRAGMA journal_mode = WAL")
+rows.execute("PRAGMA synchronous = NORMAL")
+rows.execute("CREATE TABLE entries (id INTEGER PRIMARY KEY, run TEXT, seq INTEGER, at INTEGER, stream TEXT, offset INTEGER, text TEXT)")
+rows.execute("CREATE INDEX entries_by_run ON entries (run, seq)")
+rows.execute("CREATE INDEX entries_by_offset ON entries (run, offset)")
+
+
+def chunks():
+    with open(source, "rb") as log:
+        seq = offset = 0
+        while text := log.read(chunk):
+            seq += 1
+            yield "run", seq, 1_763_800_000_000 + seq, "stdout", offset, text.decode("utf-8", "replace")
+            offset += len(text)
+
+
+begun = time.perf_counter()
+with rows:
+    rows.executemany("INSERT INTO entries (run, seq, at, stream, offset, text) VALUES (?, ?, ?, ?, ?, ?)", chunks())
+written = time.perf_counter() - begun
+
+begun = time.perf_counter()
+total = 0
+for (text,) in rows.execute("SELECT text FROM entries WHERE run = 'run' ORDER BY seq"):
+    total += len(text)
+read = time.perf_counter() - begun
+
+
+def median(work, times):
+    taken = []
+    for number in range(times):
+        begun = time.perf_counter()
+        work(number)
+        taken.append(time.perf_counter() - begun)
+    return sorted(taken)[times // 2] * 1e3
+
+
+def at_offset(number):
+    rows.execute("SELECT text FROM entries WHERE run = 'run' AND offset <= ? ORDER BY offset DESC LIMIT 1", (total // 50 * number,)).fetchone()
+
+
+def last_lines(_):
+    found = 0
+    for (text,) in rows.execute("SELECT text FROM entries WHERE run = 'run' ORDER BY seq DESC"):
+        found += text.count("\n")
+        if found > 200:
+            break
+
+
+print(f"| SQLite (Python's), written | {total / written / 1e6:.0f} MB/s | |")
+print(f"| SQLite, read in the process | {total / read / 1e6:.0f} MB/s | |")
+print(f"| SQLite, a chunk at any offset, median | {median(at_offset, 50):.2f} ms | |")
+print(f"| SQLite, last 200 lines, median | {median(last_lines, 20):.2f} ms | |")

@@ -1,0 +1,194 @@
+//! Finding finished runs by what they are, without looking at the others.
+//!
+//! Each run stands under every term that it has: its state, provider, directory, session and labels. The ids under a term are in order, so several
+//! terms are intersected by leaps from one to the next, the newest run first.
+
+use std::ops::ControlFlow;
+
+use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
+
+use super::{
+    Store,
+    tables::{INDEX, IndexKey, RUNS, StoredRun},
+    trouble::Trouble,
+};
+use crate::model::{Failure, Run, RunId, RunState};
+
+/// What runs can be asked for: half a blake3 of what kind of thing it is, and the thing.
+pub(super) type TermHash = [u8; 16];
+
+/// What is asked of runs. Without any term, all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of each group a run must have one.
+    groups: Vec<Vec<TermHash>>,
+}
+
+impl Filter {
+    /// In one of these states.
+    pub fn states(self, states: &[RunState]) -> Self {
+        self.any(states.iter().map(|state| state_term(*state)).collect())
+    }
+
+    /// Of this provider.
+    pub fn provider(self, provider: &str) -> Self {
+        self.any(vec![term(b'p', &[provider])])
+    }
+
+    /// In this directory.
+    pub fn cwd(self, cwd: &str) -> Self {
+        self.any(vec![term(b'd', &[cwd])])
+    }
+
+    /// Of this session of the provider.
+    pub fn session(self, id: &str) -> Self {
+        self.any(vec![term(b'n', &[id])])
+    }
+
+    /// With this label.
+    pub fn label(self, name: &str, value: &str) -> Self {
+        self.any(vec![term(b'l', &[name, value])])
+    }
+
+    fn any(mut self, terms: Vec<TermHash>) -> Self {
+        self.groups.push(terms);
+        self
+    }
+}
+
+impl Store {
+    /// Shows the records that match, the newest run first, until `visit` breaks; those before `before` if it is given. Without a
+    /// filter these are all records; with one, those of finished runs. A file of an older format shows all, whatever is asked for.
+    pub fn list(&self, filter: &Filter, before: Option<RunId>, mut visit: impl FnMut(StoredRun) -> ControlFlow<()>) -> Result<(), Failure> {
+        self.read(|transaction| {
+            if filter.groups.is_empty() || !has_index(transaction)? {
+                return scan(transaction, before, &mut visit);
+            }
+            let (index, runs) = (transaction.open_table(INDEX)?, transaction.open_table(RUNS)?);
+            let mut bound = before.map_or(Some([0xff; 16]), |id| earlier(*id.as_bytes()));
+            while let Some(at) = bound {
+                let Some(found) = newest_of_all(&index, &filter.groups, at)? else { break };
+                let record = StoredRun::load(&runs, RunId::from_bytes(found))?;
+                let record = record.ok_or_else(|| Trouble::damaged("a run that is looked up by what it is has no record"))?;
+                if visit(record).is_break() {
+                    break;
+                }
+                bound = earlier(found);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+fn scan(transaction: &ReadTransaction, before: Option<RunId>, visit: &mut impl FnMut(StoredRun) -> ControlFlow<()>) -> Result<(), Trouble> {
+    let runs = transaction.open_table(RUNS)?;
+    let end = before.map(|id| *id.as_bytes());
+    let records = match &end {
+        Some(end) => runs.range::<&[u8; 16]>(..end)?,
+        None => runs.range::<&[u8; 16]>(..)?,
+    };
+    for record in records.rev() {
+        if visit(StoredRun::parse(record?.1.value())?).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn has_index(transaction: &ReadTransaction) -> Result<bool, Trouble> {
+    match transaction.open_table(INDEX) {
+        Ok(_) => Ok(true),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The newest run at or before `bound` that has a term of each group.
+fn newest_of_all(index: &impl ReadableTable<IndexKey, ()>, groups: &[Vec<TermHash>], bound: [u8; 16]) -> Result<Option<[u8; 16]>, Trouble> {
+    let (mut candidate, mut agreed) = (bound, 0);
+    for group in groups.iter().cycle() {
+        let mut newest = None;
+        for term in group {
+            newest = newest.max(newest_of(index, term, candidate)?);
+        }
+        let Some(newest) = newest else { return Ok(None) };
+        agreed = if newest == candidate { agreed + 1 } else { 1 };
+        candidate = newest;
+        if agreed >= groups.len() {
+            return Ok(Some(candidate));
+        }
+    }
+    Ok(None)
+}
+
+/// The newest run at or before `bound` that has this term.
+fn newest_of(index: &impl ReadableTable<IndexKey, ()>, term: &TermHash, bound: [u8; 16]) -> Result<Option<[u8; 16]>, Trouble> {
+    let (first, last) = (index_key(term, &[0; 16]), index_key(term, &bound));
+    let found = index.range::<&[u8; 32]>(&first..=&last)?.next_back().transpose()?;
+    Ok(found.map(|(key, _)| key.value()[16..].try_into().expect("sixteen bytes")))
+}
+
+/// The id before this one; none before the first.
+fn earlier(id: [u8; 16]) -> Option<[u8; 16]> {
+    u128::from_be_bytes(id).checked_sub(1).map(u128::to_be_bytes)
+}
+
+/// Puts a record under the terms that it has now instead of those that it had. Only finished ones stand there.
+pub(super) fn note(
+    transaction: &WriteTransaction,
+    id: RunId,
+    before: Option<&StoredRun>,
+    after: Option<&StoredRun>,
+) -> Result<(), Trouble> {
+    let terms_of = |record: Option<&StoredRun>| record.filter(|record| record.finished).map_or(Vec::new(), |record| terms(&record.run));
+    let (old, new) = (terms_of(before), terms_of(after));
+    if old == new {
+        return Ok(());
+    }
+    let mut index = transaction.open_table(INDEX)?;
+    for term in old.iter().filter(|term| !new.contains(term)) {
+        index.remove(&index_key(term, id.as_bytes()))?;
+    }
+    for term in new.iter().filter(|term| !old.contains(term)) {
+        index.insert(&index_key(term, id.as_bytes()), ())?;
+    }
+    Ok(())
+}
+
+/// Makes the index of a file that has none.
+pub(super) fn build(transaction: &WriteTransaction) -> Result<(), Trouble> {
+    let runs = transaction.open_table(RUNS)?;
+    for record in runs.range::<&[u8; 16]>(..)? {
+        let record = StoredRun::parse(record?.1.value())?;
+        note(transaction, record.run.id, None, Some(&record))?;
+    }
+    Ok(())
+}
+
+fn terms(run: &Run) -> Vec<TermHash> {
+    let mut terms = vec![state_term(run.state), term(b'p', &[&run.provider]), term(b'd', &[&run.cwd])];
+    terms.extend(run.session.iter().map(|session| term(b'n', &[&session.id])));
+    terms.extend(run.labels.iter().map(|(name, value)| term(b'l', &[name, value])));
+    terms
+}
+
+fn state_term(state: RunState) -> TermHash {
+    term(b's', &[&serde_json::to_string(&state).expect("a state has a name")])
+}
+
+fn term(kind: u8, parts: &[&str]) -> TermHash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[kind]);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    hasher.finalize().as_bytes()[..16].try_into().expect("sixteen bytes")
+}
+
+fn index_key(term: &TermHash, id: &[u8; 16]) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(term);
+    key[16..].copy_from_slice(id);
+    key
+}

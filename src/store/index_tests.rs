@@ -1,0 +1,133 @@
+//! What is found by terms is what a look at every run would find, whatever happened to the runs before.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::{tests::run, *};
+use crate::model::{Run, RunId, RunState};
+
+const STATES: [RunState; 3] = [RunState::Succeeded, RunState::Failed, RunState::Cancelled];
+
+#[derive(Clone, Debug)]
+struct Traits {
+    state: usize,
+    provider: u8,
+    cwd: u8,
+    labels: BTreeMap<u8, u8>,
+    finished: bool,
+}
+
+fn traits() -> impl Strategy<Value = Traits> {
+    let labels = prop::collection::btree_map(0_u8..3, 0_u8..2, 0..3);
+    (0_usize..3, 0_u8..2, 0_u8..3, labels, prop::bool::weighted(0.9)).prop_map(|(state, provider, cwd, labels, finished)| Traits {
+        state,
+        provider,
+        cwd,
+        labels,
+        finished,
+    })
+}
+
+/// What is asked for: states, provider, directory, labels.
+type Question = (Option<Vec<usize>>, Option<u8>, Option<u8>, BTreeMap<u8, u8>);
+
+fn question() -> impl Strategy<Value = Question> {
+    (option::of(vec(0_usize..3, 0..3)), option::of(0_u8..2), option::of(0_u8..3), prop::collection::btree_map(0_u8..3, 0_u8..2, 0..3))
+}
+
+fn labels_of(labels: &BTreeMap<u8, u8>) -> BTreeMap<String, String> {
+    labels.iter().map(|(name, value)| (format!("name{name}"), format!("value{value}"))).collect()
+}
+
+fn filter_of((states, provider, cwd, labels): &Question) -> Filter {
+    let mut filter = Filter::default();
+    if let Some(states) = states {
+        filter = filter.states(&states.iter().map(|state| STATES[*state]).collect::<Vec<_>>());
+    }
+    if let Some(provider) = provider {
+        filter = filter.provider(&format!("provider{provider}"));
+    }
+    if let Some(cwd) = cwd {
+        filter = filter.cwd(&format!("/cwd{cwd}"));
+    }
+    labels_of(labels).iter().fold(filter, |filter, (name, value)| filter.label(name, value))
+}
+
+fn matches(run: &Run, (states, provider, cwd, labels): &Question) -> bool {
+    states.as_ref().is_none_or(|states| states.iter().any(|state| STATES[*state] == run.state))
+        && provider.is_none_or(|provider| run.provider == format!("provider{provider}"))
+        && cwd.is_none_or(|cwd| run.cwd == format!("/cwd{cwd}"))
+        && labels_of(labels).iter().all(|(name, value)| run.labels.get(name) == Some(value))
+}
+
+/// The ids that a list shows, page by page.
+fn listed(store: &Store, filter: &Filter, page: usize) -> Vec<RunId> {
+    let mut all: Vec<RunId> = Vec::new();
+    loop {
+        let (before, known) = (all.last().copied(), all.len());
+        store
+            .list(filter, before, |record| {
+                all.push(record.run.id);
+                if all.len() - known == page { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .expect("listed");
+        if all.len() - known < page {
+            return all;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 24 } else { 256 }))]
+
+    #[test]
+    fn terms_find_what_a_look_at_every_run_finds(
+        runs in vec(traits(), 0..24),
+        edits in vec((0_usize..24, prop::collection::btree_map(0_u8..3, 0_u8..2, 0..3)), 0..8),
+        deleted in vec(0_usize..24, 0..8),
+        questions in vec(question(), 1..12),
+        page in 1_usize..6,
+    ) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::at(directory.path());
+        let mut there = BTreeMap::new();
+        for (number, traits) in runs.iter().enumerate() {
+            let mut run = run(RunId::from_bytes([number as u8 + 1; 16]));
+            (run.provider, run.cwd, run.labels) = (format!("provider{}", traits.provider), format!("/cwd{}", traits.cwd), labels_of(&traits.labels));
+            store.put_run(&run, None, || true).expect("told");
+            if traits.finished {
+                (run.state, run.last_seq) = (STATES[traits.state], 0);
+                store.finish(&run).expect("finished");
+                there.insert(run.id, run);
+            }
+        }
+        for (number, labels) in edits {
+            let id = RunId::from_bytes([number as u8 + 1; 16]);
+            store.edit(id, |run| run.labels = labels_of(&labels)).expect("edited");
+            there.entry(id).and_modify(|run| run.labels = labels_of(&labels));
+        }
+        for number in deleted {
+            let id = RunId::from_bytes([number as u8 + 1; 16]);
+            store.delete(id).expect("deleted");
+            there.remove(&id);
+        }
+        for question in questions.iter().filter(|question| filter_of(question) != Filter::default()) {
+            let expected: Vec<RunId> = there.values().rev().filter(|run| matches(run, question)).map(|run| run.id).collect();
+            prop_assert_eq!(listed(&store, &filter_of(question), page), expected, "{:?}", question);
+        }
+    }
+}
+
+#[test]
+fn an_older_file_is_found_by_terms_after_its_first_write() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::at(directory.path());
+    let packed = include_bytes!("../../tests/stores/format-2.redb.zst");
+    std::fs::write(store.path(), zstd::stream::decode_all(&packed[..]).expect("unpacked")).expect("written");
+    let failed = Filter::default().states(&[RunState::Failed]);
+    assert_eq!(listed(&store, &failed, 10).len(), 3, "nothing is left out before there is an index");
+    store.edit(RunId::from_bytes([1; 16]), |run| run.pinned = true).expect("edited");
+    assert_eq!(listed(&store, &failed, 10), [RunId::from_bytes([3; 16])]);
+    assert_eq!(listed(&store, &Filter::default().states(&[RunState::Succeeded]), 10), [RunId::from_bytes([1; 16])]);
+}
