@@ -11,7 +11,8 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    adapter::{Adapter, Answer, Effect, Exit, Question, SessionNews, TurnEnd},
+    adapter::{Adapter, Answer, Exit},
+    effect::{Effect, Question, SessionNews, TurnEnd},
     out::{Out, Severity},
     policy, readable,
     task::{Blocks, Task},

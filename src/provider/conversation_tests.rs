@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Act, Adapter, Answer, Body, Conversation, Exit, Task,
-    adapter::{SessionNews, TurnEnd},
+    effect::{SessionNews, TurnEnd},
     out::Out,
     task::{Blocks, Plain, text_block},
 };

@@ -9,6 +9,7 @@ pub mod codex;
 pub mod conversation;
 #[cfg(test)]
 mod conversation_tests;
+pub mod effect;
 pub mod fault;
 pub mod kind;
 pub mod out;

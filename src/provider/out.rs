@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    adapter::{Effect, Question, SessionNews, TurnEnd},
+    effect::{Effect, Question, SessionNews, TurnEnd},
     reconcile::{Compared, Streamed},
     task::{object, text_block},
     tools::Tools,

@@ -1,6 +1,7 @@
 //! What a permission mode answers in a person's stead.
 
-use super::adapter::{Answer, Question};
+use super::adapter::Answer;
+use super::effect::Question;
 use crate::model::calls::PermissionMode;
 
 /// The answer that the mode gives, or `None`: somebody has to be asked. Nothing that is unknown is ever allowed by it.

@@ -1,6 +1,6 @@
 //! What a takeover hands to a terminal: an argv, where it is to be started, and the line that a person could type instead.
 
-use super::adapter::SessionNews;
+use super::effect::SessionNews;
 use crate::model::{Takeover, TakeoverKind};
 
 /// A way that there is. Without `reason` it was seen to work.

@@ -31,7 +31,7 @@ const FIRST_RETENTION: Duration = Duration::from_secs(60);
 const RETENTION_ROUND: Duration = Duration::from_secs(600);
 
 /// How often something is looked at that another server is busy with.
-pub const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long a request waits for another server that is adopting a run.
 const PATIENCE: Duration = Duration::from_secs(2);

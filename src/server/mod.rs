@@ -21,6 +21,7 @@ mod prune;
 mod retention;
 mod seal;
 mod sessions;
+mod version;
 mod watch;
 
 use std::{

@@ -161,7 +161,7 @@ pub fn all_with_versions(config: &Config) -> Vec<ProviderInfo> {
             let Ok(known) = known(config, &info.id) else { continue };
             scope.spawn(move || {
                 if let (Some(program), Some(args)) = (&info.program, known.version_args()) {
-                    info.version = super::inquire::version(program, args, &known.env);
+                    info.version = super::version::version(program, args, &known.env);
                 }
             });
         }

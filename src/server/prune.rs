@@ -1,8 +1,8 @@
 //! Removing runs that have ended: one that a client names, or all that stand against a bound.
 
-use std::{collections::BTreeMap, fs, io, ops::ControlFlow, path::Path};
+use std::{collections::BTreeMap, fs, io, ops::ControlFlow, path::Path, time::Duration};
 
-use super::{adopt, claims, keeper, seal};
+use super::{adopt, claims, seal};
 use crate::{
     history::History,
     log::Description,
@@ -13,6 +13,9 @@ use crate::{
 
 /// Runs that are removed in one go when room is wanted; then it is looked again how much there is.
 const GO: usize = 100;
+
+/// How often a run is looked at that another server is sealing.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Against which bounds runs are pruned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,7 +167,7 @@ fn remove_log(history: &History, data_dir: &Path, id: RunId, spare_pinned: bool)
     let _lock = loop {
         match Lock::try_take_or_create(&dir.seal()) {
             Ok(Some(lock)) => break Some(lock),
-            Ok(None) => std::thread::sleep(keeper::LOOK),
+            Ok(None) => std::thread::sleep(LOOK),
             Err(error) if error.kind() == io::ErrorKind::NotFound => break None,
             Err(error) => return Err(failed(error)),
         }

@@ -6,8 +6,8 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
+    heads::head_at,
     pack::{BASE_MAX, BasePlace, Prefix, Unpacker},
-    read::head_at,
     tables::{BASES, DELETED, FOLLOWERS, KEPT, META, RowKey, RunKey, SUM_KEPT, SealedPart, StoredRun, add, row_key},
     trouble::Trouble,
 };
@@ -187,11 +187,11 @@ impl Base {
         &self,
         rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
         at: u64,
-    ) -> Result<Option<super::block::BlockHead>, Trouble> {
+    ) -> Result<Option<super::block_head::BlockHead>, Trouble> {
         if at >= self.bytes {
             return head_at(rows, self.id, self.last_seq);
         }
-        super::read::block_head_at_offset(rows, self.id, self.last_seq, None, at)
+        super::heads::block_head_at_offset(rows, self.id, self.last_seq, None, at)
     }
 
     fn body(&mut self, rows: &impl ReadableTable<&'static RowKey, &'static [u8]>, first_seq: u64) -> Result<Option<&Vec<u8>>, Trouble> {

@@ -6,51 +6,13 @@
 //! Held by `any_lines_come_back`.
 
 use super::{
+    block_head::BlockHead,
+    escape::escaped_len,
     extract::{self, Reference},
     pack::REFERS,
     trouble::Trouble,
 };
 use crate::model::{Entry, RunId, Stream, UnixMs, line};
-
-/// What stands before the body of a block, in its first row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct BlockHead {
-    pub first_seq: u64,
-    pub last_seq: u64,
-    /// Raw bytes of each stream before this block.
-    pub stdout_offset: u64,
-    pub stderr_offset: u64,
-    /// Raw bytes of each stream in this block.
-    pub stdout_bytes: u64,
-    pub stderr_bytes: u64,
-    /// Length of the body, and of its first part.
-    pub body_bytes: u64,
-    pub payload_bytes: u64,
-}
-
-impl BlockHead {
-    pub(super) const BYTES: usize = 64;
-
-    fn words(&mut self) -> [&mut u64; 8] {
-        let Self { first_seq, last_seq, stdout_offset, stderr_offset, stdout_bytes, stderr_bytes, body_bytes, payload_bytes } = self;
-        [first_seq, last_seq, stdout_offset, stderr_offset, stdout_bytes, stderr_bytes, body_bytes, payload_bytes]
-    }
-
-    /// Eight little-endian words, in the order of the members.
-    pub(super) fn write(mut self, out: &mut Vec<u8>) {
-        for word in self.words() {
-            out.extend_from_slice(&word.to_le_bytes());
-        }
-    }
-
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut head = Self::default();
-        for (word, bytes) in head.words().into_iter().zip(bytes.get(..Self::BYTES)?.chunks_exact(8)) {
-            *word = u64::from_le_bytes(bytes.try_into().ok()?);
-        }
-        Some(head)
-    }
-}
 
 /// How an entry is kept: the first byte of its numbering.
 mod form {
@@ -228,17 +190,6 @@ fn is_as_written(output: &line::OutputLine<'_>, raw: &[u8]) -> bool {
 fn nothing_stands_bare(text: &[u8]) -> bool {
     let bare = |quote: usize| text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
     text.iter().all(|byte| *byte >= 0x20) && !memchr::memchr_iter(b'"', text).any(bare)
-}
-
-/// How long a text is once its quotes, backslashes and control characters are escaped.
-pub(super) fn escaped_len(text: &[u8]) -> usize {
-    let more = |byte: &u8| {
-        let control = u8::from(*byte < 0x20) * 5;
-        let short = u8::from(matches!(byte, 8 | 9 | 10 | 12 | 13)) * 4;
-        control - short + u8::from(*byte == b'"') + u8::from(*byte == b'\\')
-    };
-    // At most five a byte, so a sum over 48 fits into a byte, which lets the compiler look at many at once.
-    text.len() + text.chunks(48).map(|chunk| usize::from(chunk.iter().map(more).fold(0, u8::wrapping_add))).sum::<usize>()
 }
 
 /// Sealed entries, decoded: those of one block.

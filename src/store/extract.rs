@@ -152,7 +152,7 @@ fn quote(payload: &[u8], mut from: usize, to: usize) -> Option<usize> {
 
 /// Whether escaping the decoded text gives these bytes.
 fn is_written_so(text: &[u8], decoded: &[u8]) -> bool {
-    super::block::escaped_len(decoded) == text.len() && simdutf8::basic::from_utf8(decoded).is_ok()
+    super::escape::escaped_len(decoded) == text.len() && simdutf8::basic::from_utf8(decoded).is_ok()
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@
 
 mod base;
 mod block;
+mod block_head;
 mod compact;
 mod create;
+mod escape;
 mod extract;
 mod handles;
+mod heads;
 mod index;
 #[cfg(test)]
 mod index_tests;

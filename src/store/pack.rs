@@ -10,7 +10,7 @@ use zstd::{
     zstd_safe::{CCtx, CParameter, DCtx, get_error_name},
 };
 
-use super::{block::BlockHead, trouble::Trouble};
+use super::{block_head::BlockHead, trouble::Trouble};
 use crate::model::RunId;
 
 /// Longest row. redb adds up to about a hundred bytes of its own before it rounds up to 64 KiB.

@@ -3,7 +3,7 @@
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::{text::TextUse, trouble::Trouble};
+use super::trouble::Trouble;
 use crate::model::{Run, RunId};
 
 pub(super) type RunKey = &'static [u8; 16];
@@ -11,6 +11,9 @@ pub(super) type IndexKey = &'static [u8; 32];
 pub(super) type RowKey = [u8; 28];
 pub(super) type TextKey = [u8; 36];
 pub(super) type UseKey = [u8; 48];
+
+/// Runs that use a text, its uses in all of them, its length decoded, the length of its rows and their keys.
+pub(super) type TextUse = (u64, u64, u64, u64);
 
 /// The format's version, and sums over all runs.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");

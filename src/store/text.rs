@@ -10,7 +10,8 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::{
     pack::{Packer, Unpacker},
     tables::{
-        META, SUM_DEDUPED, SUM_TEXT_BYTES, SUM_TEXT_STORED, SUM_TEXTS, TEXT_USES, TEXTS, TextKey, USES, UseKey, add, text_key, use_key,
+        META, SUM_DEDUPED, SUM_TEXT_BYTES, SUM_TEXT_STORED, SUM_TEXTS, TEXT_USES, TEXTS, TextKey, TextUse, USES, UseKey, add, text_key,
+        use_key,
     },
     trouble::Trouble,
 };
@@ -36,9 +37,6 @@ pub(super) struct Texts<'t> {
     counted: BTreeMap<[u8; 32], Counted>,
     packer: Option<Packer>,
 }
-
-/// Runs that use a text, its uses in all of them, its length decoded, the length of its rows and their keys.
-pub(super) type TextUse = (u64, u64, u64, u64);
 
 struct Counted {
     uses: u64,

@@ -4,6 +4,7 @@
 //! parent of the run's tree, and holds the lock that proves that the run lives. It knows no store and no client; servers
 //! come and go at its socket. One thread does everything but syncing, so nothing here needs a lock.
 
+mod acting;
 mod agent;
 mod birth;
 pub mod claim;

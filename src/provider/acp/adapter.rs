@@ -20,7 +20,8 @@ use super::{
 use crate::{
     model::{RunError, Takeover, calls::PermissionMode},
     provider::{
-        adapter::{Adapter, Answer, Exit, SessionNews, TurnEnd},
+        adapter::{Adapter, Answer, Exit},
+        effect::{SessionNews, TurnEnd},
         fault,
         out::{Out, Severity},
         task::{Blocks, Task, text_of},

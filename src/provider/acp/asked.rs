@@ -4,7 +4,7 @@ use agent_client_protocol_schema::v1::{RequestPermissionOutcome, RequestPermissi
 use serde_json::{Map, Value};
 
 use super::wire::text_at;
-use crate::{model::PermissionOption, provider::adapter::Question};
+use crate::{model::PermissionOption, provider::effect::Question};
 
 /// The question in a `session/request_permission`; `None` if it cannot be put to anybody.
 pub fn question(id: &Value, mut params: Map<String, Value>) -> Option<Question> {

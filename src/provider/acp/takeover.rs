@@ -4,7 +4,7 @@ use super::agent::{Agent, Make};
 use crate::{
     model::{Takeover, TakeoverKind},
     provider::{
-        adapter::SessionNews,
+        effect::SessionNews,
         task::Task,
         terminal::{no_way, way},
     },

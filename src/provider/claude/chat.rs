@@ -17,7 +17,7 @@ use crate::{
     model::{Takeover, calls::PermissionMode},
     provider::{
         Adapter, Answer, Exit, Task,
-        adapter::{SessionNews, TurnEnd},
+        effect::{SessionNews, TurnEnd},
         fault,
         out::{Out, Role, Severity},
         task::Blocks,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::messages::Trouble;
 use crate::{
     model::Usage,
-    provider::{adapter::TurnEnd, fault, task::object},
+    provider::{effect::TurnEnd, fault, task::object},
 };
 
 /// What earlier turns cost. Claude tells the total of its process, and counts on from the session's when it resumes one.

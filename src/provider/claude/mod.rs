@@ -19,7 +19,7 @@ mod tools;
 
 use super::{
     Adapter, Inquiry, Launch, Provider, Question, SessionFiles, Stdin, Task,
-    adapter::SessionNews,
+    effect::SessionNews,
     terminal::{kept, no_way},
 };
 use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, calls::PermissionMode};

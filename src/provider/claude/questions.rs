@@ -7,10 +7,7 @@ use serde_json::{Map, Value, json};
 use super::tools;
 use crate::{
     model::PermissionOption,
-    provider::{
-        adapter::{Answer, Question},
-        task::object,
-    },
+    provider::{adapter::Answer, effect::Question, task::object},
 };
 
 /// Questions that are open, by Claude's id of the request.

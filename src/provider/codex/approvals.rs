@@ -10,7 +10,8 @@ use super::{calls, changes};
 use crate::{
     model::PermissionOption,
     provider::{
-        adapter::{Answer, Question},
+        adapter::Answer,
+        effect::Question,
         out::{Out, Severity},
         task::object,
     },

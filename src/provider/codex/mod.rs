@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{
-    adapter::{Adapter, SessionNews},
+    adapter::Adapter,
+    effect::SessionNews,
     kind::{Inquiry, Launch, Provider, Question, Stdin},
     task::Task,
     terminal::{kept, no_way, quoted},

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     model::{RunError, Takeover, calls::PermissionMode},
     provider::{
-        adapter::{Adapter, Answer, SessionNews, TurnEnd},
+        adapter::{Adapter, Answer},
+        effect::{SessionNews, TurnEnd},
         fault,
         out::{Out, Severity},
         task::{Blocks, Task, object},

@@ -6,8 +6,9 @@ use super::{Codex, natives};
 use crate::{
     model::{RunState, TakeoverKind, calls::PermissionMode, entry::PermissionStatus},
     provider::{
-        adapter::{Adapter, Answer, Exit, SessionNews, TurnEnd},
+        adapter::{Adapter, Answer, Exit},
         conversation::{Act, Body, Conversation},
+        effect::{SessionNews, TurnEnd},
         kind::Provider,
         recording::{Client, Deed, Recording, all_match},
         task::{Blocks, Plain, Task, text_block},

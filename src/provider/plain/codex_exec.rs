@@ -13,7 +13,8 @@ use super::{
 use crate::{
     model::{RunError, Usage},
     provider::{
-        adapter::{Exit, TurnEnd},
+        adapter::Exit,
+        effect::TurnEnd,
         fault,
         out::{Out, Role, Severity},
         task::object,

@@ -1,13 +1,9 @@
-//! The known forms of what plain tools print: one JSON object a line.
+//! What all known forms of what plain tools print have in common: one JSON object a line.
 
 use serde_json::{Map, Value};
 
-use super::{codex_exec::CodexExec, gemini::Gemini, opencode::OpenCode, session::KeptSession};
-use crate::provider::{
-    adapter::{Exit, TurnEnd},
-    out::Out,
-    task::Task,
-};
+use super::session::KeptSession;
+use crate::provider::{adapter::Exit, effect::TurnEnd, out::Out};
 
 /// What understands one form.
 pub trait Format {
@@ -22,19 +18,6 @@ pub trait Format {
 
     /// The words behind the program's name that open a session in a terminal, and why that is not proved, if it is not.
     fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>);
-}
-
-/// The names of all forms.
-pub const NAMES: &[&str] = &["codex-exec", "gemini", "opencode"];
-
-/// The form of this name.
-pub fn named(name: &str, task: &Task) -> Option<Box<dyn Format>> {
-    Some(match name {
-        "codex-exec" => Box::new(CodexExec::new(task.resume.is_none())),
-        "gemini" => Box::new(Gemini::default()),
-        "opencode" => Box::new(OpenCode::default()),
-        _ => return None,
-    })
 }
 
 /// The text of a member.

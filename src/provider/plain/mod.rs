@@ -9,6 +9,7 @@
 
 mod codex_exec;
 mod format;
+mod formats;
 mod gemini;
 mod opencode;
 #[cfg(test)]
@@ -26,7 +27,8 @@ use self::{format::Format, session::KeptSession};
 use crate::{
     model::{Failure, FailureKind, ProviderCapabilities, RunError, Takeover, TakeoverKind, calls::PermissionMode},
     provider::{
-        adapter::{Adapter, Answer, Exit, SessionNews, TurnEnd},
+        adapter::{Adapter, Answer, Exit},
+        effect::{SessionNews, TurnEnd},
         fault,
         kind::{Launch, Provider, Stdin},
         out::Out,
@@ -95,7 +97,7 @@ impl Provider for PlainCli {
         Box::new(PlainAdapter {
             by_stdin: !shows_prompt(argv.unwrap_or(&task.program)),
             pattern: task.plain.session.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
-            format: task.plain.format.as_deref().and_then(|name| format::named(name, &task)),
+            format: task.plain.format.as_deref().and_then(|name| formats::named(name, &task)),
             session: KeptSession::default(),
             is_stopped: false,
             task,
@@ -111,8 +113,8 @@ pub fn check_words(plain: &Plain) -> Result<(), String> {
         let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
         return Err(format!("has a pattern `session` that is no regular expression: {reason}; mend it or remove it"));
     }
-    if let Some(format) = plain.format.as_deref().filter(|format| !format::NAMES.contains(format)) {
-        return Err(format!("has a format `{format}`, which is not known; choose one of {}", format::NAMES.join(", ")));
+    if let Some(format) = plain.format.as_deref().filter(|format| !formats::NAMES.contains(format)) {
+        return Err(format!("has a format `{format}`, which is not known; choose one of {}", formats::NAMES.join(", ")));
     }
     if plain.resume.as_ref().is_some_and(|resume| resume.iter().all(String::is_empty)) {
         return Err("has an empty resume; name the argv that goes on with a session, or remove it".to_owned());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PlainCli, format};
+use super::{PlainCli, formats};
 use crate::{
     model::{RunState, TakeoverKind, calls::PermissionMode},
     provider::{
@@ -70,8 +70,8 @@ fn what_a_plain_tool_cannot_do_is_refused_before_it_runs() {
 
 #[test]
 fn every_format_that_is_named_is_known() {
-    for name in format::NAMES {
-        assert!(format::named(name, &with(&["tool"], Plain::default())).is_some(), "{name}");
+    for name in formats::NAMES {
+        assert!(formats::named(name, &with(&["tool"], Plain::default())).is_some(), "{name}");
     }
 }
 
@@ -149,7 +149,7 @@ fn a_prompt_that_waits_when_the_program_ends_is_dropped_and_spoils_nothing() {
 
 #[test]
 fn whatever_a_tool_says_no_format_breaks() {
-    for format in super::format::NAMES {
+    for format in formats::NAMES {
         let mut talk = Talk::begin(&PlainCli, &with(&["tool"], Plain { format: Some((*format).to_owned()), ..Plain::default() }));
         for line in ["", "{", "7", "[]", "Reading additional input", r#"{"type":3}"#, r#"{"type":"item.completed"}"#] {
             talk.line(line.as_bytes());

@@ -113,7 +113,7 @@ fn a_fork_is_another_session_and_not_kept_yet() {
 #[test]
 fn what_cannot_be_taken_over_yet_says_why_and_has_no_command() {
     let adapter = super::super::Claude.adapter(task("p"));
-    let news = |resumable| crate::provider::adapter::SessionNews { id: "it's".to_owned(), path: None, resumable };
+    let news = |resumable| crate::provider::effect::SessionNews { id: "it's".to_owned(), path: None, resumable };
     let way = |ladder: &[Takeover], kind| ladder.iter().find(|way| way.kind == kind).expect("a way").clone();
     assert!(adapter.takeovers(&news(false)).iter().all(|rung| rung.command.is_none() && rung.reason.is_some() && !rung.verified));
     let ladder = adapter.takeovers(&news(true));
