@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Server, link::Growth, merge::Merger};
@@ -124,13 +128,13 @@ impl Ready {
 
     async fn follow(mut self, server: &Arc<Server>) -> Result<(), Failure> {
         let interval = Duration::from_millis(server.client.output.min_interval_ms);
-        let mut reader = Some(Forward::new(self.id, self.after));
+        let mut source = Source { reader: Some(Forward::new(self.id, self.after)), ahead: None };
         let mut due = Instant::now();
         let mut slow = false;
         loop {
             // Before the read: a wake-up that comes while it goes on must not be lost.
             let ended = self.grown.as_mut().is_none_or(|grown| grown.borrow_and_update().ended);
-            let sent = self.turn(server, &mut reader, slow || !interval.is_zero()).await?;
+            let sent = self.turn(server, &mut source, slow || !interval.is_zero()).await?;
             slow = sent.was_blocked;
             if sent.is_final || (ended && !sent.lines) {
                 return Ok(());
@@ -138,8 +142,7 @@ impl Ready {
             if sent.lines {
                 due = Instant::now() + interval;
             }
-            if sent.all && !ended {
-                let reader = reader.as_ref().expect("a turn puts it back");
+            if let (true, false, Some(reader)) = (sent.all, ended, &source.reader) {
                 self.wait(server, due, reader).await;
             }
         }
@@ -177,12 +180,12 @@ impl Ready {
     }
 
     /// One turn at the output: reads what follows and sends it.
-    async fn turn(&self, server: &Arc<Server>, reader: &mut Option<Forward>, joins: bool) -> Result<Sent, Failure> {
+    async fn turn(&self, server: &Arc<Server>, source: &mut Source, joins: bool) -> Result<Sent, Failure> {
         let mut bulk = server.out.bulk().await;
         let was_blocked = bulk.was_blocked();
         let mut lines = std::mem::take(&mut *server.scratch.lock().expect("nobody panics while holding this"));
         lines.clear();
-        let found = self.read(server, reader, &mut lines).await;
+        let read = self.read(server, source, &mut lines).await;
         let limit = usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(usize::MAX);
         let mut merger = Merger::new(self.id, limit, joins);
         let mut is_final = false;
@@ -211,8 +214,7 @@ impl Ready {
         if lines.capacity() <= 2 * TURN {
             *server.scratch.lock().expect("nobody panics while holding this") = lines;
         }
-        let found = found?;
-        let seq = reader.as_ref().map_or(0, Forward::seq);
+        let (found, seq) = read?;
         if bulk.flush().await.is_err() {
             // The client is gone; so will this task be, with the connection.
             return std::future::pending().await;
@@ -221,25 +223,51 @@ impl Ready {
         Ok(Sent { lines: any, all: matches!(found, Found::Lines { all: true } | Found::Nothing), is_final, was_blocked })
     }
 
-    /// Reads a log, which is in memory, at once; everything else on another thread.
-    async fn read(&self, server: &Arc<Server>, reader: &mut Option<Forward>, lines: &mut Vec<u8>) -> Result<Found, Failure> {
-        let mut own = reader.take().expect("it is put back below");
-        if own.is_in_log() {
-            let found = own.read(&server.history, TURN, lines);
-            *reader = Some(own);
-            return found;
+    /// Reads a log, which is in memory, at once; everything else on another thread. Answers also up to which entry.
+    async fn read(&self, server: &Arc<Server>, source: &mut Source, lines: &mut Vec<u8>) -> Result<(Found, u64), Failure> {
+        if let Some(reader) = source.reader.as_mut().filter(|reader| reader.is_in_log()) {
+            let found = reader.read(&server.history, TURN, lines)?;
+            return Ok((found, reader.seq()));
         }
-        let history = server.history.clone();
-        let mut buffer = std::mem::take(lines);
-        let read = tokio::task::spawn_blocking(move || {
-            let found = own.read(&history, TURN, &mut buffer);
-            (own, buffer, found)
-        });
-        let (own, buffer, found) = read.await.map_err(|error| Failure::internal(format!("reading the log failed: {error}")))?;
-        *reader = Some(own);
-        *lines = buffer;
-        found
+        let reading = match source.ahead.take() {
+            Some(ahead) => ahead.reading,
+            None => begin_to_read(server, source.reader.take().expect("it reads ahead or stands here"), std::mem::take(lines)),
+        };
+        let (reader, buffer, found) = reading.await.map_err(|error| Failure::internal(format!("reading the log failed: {error}")))?;
+        let mut spare = std::mem::replace(lines, buffer);
+        let seq = reader.seq();
+        let more_is_sealed = matches!(found, Ok(Found::Lines { all: false })) && !reader.is_in_log();
+        match Arc::clone(&server.ahead).try_acquire_owned() {
+            Ok(permit) if more_is_sealed => {
+                spare.clear();
+                source.ahead = Some(Ahead { reading: begin_to_read(server, reader, spare), _permit: permit });
+            }
+            _ => source.reader = Some(reader),
+        }
+        Ok((found?, seq))
     }
+}
+
+type Reading = JoinHandle<(Forward, Vec<u8>, Result<Found, Failure>)>;
+
+/// Where a follower's lines come from: a reader that stands still, or one that is reading ahead.
+struct Source {
+    reader: Option<Forward>,
+    ahead: Option<Ahead>,
+}
+
+/// What is being decoded while what came before it is sent.
+struct Ahead {
+    reading: Reading,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn begin_to_read(server: &Server, mut reader: Forward, mut lines: Vec<u8>) -> Reading {
+    let history = server.history.clone();
+    tokio::task::spawn_blocking(move || {
+        let found = reader.read(&history, TURN, &mut lines);
+        (reader, lines, found)
+    })
 }
 
 struct Sent {

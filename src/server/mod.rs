@@ -73,6 +73,8 @@ pub struct Server {
     pub broadcast: broadcast::Broadcast,
     /// The one buffer that followers read into, in their turns.
     pub scratch: Mutex<Vec<u8>>,
+    /// One follower's right to decode its next block while the one before is being sent.
+    pub ahead: Arc<Semaphore>,
     /// Turns at making large answers, so that what a client asks for and does not read stays bounded.
     pub large_answers: Semaphore,
     /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
@@ -165,6 +167,7 @@ impl Server {
             keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), &config, server.clone()),
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
             scratch: Mutex::new(Vec::new()),
+            ahead: Arc::new(Semaphore::new(1)),
             large_answers: Semaphore::new(LARGE_ANSWERS),
             verdicts: Mutex::default(),
             data_dir,
