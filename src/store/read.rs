@@ -12,6 +12,9 @@ use super::{
 };
 use crate::model::{Failure, RunId, Stream};
 
+/// Blocks without output that are passed over in one transaction.
+const PASSED_MAX: usize = 256;
+
 impl Store {
     /// The block that holds entry `seq`; `None` where the store does not have it. A block with a huge entry holds only that.
     pub fn lines_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
@@ -20,6 +23,27 @@ impl Store {
             block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq))
         })?;
         Ok(block.flatten())
+    }
+
+    /// The next block after entry `seq` that holds output, and its last entry. Blocks without any are passed over, without
+    /// decompressing them; where it was so many that a transaction should end, the answer is the entry up to which they go.
+    /// `None` beyond what is sealed.
+    pub fn output_after(&self, id: RunId, seq: u64) -> Result<Option<(u64, Option<Block>)>, Failure> {
+        let found = self.read(|transaction| {
+            let rows = transaction.open_table(ROWS)?;
+            let mut passed = seq;
+            for _ in 0..PASSED_MAX {
+                let Some(head) = head_at(&rows, id, passed + 1)?.filter(|head| passed < head.last_seq) else {
+                    return Ok((passed > seq).then_some((passed, None)));
+                };
+                passed = head.last_seq;
+                if head.stdout_bytes + head.stderr_bytes > 0 {
+                    return Ok(block_of(transaction, id, Some(head))?.map(|block| (passed, Some(block))));
+                }
+            }
+            Ok(Some((passed, None)))
+        })?;
+        Ok(found.flatten())
     }
 
     /// The block that holds byte `offset` of a stream, or of both counted together in order of arrival. `None` beyond what
