@@ -67,8 +67,11 @@ impl Pattern {
                 return;
             }
             let end = memchr::memchr(b'\n', &text[candidate..]).map_or(text.len(), |feed| candidate + feed);
-            if let Some(found) = self.first(&text[start..end])
-                && visit(Match { line: start..end, start: start + found }).is_break()
+            let line = &text[start..end];
+            // Nothing stands between the two bytes of a line break.
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if let Some(found) = self.first(line)
+                && visit(Match { line: start..start + line.len(), start: start + found }).is_break()
             {
                 return;
             }
@@ -114,7 +117,7 @@ mod tests {
         let all = Pattern::new("x*", true, false).expect("fine");
         assert_eq!(lines(&all, "ab\n\nc\n").len(), 3);
         let end = Pattern::new("b$", true, false).expect("fine");
-        assert_eq!(lines(&end, "ab\r\nbx\n10%b\rnext\n"), [("ab\r".into(), 1), ("10%b\rnext".into(), 10)]);
+        assert_eq!(lines(&end, "ab\r\nbx\n10%b\rnext\n"), [("ab".into(), 1), ("10%b\rnext".into(), 10)]);
     }
 
     #[test]
