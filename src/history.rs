@@ -91,7 +91,8 @@ impl History {
     /// The runs that have a log, in no order.
     pub fn in_logs(&self) -> Result<Vec<RunId>, Failure> {
         let runs = &self.runs;
-        let names = std::fs::read_dir(runs).map_err(|error| Failure::store(runs, format!("{} cannot be listed: {error}", runs.display())))?;
+        let names =
+            std::fs::read_dir(runs).map_err(|error| Failure::store(runs, format!("{} cannot be listed: {error}", runs.display())))?;
         Ok(names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
     }
 
@@ -242,12 +243,7 @@ impl Forward {
 
     /// Shows `take` the output of the entries that follow: number, stream, offset, raw bytes. Of a log about `max` bytes of
     /// lines, of what is sealed a block; that may as well have none.
-    pub fn read_output(
-        &mut self,
-        history: &History,
-        max: usize,
-        mut take: impl FnMut(u64, Stream, u64, &[u8]),
-    ) -> Result<Found, Failure> {
+    pub fn read_output(&mut self, history: &History, max: usize, mut take: impl FnMut(u64, Stream, u64, &[u8])) -> Result<Found, Failure> {
         let (id, after) = (self.id, self.seq);
         let mut lines = Vec::new();
         match self.step(history, max, &mut lines, || history.store.output_after(id, after))? {

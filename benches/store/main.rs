@@ -1,16 +1,17 @@
 //! What the store makes of logs: how small, how fast in, how fast out. `cargo bench --bench store`; docs/performance.md says
-//! what must be reached; `-- --ratios` leaves the times out. It works on the store itself, without servers, on logs that it makes: deterministic, and like those of builds and agents.
+//! what must be reached; `-- --ratios` leaves the times out, `-- --speed` all but those of one large run. It works on the store itself, without servers, on logs that it makes: deterministic, and like those of builds and agents.
 
 use std::{
     io::{self, Write},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use loomd::{
     history::{Forward, Found, History},
     log::{Appender, Description, RunDir, append::Room},
     model::{Entry, Run, RunId, RunState, Stream, UpdateEntry, line},
+    search::{Pattern, Stop},
     store::Store,
 };
 
@@ -25,6 +26,9 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let share = if smoke { 20 } else { 1 };
+    if arguments.iter().any(|argument| argument == "--speed") {
+        return speed((1_000_000_000 / share) as u64);
+    }
     println!("| what | bytes | stored | data directory | ratio | goal |\n|---|---|---|---|---|---|");
     let log = build_log(0, 0);
     ratio("one first build log", 1.0 / 7.0, std::iter::once(("make", log.clone())))?;
@@ -192,6 +196,7 @@ fn speed(bytes: u64) -> io::Result<()> {
     println!("| sealing | {:.0} MB/s | ≥ 100 |", rate(sealing));
     println!("| reading, log | {:.0} MB/s | |", rate(from_log));
     println!("| reading, sealed | {:.0} MB/s, {:.2} of the log's | ≥ 0.9 |", rate(from_store), from_log / from_store);
+    search(&history, written)?;
     let mut times: Vec<f64> = (0..50).map(|at| timed(|| text(&history, run.id, written / 50 * at))).collect::<io::Result<_>>()?;
     times.sort_by(f64::total_cmp);
     println!("| 4 KiB at any offset, median (worst) | {:.2} ms ({:.2}) | ≤ 3 |", times[25] * 1e3, times[49] * 1e3);
@@ -232,6 +237,31 @@ fn seal(history: &History, dir: &RunDir, id: RunId) -> io::Result<()> {
             position += read as u64;
             history.store.seal(id, &lines).map_err(io::Error::other)?;
         }
+    }
+    Ok(())
+}
+
+/// Searches that find nothing, so that they go through everything.
+fn search(history: &History, bytes: u64) -> io::Result<()> {
+    for (what, query, regex, ignore_case) in [
+        ("a text", "error[E0382]", false, false),
+        ("a text in any case", "error[e0382]", false, true),
+        ("an expression", r"\bpanicked at .*:\d+", true, false),
+    ] {
+        let pattern = Pattern::new(query, regex, ignore_case).map_err(io::Error::other)?;
+        let seconds = timed(|| {
+            let mut cursor = None;
+            loop {
+                let stop = Stop { at: Instant::now() + Duration::from_millis(750), is_cancelled: &|| false };
+                let page = loomd::search::page(history, &pattern, None, cursor, 50, &stop).map_err(io::Error::other)?;
+                assert!(page.hits.is_empty());
+                match page.next_cursor {
+                    Some(next) => cursor = next.parse().ok(),
+                    None => return Ok(()),
+                }
+            }
+        })?;
+        println!("| searching, sealed: {what} | {:.0} MB/s | ≥ 500 |", bytes as f64 / seconds / 1e6);
     }
     Ok(())
 }

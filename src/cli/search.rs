@@ -112,14 +112,7 @@ mod tests {
 
     #[test]
     fn a_hit_is_a_line() {
-        let options = |regex, ignore_case| Options {
-            query: "a.b".to_owned(),
-            regex,
-            ignore_case,
-            run: None,
-            limit: None,
-            json: false,
-        };
+        let options = |regex, ignore_case| Options { query: "a.b".to_owned(), regex, ignore_case, run: None, limit: None, json: false };
         let run_id: RunId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
         let hit = |stream, line: &str| SearchHit { run_id, seq: 2, stream, offset: 70, line: line.to_owned() };
         let plain = Marker::new(&options(false, false), Ink { has_colour: false });

@@ -26,8 +26,7 @@ pub struct Resume {
 }
 
 impl Resume {
-    pub const BEGIN: Self =
-        Self { after: 0, from: Key { seq: 0, offset: 0 }, starts: [Start { begin: Begin::Line, offset: 0 }; 2] };
+    pub const BEGIN: Self = Self { after: 0, from: Key { seq: 0, offset: 0 }, starts: [Start { begin: Begin::Line, offset: 0 }; 2] };
 }
 
 impl Cursor {
@@ -98,7 +97,15 @@ mod tests {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
         assert_eq!(Cursor::Before(run).to_string().parse(), Ok(Cursor::Before(run)));
-        for wrong in ["", "x", &format!("{run}."), &format!("{run}.1.2.3.l1.x1"), &format!("{run}.1.2.3.l1.l"), &format!("{run}.1.2.3.lé.l1"), &format!("{run}.1.+2.3.l1.l1")] {
+        for wrong in [
+            "",
+            "x",
+            &format!("{run}."),
+            &format!("{run}.1.2.3.l1.x1"),
+            &format!("{run}.1.2.3.l1.l"),
+            &format!("{run}.1.2.3.lé.l1"),
+            &format!("{run}.1.+2.3.l1.l1"),
+        ] {
             assert_eq!(wrong.parse::<Cursor>(), Err(()), "{wrong}");
         }
     }

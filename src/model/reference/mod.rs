@@ -14,8 +14,9 @@ use super::{
     calls::{
         AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ChangesResult, ConfigureParams, DeleteResult,
         DeletedParams, EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, OptionsParams, OptionsResult,
-        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SearchParams, SearchResult, SendParams, SessionsParams,
-        SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams, TextResult,
+        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SearchParams, SearchResult, SendParams,
+        SessionsParams, SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams,
+        TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,

@@ -107,4 +107,3 @@ fn take(runs: &mut Vec<Run>, run: Run, params: &ListParams) {
         runs.push(run);
     }
 }
-
