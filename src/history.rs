@@ -8,7 +8,7 @@ use std::{collections::VecDeque, io, path::PathBuf};
 use crate::{
     log::{Cursor, Place, RunDir, head, seek, seek::Before},
     model::{Entry, Failure, Kind, Run, RunBytes, RunId, RunState, Stream, line},
-    store::{Block, Piece, Store},
+    store::{Block, Bodies, Piece, Store},
 };
 
 /// How often a reader looks again when a log was sealed under its eyes.
@@ -243,10 +243,16 @@ impl Forward {
 
     /// Shows `take` the output of the entries that follow: number, stream, offset, raw bytes. Of a log about `max` bytes of
     /// lines, of what is sealed a block; that may as well have none.
-    pub fn read_output(&mut self, history: &History, max: usize, mut take: impl FnMut(u64, Stream, u64, &[u8])) -> Result<Found, Failure> {
+    pub fn read_output(
+        &mut self,
+        history: &History,
+        max: usize,
+        bodies: &mut Bodies,
+        mut take: impl FnMut(u64, Stream, u64, &[u8]),
+    ) -> Result<Found, Failure> {
         let (id, after) = (self.id, self.seq);
         let mut lines = Vec::new();
-        match self.step(history, max, &mut lines, || history.store.output_after(id, after))? {
+        match self.step(history, max, &mut lines, || history.store.output_after(id, after, bodies))? {
             Step::Lines { all } => {
                 line::lines(&lines).for_each(|line| take_line(line, &mut take));
                 Ok(Found::Lines { all })
@@ -271,7 +277,7 @@ impl Forward {
         history: &History,
         max: usize,
         out: &mut Vec<u8>,
-        sealed: impl Fn() -> Result<Option<T>, Failure>,
+        mut sealed: impl FnMut() -> Result<Option<T>, Failure>,
     ) -> Result<Step<T>, Failure> {
         let dir = history.dir(self.id);
         let failed = |error: io::Error| unreadable(&dir, &error);

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 use serde::de::IgnoredAny;
 
 use super::{pattern::Pattern, view::View};
+use crate::store::Bodies;
 
 /// How a piece of a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub struct Sight<'a> {
 /// Buffers that are used again.
 #[derive(Debug, Default)]
 pub struct Looker {
+    pub bodies: Bodies,
     decoded: View,
     stripped: View,
     json: Vec<JsonLine>,
@@ -64,7 +66,7 @@ impl Looker {
         mut visit: impl FnMut(Sight<'_>) -> bool,
     ) -> (Begin, usize) {
         let (after, until) = self.prepare(raw, begin, cut);
-        let Self { decoded, stripped, json } = self;
+        let Self { decoded, stripped, json, .. } = self;
         let has_json = !json.is_empty();
         let mut text = if has_json { &decoded.text } else { raw };
         let has_escapes = memchr::memchr(0x1b, text).is_some();

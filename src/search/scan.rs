@@ -64,7 +64,7 @@ impl Search<'_> {
         let (mut found, mut read) = (Vec::new(), 0);
         loop {
             let ended = reader.seq() >= run.last_seq
-                || reader.read_output(self.history, BATCH, |seq, stream, offset, raw| {
+                || reader.read_output(self.history, BATCH, &mut looker.bodies, |seq, stream, offset, raw| {
                     strands[stream as usize].push(seq, offset, raw, read);
                     read += raw.len() as u64;
                 })? == Found::Nothing;

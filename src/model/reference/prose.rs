@@ -70,7 +70,8 @@ pub const SEARCH: &str = r#"## Searching
   what stood between two of them.
 - Colours and other terminal escapes are passed over: `error[E0382]: borrow` is found though colours change in it, and `line` has none. `offset` counts the bytes as they are.
 - Of a line that is a JSON object, as agents write them, the strings are searched as they read, decoded, line by line; names of members are left out. A text that is in there twice is told once. `line` is the line of the string, `offset`
-  the byte of the JSON at which the match begins. Where no string matches, the line is searched as it was written, and `line` is all of it.
+  the byte of the JSON at which the match begins. Where no string matches, the line is searched as it was written, and `line` is all of it. A text that an agent sends in pieces, one to a line, is
+  found where a piece holds what is looked for, or the whole that most agents send at its end.
 - `line` is UTF-8, with U+FFFD where the program wrote something else, and at most 4 KiB around the match.
 - A line longer than 4 MiB, or with more than that of the other stream in its midst, is searched in pieces. They overlap by 64 KiB where it is the line that is long.
 - An expression is one of Rust's `regex` crate, Unicode, with `^` and `$` for the ends of a line. Neither it nor a text may ask for a line break.
