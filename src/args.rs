@@ -54,6 +54,7 @@ pub enum Command {
     #[command(visible_alias = "ls")]
     List(cli::list::Options),
     Logs(cli::logs::Options),
+    Search(cli::search::Options),
     Attach(cli::attach::Options),
     Cancel(cli::cancel::Options),
     Send(cli::send::Options),

@@ -7,8 +7,8 @@ use std::{collections::VecDeque, io, path::PathBuf};
 
 use crate::{
     log::{Cursor, Place, RunDir, head, seek, seek::Before},
-    model::{Failure, Run, RunBytes, RunId, RunState, Stream, line},
-    store::Store,
+    model::{Entry, Failure, Kind, Run, RunBytes, RunId, RunState, Stream, line},
+    store::{Block, Bodies, Piece, Store},
 };
 
 /// How often a reader looks again when a log was sealed under its eyes.
@@ -37,6 +37,13 @@ pub enum Found {
     /// Lines. `all`: everything that was there.
     Lines { all: bool },
     /// Nothing more, for now or for ever.
+    Nothing,
+}
+
+/// Where the next entries were found: in the log, or in the store.
+enum Step<T> {
+    Lines { all: bool },
+    Sealed(T),
     Nothing,
 }
 
@@ -79,6 +86,14 @@ impl History {
             }
             Err(error) => Err(unreadable(&dir, &error)),
         }
+    }
+
+    /// The runs that have a log, in no order.
+    pub fn in_logs(&self) -> Result<Vec<RunId>, Failure> {
+        let runs = &self.runs;
+        let names =
+            std::fs::read_dir(runs).map_err(|error| Failure::store(runs, format!("{} cannot be listed: {error}", runs.display())))?;
+        Ok(names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
     }
 
     /// The run, or the failure that says that there is none.
@@ -214,6 +229,56 @@ impl Forward {
 
     /// Appends whole lines to `out`: about `max` bytes, one line at least where there is one.
     pub fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<Found, Failure> {
+        let (id, after) = (self.id, self.seq);
+        Ok(match self.step(history, max, out, || history.store.lines_at(id, after + 1))? {
+            Step::Lines { all } => Found::Lines { all },
+            Step::Sealed(block) => {
+                block.write_lines(after, out);
+                self.seq = block.last_seq;
+                Found::Lines { all: false }
+            }
+            Step::Nothing => Found::Nothing,
+        })
+    }
+
+    /// Shows `take` the output of the entries that follow: number, stream, offset, raw bytes. Of a log about `max` bytes of
+    /// lines, of what is sealed a block; that may as well have none.
+    pub fn read_output(
+        &mut self,
+        history: &History,
+        max: usize,
+        bodies: &mut Bodies,
+        mut take: impl FnMut(u64, Stream, u64, &[u8]),
+    ) -> Result<Found, Failure> {
+        let (id, after) = (self.id, self.seq);
+        let mut lines = Vec::new();
+        match self.step(history, max, &mut lines, || history.store.output_after(id, after, bodies))? {
+            Step::Lines { all } => {
+                line::lines(&lines).for_each(|line| take_line(line, &mut take));
+                Ok(Found::Lines { all })
+            }
+            Step::Sealed((last, block)) => {
+                for piece in block.iter().flat_map(Block::pieces).filter(|piece| piece.seq() > after) {
+                    match piece {
+                        Piece::Output { seq, stream, offset, raw, .. } => take(seq, stream, offset, raw),
+                        Piece::Line { line, .. } => take_line(line, &mut take),
+                    }
+                }
+                self.seq = last;
+                Ok(Found::Lines { all: false })
+            }
+            Step::Nothing => Ok(Found::Nothing),
+        }
+    }
+
+    /// The next lines of the log, or what `sealed` finds in the store.
+    fn step<T>(
+        &mut self,
+        history: &History,
+        max: usize,
+        out: &mut Vec<u8>,
+        mut sealed: impl FnMut() -> Result<Option<T>, Failure>,
+    ) -> Result<Step<T>, Failure> {
         let dir = history.dir(self.id);
         let failed = |error: io::Error| unreadable(&dir, &error);
         for _ in 0..LOOKS {
@@ -221,9 +286,9 @@ impl Forward {
                 match cursor.read(max, out).map_err(failed)? {
                     Place::Lines { short } => {
                         self.seq = cursor.seq();
-                        return Ok(Found::Lines { all: short });
+                        return Ok(Step::Lines { all: short });
                     }
-                    Place::Tip => return Ok(Found::Nothing),
+                    Place::Tip => return Ok(Step::Nothing),
                     Place::Sealed => self.cursor = None,
                 }
             }
@@ -231,20 +296,29 @@ impl Forward {
             if self.cursor.is_some() {
                 continue;
             }
-            if let Some(block) = history.store.lines_at(self.id, self.seq + 1)? {
-                block.write_lines(self.seq, out);
-                self.seq = block.last_seq;
-                return Ok(Found::Lines { all: false });
+            if let Some(found) = sealed()? {
+                return Ok(Step::Sealed(found));
             }
             if !dir.path().exists() {
                 // Sealed wholly meanwhile, or there is nothing after this entry.
-                let Some(block) = history.store.lines_at(self.id, self.seq + 1)? else { return Ok(Found::Nothing) };
-                block.write_lines(self.seq, out);
-                self.seq = block.last_seq;
-                return Ok(Found::Lines { all: false });
+                return Ok(sealed()?.map_or(Step::Nothing, Step::Sealed));
             }
         }
-        Ok(Found::Nothing)
+        Ok(Step::Nothing)
+    }
+}
+
+/// Shows what an output entry holds; other lines hold none.
+fn take_line(line: &[u8], take: &mut impl FnMut(u64, Stream, u64, &[u8])) {
+    let mut raw = Vec::new();
+    match line::output(line).map(|output| (output, output.raw(&mut raw))) {
+        Some((output, Ok(()))) => take(output.seq, output.stream, output.offset, &raw),
+        None if line::head(line).is_some_and(|head| head.kind != Kind::Output) => {}
+        _ => {
+            if let Ok(Entry::Output(output)) = line::parse(line) {
+                take(output.seq, output.stream, output.offset, &output.raw());
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod model;
 pub mod process;
 pub mod provider;
 pub mod rpc;
+pub mod search;
 pub mod server;
 pub mod store;
 pub mod supervisor;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Some(Command::Run(options)) => cli::go(cli::run::main(options, &launch)),
         Some(Command::List(options)) => cli::go(cli::list::main(options, &launch)),
         Some(Command::Logs(options)) => cli::go(cli::logs::main(options, &launch)),
+        Some(Command::Search(options)) => cli::go(cli::search::main(options, &launch)),
         Some(Command::Attach(options)) => cli::go(cli::attach::main(options, &launch)),
         Some(Command::Cancel(options)) => cli::go(cli::cancel::main(options, &launch)),
         Some(Command::Send(options)) => cli::go(cli::send::main(options, &launch)),

@@ -16,7 +16,7 @@ use loomd::{
     process::lock::Lock,
     store::Store,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     logs::{CHUNK, build_log},
@@ -27,6 +27,13 @@ use crate::{
 /// How often what can be repeated is.
 const TURNS: usize = 5;
 const LAST_LINES: u64 = 200;
+
+/// Searches that find nothing, so that they go through everything.
+const SEARCHES: [(&str, &str); 3] = [
+    ("a text", r#"{"query": "error[E0382]"}"#),
+    ("a text in any case", r#"{"query": "error[e0382]", "ignoreCase": true}"#),
+    ("an expression", r#"{"query": "\\bpanicked at .*:\\d+", "regex": true}"#),
+];
 
 /// Writes a log of so many bytes with a real run, keeps it from being sealed while it is read from its directory, and lets it go then.
 pub fn measure(bytes: u64) -> io::Result<()> {
@@ -58,6 +65,7 @@ pub fn measure(bytes: u64) -> io::Result<()> {
     let gone = begun.elapsed().as_secs_f64();
     let (attach, read) = (turns(&mut served, Served::attach)?, turns(&mut served, Served::read)?);
     let scan = seconds(|| read_through(&history, id))?;
+    let searched = SEARCHES.map(|(_, params)| seconds(|| search(&mut served, &run, params)));
     served.leave()?;
 
     let rate = |seconds: f64| written as f64 / seconds / 1e6;
@@ -70,6 +78,9 @@ pub fn measure(bytes: u64) -> io::Result<()> {
     println!("| `run/read` in pages of 4 MiB, sealed | {:.0} MB/s, {:.2} of the log's | ≥ 1 |", rate(read), read_log / read);
     println!("| read in the process, log | {:.0} MB/s | |", rate(scan_log));
     println!("| read in the process, sealed | {:.0} MB/s | |", rate(scan));
+    for ((what, _), seconds) in SEARCHES.into_iter().zip(searched) {
+        println!("| `run/search`, {what}, nothing found | {:.0} MB/s | ≥ 500 |", rate(seconds?));
+    }
     let text = |offset| history.text(id, None, offset, 4 << 10).map(drop).map_err(io::Error::other);
     found("4 KiB at any offset", 3.0, (0..50).map(|at| seconds(|| text(written / 50 * at))))?;
     let last = || history.last_lines(id, None, LAST_LINES, 1 << 20).map(drop).map_err(io::Error::other);
@@ -133,6 +144,21 @@ fn seal_aside(dir: &RunDir, id: RunId, data: &Path) -> io::Result<f64> {
         }
         store.finish(&Run { state: RunState::Succeeded, ..run.clone() }).map(drop).map_err(io::Error::other)
     })
+}
+
+fn search(served: &mut Served, run: &str, params: &str) -> io::Result<()> {
+    let mut params: Value = serde_json::from_str(params)?;
+    params["runId"] = run.into();
+    loop {
+        let page = served.call("run/search", params.clone())?;
+        if page["hits"].as_array().is_none_or(|hits| !hits.is_empty()) {
+            return Err(io::Error::other("a search found what is not there"));
+        }
+        match page["nextCursor"].as_str() {
+            Some(next) => params["cursor"] = next.into(),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The same bytes as rows of a usual database.

@@ -21,7 +21,12 @@ use super::{
     tail::{self, Place},
 };
 use crate::{
-    model::{Entry, Failure, Run, RunState, calls::RunResult, entry},
+    history::counted,
+    model::{
+        Entry, Failure, Run, RunState,
+        calls::{RunResult, TextResult},
+        entry,
+    },
     rpc::Notifications,
 };
 
@@ -39,6 +44,9 @@ pub struct Options {
     /// Only this stream [default: both, in order of arrival]
     #[arg(long, value_name = "STREAM")]
     pub stream: Option<Stream>,
+    /// From this byte of the stream on (stdout, if none is named), as `loomd search` tells it
+    #[arg(long, value_name = "BYTE", conflicts_with_all = ["follow", "tail", "json", "full"])]
+    pub offset: Option<u64>,
     /// Print entries as lines of JSON
     #[arg(long)]
     pub json: bool,
@@ -68,10 +76,15 @@ impl From<Stream> for entry::Stream {
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let (session, notifications) = launch.open().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
+    if let Some(offset) = options.offset {
+        print_from(&session, &run, stream_of(&options).unwrap_or(entry::Stream::Stdout), offset).await?;
+        session.close().await;
+        return Ok(0);
+    }
     if agent::is_told(&run, &session.info.providers, launch) && !options.raw && !options.json && options.stream.is_none() {
         return print_meaning(&options, launch, run, (session, notifications)).await;
     }
-    let stream = options.stream.map(entry::Stream::from);
+    let stream = stream_of(&options);
     let place = match options.tail {
         Some(lines) => tail::begin(&session, &run, stream, lines).await?,
         None => Place::default(),
@@ -86,6 +99,25 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     print_pages(&session, &run, place, &view).await?;
     session.close().await;
     Ok(0)
+}
+
+fn stream_of(options: &Options) -> Option<entry::Stream> {
+    options.stream.map(entry::Stream::from)
+}
+
+/// Prints a stream from a byte on, as text.
+async fn print_from(session: &Session, run: &Run, stream: entry::Stream, mut offset: u64) -> Result<(), Stop> {
+    let output = Output::start()?;
+    loop {
+        let page: TextResult = session.call("run/text", json!({ "runId": run.id, "stream": stream, "offset": offset })).await?;
+        output.write(stream, page.text.into_bytes()).await?;
+        // As far as it was asked for; a run that writes faster than we print would never end.
+        let end = counted(run.bytes, Some(stream));
+        if page.next_offset >= end.min(page.total_bytes) || page.next_offset <= offset {
+            return output.flush().await;
+        }
+        offset = page.next_offset;
+    }
 }
 
 /// Prints what an agent said and did.

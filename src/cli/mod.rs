@@ -26,6 +26,7 @@ mod raw;
 pub mod render;
 pub mod run;
 pub mod schema;
+pub mod search;
 pub mod send;
 pub mod sessions;
 pub mod stats;

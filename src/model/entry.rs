@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -218,6 +219,12 @@ impl OutputEntry {
                 (data.len() / 4 * 3 - padding) as u64
             }
         }
+    }
+
+    /// The bytes that the program wrote; where `data` is no base64, its text.
+    pub fn raw(&self) -> Vec<u8> {
+        let data = self.data.as_ref().and_then(|data| BASE64.decode(data).ok());
+        data.unwrap_or_else(|| self.text.clone().into_bytes())
     }
 }
 

@@ -51,6 +51,8 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many large answers may be made at a time.
 const LARGE_ANSWERS: usize = 2;
+/// How many searches may be under way at a time.
+const SEARCHES: usize = 2;
 
 /// What the command line says about a server.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +79,8 @@ pub struct Server {
     pub ahead: Arc<Semaphore>,
     /// Turns at making large answers, so that what a client asks for and does not read stays bounded.
     pub large_answers: Semaphore,
+    /// Turns at searching, which keeps a processor busy.
+    pub searches: Semaphore,
     /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
     pub verdicts: Mutex<BTreeMap<RunId, RunState>>,
 }
@@ -169,6 +173,7 @@ impl Server {
             scratch: Mutex::new(Vec::new()),
             ahead: Arc::new(Semaphore::new(1)),
             large_answers: Semaphore::new(LARGE_ANSWERS),
+            searches: Semaphore::new(SEARCHES),
             verdicts: Mutex::default(),
             data_dir,
             config,

@@ -21,7 +21,7 @@ const JUDGE_MIN: u64 = 64 << 10;
 const STILL_GOOD: f64 = 1.5;
 /// A block that is longer is one huge entry, and no prefix.
 const BODY_MAX: u64 = 1 << 20;
-/// Bodies that are kept decoded while one run is sealed.
+/// Bodies that are kept decoded.
 const CACHED: usize = 3;
 
 /// What runs have in common that may share a base.
@@ -129,18 +129,22 @@ fn remove(bases: &mut Table<'_, &'static [u8; 32], RunKey>, key: &[u8; 32], id: 
     Ok(())
 }
 
+/// Bodies of bases, decoded, the last one that was asked for first: rows that follow one another build on the same.
+#[derive(Debug, Default)]
+pub struct Bodies(Vec<(RunId, u64, Vec<u8>)>);
+
 /// Finds prefixes in a base, for blocks of a run that come in order.
 pub(super) struct Base {
     id: RunId,
     last_seq: u64,
     bytes: u64,
-    bodies: Vec<(u64, Vec<u8>)>,
+    bodies: Bodies,
 }
 
 impl Base {
     pub(super) fn new(record: &StoredRun) -> Self {
         let sealed = &record.sealed;
-        Self { id: record.run.id, last_seq: sealed.seq, bytes: sealed.stdout + sealed.stderr, bodies: Vec::new() }
+        Self { id: record.run.id, last_seq: sealed.seq, bytes: sealed.stdout + sealed.stderr, bodies: Bodies::default() }
     }
 
     /// The bytes of the base around byte `at` of the output, for a body of `length` bytes that begins there.
@@ -195,34 +199,50 @@ impl Base {
     }
 
     fn body(&mut self, rows: &impl ReadableTable<&'static RowKey, &'static [u8]>, first_seq: u64) -> Result<Option<&Vec<u8>>, Trouble> {
-        if let Some(at) = self.bodies.iter().position(|(first, _)| *first == first_seq) {
-            return Ok(Some(&self.bodies[at].1));
-        }
-        let Some(body) = stored_body(rows, self.id, first_seq)? else { return Ok(None) };
-        if self.bodies.len() == CACHED {
-            self.bodies.remove(0);
-        }
-        self.bodies.push((first_seq, body));
-        Ok(self.bodies.last().map(|(_, body)| body))
+        self.bodies.get(rows, self.id, first_seq)
+    }
+}
+
+impl Bodies {
+    fn get(
+        &mut self,
+        rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
+        id: RunId,
+        first_seq: u64,
+    ) -> Result<Option<&Vec<u8>>, Trouble> {
+        let kept = match self.0.iter().position(|(run, first, _)| (*run, *first) == (id, first_seq)) {
+            Some(at) => self.0.remove(at),
+            None => {
+                let Some(body) = stored_body(rows, id, first_seq)? else { return Ok(None) };
+                self.0.truncate(CACHED - 1);
+                (id, first_seq, body)
+            }
+        };
+        self.0.insert(0, kept);
+        Ok(self.0.first().map(|(_, _, body)| body))
     }
 }
 
 /// The bytes that a row names as its prefix.
-pub(super) fn read(rows: &impl ReadableTable<&'static RowKey, &'static [u8]>, place: &BasePlace) -> Result<Vec<u8>, Trouble> {
+pub(super) fn read(
+    rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
+    place: &BasePlace,
+    bodies: &mut Bodies,
+) -> Result<Vec<u8>, Trouble> {
     let missing = || Trouble::damaged(format!("what rows build on, of run {}, is missing", place.run));
     let (start, end) = (place.start as usize, place.start as usize + place.length as usize);
-    let (mut bytes, mut first_seq, mut skipped) = (Vec::new(), place.first_seq, 0);
-    while skipped + bytes.len() < end {
+    let (mut bytes, mut first_seq, mut passed) = (Vec::with_capacity(place.length as usize), place.first_seq, 0);
+    while passed < end {
         let head = head_at(rows, place.run, first_seq)?.filter(|head| head.first_seq == first_seq).ok_or_else(missing)?;
-        if bytes.is_empty() && skipped + head.body_bytes as usize <= start {
-            skipped += head.body_bytes as usize;
-        } else {
-            bytes.append(&mut stored_body(rows, place.run, first_seq)?.ok_or_else(missing)?);
+        let length = head.body_bytes as usize;
+        if passed + length > start {
+            let body = bodies.get(rows, place.run, first_seq)?.ok_or_else(missing)?;
+            let part = body.get(start.saturating_sub(passed)..(end - passed).min(length)).ok_or_else(missing)?;
+            bytes.extend_from_slice(part);
         }
+        passed += length;
         first_seq = head.last_seq + 1;
     }
-    bytes.truncate(end - skipped);
-    bytes.drain(..start - skipped);
     if crc32fast::hash(&bytes) != place.checksum {
         return Err(Trouble::damaged(format!("what rows build on, of run {}, is not what it was", place.run)));
     }

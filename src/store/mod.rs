@@ -43,6 +43,7 @@ use redb::{Durability, ReadTransaction, WriteTransaction};
 #[cfg(test)]
 pub use self::tests::run as test_run;
 pub use self::{
+    base::Bodies,
     block::{Block, Piece},
     compact::Compaction,
     index::Filter,

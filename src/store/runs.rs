@@ -137,6 +137,21 @@ impl Store {
         Ok(run.flatten())
     }
 
+    /// Ids of the newest runs before `before`, at most `most`; their records are not looked at.
+    pub fn ids_before(&self, before: Option<RunId>, most: usize) -> Result<Vec<RunId>, Failure> {
+        let ids = self.read(|transaction| {
+            let runs = transaction.open_table(RUNS)?;
+            let end = before.map(|id| *id.as_bytes());
+            let records = match &end {
+                Some(end) => runs.range::<&[u8; 16]>(..end)?,
+                None => runs.range::<&[u8; 16]>(..)?,
+            };
+            let ids = records.rev().take(most).map(|record| Ok(RunId::from_bytes(*record?.0.value())));
+            ids.collect::<Result<Vec<_>, Trouble>>()
+        })?;
+        Ok(ids.unwrap_or_default())
+    }
+
     /// What the store holds, from sums that are kept; all zero without a file.
     pub fn stats(&self) -> Result<Stats, Failure> {
         let stats = self.read(|transaction| {

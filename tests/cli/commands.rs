@@ -166,3 +166,22 @@ fn old_runs_are_pruned_and_counted() {
     assert!(home.stdout(&["stats"]).starts_with("runs       1 (0 live)"));
     assert!(home.stdout(&["stats", "--json"]).contains("\"maxAgeDays\":90"));
 }
+
+#[test]
+fn search_prints_lines_and_says_whether_there_are_any() {
+    let home = Home::new();
+    home.loomd(&["run", "--", "sh", "-c", "echo first needle; seq 1 500; echo second needle"]);
+    let found = home.loomd(&["search", "needle"]);
+    assert_eq!(found.status.code(), Some(0));
+    let id = home.run()["id"].as_str().expect("an id").to_owned();
+    let short = &id[id.len() - 8..];
+    let offset = "first needle\n".len() + (1..=500).map(|number: u32| number.to_string().len() + 1).sum::<usize>() + "second ".len();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), format!("{short}:6: first needle\n{short}:{offset}: second needle\n"));
+    assert_eq!(home.stdout(&["logs", short, "--offset", &offset.to_string()]), "needle\n");
+    assert_eq!(home.stdout(&["search", "-e", "-i", "-n", "1", "^SECOND"]), format!("{short}:{}: second needle\n", offset - 7));
+    let hit: serde_json::Value = serde_json::from_str(&home.stdout(&["search", "--json", "--run", short, "second"])).expect("a hit");
+    assert_eq!((hit["runId"].as_str(), hit["line"].as_str()), (Some(&*id), Some("second needle")));
+    let nothing = home.loomd(&["search", "absent"]);
+    assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(1), 0));
+    assert_eq!(home.loomd(&["search", "-e", "("]).status.code(), Some(1));
+}

@@ -21,6 +21,7 @@ mod private;
 mod reading;
 mod running;
 mod seams;
+mod searching;
 mod slow;
 mod spawning;
 mod steering;

@@ -3,11 +3,13 @@
 mod agents;
 mod lifecycle;
 mod read;
+mod search;
 mod start;
 mod steer;
 
 pub use agents::*;
 pub use lifecycle::*;
 pub use read::*;
+pub use search::*;
 pub use start::*;
 pub use steer::*;

@@ -17,6 +17,7 @@ pub fn markdown() -> String {
     page.methods(&schema["methods"]);
     page.notifications();
     page.text.push_str(prose::LOG);
+    page.text.push_str(prose::SEARCH);
     page.text.push_str(prose::AGENTS);
     page.types();
     page.failures();

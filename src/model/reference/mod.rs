@@ -14,8 +14,9 @@ use super::{
     calls::{
         AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ChangesResult, ConfigureParams, DeleteResult,
         DeletedParams, EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, OptionsParams, OptionsResult,
-        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SendParams, SessionsParams,
-        SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams, TextResult,
+        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SearchParams, SearchResult, SendParams,
+        SessionsParams, SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams,
+        TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,
@@ -204,6 +205,15 @@ pub const METHODS: &[Method] = &[
         about: "A page of output as text: from a byte onward, or the last lines.",
         params: of::<TextParams>,
         result: of::<TextResult>,
+        failures: &[RunNotFound, Store],
+    },
+    Method {
+        name: "run/search",
+        group: READ,
+        about: "Finds lines in the output of all runs or of one, live ones too. Answers within a second with what it has; `nextCursor` goes on \
+                from there. See [Searching](#searching).",
+        params: of::<SearchParams>,
+        result: of::<SearchResult>,
         failures: &[RunNotFound, Store],
     },
     Method {

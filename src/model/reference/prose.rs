@@ -60,6 +60,27 @@ Entries carry their `kind`, pushed ones too; see [Entry](#entry).
 
 "#;
 
+pub const SEARCH: &str = r#"## Searching
+
+`run/search` looks at the bytes that programs wrote, as lines, and tells each line that matches once, by its first match.
+
+- A line ends with its line feed, wherever entries, segments or the move into the store cut it; the last one needs no end. The streams are put together
+  apart. Within a run, hits come in the order in which the first bytes of their matches stand in the log.
+- A carriage return before the line feed belongs to the line's end. Alone, as progress bars use it, it ends no line, but no match goes over it, `^` and `$` match there, and `line` is
+  what stood between two of them.
+- Colours and other terminal escapes are passed over: `error[E0382]: borrow` is found though colours change in it, and `line` has none. `offset` counts the bytes as they are.
+- Of a line that is a JSON object, as agents write them, the strings are searched as they read, decoded, line by line; names of members are left out. A text that is in there twice is told once. `line` is the line of the string, `offset`
+  the byte of the JSON at which the match begins. Where no string matches, the line is searched as it was written, and `line` is all of it. A text that an agent sends in pieces, one to a line, is
+  found where a piece holds what is looked for, or the whole that most agents send at its end.
+- `line` is UTF-8, with U+FFFD where the program wrote something else, and at most 4 KiB around the match.
+- A line longer than 4 MiB, or with more than that of the other stream in its midst, is searched in pieces. They overlap by 64 KiB where it is the line that is long.
+- An expression is one of Rust's `regex` crate, Unicode, with `^` and `$` for the ends of a line. Neither it nor a text may ask for a line break.
+
+Pages are made one after the other: `nextCursor` stands for a byte of a run, and holds when the run goes on, is sealed or is deleted meanwhile. Nothing is told twice or left out,
+but for runs that began after the first page. A search that takes longer than a second answers with what it has, which may be no hits and a `nextCursor`.
+
+"#;
+
 pub const AGENTS: &str = r#"## Agents
 
 **Turns.** A prompt begins a turn: `run/state` `running` with `turn`. It ends with `idle`, or with the run's final state, and that entry carries `turn`, `stopReason`, `usage` (what

@@ -32,14 +32,14 @@ pub async fn list(params: ListParams, request: Request) -> Result<ListResult, Fa
     let limit = usize::try_from(limit.min(MOST)).unwrap_or(1);
     let wrong = |_| Failure::invalid_params("cursor", "`cursor` must be the `nextCursor` of the page before");
     let before: Option<RunId> = params.cursor.as_deref().map(str::parse).transpose().map_err(wrong)?;
-    request.server.keeper.settle_all(in_logs(&request.server.history)?).await?;
+    request.server.keeper.settle_all(request.server.history.in_logs()?).await?;
     on_a_thread(&request.server, move |history| page(history, &params, before, limit)).await
 }
 
 /// The newest matching runs before `before`. What is in a log is looked up there, everything else in the store.
 fn page(history: &History, params: &ListParams, before: Option<RunId>, limit: usize) -> Result<ListResult, Failure> {
     let mut live: BTreeMap<RunId, Run> = BTreeMap::new();
-    for id in in_logs(history)?.into_iter().filter(|id| before.is_none_or(|before| *id < before)) {
+    for id in history.in_logs()?.into_iter().filter(|id| before.is_none_or(|before| *id < before)) {
         // It may be sealed or deleted meanwhile; then the store knows.
         if let Some(run) = history.run(id)? {
             live.insert(id, run);
@@ -102,7 +102,7 @@ pub fn of_sessions(history: &History, sessions: &[&str]) -> Result<BTreeMap<Stri
             }
         }
     };
-    for id in in_logs(history)? {
+    for id in history.in_logs()? {
         if let Some(run) = history.run(id)? {
             take(run);
         }
@@ -131,10 +131,4 @@ fn take(runs: &mut Vec<Run>, run: Run, params: &ListParams) {
     if matches {
         runs.push(run);
     }
-}
-
-fn in_logs(history: &History) -> Result<Vec<RunId>, Failure> {
-    let runs = &history.runs;
-    let names = std::fs::read_dir(runs).map_err(|error| Failure::store(runs, format!("{} cannot be listed: {error}", runs.display())))?;
-    Ok(names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }

@@ -11,6 +11,7 @@ mod edit;
 mod list;
 mod provider;
 mod read;
+mod search;
 mod start;
 mod store;
 mod text;
@@ -56,6 +57,7 @@ pub fn table(session: Arc<Session>) -> Methods {
     add(&mut module, "run/configure", answer::configure);
     add(&mut module, "run/read", read::read);
     add(&mut module, "run/text", text::text);
+    add(&mut module, "run/search", search::search);
     add(&mut module, "run/attach", attach::attach);
     add(&mut module, "run/detach", attach::detach);
     add(&mut module, "provider/list", provider::list);
