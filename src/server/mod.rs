@@ -51,6 +51,9 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 /// How many large answers may be made at a time.
 const LARGE_ANSWERS: usize = 2;
 
+/// How many runs may be written to files at a time.
+const EXPORTS: usize = 2;
+
 /// What the command line says about a server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -74,6 +77,8 @@ pub struct Server {
     pub scratch: Mutex<Vec<u8>>,
     /// Turns at making large answers, so that what a client asks for and does not read stays bounded.
     pub large_answers: Semaphore,
+    /// Turns at writing runs to files.
+    pub exports: Semaphore,
     /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
     pub verdicts: Mutex<BTreeMap<RunId, RunState>>,
 }
@@ -165,6 +170,7 @@ impl Server {
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
             scratch: Mutex::new(Vec::new()),
             large_answers: Semaphore::new(LARGE_ANSWERS),
+            exports: Semaphore::new(EXPORTS),
             verdicts: Mutex::default(),
             data_dir,
             config,
