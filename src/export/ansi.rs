@@ -70,9 +70,10 @@ impl Screen {
     pub fn feed(&mut self, stream: Stream, bytes: &[u8], each: EachLine<'_>) {
         let number = usize::from(stream == Stream::Stderr);
         self.pens[number].stderr = stream == Stream::Stderr;
-        for byte in bytes {
+        // The parser passes over bytes that are no text.
+        for byte in String::from_utf8_lossy(bytes).bytes() {
             let mut hand = Hand { pen: &mut self.pens[number], line: &mut self.line, each, is_silent: true };
-            self.parsers[number].advance(&mut hand, *byte);
+            self.parsers[number].advance(&mut hand, byte);
             self.silent[number] = if hand.is_silent { self.silent[number] + 1 } else { 0 };
             if self.silent[number] > SILENT {
                 (self.parsers[number], self.silent[number]) = (Parser::default(), 0);
@@ -308,6 +309,7 @@ mod tests {
         assert_eq!(plain("a\x1b]8;;http://x\x07link\x1b]8;;\x07\x1b[2J\x1b[Hb\x07\0"), "alinkb");
         assert_eq!(plain("a\u{202e}b\tc"), "a␣b\tc");
         assert_eq!(plain("\u{fffd}é日本🦀"), "\u{fffd}é日本🦀");
+        assert_eq!(plain("\x1b[1;32m   Compiling\x1b[0m loomd\nnext\n"), "   Compiling loomd\nnext\n");
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl Call {
                 if held + patch.held() <= PATCHES { self.patches.push(patch) } else { self.has_more_patches = true }
             }
         }
-        let texts: Vec<String> = blocks.iter().filter(|block| block["type"] == "content").map(|block| block_text(&block["content"])).collect();
+        let texts: Vec<String> =
+            blocks.iter().filter(|block| block["type"] == "content").map(|block| block_text(&block["content"])).collect();
         if !self.grows && !texts.is_empty() {
             self.output.replace(&texts.join("\n"));
         }

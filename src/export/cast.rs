@@ -94,7 +94,8 @@ impl<'a> Cast<'a> {
             "tool_call_update" => match text("status") {
                 status @ ("completed" | "failed") => {
                     let blocks = update.get("content").and_then(Value::as_array).into_iter().flatten();
-                    let told: String = blocks.filter(|block| block["type"] == "content").map(|block| block_text(&block["content"])).collect();
+                    let told: String =
+                        blocks.filter(|block| block["type"] == "content").map(|block| block_text(&block["content"])).collect();
                     let mut lines: Vec<&str> = told.lines().rev().take(LAST_LINES).collect();
                     lines.reverse();
                     let mut whole = String::new();

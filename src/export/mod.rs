@@ -72,8 +72,8 @@ pub fn write(
     out: &mut dyn Write,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Trouble> {
-    let is_told = matches!(format, ExportFormat::Markdown | ExportFormat::Html | ExportFormat::Asciicast)
-        && is_told(history, run, is_cancelled)?;
+    let is_told =
+        matches!(format, ExportFormat::Markdown | ExportFormat::Html | ExportFormat::Asciicast) && is_told(history, run, is_cancelled)?;
     let mut render = renderer(run, format, is_told);
     render.begin(out)?;
     let mut reader = Forward::new(run.id, 0);

@@ -27,11 +27,22 @@ pub enum Item {
     Message(Said),
     Thought(Said),
     Call(Box<Call>),
-    Plan { at: UnixMs, steps: Vec<Step> },
-    Notice { at: UnixMs, severity: String, title: String, description: String },
+    Plan {
+        at: UnixMs,
+        steps: Vec<Step>,
+    },
+    Notice {
+        at: UnixMs,
+        severity: String,
+        title: String,
+        description: String,
+    },
     /// About a tool call that was passed on already.
     Asked(Asked),
-    Turn { began: UnixMs, end: StateEntry },
+    Turn {
+        began: UnixMs,
+        end: StateEntry,
+    },
 }
 
 /// A message.

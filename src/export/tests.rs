@@ -79,8 +79,10 @@ fn lines_of(entries: impl Iterator<Item = Value>) -> Vec<Vec<u8>> {
     with_place.collect()
 }
 
-fn told(updates: &[Value]) -> Vec<Vec<u8>> {
-    lines_of(updates.iter().map(|update| if update.get("kind").is_some_and(|kind| kind != "execute") { update.clone() } else { json!({ "kind": "update", "update": update }) }))
+/// Updates, and entries that are said whole.
+fn told(entries: &[Value]) -> Vec<Vec<u8>> {
+    let is_update = |entry: &Value| entry.get("sessionUpdate").is_some();
+    lines_of(entries.iter().map(|entry| if is_update(entry) { json!({ "kind": "update", "update": entry }) } else { entry.clone() }))
 }
 
 fn exported(mut render: Box<dyn Render + '_>, lines: &[Vec<u8>]) -> Vec<u8> {
@@ -105,7 +107,10 @@ fn played(cast: &[u8], name: &str) -> String {
     let text = std::str::from_utf8(cast).expect("text");
     let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{name}: {line}: {error}")));
     let header = lines.next().expect("a header");
-    assert!(header["version"] == 2 && header["width"].is_u64() && header["height"].is_u64() && header["timestamp"].is_u64(), "{name}: {header}");
+    assert!(
+        header["version"] == 2 && header["width"].is_u64() && header["height"].is_u64() && header["timestamp"].is_u64(),
+        "{name}: {header}"
+    );
     let (mut last, mut shown) = (0.0, String::new());
     for event in lines {
         let (at, data) = (event[0].as_f64().expect("a time"), event[2].as_str().expect("text"));
@@ -150,7 +155,7 @@ fn every_recorded_conversation_in_every_format() {
         played(&exported(Box::new(Cast::new(&run, true)), &lines), &name);
 
         let markdown = as_markdown(&run, true, &lines);
-        let said: String = lines.iter().filter_map(|line| first_words(line)).collect();
+        let said = messages(&lines).join("\n");
         for words in said.lines().filter(|words| words.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ')) {
             assert!(markdown.contains(words), "{name}: `{words}` is missing");
         }
@@ -159,9 +164,24 @@ fn every_recorded_conversation_in_every_format() {
     }
 }
 
-fn first_words(line: &[u8]) -> Option<String> {
-    let Ok(Entry::Update(entry)) = line::parse(line) else { return None };
-    (entry.update["sessionUpdate"] == "agent_message_chunk").then(|| entry.update["content"]["text"].as_str().unwrap_or_default().to_owned())
+/// What the agent said at last.
+fn messages(lines: &[Vec<u8>]) -> Vec<String> {
+    let mut said: Vec<(String, String)> = Vec::new();
+    for line in lines {
+        let Ok(Entry::Update(entry)) = line::parse(line) else { continue };
+        let update = Value::Object(entry.update);
+        if update["sessionUpdate"] != "agent_message_chunk" {
+            continue;
+        }
+        let id = update["messageId"].as_str().unwrap_or_default();
+        let text = update["content"]["text"].as_str().unwrap_or_default();
+        match said.last_mut().filter(|(last, _)| last == id) {
+            Some((_, said)) if update["_meta"].get("loomd/contradiction").is_some() => text.clone_into(said),
+            Some((_, said)) => said.push_str(text),
+            None => said.push((id.to_owned(), text.to_owned())),
+        }
+    }
+    said.into_iter().map(|(_, text)| text).collect()
 }
 
 /// What folds is closed where it was opened, and no HTML is in it but the page's.
@@ -172,7 +192,10 @@ fn check_markdown(markdown: &str, name: &str) {
         if let pulldown_cmark::Event::Html(html) | pulldown_cmark::Event::InlineHtml(html) = event {
             for tag in html.split('<').skip(1) {
                 let tag = tag.split(['>', ' ']).next().unwrap_or_default().to_owned();
-                assert!(["details", "/details", "summary", "/summary", "b", "/b", "i", "/i", "code", "/code"].contains(&tag.as_str()), "{name}: <{tag}>");
+                assert!(
+                    ["details", "/details", "summary", "/summary", "b", "/b", "i", "/i", "code", "/code"].contains(&tag.as_str()),
+                    "{name}: <{tag}>"
+                );
                 depth += i64::from(tag == "details") - i64::from(tag == "/details");
                 assert!(depth >= 0, "{name}");
                 tags.push(tag);
@@ -231,7 +254,9 @@ fn nothing_gets_out_of_its_place() {
         check_markdown(&markdown, evil);
         let end = markdown.find("the honest end").expect("it is there");
         let before = &markdown[..end];
-        let html = pulldown_cmark::Parser::new(before).into_offset_iter().filter(|(event, _)| matches!(event, pulldown_cmark::Event::Start(pulldown_cmark::Tag::Heading { .. })));
+        let html = pulldown_cmark::Parser::new(before)
+            .into_offset_iter()
+            .filter(|(event, _)| matches!(event, pulldown_cmark::Event::Start(pulldown_cmark::Tag::Heading { .. })));
         assert!(html.last().is_some_and(|(_, range)| before[range.start..].starts_with("### Agent")), "{evil:?}: {markdown}");
         let shown = played(&exported(Box::new(Cast::new(&run, true)), &lines), evil);
         assert!(!shown.contains("\x1b]") && !shown.contains("\x1b[2J") && !shown.contains('\u{202e}'), "{evil:?}: {shown:?}");
@@ -311,8 +336,10 @@ fn what_belongs_to_a_tool_call_stands_in_it() {
     ]);
     let run = run_of("x", json!({ "prompt": "p" }), &lines);
     let markdown = as_markdown(&run, true, &lines);
-    let places: Vec<usize> =
-        ["first", "right", "second", "below", "after both"].iter().map(|words| markdown.find(words).unwrap_or_else(|| panic!("{words}: {markdown}"))).collect();
+    let places: Vec<usize> = ["first", "right", "second", "below", "after both"]
+        .iter()
+        .map(|words| markdown.find(words).unwrap_or_else(|| panic!("{words}: {markdown}")))
+        .collect();
     assert!(places.is_sorted(), "{markdown}");
     assert!(!markdown.contains("wrong"), "{markdown}");
 }
@@ -337,7 +364,8 @@ fn a_tool_call_that_never_ends_does_not_hold_everything_back() {
     for format in [ExportFormat::Markdown, ExportFormat::Html] {
         let mut render = super::renderer(&run, format, true);
         let mut out = Count(0);
-        let open = json!({ "sessionUpdate": "tool_call", "toolCallId": "a", "title": "never ends", "kind": "execute", "status": "in_progress" });
+        let open =
+            json!({ "sessionUpdate": "tool_call", "toolCallId": "a", "title": "never ends", "kind": "execute", "status": "in_progress" });
         render.line(&told(&[open])[0], &mut out).expect("taken");
         let text = "y".repeat(100 << 10);
         for number in 0..200 {
@@ -350,8 +378,10 @@ fn a_tool_call_that_never_ends_does_not_hold_everything_back() {
 
 #[test]
 fn some_conversations_as_they_are_read() {
-    for name in ["codex/app-server-edit", "claude/stream-ask-allow", "gemini-acp/tool"] {
-        let Some((_, lines)) = recordings().into_iter().find(|(path, _)| path.with_extension("").ends_with(name)) else { continue };
+    for name in ["codex/app-server-edit", "claude/bidi-allow", "gemini-acp/permission-allow"] {
+        let Some((_, lines)) = recordings().into_iter().find(|(path, _)| path.with_extension("").ends_with(name)) else {
+            panic!("{name} is not there")
+        };
         let run = run_of(name.split('/').next().expect("a provider"), json!({ "prompt": "as it was" }), &lines);
         let name = name.replace('/', "-");
         insta::assert_snapshot!(format!("{name}.md"), as_markdown(&run, true, &lines));

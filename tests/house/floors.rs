@@ -5,8 +5,23 @@ use std::{collections::BTreeSet, fs, path::Path};
 use super::{files_below, root};
 
 /// The rooms, top floor first: a room may use those below it. A new room gets its line here.
-const ROOMS: &[&str] =
-    &["main", "args", "cli", "server", "seal", "supervisor", "rpc", "config", "export", "provider", "history", "log", "store", "process", "model"];
+const ROOMS: &[&str] = &[
+    "main",
+    "args",
+    "cli",
+    "server",
+    "seal",
+    "supervisor",
+    "rpc",
+    "config",
+    "export",
+    "provider",
+    "history",
+    "log",
+    "store",
+    "process",
+    "model",
+];
 
 /// Words that may stand in one room only.
 const KEPT_WORDS: &[(&str, &str)] = &[("redb", "store"), ("libc", "process"), ("unsafe", "process")];

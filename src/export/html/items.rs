@@ -130,7 +130,12 @@ fn output(kept: &Kept, colours: &mut Colours, out: &mut dyn Write) -> io::Result
     let (head, missing, tail) = kept.parts();
     writeln!(out, "<h3>Output</h3>\n<pre class=\"term\" data-t tabindex=\"0\">\n{}</pre>", coloured(&head, colours))?;
     if missing > 0 {
-        writeln!(out, "<p class=\"cut\">{}</p>\n<pre class=\"term\" data-t tabindex=\"0\">\n{}</pre>", facts::missing(missing), coloured(&tail, colours))?;
+        writeln!(
+            out,
+            "<p class=\"cut\">{}</p>\n<pre class=\"term\" data-t tabindex=\"0\">\n{}</pre>",
+            facts::missing(missing),
+            coloured(&tail, colours)
+        )?;
     }
     Ok(())
 }
@@ -142,7 +147,10 @@ fn diff(change: &patch::Patch, out: &mut dyn Write) -> io::Result<()> {
         Err(sentence) => return writeln!(out, "<h3>{path}</h3>\n<p>{}</p>", text(&sentence)),
     };
     let (added, removed) = patch::counts(&whole);
-    writeln!(out, "<h3>{path} <span class=\"good\">+{added}</span> <span class=\"bad\">−{removed}</span></h3>\n<pre class=\"diff\" data-t tabindex=\"0\">")?;
+    writeln!(
+        out,
+        "<h3>{path} <span class=\"good\">+{added}</span> <span class=\"bad\">−{removed}</span></h3>\n<pre class=\"diff\" data-t tabindex=\"0\">"
+    )?;
     let end = if whole.len() <= PATCH { whole.len() } else { whole[..whole.floor_char_boundary(PATCH)].rfind('\n').map_or(0, |at| at + 1) };
     for line in whole[..end].lines() {
         let class = match line.as_bytes().first() {

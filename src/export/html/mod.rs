@@ -43,11 +43,7 @@ impl<'a> Page<'a> {
     /// `nonce`: letters and digits that nobody can guess.
     pub fn new(run: &'a Run, is_told: bool, nonce: &str) -> Self {
         let began = facts::began(run);
-        let body = if is_told {
-            Body::Told { story: Box::default(), ready: Vec::new() }
-        } else {
-            Body::Written(Box::new(Log::new(began)))
-        };
+        let body = if is_told { Body::Told { story: Box::default(), ready: Vec::new() } } else { Body::Written(Box::new(Log::new(began))) };
         Self { run, nonce: nonce.to_owned(), colours: Colours::default(), began, last: began, body }
     }
 
@@ -149,7 +145,11 @@ impl Render for Page<'_> {
             }
         }
         let (nonce, rules) = (&self.nonce, self.colours.rules());
-        writeln!(out, "</main>\n<footer>Exported by loomd {}. All times are since the run began; the dates are UTC.</footer>", env!("CARGO_PKG_VERSION"))?;
+        writeln!(
+            out,
+            "</main>\n<footer>Exported by loomd {}. All times are since the run began; the dates are UTC.</footer>",
+            env!("CARGO_PKG_VERSION")
+        )?;
         if !rules.is_empty() {
             writeln!(out, "<style nonce=\"{nonce}\">\n{rules}</style>")?;
         }

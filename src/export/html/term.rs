@@ -279,6 +279,9 @@ mod tests {
         made += &log.feed(Stream::Stderr, 3000, b"later", &mut colours);
         made += &log.finish(3000, &mut colours);
         assert_eq!(made.matches("<div class=\"b\">").count(), 3);
-        assert!(made.contains("+500 ms</time>") && made.contains("+2.0 s</time><pre data-t>\n<span class=\"e\">later</span></pre>"), "{made}");
+        assert!(
+            made.contains("+500 ms</time>") && made.contains("+2.0 s</time><pre data-t>\n<span class=\"e\">later</span></pre>"),
+            "{made}"
+        );
     }
 }

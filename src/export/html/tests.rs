@@ -5,14 +5,82 @@ use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
 /// Elements that may stand in a page.
 const ELEMENTS: &[&str] = &[
-    "html", "head", "meta", "title", "style", "script", "body", "a", "header", "h1", "h2", "h3", "h4", "h5", "h6", "dl", "dt", "dd", "nav",
-    "form", "input", "output", "button", "main", "section", "div", "p", "span", "code", "pre", "details", "summary", "time", "ul", "ol", "li",
-    "footer", "em", "strong", "del", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "hr", "br",
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "script",
+    "body",
+    "a",
+    "header",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "dl",
+    "dt",
+    "dd",
+    "nav",
+    "form",
+    "input",
+    "output",
+    "button",
+    "main",
+    "section",
+    "div",
+    "p",
+    "span",
+    "code",
+    "pre",
+    "details",
+    "summary",
+    "time",
+    "ul",
+    "ol",
+    "li",
+    "footer",
+    "em",
+    "strong",
+    "del",
+    "blockquote",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "hr",
+    "br",
 ];
 /// Attributes that may, on any of them.
 const ATTRIBUTES: &[&str] = &[
-    "lang", "charset", "http-equiv", "content", "name", "nonce", "class", "href", "rel", "id", "aria-label", "aria-live", "hidden", "role",
-    "type", "placeholder", "autocomplete", "data-way", "data-t", "datetime", "title", "dir", "tabindex", "start",
+    "lang",
+    "charset",
+    "http-equiv",
+    "content",
+    "name",
+    "nonce",
+    "class",
+    "href",
+    "rel",
+    "id",
+    "aria-label",
+    "aria-live",
+    "hidden",
+    "role",
+    "type",
+    "placeholder",
+    "autocomplete",
+    "data-way",
+    "data-t",
+    "datetime",
+    "title",
+    "dir",
+    "tabindex",
+    "start",
 ];
 
 /// Checks a whole page: well-formed, and only elements, attributes and addresses of the page's own.
@@ -49,7 +117,10 @@ fn walk(node: &Handle, name: &str, nonce: Option<&str>, seen: &mut Seen) {
             let (key, value) = (attribute.name.local.to_string(), attribute.value.to_string());
             assert!(ATTRIBUTES.contains(&key.as_str()), "{name}: <{element} {key}={value:?}>");
             let is_harmless = match key.as_str() {
-                "href" => ["http://", "https://", "mailto:", "#main"].iter().any(|start| value.to_ascii_lowercase().starts_with(start)) && element == "a",
+                "href" => {
+                    ["http://", "https://", "mailto:", "#main"].iter().any(|start| value.to_ascii_lowercase().starts_with(start))
+                        && element == "a"
+                }
                 "nonce" => nonce == Some(value.as_str()) && matches!(element.as_str(), "style" | "script"),
                 "http-equiv" => {
                     seen.policies += 1;

@@ -138,7 +138,15 @@ mod tests {
 
     #[test]
     fn html_is_shown_and_does_nothing() {
-        for text in ["</details>\n\n# out", "<!-- never closed", "a <img src=x onerror=y> b", "<pre>\n```\nx", "<script>\n\nalert(1)", "<?php", "<![CDATA[ x"] {
+        for text in [
+            "</details>\n\n# out",
+            "<!-- never closed",
+            "a <img src=x onerror=y> b",
+            "<pre>\n```\nx",
+            "<script>\n\nalert(1)",
+            "<?php",
+            "<![CDATA[ x",
+        ] {
             let held = contained(text);
             assert!(html_ranges(&held).is_empty() && ends(&held), "{text:?} became {held:?}");
         }

@@ -140,7 +140,8 @@ fn item_text(item: &Item, began: UnixMs, out: &mut dyn Write) -> io::Result<()> 
         Item::Prompt(said) => {
             writeln!(out, "## Prompt\n")?;
             let quoted: Vec<String> = contained(&said.text).lines().map(|line| format!("> {line}").trim_end().to_owned()).collect();
-            writeln!(out, "{}\n", quoted.join("\n"))
+            // Once more, for a quote is another place.
+            writeln!(out, "{}\n", contained(&quoted.join("\n")))
         }
         Item::Message(said) => message(said, &after, out),
         Item::Thought(said) if said.text.trim().is_empty() => Ok(()),

@@ -13,9 +13,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::{
     calls::{
         AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ChangesResult, ConfigureParams, DeleteResult,
-        DeletedParams, EditParams, Empty, ExportParams, ExportResult, InitializeParams, InitializeResult, ListParams, ListResult, Null, OptionsParams, OptionsResult,
-        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SendParams, SessionsParams,
-        SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams, TextResult,
+        DeletedParams, EditParams, Empty, ExportParams, ExportResult, InitializeParams, InitializeResult, ListParams, ListResult, Null,
+        OptionsParams, OptionsResult, ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult,
+        SendParams, SessionsParams, SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult,
+        TextParams, TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,
@@ -70,8 +71,8 @@ const READ: &str = "Reading and following runs";
 const STORE: &str = "Providers and the store";
 
 use FailureKind::{
-    Config, Limit, PermissionNotFound, PermissionResolved, ProviderNotFound, RunActive, RunNotActive, RunNotFound, SessionBusy, SpawnFailed,
-    Store, Unsupported,
+    Config, Limit, PermissionNotFound, PermissionResolved, ProviderNotFound, RunActive, RunNotActive, RunNotFound, SessionBusy,
+    SpawnFailed, Store, Unsupported,
 };
 
 /// Every request that this build answers, in the order of the reference.

@@ -48,14 +48,18 @@ pub async fn export(params: ExportParams, request: Request) -> Result<ExportResu
 fn inline(history: &History, params: &ExportParams, is_cancelled: &dyn Fn() -> bool) -> Result<ExportResult, Failure> {
     let run = history.known_run(params.run_id)?;
     let too_long = || {
-        Failure::limit(INLINE as u64, format!("the run is too long to be answered as {}: give a `path`, and it is written there", params.format.as_str()))
+        Failure::limit(
+            INLINE as u64,
+            format!("the run is too long to be answered as {}: give a `path`, and it is written there", params.format.as_str()),
+        )
     };
     if matches!(params.format, ExportFormat::Text) && run.bytes.total() > INLINE as u64 {
         return Err(too_long());
     }
     let mut content = Content(Vec::new());
     let written = export::write(history, &run, params.format, &mut content, is_cancelled);
-    written.map_err(|trouble| told(trouble, |error| if content_is_full(error) { too_long() } else { Failure::internal(error.to_string()) }))?;
+    written
+        .map_err(|trouble| told(trouble, |error| if content_is_full(error) { too_long() } else { Failure::internal(error.to_string()) }))?;
     let content = String::from_utf8(content.0).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Ok(ExportResult { path: None, content: Some(content) })
 }
