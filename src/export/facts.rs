@@ -81,7 +81,8 @@ pub fn usage(usage: &Usage) -> Option<String> {
 pub fn outcome(run: &Run) -> String {
     let why = match (&run.signal, run.exit_code) {
         (Some(signal), _) => format!(" by {signal}"),
-        (None, Some(code)) if code != 0 => format!(" with exit code {code}"),
+        // Where a message says so, once is enough.
+        (None, Some(code)) if code != 0 && run.error.is_none() => format!(" with exit code {code}"),
         _ => String::new(),
     };
     let state = state(run.state);

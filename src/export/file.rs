@@ -124,8 +124,12 @@ impl New {
             use std::os::fd::AsRawFd;
 
             use rustix::fs::{AtFlags, CWD, linkat};
-            let name = temporary(&self.parent);
             let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            // A link takes a name only where nothing stands; a renamed file takes any.
+            if linkat(CWD, own.as_str(), CWD, target, AtFlags::SYMLINK_FOLLOW).is_ok() {
+                return Ok(());
+            }
+            let name = temporary(&self.parent);
             linkat(CWD, own.as_str(), CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
             self.name = Some(name);
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     export::{
-        calls::{Call, Status},
+        calls::{Call, Status, shortened},
         facts,
         kept::Kept,
         patch,
@@ -38,7 +38,7 @@ fn item(item: &Item, began: UnixMs, colours: &mut Colours, out: &mut dyn Write) 
             out,
             "<details class=\"item thought\"><summary><h2>Thought</h2><code>{}</code><span class=\"state\"></span>{time}</summary>\n\
              <div class=\"body prose\" data-t dir=\"auto\">{}</div></details>",
-            text(first_line(&said.text)),
+            text(&first_line(&said.text)),
             prose(&said.text)
         ),
         Item::Call(call) => tool(call, began, colours, out),
@@ -57,9 +57,10 @@ fn item(item: &Item, began: UnixMs, colours: &mut Colours, out: &mut dyn Write) 
     }
 }
 
-fn first_line(message: &str) -> &str {
+/// What a thought is about, without its marks.
+fn first_line(message: &str) -> String {
     let first = message.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    &first.trim_matches(['*', '#', ' '])[..first.trim_matches(['*', '#', ' ']).floor_char_boundary(200)]
+    shortened(&first.replace(['*', '`'], ""), 200).trim_matches(['#', ' ']).to_owned()
 }
 
 fn message(said: &Said, time: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -68,7 +68,15 @@ impl Colours {
 
     /// Appends the spans of a line.
     pub fn line(&mut self, out: &mut String, spans: &[Span]) {
+        let mut is_stderr = false;
         for span in spans {
+            // One mark for all that stands together, whatever its colours.
+            match (is_stderr, span.pen.stderr) {
+                (false, true) => out.push_str("<span class=\"e\">"),
+                (true, false) => out.push_str("</span>"),
+                _ => {}
+            }
+            is_stderr = span.pen.stderr;
             let classes = self.classes(span.pen);
             if classes.is_empty() {
                 escape::push(out, &span.text);
@@ -78,12 +86,14 @@ impl Colours {
             escape::push(out, &span.text);
             out.push_str("</span>");
         }
+        if is_stderr {
+            out.push_str("</span>");
+        }
     }
 
     fn classes(&mut self, pen: Pen) -> Vec<String> {
         let (fg, bg) = if pen.inverse { (pen.bg, pen.fg) } else { (pen.fg, pen.bg) };
         let marks = [
-            (pen.stderr, "e"),
             (pen.bold, "x"),
             (pen.dim && fg == Colour::Own, "m"),
             (pen.italic, "i"),

@@ -13,8 +13,7 @@ pub struct ExportParams {
     pub run_id: RunId,
     /// As what.
     pub format: ExportFormat,
-    /// Absolute: the file to write. It is there whole or not at all; a regular file that is there is replaced, keeping its mode, and a new
-    /// one is readable by its owner alone. Without it the answer holds the content.
+    /// Absolute: a file, written whole or not at all. One that is there is replaced and its mode kept; a new one is its owner's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }
