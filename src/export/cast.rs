@@ -51,18 +51,25 @@ impl<'a> Cast<'a> {
         }
         self.last = self.last.max(at);
         let after = self.last - self.began;
-        writeln!(out, "[{}.{:03},\"o\",{}]", after / 1000, after % 1000, serde_json::to_string(text)?)
+        let mut line = format!("[{}.{:03},\"o\",", after / 1000, after % 1000).into_bytes();
+        json_escape_simd::escape_into(text, &mut line);
+        line.extend_from_slice(b"]\n");
+        out.write_all(&line)
     }
 
     /// Where no terminal did it, a line feed is given its carriage return.
     fn with_returns(&mut self, text: &str) -> String {
-        let mut whole = String::with_capacity(text.len() + text.len() / 32);
-        for c in text.chars() {
-            if c == '\n' && !self.after_return {
-                whole.push('\r');
-            }
-            whole.push(c);
-            self.after_return = c == '\r';
+        let mut whole = String::with_capacity(text.len() + text.len() / 16);
+        let mut from = 0;
+        for at in memchr::memchr_iter(b'\n', text.as_bytes()) {
+            let has_return = if at == 0 { self.after_return } else { text.as_bytes()[at - 1] == b'\r' };
+            whole.push_str(&text[from..at]);
+            whole.push_str(if has_return { "\n" } else { "\r\n" });
+            from = at + 1;
+        }
+        whole.push_str(&text[from..]);
+        if !text.is_empty() {
+            self.after_return = text.ends_with('\r');
         }
         whole
     }

@@ -264,6 +264,7 @@ fn nothing_gets_out_of_its_place() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_text_makes_a_sound_page(evil in "[<>&\"'`~!\\-\\[\\]()a-c#*_ \n\t/=:|]{0,60}") {
         let lines = hostile_story(&evil);

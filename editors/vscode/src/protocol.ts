@@ -35,6 +35,8 @@ export interface Methods {
   "run/read": { params: ReadParams; result: ReadResult };
   /** A page of output as text: from a byte onward, or the last lines. */
   "run/text": { params: TextParams; result: TextResult };
+  /** A run as a file that can be read without loomd, live runs as they are now. Without `path` the content is answered, up to 32 MiB (`limit`); with it, a run of any size is written. What is wrong with the path is `invalidParams` and leaves no file. */
+  "run/export": { params: ExportParams; result: ExportResult };
   /** The files that an agent changed, from what it said of its tool calls. */
   "run/changes": { params: RunIdParams; result: ChangesResult };
   /** Follows a run: every entry after `afterSeq`, stored and live, comes as a notification, without a gap and without a repeat. Attaching again moves the cursor. An `afterSeq` beyond the end of the log is `invalidParams`. */
@@ -133,6 +135,10 @@ export type Entry =
   | (StateEntry & {
       kind: "state";
     });
+/**
+ * What a run is exported as.
+ */
+export type ExportFormat = "text" | "jsonl" | "markdown" | "html" | "asciicast";
 /**
  * `data.kind` of an error answer. Each belongs to one code.
  */
@@ -471,6 +477,36 @@ export interface ErrorData {
    */
   kind: FailureKind;
   [k: string]: unknown;
+}
+/**
+ * What to make of a run, and where.
+ */
+export interface ExportParams {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * As what.
+   */
+  format: ExportFormat;
+  /**
+   * Absolute: a file, written whole or not at all. One that is there is replaced and its mode kept; a new one is its owner's alone.
+   */
+  path?: string | null;
+}
+/**
+ * `path` where one was given, else `content`.
+ */
+export interface ExportResult {
+  /**
+   * The file that was written, and is durable.
+   */
+  path?: string | null;
+  /**
+   * As UTF-8; U+FFFD where the program wrote something else (`text` alone).
+   */
+  content?: string | null;
 }
 /**
  * How a client introduces itself.

@@ -203,7 +203,7 @@ impl Blocks {
         if self.open.is_none() {
             let time = time(at, self.began);
             // The parser drops the first line feed of a block.
-            write!(self.out, "<div class=\"b\">{time}<pre data-t>\n").expect("a string takes everything");
+            writeln!(self.out, "<div class=\"b\">{time}<pre data-t>").expect("a string takes everything");
             (self.open, self.lines, self.bytes) = (Some(at), 0, 0);
         }
         self.is_empty = false;

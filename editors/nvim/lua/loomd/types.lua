@@ -91,6 +91,20 @@
 ---@class loomd.ErrorData
 ---@field kind loomd.FailureKind Which failure it is.
 
+---What a run is exported as.
+---@alias loomd.ExportFormat "text"|"jsonl"|"markdown"|"html"|"asciicast"
+
+---What to make of a run, and where.
+---@class loomd.ExportParams
+---@field format loomd.ExportFormat As what.
+---@field path? string Absolute: a file, written whole or not at all. One that is there is replaced and its mode kept; a new one is its owner's alone.
+---@field runId loomd.RunId Which run.
+
+---`path` where one was given, else `content`.
+---@class loomd.ExportResult
+---@field content? string As UTF-8; U+FFFD where the program wrote something else (`text` alone).
+---@field path? string The file that was written, and is durable.
+
 ---`data.kind` of an error answer. Each belongs to one code.
 ---@alias loomd.FailureKind "parse"|"invalidRequest"|"methodNotFound"|"invalidParams"|"internal"|"notInitialized"|"cancelled"|"runNotFound"|"providerNotFound"|"spawnFailed"|"runActive"|"runNotActive"|"unsupported"|"store"|"limit"|"sessionBusy"|"permissionNotFound"|"permissionResolved"|"config"
 
@@ -489,4 +503,4 @@
 ---@field outputTokens? integer Tokens written.
 
 ---The methods that the protocol names.
----@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/prune"|"store/stats"
+---@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/export"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/prune"|"store/stats"
