@@ -61,6 +61,7 @@ pub enum Command {
     Answer(cli::answer::Options),
     Takeover(cli::takeover::Options),
     Changes(cli::changes::Options),
+    Export(cli::export::Options),
     Providers(cli::providers::Options),
     Sessions(cli::sessions::Options),
     Delete(cli::delete::Options),

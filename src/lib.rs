@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod export;
 pub mod history;
 pub mod log;
 pub mod model;

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Some(Command::Answer(options)) => cli::go(cli::answer::main(options, &launch)),
         Some(Command::Takeover(options)) => cli::go(cli::takeover::main(options, &launch)),
         Some(Command::Changes(options)) => cli::go(cli::changes::main(options, &launch)),
+        Some(Command::Export(options)) => cli::go(cli::export::main(options, &launch)),
         Some(Command::Providers(options)) => cli::go(cli::providers::main(options, &launch)),
         Some(Command::Sessions(options)) => cli::go(cli::sessions::main(options, &launch)),
         Some(Command::Delete(options)) => cli::go(cli::delete::main(options, &launch)),

@@ -11,6 +11,7 @@ pub mod client;
 pub mod completions;
 pub mod delete;
 pub mod doctor;
+pub mod export;
 mod input;
 mod keys;
 pub mod list;

@@ -54,6 +54,9 @@ const LARGE_ANSWERS: usize = 2;
 /// How many searches may be under way at a time.
 const SEARCHES: usize = 2;
 
+/// How many runs may be written to files at a time.
+const EXPORTS: usize = 2;
+
 /// What the command line says about a server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -81,6 +84,8 @@ pub struct Server {
     pub large_answers: Semaphore,
     /// Turns at searching, which keeps a processor busy.
     pub searches: Semaphore,
+    /// Turns at writing runs to files.
+    pub exports: Semaphore,
     /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
     pub verdicts: Mutex<BTreeMap<RunId, RunState>>,
 }
@@ -174,6 +179,7 @@ impl Server {
             ahead: Arc::new(Semaphore::new(1)),
             large_answers: Semaphore::new(LARGE_ANSWERS),
             searches: Semaphore::new(SEARCHES),
+            exports: Semaphore::new(EXPORTS),
             verdicts: Mutex::default(),
             data_dir,
             config,

@@ -185,3 +185,22 @@ fn search_prints_lines_and_says_whether_there_are_any() {
     assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(1), 0));
     assert_eq!(home.loomd(&["search", "-e", "("]).status.code(), Some(1));
 }
+
+#[test]
+fn a_run_is_exported_as_its_name_says_or_to_stdout() {
+    let home = Home::new();
+    home.loomd(&["run", "--", "sh", "-c", r"printf '\377\033[1mbold\033[0m\n'"]);
+    assert_eq!(home.loomd(&["export"]).stdout, b"\xff\x1b[1mbold\x1b[0m\n", "byte for byte");
+    assert!(home.stdout(&["export", "--format", "jsonl"]).starts_with(r#"{"kind":"#));
+    for (name, word) in [("run.html", "<span class=\"x\">bold</span>"), ("run.md", "bold\n```"), ("run.cast", "{\"version\":2")] {
+        assert!(home.loomd(&["export", "-o", name]).status.success());
+        let text = std::fs::read_to_string(home.path(name)).expect("the file is there");
+        assert!(text.contains(word), "{name}: {text}");
+    }
+    let refused = home.loomd(&["export", "-o", "run"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--format text, jsonl"), "{refused:?}");
+    let left = std::fs::read_dir(home.dir.path())
+        .expect("readable")
+        .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().contains("loomd-export"));
+    assert_eq!(left.count(), 0, "nothing stays in the directory for temporary files");
+}

@@ -14,6 +14,7 @@ const ROOMS: &[&str] = &[
     "supervisor",
     "rpc",
     "config",
+    "export",
     "provider",
     "search",
     "history",

@@ -12,6 +12,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 mod agents;
 mod alive;
 mod exact;
+mod exports;
 mod faults;
 mod lifecycle;
 mod many;

@@ -13,10 +13,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::{
     calls::{
         AnswerParams, AttachParams, CancelParams, CancelRequestParams, ChangedParams, ChangesResult, ConfigureParams, DeleteResult,
-        DeletedParams, EditParams, Empty, InitializeParams, InitializeResult, ListParams, ListResult, Null, OptionsParams, OptionsResult,
-        ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult, SearchParams, SearchResult, SendParams,
-        SessionsParams, SessionsResult, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams,
-        TextResult,
+        DeletedParams, EditParams, Empty, ExportParams, ExportResult, InitializeParams, InitializeResult, ListParams, ListResult, Null,
+        OptionsParams, OptionsResult, ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult, RunIdParams, RunResult,
+        SearchParams, SearchResult, SendParams, SessionsParams, SessionsResult, StartParams, StatsResult, SyncParams, SyncResult,
+        TakeoverParams, TakeoverResult, TextParams, TextResult,
     },
     entry::{Entry, Kind},
     failure::FailureKind,
@@ -71,8 +71,8 @@ const READ: &str = "Reading and following runs";
 const STORE: &str = "Providers and the store";
 
 use FailureKind::{
-    Config, PermissionNotFound, PermissionResolved, ProviderNotFound, RunActive, RunNotActive, RunNotFound, SessionBusy, SpawnFailed,
-    Store, Unsupported,
+    Config, Limit, PermissionNotFound, PermissionResolved, ProviderNotFound, RunActive, RunNotActive, RunNotFound, SessionBusy,
+    SpawnFailed, Store, Unsupported,
 };
 
 /// Every request that this build answers, in the order of the reference.
@@ -215,6 +215,15 @@ pub const METHODS: &[Method] = &[
         params: of::<SearchParams>,
         result: of::<SearchResult>,
         failures: &[RunNotFound, Store],
+    },
+    Method {
+        name: "run/export",
+        group: READ,
+        about: "A run as a file that can be read without loomd, live runs as they are now. Without `path` the content is answered, up to \
+                32 MiB (`limit`); with it, a run of any size is written. What is wrong with the path is `invalidParams` and leaves no file.",
+        params: of::<ExportParams>,
+        result: of::<ExportResult>,
+        failures: &[RunNotFound, Limit, Store],
     },
     Method {
         name: "run/changes",

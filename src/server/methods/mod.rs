@@ -8,6 +8,7 @@ mod attach;
 mod changes;
 mod control;
 mod edit;
+mod export;
 mod list;
 mod provider;
 mod read;
@@ -58,6 +59,7 @@ pub fn table(session: Arc<Session>) -> Methods {
     add(&mut module, "run/read", read::read);
     add(&mut module, "run/text", text::text);
     add(&mut module, "run/search", search::search);
+    add(&mut module, "run/export", export::export);
     add(&mut module, "run/attach", attach::attach);
     add(&mut module, "run/detach", attach::detach);
     add(&mut module, "provider/list", provider::list);

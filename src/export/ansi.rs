@@ -1,0 +1,327 @@
+//! What a terminal would show of a program's bytes, as lines of coloured spans.
+//!
+//! Lines that a program overwrites (progress bars) are kept as they were last. Where the cursor goes to another line, nothing
+//! follows it: a log is no screen.
+
+use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
+
+use super::facts::is_order;
+use crate::model::Stream;
+
+/// A colour that the program chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Colour {
+    /// The page's own.
+    #[default]
+    Own,
+    /// One of the 16 of every terminal.
+    Named(u8),
+    Rgb(u8, u8, u8),
+}
+
+/// How text looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pen {
+    pub fg: Colour,
+    pub bg: Colour,
+    pub bold: bool,
+    pub dim: bool,
+    pub italic: bool,
+    pub underline: bool,
+    pub strike: bool,
+    pub inverse: bool,
+    pub stderr: bool,
+}
+
+/// A piece of a line in one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub pen: Pen,
+    pub text: String,
+}
+
+/// A line longer than this is passed on in pieces.
+const LONG: usize = 16 << 10;
+/// A sequence longer than this is none.
+const SILENT: usize = 4 << 10;
+
+/// Bytes of both streams go in, lines come out.
+#[derive(Default)]
+pub struct Screen {
+    parsers: [Parser<DefaultCharAccumulator>; 2],
+    /// Bytes since a parser told something: it keeps what it does not tell.
+    silent: [usize; 2],
+    pens: [Pen; 2],
+    line: Line,
+}
+
+#[derive(Default)]
+struct Line {
+    spans: Vec<Span>,
+    length: usize,
+    /// The cursor stands at the line's beginning: what comes overwrites it.
+    is_returned: bool,
+}
+
+/// Takes a line, and whether it ended.
+pub type EachLine<'a> = &'a mut dyn FnMut(&[Span], bool);
+
+impl Screen {
+    pub fn feed(&mut self, stream: Stream, bytes: &[u8], each: EachLine<'_>) {
+        let number = usize::from(stream == Stream::Stderr);
+        self.pens[number].stderr = stream == Stream::Stderr;
+        // The parser passes over bytes that are no text.
+        for byte in String::from_utf8_lossy(bytes).bytes() {
+            let mut hand = Hand { pen: &mut self.pens[number], line: &mut self.line, each, is_silent: true };
+            self.parsers[number].advance(&mut hand, byte);
+            self.silent[number] = if hand.is_silent { self.silent[number] + 1 } else { 0 };
+            if self.silent[number] > SILENT {
+                (self.parsers[number], self.silent[number]) = (Parser::default(), 0);
+            }
+        }
+    }
+
+    /// The last line, if it has no end.
+    pub fn finish(&mut self, each: EachLine<'_>) {
+        if !self.line.spans.is_empty() {
+            each(&self.line.spans, false);
+        }
+        *self = Self::default();
+    }
+}
+
+/// The text alone.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut take = |spans: &[Span], ended: bool| {
+        spans.iter().for_each(|span| out.push_str(&span.text));
+        if ended {
+            out.push('\n');
+        }
+    };
+    let mut screen = Screen::default();
+    screen.feed(Stream::Stdout, text.as_bytes(), &mut take);
+    screen.finish(&mut take);
+    out
+}
+
+struct Hand<'a, 'b> {
+    pen: &'a mut Pen,
+    line: &'a mut Line,
+    each: &'a mut (dyn FnMut(&[Span], bool) + 'b),
+    is_silent: bool,
+}
+
+impl Hand<'_, '_> {
+    fn pass_on(&mut self, ended: bool) {
+        (self.each)(&self.line.spans, ended);
+        *self.line = Line::default();
+    }
+
+    fn clear(&mut self) {
+        self.line.spans.clear();
+        self.line.length = 0;
+    }
+}
+
+impl Perform for Hand<'_, '_> {
+    fn print(&mut self, c: char) {
+        self.is_silent = false;
+        if std::mem::take(&mut self.line.is_returned) {
+            self.clear();
+        }
+        let c = if is_order(c) { '␣' } else { c };
+        match self.line.spans.last_mut() {
+            Some(span) if span.pen == *self.pen => span.text.push(c),
+            _ => self.line.spans.push(Span { pen: *self.pen, text: c.into() }),
+        }
+        self.line.length += c.len_utf8();
+        if self.line.length >= LONG {
+            self.pass_on(false);
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        self.is_silent = false;
+        match byte {
+            b'\n' => self.pass_on(true),
+            b'\r' => self.line.is_returned = true,
+            b'\t' => {
+                // A tab is white space in the page as well; it is no order here.
+                if std::mem::take(&mut self.line.is_returned) {
+                    self.clear();
+                }
+                match self.line.spans.last_mut() {
+                    Some(span) if span.pen == *self.pen => span.text.push('\t'),
+                    _ => self.line.spans.push(Span { pen: *self.pen, text: '\t'.into() }),
+                }
+                self.line.length += 1;
+                if self.line.length >= LONG {
+                    self.pass_on(false);
+                }
+            }
+            8 => {
+                if let Some(span) = self.line.spans.last_mut() {
+                    self.line.length -= span.text.pop().map_or(0, char::len_utf8);
+                    if span.text.is_empty() {
+                        self.line.spans.pop();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: u8) {
+        self.is_silent = false;
+        let first = params.iter().next().and_then(|param| param.first()).copied().unwrap_or(0);
+        match action {
+            b'm' if intermediates.is_empty() => paint(self.pen, params),
+            b'K' if first == 2 || (first == 0 && self.line.is_returned) => self.clear(),
+            b'G' if first <= 1 => self.line.is_returned = true,
+            _ => {}
+        }
+    }
+
+    fn esc_dispatch(&mut self, _intermediates: &[u8], _ignore: bool, _byte: u8) {
+        self.is_silent = false;
+    }
+
+    fn osc_dispatch(&mut self, _params: &[&[u8]], _bell_terminated: bool) {
+        self.is_silent = false;
+    }
+
+    fn put(&mut self, _byte: u8) {
+        self.is_silent = false;
+    }
+}
+
+/// SGR, ECMA-48 8.3.117, with the colours of ITU T.416 in both spellings.
+fn paint(pen: &mut Pen, params: &Params) {
+    let stderr = pen.stderr;
+    let mut params = params.iter();
+    while let Some(param) = params.next() {
+        match param.first().copied().unwrap_or(0) {
+            0 => *pen = Pen { stderr, ..Pen::default() },
+            1 => pen.bold = true,
+            2 => pen.dim = true,
+            3 => pen.italic = true,
+            4 => pen.underline = param.get(1) != Some(&0),
+            21 => pen.underline = true,
+            7 => pen.inverse = true,
+            9 => pen.strike = true,
+            22 => (pen.bold, pen.dim) = (false, false),
+            23 => pen.italic = false,
+            24 => pen.underline = false,
+            27 => pen.inverse = false,
+            29 => pen.strike = false,
+            n @ 30..=37 => pen.fg = Colour::Named((n - 30) as u8),
+            n @ 90..=97 => pen.fg = Colour::Named((n - 90 + 8) as u8),
+            n @ 40..=47 => pen.bg = Colour::Named((n - 40) as u8),
+            n @ 100..=107 => pen.bg = Colour::Named((n - 100 + 8) as u8),
+            39 => pen.fg = Colour::Own,
+            49 => pen.bg = Colour::Own,
+            n @ (38 | 48) => {
+                let rest: Vec<u16> = if param.len() > 1 {
+                    param[1..].to_vec()
+                } else {
+                    let mut next = || params.next().and_then(|param| param.first()).copied();
+                    let kind = next();
+                    let count = if kind == Some(2) { 3 } else { 1 };
+                    kind.into_iter().chain((0..count).map_while(|_| next())).collect()
+                };
+                if let Some(colour) = colour(&rest) {
+                    *(if n == 38 { &mut pen.fg } else { &mut pen.bg }) = colour;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn colour(rest: &[u16]) -> Option<Colour> {
+    let byte = |n: u16| n.min(255) as u8;
+    match *rest {
+        [5, n, ..] => Some(indexed(byte(n))),
+        // With the colour space that nobody gives.
+        [2, _, r, g, b, ..] | [2, r, g, b] => Some(Colour::Rgb(byte(r), byte(g), byte(b))),
+        _ => None,
+    }
+}
+
+/// One of the 256: 16 names, a cube of 6, 24 greys.
+fn indexed(n: u8) -> Colour {
+    match n {
+        0..16 => Colour::Named(n),
+        16..232 => {
+            let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
+            let n = n - 16;
+            Colour::Rgb(level(n / 36), level(n / 6 % 6), level(n % 6))
+        }
+        232.. => {
+            let grey = 8 + 10 * (n - 232);
+            Colour::Rgb(grey, grey, grey)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Vec<Vec<Span>> {
+        let mut found = Vec::new();
+        let mut screen = Screen::default();
+        screen.feed(Stream::Stdout, bytes, &mut |spans, _| found.push(spans.to_vec()));
+        screen.finish(&mut |spans, _| found.push(spans.to_vec()));
+        found
+    }
+
+    fn pen_of(sequence: &str) -> Pen {
+        lines(format!("\x1b[{sequence}mx").as_bytes())[0][0].pen
+    }
+
+    #[test]
+    fn colours_in_all_their_spellings() {
+        assert_eq!(pen_of("1;31"), Pen { bold: true, fg: Colour::Named(1), ..Pen::default() });
+        assert_eq!(pen_of("97;104"), Pen { fg: Colour::Named(15), bg: Colour::Named(12), ..Pen::default() });
+        for rgb in ["38;2;1;2;3", "38:2:1:2:3", "38:2::1:2:3"] {
+            assert_eq!(pen_of(rgb).fg, Colour::Rgb(1, 2, 3), "{rgb}");
+        }
+        for indexed in ["48;5;208", "48:5:208"] {
+            assert_eq!(pen_of(indexed).bg, Colour::Rgb(255, 135, 0), "{indexed}");
+        }
+        assert_eq!(pen_of("38;5;9;1"), Pen { fg: Colour::Named(9), bold: true, ..Pen::default() });
+        assert_eq!(pen_of("1;3;4;7;9;0"), Pen::default());
+        assert_eq!(pen_of("38;5").fg, Colour::Own);
+    }
+
+    #[test]
+    fn what_a_program_overwrites_is_gone() {
+        assert_eq!(plain("10%\r50%\r100%\ndone\r\n"), "100%\ndone\n");
+        assert_eq!(plain("wait\x1b[2K\x1b[1Gready\n"), "ready\n");
+        assert_eq!(plain("a\rb\x1b[Kc"), "bc");
+        assert_eq!(plain("abc\x08\x08d"), "ad");
+    }
+
+    #[test]
+    fn orders_to_a_terminal_leave_nothing() {
+        assert_eq!(plain("a\x1b]8;;http://x\x07link\x1b]8;;\x07\x1b[2J\x1b[Hb\x07\0"), "alinkb");
+        assert_eq!(plain("a\u{202e}b\tc"), "a␣b\tc");
+        assert_eq!(plain("\u{fffd}é日本🦀"), "\u{fffd}é日本🦀");
+        assert_eq!(plain("\x1b[1;32m   Compiling\x1b[0m loomd\nnext\n"), "   Compiling loomd\nnext\n");
+    }
+
+    #[test]
+    fn a_sequence_without_an_end_does_not_swallow_the_log() {
+        let text = format!("\x1b]0;{}\nseen\n", "x".repeat(3 * SILENT));
+        assert!(plain(&text).ends_with("\nseen\n"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_comes_in_pieces() {
+        let text = "y".repeat(3 * LONG + 5);
+        assert_eq!(lines(text.as_bytes()).len(), 4);
+        assert_eq!(plain(&text), text);
+    }
+}
