@@ -76,6 +76,18 @@ local function mark(view, block)
   end
 end
 
+-- Neovim asks again only for the lines that were replaced, and 0.12 then ends a fold too early when its heading alone was.
+---@param view loomd.TranscriptView
+---@param block loomd.Block
+local function refold(view, block)
+  if not block.folded or not vim._foldupdate then
+    return
+  end
+  for _, win in ipairs(vim.fn.win_findbuf(view.buffer)) do
+    vim._foldupdate(win, block.first, block.first + #block.shown)
+  end
+end
+
 -- Writes only the lines that differ, so that open folds stay open and marks stay where they are.
 ---@param view loomd.TranscriptView
 ---@param block loomd.Block
@@ -92,6 +104,7 @@ local function write(view, block)
   block.shown = vim.list_slice(new, 1, #new)
   set_levels(view)
   vim.api.nvim_buf_set_lines(view.buffer, block.first + head, block.first + #old - tail, false, vim.list_slice(new, head + 1, #new - tail))
+  refold(view, block)
   mark(view, block)
   block.dirty = false
 end
