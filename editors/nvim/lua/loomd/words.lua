@@ -58,6 +58,11 @@ function M.one_line(text)
   return vim.trim((text:gsub("\27%[[%d;:?]*[%a]", ""):gsub("[%s%c]+", " ")))
 end
 
+-- Text of several lines without what would act on a terminal.
+function M.clean(text)
+  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r\n?", "\n"):gsub("[%z\1-\8\11\12\14-\31]", "�"))
+end
+
 -- `[]` and text alike, as ACP has both.
 ---@param prompt loomd.Prompt?
 function M.prompt(prompt)
@@ -114,6 +119,12 @@ function M.size(bytes)
     end
   end
   return bytes .. " bytes"
+end
+
+---@param number integer
+---@param thing string
+function M.count(number, thing)
+  return ("%d %s%s"):format(number, thing, number == 1 and "" or "s")
 end
 
 -- How a run ended, in a few words; empty while it lives.

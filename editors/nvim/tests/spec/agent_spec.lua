@@ -154,7 +154,7 @@ describe("a question", function()
       assert.is_truthy(text:find(("/src/file%d.c  (+1 -1)"):format(index), 1, true))
       assert.is_truthy(text:find(("\n-old %d\n+new %d"):format(index, index), 1, true))
     end
-    assert.is_truthy(text:find("/src/new.c  (new, 1 lines)", 1, true))
+    assert.is_truthy(text:find("/src/new.c  (new, 1 line)", 1, true))
     assert.is_truthy(text:find("\n  /src/also.c", 1, true))
     for index = 1, 200 do
       assert.is_truthy(text:find("echo line " .. index .. "\n", 1, true))
@@ -426,7 +426,7 @@ describe("a transcript", function()
     local heading = world.go_to("### ▶ run")
     assert.equal(heading, vim.fn.foldclosed(heading))
     assert.is_truthy(vim.fn.foldclosedend(heading) > heading + 5)
-    assert.is_truthy(require("loomd.transcript").summary(require("loomd.view.transcript").of(id).model.blocks[1]):find("cargo test · in progress · 3 lines: three$"))
+    assert.is_truthy(require("loomd.toolblock").summary(require("loomd.view.transcript").of(id).model.blocks[1]):find("cargo test · in progress · 3 lines: three$"))
     -- Cut at an offset: the provider took something back.
     update({ sessionUpdate = "tool_call_update", toolCallId = "c1", _meta = { ["loomd/output"] = { offset = 4, text = "zwei\n" } } })
     world.until_text(buffer, "one\nzwei\n```")

@@ -56,6 +56,7 @@ function M.dress(buffer, id, options)
     spell = false,
     list = false,
   })
+  require("loomd.view.clock").watch(buffer)
   vim.api.nvim_create_autocmd("BufWinEnter", {
     buffer = buffer,
     callback = function()

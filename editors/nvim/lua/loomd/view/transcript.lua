@@ -55,7 +55,7 @@ function M.foldtext()
   for _, block in ipairs(view and view.model.blocks or {}) do
     if block.first == row and block.shown and #block.shown > 0 then
       local group = block.marks[1] and block.marks[1].group or "LoomdTool"
-      return { { (transcript.summary(block):gsub("^### ", "▸ ")), group } }
+      return { { (require("loomd.toolblock").summary(block):gsub("^### ", "▸ ")), group } }
     end
   end
   return vim.fn.getline(vim.v.foldstart)
