@@ -46,8 +46,13 @@ local function on_notification(method, params)
   elseif method == "run/deleted" then
     store.remove(params.runIds)
   elseif params and params.runId and params.seq then
+    local run = store.runs[params.runId]
+    local was_live = run and not store.is_final(run)
     store.apply(params)
     hear_entry(params)
+    if was_live and store.is_final(run) and run.session then
+      M.refresh(run.id)
+    end
   end
 end
 
@@ -151,6 +156,16 @@ local function greet(from)
         end
       end
     end)
+  end)
+end
+
+-- What no entry tells of an agent's run that has ended: what it cost, and whether a terminal has its session now.
+---@param id string
+function M.refresh(id)
+  M.request("run/get", { runId = id }, function(_, result)
+    if result and store.runs[id] then
+      store.put(result.run, true)
+    end
   end)
 end
 

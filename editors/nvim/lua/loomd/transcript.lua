@@ -20,6 +20,7 @@ local M = {}
 
 ---@class loomd.Transcript
 ---@field blocks loomd.Block[]
+---@field touched? loomd.Block the one that the newest entry made or changed
 ---@field on_files? fun(paths: string[]) a tool call that names files has been completed
 local Transcript = {}
 Transcript.__index = Transcript
@@ -42,8 +43,15 @@ local function text_of(content)
   return ("[%s]"):format(content.type or "content")
 end
 
-function Transcript:add(block)
+-- A block is new or has changed.
+---@param block loomd.Block
+function Transcript:touch(block)
   block.dirty = true
+  self.touched = block
+end
+
+function Transcript:add(block)
+  self:touch(block)
   block.marks = block.marks or {}
   block.diffs = block.diffs or {}
   block.lines = block.lines or {}
@@ -68,7 +76,6 @@ local function append(block, text)
     block.lines[#block.lines + 1] = prefix .. parts[index]
   end
   block.lines[#block.lines + 1] = ""
-  block.dirty = true
 end
 
 function Transcript:message(update)
@@ -84,7 +91,8 @@ function Transcript:message(update)
   if meta["loomd/abandoned"] then
     if block then
       block.lines = { "*This answer broke off and was begun anew.*", "" }
-      block.marks, block.folded, block.dirty = { { row = 0, group = "LoomdQuiet" } }, false, true
+      block.marks, block.folded = { { row = 0, group = "LoomdQuiet" } }, false
+      self:touch(block)
     end
     return
   end
@@ -102,6 +110,7 @@ function Transcript:message(update)
     end
   end
   append(block, text_of(update.content))
+  self:touch(block)
 end
 
 -- ACP's updates replace what they name.
@@ -126,7 +135,7 @@ function Transcript:tool(update)
     toolblock.grow(block, grown)
   end
   block.stale = true
-  block.dirty = true
+  self:touch(block)
   if was ~= "completed" and block.call.status == "completed" and self.on_files then
     local kind = block.call.kind
     local paths = toolcall.paths(block.call)
@@ -147,7 +156,8 @@ function Transcript:plan(update)
     lines[#lines + 1] = ("- %s %s%s"):format(step.status == "completed" and "[x]" or "[ ]", words.one_line(step.content or ""), now)
   end
   lines[#lines + 1] = ""
-  block.lines, block.dirty = lines, true
+  block.lines = lines
+  self:touch(block)
 end
 
 function Transcript:notice(update)
@@ -198,7 +208,7 @@ function Transcript:question(entry)
     block.marks = { { row = 0, group = allowed and "LoomdSucceeded" or "LoomdCancelled" } }
   end
   if block then
-    block.dirty = true
+    self:touch(block)
   end
 end
 

@@ -124,6 +124,7 @@ function M.open(run, entry, options)
     enter = enter,
     footer = not enter and ":Loomd next goes here" or nil,
   })
+  pcall(vim.api.nvim_buf_set_name, buffer, "loomd://question/" .. words.short(run.id))
   vim.bo[buffer].filetype = "loomd-question"
   vim.b[buffer].loomd_run = run.id
   for _, each in ipairs(marks) do
