@@ -284,14 +284,30 @@ function Transcript:all_lines()
   return lines
 end
 
+-- A tool call as all of its updates say it together.
+---@param entries loomd.Entry[]
+---@param id string
+local function merged_call(entries, id)
+  local call = {}
+  for _, entry in ipairs(entries) do
+    local update = entry.update or {}
+    if update.toolCallId == id then
+      call = vim.tbl_extend("force", call, update)
+    end
+  end
+  return call
+end
+
 -- The newest line that an agent said or did, for a row of the list.
 ---@param entries loomd.Entry[]
 function M.last_words(entries)
   for index = #entries, 1, -1 do
     local update = entries[index].update or {}
     if update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update" then
-      if update.title or update.rawInput then
-        return toolcall.headline(update)
+      local call = merged_call(entries, update.toolCallId)
+      -- An update alone may say little; what began before these entries is not known.
+      if call.title or call.rawInput then
+        return toolcall.headline(call)
       end
     elseif update.sessionUpdate == "agent_message_chunk" then
       local text = text_of(update.content)

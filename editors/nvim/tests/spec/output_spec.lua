@@ -163,7 +163,7 @@ describe("output", function()
     assert.is_true(world.ask("run/get", { runId = run.id }).run.bytes.stdout >= 100000000)
     local _, lines = child.text(buffer):gsub("\n", "")
     assert.is_true(lines <= 2000 + 100, lines .. " lines are kept")
-    assert.is_truthy(child.lua("return require('loomd.view').bar(...)", run.id):find("MB left out, gA shows everything"))
+    assert.is_truthy(child.lua("return require('loomd.view').bar(...)", run.id):find("MB left out, gA has"))
   end)
 end)
 

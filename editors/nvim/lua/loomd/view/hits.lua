@@ -312,7 +312,7 @@ function M.search(query, options, done)
   options = options or {}
   search = { query = query, regex = options.regex or false, ignore_case = query:lower() == query, run_id = options.run_id, hits = {}, rows = {}, begun = false }
   local buffer = buffer_of()
-  window.show(buffer, config.get().split, { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", list = false, spell = false })
+  window.show(buffer, config.get().split, { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", list = false, spell = false, most = 0.5 })
   vim.api.nvim_win_set_cursor(0, { 1, 0 })
   M.more(done)
 end

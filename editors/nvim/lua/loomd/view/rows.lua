@@ -53,17 +53,17 @@ local function segments()
   return line
 end
 
-local function row(run, width)
+local function row(run, width, title_width)
   local state = words.state(run)
   local line = segments()
   line:add("  " .. state.icon .. " ", state.group):add(words.pad(state.word, 10), state.group):add(" ")
   line:add(words.pad(run.provider, 8), "LoomdProvider"):add(" ")
-  local title_width = math.max(12, math.min(44, math.floor((width - 44) / 2)))
   line:add(words.pad(words.title(run), title_width), "LoomdTitle"):add(" ")
-  line:add(words.pad(words.elapsed(run), 8), "LoomdTime"):add(" ")
+  line:add(words.pad(words.elapsed(run), 7), "LoomdTime"):add(" ")
   line:add(words.short(run.id), "LoomdQuiet"):add(" ")
   local said = words.outcome(run)
-  if said == "" or not store.is_final(run) then
+  -- Below a run that waits stands what it asks.
+  if (said == "" or not store.is_final(run)) and not store.is_waiting(run) then
     said = said ~= "" and said or last_words.of(run.id)
   end
   local more = {}
@@ -120,6 +120,17 @@ function M.of(view, width)
     waiting, live, ended = vim.tbl_filter(view.filter, waiting), vim.tbl_filter(view.filter, live), vim.tbl_filter(view.filter, ended)
   end
   local lines, rows, session_rows = {}, {}, {}
+  local limit = view.limit or config.get().earlier
+  -- As wide as the longest title, but the last words need room, too.
+  local title_width = 12
+  for _, group in ipairs({ waiting, live, ended }) do
+    for index, run in ipairs(group) do
+      if group ~= ended or index <= limit then
+        title_width = math.max(title_width, vim.fn.strdisplaywidth(words.title(run)))
+      end
+    end
+  end
+  title_width = math.min(title_width, math.max(12, math.min(60, math.floor((width - 42) * 0.6))))
   local function add(line, id)
     lines[#lines + 1] = line
     rows[#lines] = id
@@ -145,7 +156,7 @@ function M.of(view, width)
   if #waiting > 0 then
     add(heading("Waiting for you"))
     for _, run in ipairs(waiting) do
-      add(row(run, width), run.id)
+      add(row(run, width, title_width), run.id)
       for index, entry in ipairs(run.permissions or {}) do
         local shown, whole = M.question(entry.toolCall)
         local asks = segments():add("      ")
@@ -161,18 +172,17 @@ function M.of(view, width)
   if #live > 0 then
     add(heading("Running"))
     for _, run in ipairs(live) do
-      add(row(run, width), run.id)
+      add(row(run, width, title_width), run.id)
     end
   end
   if #ended > 0 then
     add(heading(view.name == "loomd://history" and "History" or "Earlier"))
-    local limit = view.limit or config.get().earlier
     for index, run in ipairs(ended) do
       if index > limit then
         add(segments():add(("    %d more: :Loomd history"):format(#ended - limit), "LoomdQuiet"))
         break
       end
-      add(row(run, width), run.id)
+      add(row(run, width, title_width), run.id)
     end
   end
   if view.next_cursor then

@@ -223,7 +223,7 @@ local function view_of(name)
   return view
 end
 
-local dress = { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", spell = false, list = false, winfixheight = true }
+local dress = { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", spell = false, list = false, winfixheight = true, most = 0.5 }
 
 -- Opens the list, and goes there.
 ---@return integer buffer
