@@ -20,6 +20,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.dirname(HERE)
 BINARY = os.environ["LOOMD_BIN"]
+AGENTS = os.path.join(PLUGIN, "..", "..", "tests", "agents")
 DEADLINE = 40  # seconds; only reached when something is broken
 
 INIT = """
@@ -44,10 +45,12 @@ class Broken(Exception):
 class Screen:
     """One Neovim in one terminal, with folders of its own."""
 
-    def __init__(self, nvim, columns=110, lines=30, options="", fake=None, more=""):
-        self.nvim, self.columns, self.lines = nvim, columns, lines
-        self.home = tempfile.mkdtemp(prefix="s")
-        self.work = os.path.join(self.home, "parser")
+    def __init__(self, nvim, columns=110, lines=30, options="", fake=None, more="", agent=None):
+        self.nvim, self.columns, self.lines, self.agent = nvim, columns, lines, agent
+        # An agent lives in a closed world of its own, whose folders are there already; Codex distrusts a home below /tmp.
+        self.home = tempfile.mkdtemp(prefix="loomd-nvim-", dir="/var/tmp") if agent else tempfile.mkdtemp(prefix="s")
+        self.deadline = 3 * DEADLINE if agent else DEADLINE
+        self.work = os.path.join(self.home, "work" if agent else "parser")
         os.makedirs(self.work)
         os.makedirs(os.path.join(self.home, "data", "runs"), mode=0o700)
         self.socket = os.path.join(self.home, "nvim.sock")
@@ -67,12 +70,18 @@ class Screen:
             TERM="tmux-256color", COLORTERM="truecolor", LANG="C.UTF-8", LC_ALL="C.UTF-8", NVIM_LOG_FILE="/dev/null", LOOMD_DATA_DIR=self.home + "/data", SHELL="/bin/sh", HOME=self.home,
             XDG_CONFIG_HOME=self.home + "/config", XDG_STATE_HOME=self.home + "/state", XDG_CACHE_HOME=self.home + "/cache", XDG_DATA_HOME=self.home + "/share",
         )  # fmt: skip
-        words = ["env", "-i", *("%s=%s" % pair for pair in clean.items()), self.nvim, "-u", self.init, "-i", "NONE", "--listen", self.socket, *arguments]
+        maker = []
+        if self.agent:
+            # The world clears the environment itself, and puts its own HOME and PATH there.
+            clean = {name: clean[name] for name in ("TERM", "COLORTERM", "LC_ALL", "NVIM_LOG_FILE", "LOOMD_DATA_DIR", "SHELL")}
+            maker = [os.path.join(AGENTS, "world"), "--dir", self.home, "--"]
+        words = ["env", *([] if self.agent else ["-i"]), *("%s=%s" % pair for pair in clean.items()), self.nvim, "-u", self.init, "-i", "NONE", "--listen", self.socket, *arguments]
         line = "cd %s && exec %s" % (shlex.quote(self.work), " ".join(shlex.quote(word) for word in words))
         if self.started:
             self.tmux("respawn-pane", "-k", "-t", "s", line)
         else:
-            self.tmux("new-session", "-d", "-s", "s", "-x", str(self.columns), "-y", str(self.lines), line)
+            session = ["new-session", "-d", "-s", "s", "-x", str(self.columns), "-y", str(self.lines), line]
+            subprocess.run([*maker, "tmux", "-L", self.name, "-f", "/dev/null", *session], capture_output=True, env={**os.environ, "TERM": "xterm-256color"})
             self.tmux("set-option", "-t", "s", "remain-on-exit", "on")
             self.started = True
         self.until("the editor", lambda: self.remote("1") == "1")
@@ -97,7 +106,7 @@ class Screen:
         return self.tmux("capture-pane", "-p", "-t", "s").stdout
 
     def until(self, what, condition):
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + self.deadline
         while time.monotonic() < end:
             value = condition()
             if value:
@@ -369,6 +378,48 @@ def closed_and_opened(screen, pictures):
     screen.see(r"cancelled")
 
 
+def agent_is_there(agent):
+    cache = os.environ.get("LOOMD_AGENTS") or os.path.join(os.path.expanduser("~"), ".cache/loomd/agents")
+    return os.path.exists(os.path.join(cache, "bin", agent))
+
+
+def with_a_real_agent(screen, prompt, asks, done, ready):
+    """A turn with a question, a follow-up, and the same session in the agent's own program."""
+    screen.open()
+    screen.keys(":Loomd! start %s %s" % (screen.agent, prompt), "Enter")
+    screen.see(r"● asks to %s · K shows all of it" % asks)
+    screen.keys("K")
+    screen.see(r"%s asks to" % screen.agent)
+    screen.see(r"a allow · A always just this")
+    screen.keys("a")
+    screen.see(r"▸ ✓ %s · completed" % asks)
+    screen.see(r"^%s" % done)
+    screen.see(r"turn 1 · done, waits for a prompt")
+    screen.keys("s")
+    screen.see(r"Send to ")
+    screen.keys("and now fake:hello", "Enter")
+    screen.see(r"^Hello from the model of the tests: naïve ✓\.")
+    screen.see(r"turn 2 · done, waits for a prompt")
+    screen.keys("T")
+    screen.until("the terminal", lambda: screen.remote("mode()") == "t")
+    screen.see(ready)
+    screen.keys("C-\\", "C-n", ":Loomd", "Enter")
+    screen.see(r"■ cancelled +%s .*taken over in a terminal" % screen.agent)
+
+
+@scenario(agent="claude", lines=40, columns=120)
+def real_claude(screen, pictures):
+    with_a_real_agent(screen, "Write it, fake:edit", "edit: Write fake.txt", "The file is written.", r"^❯")
+    with open(os.path.join(screen.work, "fake.txt")) as file:
+        screen.check("the file is not what was allowed", file.read() == "one\ntwo\n")
+
+
+@scenario(agent="codex", lines=40, columns=120)
+def real_codex(screen, pictures):
+    with_a_real_agent(screen, "Do it, fake:approval", "run: .*touch approved.txt.*", "The command has run.", r"^› ")
+    screen.check("the command did not run", os.path.exists(os.path.join(screen.work, "approved.txt")))
+
+
 def main():
     arguments = sys.argv[1:]
     nvim, pictures, names = arguments.pop(0), None, []
@@ -381,6 +432,9 @@ def main():
     failed = 0
     for name, function, options in SCENARIOS:
         if names and name not in names:
+            continue
+        if options.get("agent") and not agent_is_there(options["agent"]):
+            print("%s: left out, %s is not installed; tests/agents/setup does it" % (name, options["agent"]), flush=True)
             continue
         screen = Screen(nvim, **options)
         try:

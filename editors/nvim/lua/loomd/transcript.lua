@@ -221,7 +221,7 @@ function Transcript:state(entry)
   if entry.turn then
     parts[#parts + 1] = "turn " .. entry.turn
   end
-  parts[#parts + 1] = entry.state == "idle" and "done, waits for a prompt" or (words.states[entry.state] or { word = entry.state }).word
+  parts[#parts + 1] = entry.state == "idle" and (entry.error and "failed" or "done") .. ", waits for a prompt" or (words.states[entry.state] or { word = entry.state }).word
   if entry.stopReason and entry.stopReason ~= "end_turn" and entry.stopReason ~= "error" and entry.stopReason ~= entry.state then
     parts[#parts + 1] = (entry.stopReason:gsub("_", " "))
   end

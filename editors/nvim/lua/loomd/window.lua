@@ -121,7 +121,7 @@ function M.float(lines, title, options)
     footer = options.footer and (" " .. options.footer .. " ") or nil,
     footer_pos = options.footer and "right" or nil,
   })
-  M.set(window, { wrap = true, linebreak = true, winhighlight = "NormalFloat:Normal" })
+  M.set(window, { wrap = true, linebreak = true, breakindent = true, winhighlight = "NormalFloat:Normal" })
   for _, key in ipairs({ "q", "<Esc>" }) do
     vim.keymap.set("n", key, M.close, { buffer = buffer, nowait = true, desc = "close" })
   end
