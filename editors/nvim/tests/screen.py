@@ -149,6 +149,12 @@ class Screen:
             words = line.split()
             if len(words) > 1 and not words[1].startswith(("succeeded", "failed", "cancelled", "timed", "lost")):
                 subprocess.run([BINARY, "--data-dir", self.home + "/data", "cancel", words[0]], capture_output=True)
+        if self.agent:
+            # Claude writes its files once more when its terminal is gone.
+            living = [os.path.join(AGENTS, "world"), "--dir", self.home, "ps"]
+            end = time.monotonic() + DEADLINE
+            while subprocess.run(living, capture_output=True).stdout.strip() and time.monotonic() < end:
+                time.sleep(0.05)
         shutil.rmtree(self.home, ignore_errors=True)
 
 
