@@ -308,6 +308,27 @@ def changes(screen, pictures):
     screen.check("the tab is still there", screen.remote("tabpagenr('$')") == "1")
 
 
+@scenario(fake=AT_WORK, lines=30)
+def search(screen, pictures):
+    """Hits by run, and the place of one in the output."""
+    screen.open()
+    screen.lua('require("loomd").connect()')
+    text = "".join(r"\27[2mCompiling unit %d\27[0m\n" % number for number in range(40)) + r"\27[33mwarning\27[0m: unused variable `last`\n" + r"Linking\n" * 20
+    entry = '{ runId = "01990000-0000-7000-8000-00005d1c77a0", kind = "output", stream = "stdout", offset = 0, text = "%s" }' % text
+    screen.lua('require("loomd.server").request("fake/push", { entry = %s }) and 1' % entry)
+    screen.keys(":Loomd search unused variable", "Enter")
+    screen.see(r'"unused variable": 1 hit')
+    screen.see(r"5d1c77a0 +nightly build")
+    screen.see(r"^   warning: unused variable `last`")
+    screen.keys("/warning", "Enter", "Enter")
+    screen.see(r"5d1c77a0 · stdout, bytes 0 to")
+    screen.see(r"Compiling unit 39")
+    screen.check("the cursor is elsewhere", screen.remote("getline('.')") == "warning: unused variable `last`")
+    screen.picture(pictures, "search")
+    screen.keys("q")
+    screen.see_not(r"stdout, bytes")
+
+
 @scenario()
 def server_control(screen, pictures):
     """A server that is killed comes back by itself; :Loomd restart and :Loomd log do what they say."""
