@@ -88,7 +88,9 @@ class Screen:
 
     def remote(self, expression):
         """The value of an expression in that Neovim."""
-        done = subprocess.run([self.nvim, "--server", self.socket, "--remote-expr", expression], capture_output=True, text=True, env={**os.environ, "NVIM_LOG_FILE": "/dev/null"})
+        # A Neovim that waits for an Enter does not answer.
+        words = ["timeout", str(self.deadline), self.nvim, "--server", self.socket, "--remote-expr", expression]
+        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "NVIM_LOG_FILE": "/dev/null"})
         return done.stdout.strip()
 
     def lua(self, expression):
@@ -366,21 +368,30 @@ def themes(screen, pictures):
     screen.check("the link is gone", screen.remote("hlID('LoomdWaiting') && synIDtrans(hlID('LoomdWaiting')) == synIDtrans(hlID('DiagnosticWarn'))") == "1")
 
 
-@scenario(fake=AT_WORK)
+@scenario(fake=AT_WORK, columns=80)
 def not_in_the_way(screen, pictures):
-    """Somebody types while runs speak, ask and end: the text arrives, the windows stay, the focus stays."""
+    """Somebody types while runs speak, ask and end: the text arrives, the windows stay, the focus stays, and no message wants an Enter."""
+
+    def push(entry):
+        run = "01990000-0000-7000-8000-0000e0319c44"
+        screen.lua('require("loomd.server").request("fake/push", { entry = { runId = "%s", %s } }) and 1' % (run, entry))
+
     screen.open("notes.txt")
-    screen.lua('require("loomd").connect()')
-    screen.see(r"codex asks to run|loomd: 1 waiting")
-    if screen.remote("mode()") == "r":  # a message that asked for Enter
-        screen.keys("Enter")
     screen.keys("i", "before ")
+    screen.lua('require("loomd").connect()')
+    # In insert mode a message stays only until the mode is shown again.
+    messages = lambda: screen.remote("execute('messages')")
+    screen.until("the question", lambda: "codex asks to run: rm -rf build && make test  (:Loomd next)" in messages())
     for number in range(20):
-        screen.lua(
-            'require("loomd.server").request("fake/push", { entry = { runId = "01990000-0000-7000-8000-0000e0319c44", kind = "update",'
-            ' update = { sessionUpdate = "agent_message_chunk", messageId = "x%d", content = { type = "text", text = "noise" } } } }) and 1' % number
-        )
-    screen.lua('require("loomd.server").request("fake/push", { entry = { runId = "01990000-0000-7000-8000-0000e0319c44", kind = "state", state = "succeeded", turn = 1 } }) and 1')
+        push('kind = "update", update = { sessionUpdate = "agent_message_chunk", messageId = "x%d", content = { type = "text", text = "noise" } }' % number)
+    # Longer than the screen is wide, and two at once.
+    screen.lua('(function() require("loomd.store").mine["01990000-0000-7000-8000-0000e0319c44"] = true return 1 end)()')
+    for number in range(2):
+        push('kind = "permission", permissionId = "q%d", status = "requested", toolCall = { toolCallId = "t", kind = "execute", rawInput = { command = "%s" } }, options = {}' % (number, "long " * 60))
+    screen.until("both questions", lambda: len(re.findall(r"claude asks to run: long .*… +\(:Loomd next\)", messages())) == 2)
+    push('kind = "state", state = "succeeded", turn = 1')
+    screen.until("the end", lambda: re.search(r"Rename Token to Lexeme .* succeeded after", messages()))
+    screen.check("a message wants an Enter", screen.remote("mode()") == "i")
     screen.keys("and after", "Escape")
     screen.see(r"^before and after")
     screen.check("a window was opened", screen.remote("winnr('$')") == "1")

@@ -27,7 +27,7 @@ function M.start(params, done)
     else
       store.mine[result.run.id] = true
       store.put(result.run)
-      words.say(("started %s: %s"):format(words.short(result.run.id), words.fit(words.title(result.run), 80)))
+      words.tell(("started %s: "):format(words.short(result.run.id)), words.title(result.run), "")
     end
     if done then
       done(result and result.run)

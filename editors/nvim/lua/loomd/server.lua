@@ -184,8 +184,8 @@ local function on_exit(from, code, signal)
   table.insert(crashes, now)
   local how = signal ~= 0 and ("by signal " .. signal) or ("with " .. code)
   if #crashes > M.restarts then
-    give_up(("loomd ended %s, %d times in 3 minutes; :Loomd log shows its log, :Loomd restart starts it again"):format(how, #crashes))
-    vim.notify("loomd: " .. M.problem, vim.log.levels.ERROR)
+    give_up(("ended %d times in 3 minutes, last %s; :Loomd log, :Loomd restart"):format(#crashes, how))
+    require("loomd.words").tell("", M.problem, "", vim.log.levels.ERROR)
     return
   end
   enter("starting")

@@ -166,6 +166,19 @@ function M.say(text, level)
   vim.notify("loomd: " .. text, level or vim.log.levels.INFO)
 end
 
+-- Says what nobody asked for, perhaps in the middle of somebody's typing: in one line, of which `long` gives way, and on a clean one, so
+-- that Neovim never asks for Enter because of it.
+---@param before string
+---@param long string
+---@param after string
+---@param level? integer
+function M.tell(before, long, after, level)
+  local room = vim.v.echospace - vim.fn.strdisplaywidth("loomd: " .. before .. after) - 1
+  local text = before .. M.fit(M.one_line(long), math.max(room, 12)) .. after
+  pcall(vim.cmd.redraw)
+  M.say(M.fit(text, math.max(20, vim.v.echospace - 8)), level)
+end
+
 -- The text cut to that many cells, with an ellipsis.
 ---@param text string
 ---@param cells integer

@@ -928,7 +928,7 @@ describe("an agent's run", function()
     push({ kind = "state", state = "idle", turn = 1, stopReason = "end_turn" })
     world.until_text(clean, "new")
     assert.equal("mine", world.text(dirty))
-    assert.is_truthy(world.heard("a run changed dirty.txt; this buffer has changes of its own"))
+    assert.is_truthy(world.heard("a run changed dirty.txt, and so have you"))
   end)
 
   it("is still true after the server was restarted with other news", function()
