@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.dirname(HERE)
 BINARY = os.environ["LOOMD_BIN"]
 AGENTS = os.path.join(PLUGIN, "..", "..", "tests", "agents")
-DEADLINE = 40  # seconds; only reached when something is broken
+DEADLINE = 90  # seconds; only reached when something is broken
 
 INIT = """
 vim.opt.runtimepath:prepend({plugin!r})
@@ -49,7 +49,7 @@ class Screen:
         self.nvim, self.columns, self.lines, self.agent = nvim, columns, lines, agent
         # An agent lives in a closed world of its own, whose folders are there already; Codex distrusts a home below /tmp.
         self.home = tempfile.mkdtemp(prefix="loomd-nvim-", dir="/var/tmp") if agent else tempfile.mkdtemp(prefix="s")
-        self.deadline = 3 * DEADLINE if agent else DEADLINE
+        self.deadline = 2 * DEADLINE if agent else DEADLINE
         self.work = os.path.join(self.home, "work" if agent else "parser")
         os.makedirs(self.work)
         os.makedirs(os.path.join(self.home, "data", "runs"), mode=0o700)

@@ -541,21 +541,21 @@ describe("a transcript", function()
   end)
 
   it("is painted at most once per interval, and keeps no more lines than it may", function()
-    begin({ max_lines = 200 })
+    begin({ max_lines = 100 })
     run()
     local buffer = open()
     local view = require("loomd.view.transcript").of(id)
     local begun, paints = vim.uv.now(), view.painter.count
-    for index = 1, 400 do
+    for index = 1, 150 do
       world.server().request("fake/push", { entry = { runId = id, kind = "update", update = { sessionUpdate = "agent_message_chunk", messageId = "m" .. index, content = { type = "text", text = "message " .. index } } } })
     end
-    world.until_text(buffer, "message 400\n")
+    world.until_text(buffer, "message 150\n")
     assert.is_true(view.painter.count - paints <= (vim.uv.now() - begun) / 50 + 2)
-    assert.is_true(vim.api.nvim_buf_line_count(buffer) <= 200)
+    assert.is_true(vim.api.nvim_buf_line_count(buffer) <= 100)
     -- The whole is one key away.
     world.press("gA")
     world.wait("the whole transcript", function()
-      return world.text():find("message 1\n") and world.text():find("message 400")
+      return world.text():find("message 1\n") and world.text():find("message 150")
     end)
   end)
 

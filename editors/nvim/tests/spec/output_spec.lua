@@ -116,7 +116,7 @@ describe("output", function()
       [[
         require("loomd").connect()
         vim.cmd("Loomd output " .. ...)
-        vim.wait(30000, function() return vim.bo.buftype == "terminal" end, 5)
+        vim.wait(90000, function() return vim.bo.buftype == "terminal" end, 5)
         local buffer = vim.api.nvim_get_current_buf()
         -- A person types into another window while it pours.
         vim.cmd("topleft new | startinsert")
