@@ -37,6 +37,7 @@ for name, command in pairs({
   takeover = "takeover",
   history = "history",
   search = "search",
+  configure = "configure",
   diff = "diff",
   qf = "qf",
   rules = "rules",

@@ -11,12 +11,16 @@ How it misbehaves is in the environment:
 Methods of its own, for the test:
   fake/run {run}        a new run, told to all who watch
   fake/push {entry}     the next entry of a run's log: `seq` and `at` are filled in
+  fake/set {runId, …}   members of a run that no notification tells of
   fake/hang             is never answered, but for a `$/cancelRequest`
+  fake/hold {method}    from now on this method is never answered, either
+  fake/result {method, result?}  what this method answers from now on; without a result as before
   fake/calls            what it was asked so far
 """
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -26,6 +30,7 @@ attached = {}
 calls = []
 hanging = []
 results = {}
+held = set()
 greeted = False
 
 
@@ -129,6 +134,44 @@ def attach(params):
     return {"run": run}
 
 
+def written(run, stream=None):
+    return "".join(entry["text"] for entry in logs[run["id"]] if entry["kind"] == "output" and stream in (None, entry["stream"])).encode()
+
+
+def text(params):
+    whole = written(run_of(params), params.get("stream"))
+    begin = params.get("offset", 0)
+    page = whole[begin : begin + params.get("maxBytes", 1 << 20)]
+    return {"text": page.decode(errors="replace"), "offset": begin, "nextOffset": begin + len(page), "totalBytes": len(whole)}
+
+
+def search(params):
+    """Line by line, the newest run first; the cursor is the number of the next hit."""
+    flags = re.IGNORECASE if params.get("ignoreCase") else 0
+    pattern = re.compile((params["query"] if params.get("regex") else re.escape(params["query"])).encode(), flags)
+    hits = []
+    for run in listed({})["runs"]:
+        if params.get("runId") in (None, run["id"]):
+            for stream in ("stdout", "stderr"):
+                begin = 0
+                for line in written(run, stream).splitlines(keepends=True):
+                    found = pattern.search(line)
+                    if found:
+                        seq = next(entry["seq"] for entry in logs[run["id"]] if entry["kind"] == "output" and entry["stream"] == stream and entry["offset"] + len(entry["text"].encode()) > begin)
+                        hits.append({"runId": run["id"], "seq": seq, "stream": stream, "offset": begin + found.start(), "line": line.decode().rstrip("\n")})
+                    begin += len(line)
+    begin = int(params.get("cursor", 0))
+    end = begin + params.get("limit", 50)
+    return {"hits": hits[begin:end], **({"nextCursor": str(end)} if end < len(hits) else {})}
+
+
+def configure(params):
+    run = run_of(params)
+    run["params"].update({key: params[key] for key in ("model", "permissions") if key in params})
+    notify("run/changed", {"run": run})
+    return {"run": run}
+
+
 def answer(params):
     run = run_of(params)
     entry = next((each for each in run["permissions"] if each["permissionId"] == params["permissionId"]), None)
@@ -159,7 +202,7 @@ def start(params):
 
 
 def set_result(params):
-    results[params["method"]] = params["result"]
+    results[params["method"]] = params.get("result")
     return {}
 
 
@@ -182,7 +225,9 @@ methods = {
     "run/list": listed,
     "run/get": lambda params: {"run": run_of(params)},
     "run/read": read,
-    "run/text": lambda params: {"text": "", "offset": 0, "nextOffset": 0, "totalBytes": 0},
+    "run/text": text,
+    "run/search": search,
+    "run/configure": configure,
     "run/attach": attach,
     "run/detach": lambda params: attached.pop(params["runId"], None) and {} or {},
     "run/answer": answer,
@@ -193,6 +238,8 @@ methods = {
     "fake/run": new_run,
     "fake/push": lambda params: push(params["entry"]),
     "fake/result": set_result,
+    "fake/set": lambda params: run_of(params).update(params) or {},
+    "fake/hold": lambda params: held.add(params["method"]) or {},
     "fake/calls": lambda params: {"calls": calls},
 }
 
@@ -226,11 +273,11 @@ def handle(message):
         if params["id"] in hanging:
             hanging.remove(params["id"])
             send({"id": params["id"], "error": {"code": -32800, "message": "cancelled", "data": {"kind": "cancelled"}}})
-    elif method == "fake/hang":
+    elif method == "fake/hang" or method in held:
         hanging.append(identity)
     elif identity is not None:
         try:
-            if method in results:
+            if results.get(method) is not None:
                 send({"id": identity, "result": results[method]})
             elif method in methods:
                 send({"id": identity, "result": methods[method](params)})

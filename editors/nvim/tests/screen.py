@@ -20,7 +20,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.dirname(HERE)
 BINARY = os.environ["LOOMD_BIN"]
-DEADLINE = 40  # seconds; only reached when something is broken
+AGENTS = os.path.join(PLUGIN, "..", "..", "tests", "agents")
+DEADLINE = 90  # seconds; only reached when something is broken
 
 INIT = """
 vim.opt.runtimepath:prepend({plugin!r})
@@ -44,10 +45,12 @@ class Broken(Exception):
 class Screen:
     """One Neovim in one terminal, with folders of its own."""
 
-    def __init__(self, nvim, columns=110, lines=30, options="", fake=None, more=""):
-        self.nvim, self.columns, self.lines = nvim, columns, lines
-        self.home = tempfile.mkdtemp(prefix="s")
-        self.work = os.path.join(self.home, "parser")
+    def __init__(self, nvim, columns=110, lines=30, options="", fake=None, more="", agent=None):
+        self.nvim, self.columns, self.lines, self.agent = nvim, columns, lines, agent
+        # An agent lives in a closed world of its own, whose folders are there already; Codex distrusts a home below /tmp.
+        self.home = tempfile.mkdtemp(prefix="loomd-nvim-", dir="/var/tmp") if agent else tempfile.mkdtemp(prefix="s")
+        self.deadline = 2 * DEADLINE if agent else DEADLINE
+        self.work = os.path.join(self.home, "work" if agent else "parser")
         os.makedirs(self.work)
         os.makedirs(os.path.join(self.home, "data", "runs"), mode=0o700)
         self.socket = os.path.join(self.home, "nvim.sock")
@@ -67,19 +70,27 @@ class Screen:
             TERM="tmux-256color", COLORTERM="truecolor", LANG="C.UTF-8", LC_ALL="C.UTF-8", NVIM_LOG_FILE="/dev/null", LOOMD_DATA_DIR=self.home + "/data", SHELL="/bin/sh", HOME=self.home,
             XDG_CONFIG_HOME=self.home + "/config", XDG_STATE_HOME=self.home + "/state", XDG_CACHE_HOME=self.home + "/cache", XDG_DATA_HOME=self.home + "/share",
         )  # fmt: skip
-        words = ["env", "-i", *("%s=%s" % pair for pair in clean.items()), self.nvim, "-u", self.init, "-i", "NONE", "--listen", self.socket, *arguments]
+        maker = []
+        if self.agent:
+            # The world clears the environment itself, and puts its own HOME and PATH there.
+            clean = {name: clean[name] for name in ("TERM", "COLORTERM", "LC_ALL", "NVIM_LOG_FILE", "LOOMD_DATA_DIR", "SHELL")}
+            maker = [os.path.join(AGENTS, "world"), "--dir", self.home, "--"]
+        words = ["env", *([] if self.agent else ["-i"]), *("%s=%s" % pair for pair in clean.items()), self.nvim, "-u", self.init, "-i", "NONE", "--listen", self.socket, *arguments]
         line = "cd %s && exec %s" % (shlex.quote(self.work), " ".join(shlex.quote(word) for word in words))
         if self.started:
             self.tmux("respawn-pane", "-k", "-t", "s", line)
         else:
-            self.tmux("new-session", "-d", "-s", "s", "-x", str(self.columns), "-y", str(self.lines), line)
+            session = ["new-session", "-d", "-s", "s", "-x", str(self.columns), "-y", str(self.lines), line]
+            subprocess.run([*maker, "tmux", "-L", self.name, "-f", "/dev/null", *session], capture_output=True, env={**os.environ, "TERM": "xterm-256color"})
             self.tmux("set-option", "-t", "s", "remain-on-exit", "on")
             self.started = True
         self.until("the editor", lambda: self.remote("1") == "1")
 
     def remote(self, expression):
         """The value of an expression in that Neovim."""
-        done = subprocess.run([self.nvim, "--server", self.socket, "--remote-expr", expression], capture_output=True, text=True, env={**os.environ, "NVIM_LOG_FILE": "/dev/null"})
+        # A Neovim that waits for an Enter does not answer.
+        words = ["timeout", str(self.deadline), self.nvim, "--server", self.socket, "--remote-expr", expression]
+        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "NVIM_LOG_FILE": "/dev/null"})
         return done.stdout.strip()
 
     def lua(self, expression):
@@ -97,7 +108,7 @@ class Screen:
         return self.tmux("capture-pane", "-p", "-t", "s").stdout
 
     def until(self, what, condition):
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + self.deadline
         while time.monotonic() < end:
             value = condition()
             if value:
@@ -140,6 +151,12 @@ class Screen:
             words = line.split()
             if len(words) > 1 and not words[1].startswith(("succeeded", "failed", "cancelled", "timed", "lost")):
                 subprocess.run([BINARY, "--data-dir", self.home + "/data", "cancel", words[0]], capture_output=True)
+        if self.agent:
+            # Claude writes its files once more when its terminal is gone.
+            living = [os.path.join(AGENTS, "world"), "--dir", self.home, "ps"]
+            end = time.monotonic() + DEADLINE
+            while subprocess.run(living, capture_output=True).stdout.strip() and time.monotonic() < end:
+                time.sleep(0.05)
         shutil.rmtree(self.home, ignore_errors=True)
 
 
@@ -293,6 +310,27 @@ def changes(screen, pictures):
     screen.check("the tab is still there", screen.remote("tabpagenr('$')") == "1")
 
 
+@scenario(fake=AT_WORK, lines=30)
+def search(screen, pictures):
+    """Hits by run, and the place of one in the output."""
+    screen.open()
+    screen.lua('require("loomd").connect()')
+    text = "".join(r"\27[2mCompiling unit %d\27[0m\n" % number for number in range(40)) + r"\27[33mwarning\27[0m: unused variable `last`\n" + r"Linking\n" * 20
+    entry = '{ runId = "01990000-0000-7000-8000-00005d1c77a0", kind = "output", stream = "stdout", offset = 0, text = "%s" }' % text
+    screen.lua('require("loomd.server").request("fake/push", { entry = %s }) and 1' % entry)
+    screen.keys(":Loomd search unused variable", "Enter")
+    screen.see(r'"unused variable": 1 hit')
+    screen.see(r"5d1c77a0 +nightly build")
+    screen.see(r"^   warning: unused variable `last`")
+    screen.keys("/warning", "Enter", "Enter")
+    screen.see(r"5d1c77a0 · stdout, bytes 0 to")
+    screen.see(r"Compiling unit 39")
+    screen.check("the cursor is elsewhere", screen.remote("getline('.')") == "warning: unused variable `last`")
+    screen.picture(pictures, "search")
+    screen.keys("q")
+    screen.see_not(r"stdout, bytes")
+
+
 @scenario()
 def server_control(screen, pictures):
     """A server that is killed comes back by itself; :Loomd restart and :Loomd log do what they say."""
@@ -330,21 +368,30 @@ def themes(screen, pictures):
     screen.check("the link is gone", screen.remote("hlID('LoomdWaiting') && synIDtrans(hlID('LoomdWaiting')) == synIDtrans(hlID('DiagnosticWarn'))") == "1")
 
 
-@scenario(fake=AT_WORK)
+@scenario(fake=AT_WORK, columns=80)
 def not_in_the_way(screen, pictures):
-    """Somebody types while runs speak, ask and end: the text arrives, the windows stay, the focus stays."""
+    """Somebody types while runs speak, ask and end: the text arrives, the windows stay, the focus stays, and no message wants an Enter."""
+
+    def push(entry):
+        run = "01990000-0000-7000-8000-0000e0319c44"
+        screen.lua('require("loomd.server").request("fake/push", { entry = { runId = "%s", %s } }) and 1' % (run, entry))
+
     screen.open("notes.txt")
-    screen.lua('require("loomd").connect()')
-    screen.see(r"codex asks to run|loomd: 1 waiting")
-    if screen.remote("mode()") == "r":  # a message that asked for Enter
-        screen.keys("Enter")
     screen.keys("i", "before ")
+    screen.lua('require("loomd").connect()')
+    # In insert mode a message stays only until the mode is shown again.
+    messages = lambda: screen.remote("execute('messages')")
+    screen.until("the question", lambda: "codex asks to run: rm -rf build && make test  (:Loomd next)" in messages())
     for number in range(20):
-        screen.lua(
-            'require("loomd.server").request("fake/push", { entry = { runId = "01990000-0000-7000-8000-0000e0319c44", kind = "update",'
-            ' update = { sessionUpdate = "agent_message_chunk", messageId = "x%d", content = { type = "text", text = "noise" } } } }) and 1' % number
-        )
-    screen.lua('require("loomd.server").request("fake/push", { entry = { runId = "01990000-0000-7000-8000-0000e0319c44", kind = "state", state = "succeeded", turn = 1 } }) and 1')
+        push('kind = "update", update = { sessionUpdate = "agent_message_chunk", messageId = "x%d", content = { type = "text", text = "noise" } }' % number)
+    # Longer than the screen is wide, and two at once.
+    screen.lua('(function() require("loomd.store").mine["01990000-0000-7000-8000-0000e0319c44"] = true return 1 end)()')
+    for number in range(2):
+        push('kind = "permission", permissionId = "q%d", status = "requested", toolCall = { toolCallId = "t", kind = "execute", rawInput = { command = "%s" } }, options = {}' % (number, "long " * 60))
+    screen.until("both questions", lambda: len(re.findall(r"claude asks to run: long .*… +\(:Loomd next\)", messages())) == 2)
+    push('kind = "state", state = "succeeded", turn = 1')
+    screen.until("the end", lambda: re.search(r"Rename Token to Lexeme .* succeeded after", messages()))
+    screen.check("a message wants an Enter", screen.remote("mode()") == "i")
     screen.keys("and after", "Escape")
     screen.see(r"^before and after")
     screen.check("a window was opened", screen.remote("winnr('$')") == "1")
@@ -369,6 +416,48 @@ def closed_and_opened(screen, pictures):
     screen.see(r"cancelled")
 
 
+def agent_is_there(agent):
+    cache = os.environ.get("LOOMD_AGENTS") or os.path.join(os.path.expanduser("~"), ".cache/loomd/agents")
+    return os.path.exists(os.path.join(cache, "bin", agent))
+
+
+def with_a_real_agent(screen, prompt, asks, done, ready):
+    """A turn with a question, a follow-up, and the same session in the agent's own program."""
+    screen.open()
+    screen.keys(":Loomd! start %s %s" % (screen.agent, prompt), "Enter")
+    screen.see(r"● asks to %s · K shows all of it" % asks)
+    screen.keys("K")
+    screen.see(r"%s asks to" % screen.agent)
+    screen.see(r"a allow · A always just this")
+    screen.keys("a")
+    screen.see(r"▸ ✓ %s · completed" % asks)
+    screen.see(r"^%s" % done)
+    screen.see(r"turn 1 · done, waits for a prompt")
+    screen.keys("s")
+    screen.see(r"Send to ")
+    screen.keys("and now fake:hello", "Enter")
+    screen.see(r"^Hello from the model of the tests: naïve ✓\.")
+    screen.see(r"turn 2 · done, waits for a prompt")
+    screen.keys("T")
+    screen.until("the terminal", lambda: screen.remote("mode()") == "t")
+    screen.see(ready)
+    screen.keys("C-\\", "C-n", ":Loomd", "Enter")
+    screen.see(r"■ cancelled +%s .*taken over in a terminal" % screen.agent)
+
+
+@scenario(agent="claude", lines=40, columns=120)
+def real_claude(screen, pictures):
+    with_a_real_agent(screen, "Write it, fake:edit", "edit: Write fake.txt", "The file is written.", r"^❯")
+    with open(os.path.join(screen.work, "fake.txt")) as file:
+        screen.check("the file is not what was allowed", file.read() == "one\ntwo\n")
+
+
+@scenario(agent="codex", lines=40, columns=120)
+def real_codex(screen, pictures):
+    with_a_real_agent(screen, "Do it, fake:approval", "run: .*touch approved.txt.*", "The command has run.", r"^› ")
+    screen.check("the command did not run", os.path.exists(os.path.join(screen.work, "approved.txt")))
+
+
 def main():
     arguments = sys.argv[1:]
     nvim, pictures, names = arguments.pop(0), None, []
@@ -381,6 +470,9 @@ def main():
     failed = 0
     for name, function, options in SCENARIOS:
         if names and name not in names:
+            continue
+        if options.get("agent") and not agent_is_there(options["agent"]):
+            print("%s: left out, %s is not installed; tests/agents/setup does it" % (name, options["agent"]), flush=True)
             continue
         screen = Screen(nvim, **options)
         try:

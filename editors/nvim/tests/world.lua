@@ -6,7 +6,7 @@ M.plugin = vim.fs.dirname(vim.fs.dirname(vim.fn.fnamemodify(debug.getinfo(1, "S"
 M.binary = assert(vim.env.LOOMD_BIN, "LOOMD_BIN names the server that the tests run; tests/run sets it")
 
 -- Generous: it is only ever reached when something is broken.
-M.deadline_ms = tonumber(vim.env.LOOMD_DEADLINE_MS) or 30000
+M.deadline_ms = tonumber(vim.env.LOOMD_DEADLINE_MS) or 90000
 
 -- Waits for a condition, which may be slow to come true on a busy machine.
 ---@generic T

@@ -27,7 +27,7 @@ function M.start(params, done)
     else
       store.mine[result.run.id] = true
       store.put(result.run)
-      words.say(("started %s: %s"):format(words.short(result.run.id), words.fit(words.title(result.run), 80)))
+      words.tell(("started %s: "):format(words.short(result.run.id)), words.title(result.run), "")
     end
     if done then
       done(result and result.run)
@@ -172,6 +172,7 @@ function M.takeover(run, done)
       return done and done()
     end
     local takeover = result.takeover
+    server.refresh(run.id)
     if not takeover.command or #takeover.command == 0 then
       words.say(("there is no terminal for this session: %s"):format(takeover.reason or takeover.display), vim.log.levels.WARN)
       return done and done()
@@ -191,6 +192,11 @@ function M.takeover(run, done)
     vim.cmd(config.get().output_split)
     local buffer = vim.api.nvim_create_buf(true, false)
     vim.api.nvim_win_set_buf(0, buffer)
+    -- Beside the list and a transcript a split has only a few lines, in which nobody can talk to an agent.
+    local height = math.floor(vim.o.lines / 2)
+    if vim.api.nvim_win_get_height(0) < height then
+      vim.api.nvim_win_set_height(0, height)
+    end
     local env = vim.tbl_extend("force", config.get().env, takeover.env or {})
     local options = { cwd = takeover.cwd or run.cwd, env = next(env) and env or nil }
     if vim.fn.has("nvim-0.11") == 1 then

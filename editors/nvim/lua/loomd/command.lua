@@ -131,6 +131,20 @@ M.subcommands = {
   end, function(run)
     return run.session ~= nil
   end),
+  configure = with_text("configure", function(run, text)
+    local configure = require("loomd.configure")
+    if not text then
+      return configure.ask(run)
+    end
+    local settings, problem = configure.parse(text)
+    if settings then
+      configure.set(run, settings)
+    else
+      words.say(problem .. "; <Tab> completes them", vim.log.levels.ERROR)
+    end
+  end, function(run)
+    return require("loomd.configure").fits(run)
+  end),
   rename = with_text("rename", function(run, text)
     actions().rename(run, text)
   end),
@@ -172,16 +186,12 @@ M.subcommands = {
     end,
   },
   search = {
-    run = function(args, rest)
+    run = function(args, rest, bang)
       local query = vim.trim((args[1] or "") .. " " .. rest)
       if query ~= "" then
-        return require("loomd.view.hits").search(query)
+        return require("loomd.view.hits").search(query, { regex = bang })
       end
-      vim.ui.input({ prompt = "Search all runs: " }, function(text)
-        if text and text ~= "" then
-          require("loomd.view.hits").search(text)
-        end
-      end)
+      require("loomd.view.hits").ask({ regex = bang })
     end,
   },
   diff = about("show the changes of", function(run)
@@ -304,6 +314,10 @@ function M.complete(lead, line, position)
   end
   if name == "sessions" and #before == 2 then
     return matching(require("loomd.sessions").providers(), lead)
+  end
+  if name == "configure" and (#before > 2 or before[2]:find("=")) then
+    local run = require("loomd.pick").known(#before > 2 and before[2] or nil)
+    return run and matching(require("loomd.configure").words(run), lead) or {}
   end
   local subcommand = M.subcommands[name]
   local about_a_run = subcommand and not vim.tbl_contains({ "next", "sessions", "history", "search", "rules", "restart", "stop", "log", "health" }, name)

@@ -71,6 +71,16 @@ M.run = {
   { key = "Q", what = "places in its output to the quickfix list", act = on_run(function(run)
     require("loomd.quickfix").open(run)
   end) },
+  { key = "C", what = "model and permissions, from its next turn on", act = on_run(function(run)
+    if require("loomd.configure").fits(run) then
+      require("loomd.configure").ask(run)
+    else
+      require("loomd.words").say("only an agent that has not ended can be configured")
+    end
+  end) },
+  { key = "gs", what = "search what it wrote", act = on_run(function(run)
+    require("loomd.view.hits").ask({ run_id = run.id })
+  end) },
   { key = "t", what = "give it a title", act = actions("rename") },
   { key = "P", what = "pin, so that it is never pruned", act = actions("pin") },
   { key = "Y", what = "copy its id", act = actions("copy_id") },

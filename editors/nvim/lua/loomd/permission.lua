@@ -91,7 +91,7 @@ function M.always(run, entry, done)
       return
     end
   end
-  words.say(("remembered: allow %s in %s; :Loomd rules shows and changes it"):format(new[1].command or new[1].path, new[1].cwd))
+  words.tell("remembered: allow ", ("%s in %s"):format(new[1].command or new[1].path, new[1].cwd), "; :Loomd rules shows it")
   M.decide(run, entry, "allow", nil, done)
 end
 
@@ -120,7 +120,7 @@ function M.by_rule(run, entry)
       words.say(words.failure(failure, "a rule's answer was not taken"), vim.log.levels.WARN)
     end
   end)
-  words.say(("%s by a rule: %s"):format(decision == "allow" and "allowed" or "denied", toolcall.headline(entry.toolCall)))
+  words.tell((decision == "allow" and "allowed" or "denied") .. " by a rule: ", toolcall.headline(entry.toolCall), "")
   return true
 end
 

@@ -31,6 +31,17 @@ local function named(text)
   return found
 end
 
+-- The run of that name among those that are known, without a name the one under the cursor; nothing is asked.
+---@param text? string
+---@return loomd.Run?
+function M.known(text)
+  if not text then
+    return M.here()
+  end
+  local found = named(text)
+  return #found == 1 and found[1] or nil
+end
+
 -- Runs that are not in the list of the newest ones are looked for page by page.
 local function look_further(text, done, cursor)
   server.request("run/list", { limit = 500, cursor = cursor }, function(failure, result)

@@ -67,25 +67,33 @@ local function strip(text)
   return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\27%][^\7\27]*[\7]", ""):gsub("\r", ""))
 end
 
--- What an agent's tools and messages said, since its raw output is a protocol.
+-- What an agent's tools and messages said, in the order in which each began, since its raw output is a protocol.
 ---@param entries loomd.Entry[]
 ---@return string[]
 local function said(entries)
-  local text, outputs = {}, {}
+  local parts, by_id = {}, {}
+  local function part(id)
+    if not by_id[id] then
+      by_id[id] = { text = "" }
+      table.insert(parts, by_id[id])
+    end
+    return by_id[id]
+  end
   for _, entry in ipairs(entries) do
     local update = entry.update or {}
     if update.sessionUpdate == "agent_message_chunk" then
-      text[#text + 1] = update.content and update.content.text or ""
-    elseif update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update" then
-      local lines = toolcall.text_lines(update)
+      local message = part("message " .. (update.messageId or ""))
+      message.text = message.text .. (update.content and update.content.text or "")
+    elseif (update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update") and update.toolCallId then
+      local tool, lines = part("tool " .. update.toolCallId), toolcall.text_lines(update)
       if #lines > 0 then
-        outputs[update.toolCallId or #outputs] = lines
+        tool.text = table.concat(lines, "\n")
       end
     end
   end
-  local lines = vim.split(strip(table.concat(text)), "\n")
-  for _, output in pairs(outputs) do
-    vim.list_extend(lines, vim.tbl_map(strip, output))
+  local lines = {}
+  for _, each in ipairs(parts) do
+    vim.list_extend(lines, vim.split(strip(each.text), "\n"))
   end
   return lines
 end
@@ -113,7 +121,7 @@ function M.open(run, done)
     end
   end
   if store.has_transcript(run) then
-    server.request("run/read", { runId = run.id, beforeSeq = run.lastSeq + 1, maxBytes = 4 * 1024 * 1024, kinds = { "update" } }, function(failure, result)
+    server.request("run/read", { runId = run.id, beforeSeq = require("loomd.follow").newest, maxBytes = 4 * 1024 * 1024, kinds = { "update" } }, function(failure, result)
       if failure then
         return failed(failure)
       end

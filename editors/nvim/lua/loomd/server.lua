@@ -46,8 +46,13 @@ local function on_notification(method, params)
   elseif method == "run/deleted" then
     store.remove(params.runIds)
   elseif params and params.runId and params.seq then
+    local run = store.runs[params.runId]
+    local was_live = run and not store.is_final(run)
     store.apply(params)
     hear_entry(params)
+    if was_live and store.is_final(run) and run.session then
+      M.refresh(run.id)
+    end
   end
 end
 
@@ -154,6 +159,16 @@ local function greet(from)
   end)
 end
 
+-- What no entry tells of an agent's run that has ended: what it cost, and whether a terminal has its session now.
+---@param id string
+function M.refresh(id)
+  M.request("run/get", { runId = id }, function(_, result)
+    if result and store.runs[id] then
+      store.put(result.run, true)
+    end
+  end)
+end
+
 local start
 
 local function on_exit(from, code, signal)
@@ -169,8 +184,8 @@ local function on_exit(from, code, signal)
   table.insert(crashes, now)
   local how = signal ~= 0 and ("by signal " .. signal) or ("with " .. code)
   if #crashes > M.restarts then
-    give_up(("loomd ended %s, %d times in 3 minutes; :Loomd log shows its log, :Loomd restart starts it again"):format(how, #crashes))
-    vim.notify("loomd: " .. M.problem, vim.log.levels.ERROR)
+    give_up(("ended %d times in 3 minutes, last %s; :Loomd log, :Loomd restart"):format(#crashes, how))
+    require("loomd.words").tell("", M.problem, "", vim.log.levels.ERROR)
     return
   end
   enter("starting")

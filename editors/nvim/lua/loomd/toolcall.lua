@@ -123,7 +123,7 @@ function M.file_lines(call)
   for _, part in ipairs(call.content or {}) do
     if part.type == "diff" then
       local added, removed = counted(M.diff_lines(part))
-      local how = not part.oldText and ("new, %d lines"):format(added) or ("+%d -%d"):format(added, removed)
+      local how = not part.oldText and ("new, " .. words.count(added, "line")) or ("+%d -%d"):format(added, removed)
       if part.newText == nil or (part.newText == "" and part.oldText) then
         how = "emptied or deleted, " .. ("-%d"):format(removed)
       end

@@ -3,13 +3,11 @@
 -- A block is a prompt, a message, a thought, a tool call, a plan, a question or the end of a turn. Tool calls, thoughts and plans
 -- that are done have a heading that says all in one line, and a body that the view folds away.
 
+local toolblock = require("loomd.toolblock")
 local toolcall = require("loomd.toolcall")
 local words = require("loomd.words")
 
 local M = {}
-
--- Of a tool's output this much is shown, from its end; the log has all of it.
-M.tool_bytes = 64 * 1024
 
 ---@class loomd.Block
 ---@field kind string
@@ -22,6 +20,7 @@ M.tool_bytes = 64 * 1024
 
 ---@class loomd.Transcript
 ---@field blocks loomd.Block[]
+---@field touched? loomd.Block the one that the newest entry made or changed
 ---@field on_files? fun(paths: string[]) a tool call that names files has been completed
 local Transcript = {}
 Transcript.__index = Transcript
@@ -30,9 +29,6 @@ Transcript.__index = Transcript
 function M.new()
   return setmetatable({ blocks = {}, messages = {}, calls = {}, questions = {} }, Transcript)
 end
-
-local icons = { pending = "◌", in_progress = "▶", completed = "✓", failed = "✗" }
-local groups = { pending = "LoomdRunning", in_progress = "LoomdRunning", completed = "LoomdSucceeded", failed = "LoomdFailed" }
 
 local function text_of(content)
   if type(content) ~= "table" then
@@ -47,25 +43,15 @@ local function text_of(content)
   return ("[%s]"):format(content.type or "content")
 end
 
--- A fence that nothing in the lines can close.
-local function fenced(lines, language, into)
-  local longest = 2
-  for _, line in ipairs(lines) do
-    local run = line:match("^%s*(`+)")
-    longest = math.max(longest, run and #run or 0)
-  end
-  local fence = ("`"):rep(longest + 1)
-  into[#into + 1] = fence .. language
-  vim.list_extend(into, lines)
-  into[#into + 1] = fence
-end
-
-local function clean(text)
-  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r\n?", "\n"):gsub("[%z\1-\8\11\12\14-\31]", "�"))
+-- A block is new or has changed.
+---@param block loomd.Block
+function Transcript:touch(block)
+  block.dirty = true
+  self.touched = block
 end
 
 function Transcript:add(block)
-  block.dirty = true
+  self:touch(block)
   block.marks = block.marks or {}
   block.diffs = block.diffs or {}
   block.lines = block.lines or {}
@@ -81,7 +67,7 @@ local speakers = {
 
 -- Text grows at its end: only the last line and what is new is touched.
 local function append(block, text)
-  local parts = vim.split(clean(text), "\n", { plain = true })
+  local parts = vim.split(words.clean(text), "\n", { plain = true })
   local prefix = block.kind == "thought" and "> " or ""
   local last = #block.lines - 1 -- the line before the closing empty one
   block.lines[#block.lines] = nil
@@ -90,7 +76,6 @@ local function append(block, text)
     block.lines[#block.lines + 1] = prefix .. parts[index]
   end
   block.lines[#block.lines + 1] = ""
-  block.dirty = true
 end
 
 function Transcript:message(update)
@@ -106,7 +91,8 @@ function Transcript:message(update)
   if meta["loomd/abandoned"] then
     if block then
       block.lines = { "*This answer broke off and was begun anew.*", "" }
-      block.marks, block.folded, block.dirty = { { row = 0, group = "LoomdQuiet" } }, false, true
+      block.marks, block.folded = { { row = 0, group = "LoomdQuiet" } }, false
+      self:touch(block)
     end
     return
   end
@@ -124,64 +110,10 @@ function Transcript:message(update)
     end
   end
   append(block, text_of(update.content))
+  self:touch(block)
 end
 
-local function render_call(block)
-  local call = block.call
-  local status = call.status or "pending"
-  local lines = {}
-  block.marks, block.diffs = { { row = 0, group = groups[status] or "LoomdTool" } }, {}
-  local told = toolcall.headline(call)
-  lines[1] = ("### %s %s%s: %s · %s"):format(icons[status] or "·", block.parent and "↳ " or "", toolcall.verb(call), told, (status:gsub("_", " ")))
-  lines[2] = ""
-  local command = toolcall.command(call)
-  if command then
-    fenced(vim.split(clean(command), "\n"), "sh", lines)
-  elseif call.title and words.one_line(call.title) ~= told then
-    lines[#lines + 1] = words.one_line(call.title)
-  end
-  for _, file in ipairs(toolcall.file_lines(call)) do
-    lines[#lines + 1] = "- " .. file
-  end
-  local function diff(text_lines)
-    block.diffs[#block.diffs + 1] = { row = #lines + 1, lines = text_lines }
-    fenced(text_lines, "diff", lines)
-  end
-  local has_diff = false
-  for _, part in ipairs(call.content or {}) do
-    if part.type == "diff" then
-      has_diff = true
-      diff(toolcall.diff_lines(part))
-    end
-  end
-  if not has_diff and toolcall.patch(call) ~= "" then
-    diff(vim.split(clean(toolcall.patch(call)), "\n", { trimempty = true }))
-  end
-  local said = toolcall.text_lines(call)
-  if #said == 0 and block.output and block.output ~= "" then
-    said = vim.split(clean(block.output), "\n", { trimempty = true })
-    if block.output_cut then
-      table.insert(said, 1, "… earlier output left out")
-    end
-  end
-  for index, line in ipairs(said) do
-    said[index] = clean(line)
-  end
-  if #said > 0 then
-    -- What a tool says often comes fenced already.
-    if said[1]:find("^```") and said[#said]:find("^```") then
-      vim.list_extend(lines, said)
-    else
-      fenced(said, "text", lines)
-    end
-  end
-  lines[#lines + 1] = ""
-  block.last_line = words.one_line(said[#said] or "")
-  block.said = #said
-  block.lines, block.dirty = lines, true
-end
-
--- ACP's updates replace what they name; output grows by bytes at an offset.
+-- ACP's updates replace what they name.
 function Transcript:tool(update)
   local block = self.calls[update.toolCallId]
   local meta = type(update._meta) == "table" and update._meta or {}
@@ -200,21 +132,10 @@ function Transcript:tool(update)
   end
   local grown = meta["loomd/output"]
   if type(grown) == "table" and grown.text then
-    local output, base = block.output or "", block.output_base or grown.offset or 0
-    local keep = (grown.offset or 0) - base
-    if keep < 0 then
-      output, base, keep = "", grown.offset, 0
-    end
-    output = output:sub(1, keep) .. grown.text
-    if #output > 2 * M.tool_bytes then
-      local cut = #output - M.tool_bytes
-      output, base = output:sub(cut + 1), base + cut
-      block.output_cut = true
-    end
-    block.output, block.output_base = output, base
+    toolblock.grow(block, grown)
   end
   block.stale = true
-  block.dirty = true
+  self:touch(block)
   if was ~= "completed" and block.call.status == "completed" and self.on_files then
     local kind = block.call.kind
     local paths = toolcall.paths(block.call)
@@ -235,7 +156,8 @@ function Transcript:plan(update)
     lines[#lines + 1] = ("- %s %s%s"):format(step.status == "completed" and "[x]" or "[ ]", words.one_line(step.content or ""), now)
   end
   lines[#lines + 1] = ""
-  block.lines, block.dirty = lines, true
+  block.lines = lines
+  self:touch(block)
 end
 
 function Transcript:notice(update)
@@ -244,7 +166,7 @@ function Transcript:notice(update)
     text = text .. "\n" .. update.description
   end
   local lines = {}
-  for _, line in ipairs(vim.split(clean(tostring(text)), "\n", { trimempty = true })) do
+  for _, line in ipairs(vim.split(words.clean(tostring(text)), "\n", { trimempty = true })) do
     lines[#lines + 1] = "> " .. line
   end
   if #lines == 0 then
@@ -286,7 +208,7 @@ function Transcript:question(entry)
     block.marks = { { row = 0, group = allowed and "LoomdSucceeded" or "LoomdCancelled" } }
   end
   if block then
-    block.dirty = true
+    self:touch(block)
   end
 end
 
@@ -299,8 +221,8 @@ function Transcript:state(entry)
   if entry.turn then
     parts[#parts + 1] = "turn " .. entry.turn
   end
-  parts[#parts + 1] = entry.state == "idle" and "done, waits for a prompt" or (words.states[entry.state] or { word = entry.state }).word
-  if entry.stopReason and entry.stopReason ~= "end_turn" and entry.stopReason ~= "error" then
+  parts[#parts + 1] = entry.state == "idle" and (entry.error and "failed" or "done") .. ", waits for a prompt" or (words.states[entry.state] or { word = entry.state }).word
+  if entry.stopReason and entry.stopReason ~= "end_turn" and entry.stopReason ~= "error" and entry.stopReason ~= entry.state then
     parts[#parts + 1] = (entry.stopReason:gsub("_", " "))
   end
   local usage = entry.usage
@@ -348,22 +270,9 @@ end
 function M.render(block)
   if block.stale then
     block.stale = false
-    render_call(block)
+    toolblock.render(block)
   end
   return block.lines
-end
-
--- What a closed fold shows: the heading, and where a running tool stands.
----@param block loomd.Block
-function M.summary(block)
-  local heading = block.lines[1] or ""
-  if block.kind ~= "tool" then
-    return heading .. (" · %d lines"):format(math.max(0, #block.lines - 3))
-  elseif (block.said or 0) == 0 then
-    return heading
-  end
-  local running = block.call.status == "in_progress" or block.call.status == "pending"
-  return ("%s · %d lines%s"):format(heading, block.said, running and (": " .. block.last_line) or "")
 end
 
 -- All lines of a whole log, for a file.
@@ -375,14 +284,30 @@ function Transcript:all_lines()
   return lines
 end
 
+-- A tool call as all of its updates say it together.
+---@param entries loomd.Entry[]
+---@param id string
+local function merged_call(entries, id)
+  local call = {}
+  for _, entry in ipairs(entries) do
+    local update = entry.update or {}
+    if update.toolCallId == id then
+      call = vim.tbl_extend("force", call, update)
+    end
+  end
+  return call
+end
+
 -- The newest line that an agent said or did, for a row of the list.
 ---@param entries loomd.Entry[]
 function M.last_words(entries)
   for index = #entries, 1, -1 do
     local update = entries[index].update or {}
     if update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update" then
-      if update.title or update.rawInput then
-        return toolcall.headline(update)
+      local call = merged_call(entries, update.toolCallId)
+      -- An update alone may say little; what began before these entries is not known.
+      if call.title or call.rawInput then
+        return toolcall.headline(call)
       end
     elseif update.sessionUpdate == "agent_message_chunk" then
       local text = text_of(update.content)

@@ -40,7 +40,7 @@ local function reload(is_concerned)
         local stat = vim.uv.fs_stat(path)
         if stat and vim.b[buffer].loomd_mtime and stat.mtime.sec ~= vim.b[buffer].loomd_mtime then
           vim.b[buffer].loomd_warned = vim.b[buffer].changedtick
-          words.say(("a run changed %s; this buffer has changes of its own"):format(vim.fn.fnamemodify(path, ":~:.")), vim.log.levels.WARN)
+          words.tell("a run changed ", vim.fn.fnamemodify(path, ":~:."), ", and so have you", vim.log.levels.WARN)
         end
       end
     end
@@ -86,7 +86,7 @@ local function notify_waiting(run, entry)
   if config.get().notify == "off" or in_sight(run) then
     return
   end
-  words.say(("%s asks to %s: %s  (:Loomd next)"):format(run.provider, toolcall.verb(entry.toolCall), words.fit(toolcall.headline(entry.toolCall), 100)), vim.log.levels.WARN)
+  words.tell(("%s asks to %s: "):format(run.provider, toolcall.verb(entry.toolCall)), toolcall.headline(entry.toolCall), "  (:Loomd next)", vim.log.levels.WARN)
 end
 
 local function notify_ended(run)
@@ -96,15 +96,12 @@ local function notify_ended(run)
   local outcome = words.outcome(run)
   local bad = run.state == "failed" or run.state == "timedOut" or run.state == "lost"
   local tail = outcome ~= "" and (": " .. outcome) or ""
-  words.say(
-    ("%s %s after %s%s"):format(words.fit(words.title(run), 60), words.state(run).word, words.elapsed(run), tail),
-    bad and vim.log.levels.WARN or vim.log.levels.INFO
-  )
+  words.tell("", words.title(run), (" %s after %s%s"):format(words.state(run).word, words.elapsed(run), words.fit(tail, 40)), bad and vim.log.levels.WARN or vim.log.levels.INFO)
 end
 
 local function notify_idle(run)
   if config.get().notify == "all" and store.mine[run.id] and not in_sight(run) then
-    words.say(("%s has finished a turn and waits for a prompt"):format(words.fit(words.title(run), 60)))
+    words.tell("", words.title(run), run.error and " failed and waits for a prompt" or " waits for a prompt")
   end
 end
 

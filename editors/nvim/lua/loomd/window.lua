@@ -48,7 +48,7 @@ end
 -- Shows the buffer and goes there.
 ---@param buffer integer
 ---@param split string
----@param options? table<string, any>
+---@param options? table<string, any> options of the window; `most` is the part of the screen's height that it may have
 ---@return integer window
 function M.show(buffer, split, options)
   local window = M.of(buffer)
@@ -59,7 +59,17 @@ function M.show(buffer, split, options)
     window = vim.api.nvim_get_current_win()
     vim.api.nvim_win_set_buf(window, buffer)
   end
-  M.set(window, options or {})
+  options = vim.deepcopy(options or {})
+  local most = options.most
+  options.most = nil
+  if most and vim.fn.winlayout()[1] == "col" then
+    -- On a small screen the files that are edited need their lines more.
+    local height = math.max(8, math.floor(vim.o.lines * most))
+    if vim.api.nvim_win_get_height(window) > height then
+      vim.api.nvim_win_set_height(window, height)
+    end
+  end
+  M.set(window, options)
   return window
 end
 
@@ -94,7 +104,11 @@ function M.float(lines, title, options)
   for _, line in ipairs(lines) do
     height = height + math.max(1, math.ceil(vim.fn.strdisplaywidth(line) / width))
   end
-  height = math.max(1, math.min(height, vim.o.lines - vim.o.cmdheight - 5))
+  local room = math.max(1, vim.o.lines - vim.o.cmdheight - 3)
+  if height > room then
+    title = title .. " · scroll for more"
+    height = room
+  end
   local window = vim.api.nvim_open_win(buffer, options.enter ~= false, {
     relative = "editor",
     row = math.max(0, math.floor((vim.o.lines - vim.o.cmdheight - height - 2) / 2)),
@@ -107,7 +121,7 @@ function M.float(lines, title, options)
     footer = options.footer and (" " .. options.footer .. " ") or nil,
     footer_pos = options.footer and "right" or nil,
   })
-  M.set(window, { wrap = true, linebreak = true, winhighlight = "NormalFloat:Normal" })
+  M.set(window, { wrap = true, linebreak = true, breakindent = true, winhighlight = "NormalFloat:Normal" })
   for _, key in ipairs({ "q", "<Esc>" }) do
     vim.keymap.set("n", key, M.close, { buffer = buffer, nowait = true, desc = "close" })
   end

@@ -58,6 +58,11 @@ function M.one_line(text)
   return vim.trim((text:gsub("\27%[[%d;:?]*[%a]", ""):gsub("[%s%c]+", " ")))
 end
 
+-- Text of several lines without what would act on a terminal.
+function M.clean(text)
+  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r\n?", "\n"):gsub("[%z\1-\8\11\12\14-\31]", "�"))
+end
+
 -- `[]` and text alike, as ACP has both.
 ---@param prompt loomd.Prompt?
 function M.prompt(prompt)
@@ -116,6 +121,12 @@ function M.size(bytes)
   return bytes .. " bytes"
 end
 
+---@param number integer
+---@param thing string
+function M.count(number, thing)
+  return ("%d %s%s"):format(number, thing, number == 1 and "" or "s")
+end
+
 -- How a run ended, in a few words; empty while it lives.
 ---@param run loomd.Run
 function M.outcome(run)
@@ -153,6 +164,19 @@ end
 ---@param level? integer
 function M.say(text, level)
   vim.notify("loomd: " .. text, level or vim.log.levels.INFO)
+end
+
+-- Says what nobody asked for, perhaps in the middle of somebody's typing: in one line, of which `long` gives way, and on a clean one, so
+-- that Neovim never asks for Enter because of it.
+---@param before string
+---@param long string
+---@param after string
+---@param level? integer
+function M.tell(before, long, after, level)
+  local room = vim.v.echospace - vim.fn.strdisplaywidth("loomd: " .. before .. after) - 1
+  local text = before .. M.fit(M.one_line(long), math.max(room, 12)) .. after
+  pcall(vim.cmd.redraw)
+  M.say(M.fit(text, math.max(20, vim.v.echospace - 8)), level)
 end
 
 -- The text cut to that many cells, with an ellipsis.

@@ -154,7 +154,7 @@ describe("a question", function()
       assert.is_truthy(text:find(("/src/file%d.c  (+1 -1)"):format(index), 1, true))
       assert.is_truthy(text:find(("\n-old %d\n+new %d"):format(index, index), 1, true))
     end
-    assert.is_truthy(text:find("/src/new.c  (new, 1 lines)", 1, true))
+    assert.is_truthy(text:find("/src/new.c  (new, 1 line)", 1, true))
     assert.is_truthy(text:find("\n  /src/also.c", 1, true))
     for index = 1, 200 do
       assert.is_truthy(text:find("echo line " .. index .. "\n", 1, true))
@@ -426,7 +426,7 @@ describe("a transcript", function()
     local heading = world.go_to("### ▶ run")
     assert.equal(heading, vim.fn.foldclosed(heading))
     assert.is_truthy(vim.fn.foldclosedend(heading) > heading + 5)
-    assert.is_truthy(require("loomd.transcript").summary(require("loomd.view.transcript").of(id).model.blocks[1]):find("cargo test · in progress · 3 lines: three$"))
+    assert.is_truthy(require("loomd.toolblock").summary(require("loomd.view.transcript").of(id).model.blocks[1]):find("cargo test · in progress · 3 lines: three$"))
     -- Cut at an offset: the provider took something back.
     update({ sessionUpdate = "tool_call_update", toolCallId = "c1", _meta = { ["loomd/output"] = { offset = 4, text = "zwei\n" } } })
     world.until_text(buffer, "one\nzwei\n```")
@@ -436,6 +436,37 @@ describe("a transcript", function()
     world.until_text(buffer, "### ✓ run: cargo test · completed")
     vim.cmd.redraw()
     assert.equal(-1, vim.fn.foldclosed(heading))
+  end)
+
+  it("folds all of a tool call, however often its state changed while it was looked at", function()
+    begin()
+    run()
+    say("user_message_chunk", "u1", "write it")
+    local buffer = open()
+    local diff = { type = "diff", path = "/src/fake.txt", newText = "one\ntwo\n" }
+    local function whole_fold(heading)
+      world.until_text(buffer, "### " .. heading)
+      vim.cmd.redraw()
+      local first = world.go_to("### " .. heading)
+      assert.same({ first, first + 9 }, { vim.fn.foldclosed(first), vim.fn.foldclosedend(first) }, world.text(buffer))
+      vim.cmd("normal! G")
+    end
+    update({ sessionUpdate = "tool_call", toolCallId = "c1", kind = "edit", status = "in_progress", title = "Write fake.txt", content = { diff } })
+    whole_fold("▶ edit")
+    update({ sessionUpdate = "tool_call_update", toolCallId = "c1", status = "pending" })
+    whole_fold("◌ edit")
+    asks({ toolCallId = "c1", kind = "edit", title = "Write fake.txt", content = { diff } })
+    whole_fold("◌ edit")
+    push({ kind = "permission", permissionId = "p1", status = "resolved", by = "client", optionId = "yes" })
+    update({ sessionUpdate = "tool_call_update", toolCallId = "c1", status = "in_progress" })
+    whole_fold("▶ edit")
+    update({ sessionUpdate = "tool_call_update", toolCallId = "c1", status = "completed" })
+    say("agent_message_chunk", "m1", "The")
+    say("agent_message_chunk", "m1", " file")
+    whole_fold("✓ edit")
+    push({ kind = "state", state = "idle", turn = 1, stopReason = "end_turn" })
+    world.until_text(buffer, "turn 1")
+    whole_fold("✓ edit")
   end)
 
   it("shows diffs of an edit, and reads buffers of the files again", function()
@@ -510,21 +541,21 @@ describe("a transcript", function()
   end)
 
   it("is painted at most once per interval, and keeps no more lines than it may", function()
-    begin({ max_lines = 200 })
+    begin({ max_lines = 100 })
     run()
     local buffer = open()
     local view = require("loomd.view.transcript").of(id)
     local begun, paints = vim.uv.now(), view.painter.count
-    for index = 1, 400 do
+    for index = 1, 150 do
       world.server().request("fake/push", { entry = { runId = id, kind = "update", update = { sessionUpdate = "agent_message_chunk", messageId = "m" .. index, content = { type = "text", text = "message " .. index } } } })
     end
-    world.until_text(buffer, "message 400\n")
+    world.until_text(buffer, "message 150\n")
     assert.is_true(view.painter.count - paints <= (vim.uv.now() - begun) / 50 + 2)
-    assert.is_true(vim.api.nvim_buf_line_count(buffer) <= 200)
+    assert.is_true(vim.api.nvim_buf_line_count(buffer) <= 100)
     -- The whole is one key away.
     world.press("gA")
     world.wait("the whole transcript", function()
-      return world.text():find("message 1\n") and world.text():find("message 400")
+      return world.text():find("message 1\n") and world.text():find("message 150")
     end)
   end)
 
@@ -599,6 +630,105 @@ describe("an agent's run", function()
     assert.equal(world.folder, new.cwd)
   end)
 
+  it("is configured from its next turn on, with words that its provider offers", function()
+    begin()
+    run()
+    world.ask("fake/result", { method = "provider/options", result = { models = { { id = "small-1", name = "Small" }, { id = "large-1", name = "Large" } }, modes = {} } })
+    local short = id:sub(-8)
+    assert.same({ short }, vim.fn.getcompletion("Loomd configure ", "cmdline"))
+    assert.same({ "model=large-1", "model=small-1" }, vim.fn.getcompletion(("Loomd configure %s mod"):format(short), "cmdline"))
+    assert.same({ "permissions=acceptEdits", "permissions=ask" }, vim.fn.getcompletion(("Loomd configure %s model=large-1 permissions=a"):format(short), "cmdline"))
+    local function asked(method)
+      return vim.tbl_filter(function(call)
+        return call.method == method
+      end, world.ask("fake/calls").calls)
+    end
+    assert.equal(1, #asked("provider/options"))
+    vim.cmd(("Loomd configure %s model=large-1 permissions=acceptEdits"):format(short))
+    world.wait("the sentence", function()
+      return world.heard(short .. ": model large%-1 and permissions acceptEdits from its next turn on")
+    end)
+    assert.same({ runId = id, model = "large-1", permissions = "acceptEdits" }, asked("run/configure")[1].params)
+    vim.cmd(("Loomd configure %s colour=red"):format(short))
+    assert.is_truthy(world.heard("colour=red is neither model=NAME nor permissions=MODE; <Tab> completes them"))
+    -- By the key, it is picked.
+    local select, offered = vim.ui.select, {}
+    vim.ui.select = function(items, options_, done)
+      local shown = vim.tbl_map(options_.format_item, items)
+      table.insert(offered, shown)
+      done(items[#offered == 1 and 1 or 2])
+    end
+    vim.cmd.Loomd()
+    world.go_to("mend the parser")
+    world.press("C")
+    world.wait("the second setting", function()
+      return #asked("run/configure") == 2
+    end)
+    vim.ui.select = select
+    assert.same({ { "model  (now large-1)", "permissions  (now acceptEdits)" }, { "small-1  (Small)", "large-1  (Large)" } }, offered)
+    push({ kind = "state", state = "succeeded", turn = 1 })
+    world.until_state(id, "succeeded")
+    assert.same({}, vim.fn.getcompletion("Loomd configure ", "cmdline"))
+  end)
+
+  it("is beside sessions that were made outside of loomd, in the history and on demand", function()
+    begin()
+    run({ state = "succeeded", endedAt = 1 })
+    world.ask("fake/result", {
+      method = "session/list",
+      result = { sessions = { { id = "outside", title = "of yesterday", cwd = world.folder, updatedAt = 1 }, { id = "ours", title = "of this run", runId = id } } },
+    })
+    vim.cmd("Loomd history")
+    local buffer = vim.api.nvim_get_current_buf()
+    world.until_text(buffer, "O shows sessions of this directory that were made outside of loomd")
+    assert.is_falsy(world.text(buffer):find("of yesterday"))
+    world.press("O")
+    world.until_text(buffer, "Made outside of loomd\n    claude +of yesterday.*\n    codex +of yesterday.*ago\n    R goes on with one")
+    assert.is_falsy(world.text(buffer):find("of this run"))
+    world.go_to("codex +of yesterday")
+    local input = vim.ui.input
+    vim.ui.input = function(_, done)
+      done("go on")
+    end
+    world.press("R")
+    vim.ui.input = input
+    local new = world.wait("the new run", function()
+      return vim.iter(vim.tbl_values(world.store().runs)):find(function(each)
+        return each.id ~= id
+      end)
+    end)
+    assert.same({ sessionId = "outside" }, new.params.resume)
+    assert.equal("codex", new.provider)
+  end)
+
+  it("fills the quickfix list from what it and its tools said, in order", function()
+    begin()
+    run()
+    for _, name in ipairs({ "a.c", "b.c", "c.c" }) do
+      vim.fn.writefile({ "one", "two", "three" }, name)
+    end
+    local function tool(call, text)
+      update({ sessionUpdate = "tool_call", toolCallId = call, kind = "execute", status = "in_progress", title = "make" })
+      update({ sessionUpdate = "tool_call_update", toolCallId = call, status = "completed", content = { { type = "content", content = { type = "text", text = text } } } })
+    end
+    tool("t1", "a.c:2:1: error: missing bracket\ngone.c:1:1: error: no such file")
+    update({ sessionUpdate = "agent_message_chunk", messageId = "m1", content = { type = "text", text = "I would look at\nb.c:3: where it " } })
+    tool("t2", "c.c:1:2: warning: unused")
+    update({ sessionUpdate = "agent_message_chunk", messageId = "m1", content = { type = "text", text = "begins" } })
+    local count = world.await(function(done)
+      require("loomd.quickfix").open(world.store().runs[id], done)
+    end)
+    assert.equal(3, count)
+    assert.same(
+      { "a.c:2", "b.c:3", "c.c:1" },
+      vim.tbl_map(function(item)
+        return vim.fs.basename(vim.api.nvim_buf_get_name(item.bufnr)) .. ":" .. item.lnum
+      end, vim.fn.getqflist())
+    )
+    assert.is_truthy(vim.fn.getqflist({ title = true }).title:find("mend the parser"))
+    vim.cmd.cclose()
+  end)
+
   it("is taken over in a terminal split, in its directory and environment", function()
     begin()
     run({ session = { provider = "codex", id = "s", resumable = true, takeover = {} } })
@@ -608,12 +738,15 @@ describe("an agent's run", function()
         takeover = { kind = "resume", verified = true, display = "codex resume s", command = { "sh", "-c", "echo $LOOMD_SPEC in $PWD; sleep 1000" }, cwd = world.folder, env = { LOOMD_SPEC = "here" } },
       },
     })
+    vim.cmd.Loomd()
+    vim.cmd("Loomd output " .. id:sub(-8))
     vim.cmd("Loomd takeover " .. id:sub(-8))
     world.wait("the terminal", function()
       return vim.bo.buftype == "terminal"
     end)
     local buffer = vim.api.nvim_get_current_buf()
     world.until_text(buffer, "here in " .. vim.pesc(world.folder))
+    assert.is_true(vim.api.nvim_win_get_height(0) >= math.floor(vim.o.lines / 2))
     vim.fn.jobstop(vim.bo[buffer].channel)
   end)
 
@@ -653,24 +786,6 @@ describe("an agent's run", function()
     world.press("q")
     assert.equal(before, #vim.api.nvim_list_tabpages())
     assert.equal(windows, #vim.tbl_filter(vim.api.nvim_buf_is_valid, vim.api.nvim_list_bufs()) )
-  end)
-
-  it("is found by what it said, and the place is one key away", function()
-    begin()
-    run()
-    world.ask("fake/result", { method = "run/search", result = { hits = { { runId = id, seq = 3, stream = "stdout", offset = 14, line = "a needle here" } } } })
-    world.ask("fake/result", { method = "run/text", result = { text = "first\nsecond\na needle here\nlast\n", offset = 0, nextOffset = 32, totalBytes = 32 } })
-    vim.cmd("Loomd search needle")
-    world.wait("the hits", function()
-      return vim.api.nvim_buf_get_name(0) == "loomd://search"
-    end)
-    assert.is_truthy(world.text():find("mend the parser\n   a needle here"))
-    world.go_to("a needle here")
-    world.press("<CR>")
-    world.wait("the place", function()
-      return world.lines()[1] == "first"
-    end)
-    assert.equal(3, vim.api.nvim_win_get_cursor(0)[1])
   end)
 
   it("of earlier days is not told as news", function()
@@ -722,6 +837,80 @@ describe("an agent's run", function()
     end
   end)
 
+  it("that a terminal has taken over, here or elsewhere, says so", function()
+    begin()
+    run({ session = { provider = "codex", id = "s", resumable = true, takeover = {} } })
+    vim.cmd.Loomd()
+    -- No entry tells of it: it is asked for when the run has ended.
+    world.ask("fake/set", { runId = id, takenOverAt = 1 })
+    push({ kind = "state", state = "cancelled", turn = 1 })
+    world.until_text(0, "■ cancelled.*taken over")
+  end)
+
+  it("is busy in its buffers while it works, and tells of its progress if that is wished", function()
+    begin({ progress = true })
+    run()
+    local told = {}
+    local newest = vim.fn.has("nvim-0.12") == 1
+    local autocmd = newest
+      and vim.api.nvim_create_autocmd("Progress", {
+        callback = function(args)
+          table.insert(told, { args.data.title, args.data.status, table.concat(args.data.text) })
+        end,
+      })
+    vim.cmd("Loomd output " .. id:sub(-8))
+    local buffer = vim.api.nvim_get_current_buf()
+    local function until_busy(busy)
+      if newest then
+        world.wait("busy " .. busy, function()
+          return vim.bo[buffer].busy == busy
+        end)
+      end
+    end
+    push({ kind = "state", state = "running", turn = 1 })
+    until_busy(1)
+    push({ kind = "state", state = "idle", turn = 1 })
+    until_busy(0)
+    push({ kind = "state", state = "running", turn = 2 })
+    until_busy(1)
+    push({ kind = "state", state = "failed", turn = 2 })
+    world.until_state(id, "failed")
+    until_busy(0)
+    if newest then
+      vim.api.nvim_del_autocmd(autocmd)
+      assert.same({ { "loomd", "running", "mend the parser: idle" }, { "loomd", "running", "mend the parser: running" }, { "loomd", "failed", "mend the parser: failed" } }, told)
+    else
+      assert.same({}, vim.tbl_filter(function(each)
+        return each.level == vim.log.levels.ERROR
+      end, world.said))
+    end
+  end)
+
+  it("moves its time while it is looked at, though no list was ever opened, and not otherwise", function()
+    begin()
+    run()
+    local clock = require("loomd.view.clock")
+    clock.interval_ms = 10
+    vim.cmd("Loomd output " .. id:sub(-8))
+    local buffer, ticks = vim.api.nvim_get_current_buf(), 0
+    clock.watch(buffer, function()
+      ticks = ticks + 1
+    end)
+    world.wait("the clock", function()
+      return ticks > 2
+    end)
+    vim.cmd("silent only | enew")
+    local stopped = ticks
+    local other, moved = vim.api.nvim_get_current_buf(), 0
+    clock.watch(other, function()
+      moved = moved + 1
+    end)
+    world.wait("the clock to go on for others", function()
+      return moved > 2
+    end)
+    assert.equal(stopped, ticks)
+  end)
+
   it("reads buffers under its directory again when a turn has ended, but not those with changes", function()
     begin()
     run()
@@ -739,7 +928,7 @@ describe("an agent's run", function()
     push({ kind = "state", state = "idle", turn = 1, stopReason = "end_turn" })
     world.until_text(clean, "new")
     assert.equal("mine", world.text(dirty))
-    assert.is_truthy(world.heard("a run changed dirty.txt; this buffer has changes of its own"))
+    assert.is_truthy(world.heard("a run changed dirty.txt, and so have you"))
   end)
 
   it("is still true after the server was restarted with other news", function()

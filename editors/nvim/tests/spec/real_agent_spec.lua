@@ -109,7 +109,7 @@ describe("an agent on the real server", function()
       [[
         local id = ...
         require("loomd").connect()
-        vim.wait(30000, function() return require("loomd.store").runs[id] ~= nil end, 5)
+        vim.wait(90000, function() return require("loomd.store").runs[id] ~= nil end, 5)
         vim.cmd("Loomd approve " .. id:sub(-8))
       ]],
       run.id
@@ -190,6 +190,6 @@ describe("an agent on the real server", function()
     world.until_state(run.id, "failed")
     world.until_text(open(run), "the model is on holiday")
     vim.cmd.Loomd()
-    world.until_text(0, "✗ failed.*the model is on h")
+    world.until_text(0, "✗ failed.*the model is o")
   end)
 end)

@@ -129,7 +129,7 @@ describe("a server that dies", function()
       end
     end
     until_server("failed")
-    world.until_text(list, "loomd is not running: .*5 times in 3 minutes")
+    world.until_text(list, "loomd is not running: ended 5 times in 3 minutes, last with 7")
     assert.is_truthy(world.heard("5 times in 3 minutes"))
     vim.cmd("Loomd restart")
     until_server("ready")

@@ -72,6 +72,12 @@ local function absolute(view, path)
   return path:sub(1, 1) == "/" and path or vim.fs.joinpath(view.run.cwd, path)
 end
 
+-- As short as it is clear: from the run's directory, where it is below it.
+local function shown(view, path)
+  local folder = view.run.cwd:sub(-1) == "/" and view.run.cwd or view.run.cwd .. "/"
+  return vim.startswith(path, folder) and path:sub(#folder + 1) or path
+end
+
 -- Old and new text of a file, or nil where only the patch is known.
 ---@return string? old, string? new
 function M.sides(view, file)
@@ -154,7 +160,7 @@ show = function(view, index)
   vim.cmd.diffoff({ bang = true })
   local old, new = M.sides(view, file)
   local filetype = vim.filetype.match({ filename = file.path, contents = vim.split(new or old or "", "\n") })
-  local name = ("loomd://changes/%s/%s"):format(words.short(view.run.id), file.path)
+  local name = ("loomd://changes/%s/%s"):format(words.short(view.run.id), shown(view, file.path))
   if old then
     if not vim.api.nvim_win_is_valid(view.sides[2] or -1) then
       vim.api.nvim_set_current_win(view.sides[1])
@@ -166,7 +172,7 @@ show = function(view, index)
       local buffer = scratch(name .. "#" .. each[1], each[2], filetype)
       vim.api.nvim_win_set_buf(view.sides[side], buffer)
       vim.api.nvim_win_call(view.sides[side], vim.cmd.diffthis)
-      vim.api.nvim_set_option_value("winbar", (" %s · %s"):format(file.path:gsub("%%", "%%%%"), each[1]), { scope = "local", win = view.sides[side] })
+      vim.api.nvim_set_option_value("winbar", (" %s · %s"):format(shown(view, file.path):gsub("%%", "%%%%"), each[1]), { scope = "local", win = view.sides[side] })
       map(view, buffer)
     end
   else
@@ -175,7 +181,7 @@ show = function(view, index)
     end
     local buffer = scratch(name .. "#patch", file.patch or "no text is known of this change", "diff")
     vim.api.nvim_win_set_buf(view.sides[1], buffer)
-    vim.api.nvim_set_option_value("winbar", (" %s · patch"):format(file.path:gsub("%%", "%%%%")), { scope = "local", win = view.sides[1] })
+    vim.api.nvim_set_option_value("winbar", (" %s · patch"):format(shown(view, file.path):gsub("%%", "%%%%")), { scope = "local", win = view.sides[1] })
     map(view, buffer)
   end
   mark_list(view)
@@ -194,7 +200,7 @@ function M.show(run, result)
   views[tab] = view
   local lines, widest = {}, 20
   for _, file in ipairs(result.files) do
-    lines[#lines + 1] = ("%s %s"):format(marks[file.kind] or "?", file.path)
+    lines[#lines + 1] = ("%s %s"):format(marks[file.kind] or "?", shown(view, file.path))
     widest = math.max(widest, vim.fn.strdisplaywidth(lines[#lines]) + 2)
   end
   vim.cmd(("topleft %dvsplit"):format(math.min(widest, math.floor(vim.o.columns / 3))))

@@ -28,19 +28,18 @@ function M.bar(id)
   end
   local state = words.state(run)
   local outcome = words.outcome(run)
-  local tail = store.is_waiting(run) and "  K shows what it asks" or outcome ~= "" and ("  " .. outcome) or ""
+  local tail = store.is_waiting(run) and "K shows what it asks" or outcome
   if M.left_out[id] then
-    tail = tail .. "  · " .. M.left_out[id] .. " left out, gA shows everything"
+    tail = M.left_out[id] .. " left out, gA has all" .. (tail ~= "" and " · " .. tail or "")
   end
-  return ("%%#%s# %s %s %%* %s  %s%s%%=%s  ? keys "):format(
-    state.group,
-    state.icon,
-    state.word,
-    words.fit(words.title(run), 60):gsub("%%", "%%%%"),
-    words.elapsed(run),
-    tail:gsub("%%", "%%%%"),
-    words.short(run.id)
-  )
+  -- A bar that is too long would be cut at its beginning, where the state is.
+  local width = vim.api.nvim_win_get_width(0)
+  local first = (" %s %s "):format(state.icon, state.word)
+  local last = (" %s  ? keys "):format(words.short(run.id))
+  local room = width - vim.fn.strdisplaywidth(first .. words.elapsed(run) .. last) - 5
+  tail = words.fit(tail, math.max(0, room - 8))
+  local title = words.fit(words.title(run), math.min(80, room - vim.fn.strdisplaywidth(tail)))
+  return ("%%#%s#%s%%* %s  %s  %s%%=%s"):format(state.group, first, title:gsub("%%", "%%%%"), words.elapsed(run), tail:gsub("%%", "%%%%"), last)
 end
 
 -- Options of a window that shows a run, wherever the buffer is shown.
@@ -56,6 +55,7 @@ function M.dress(buffer, id, options)
     spell = false,
     list = false,
   })
+  require("loomd.view.clock").watch(buffer)
   vim.api.nvim_create_autocmd("BufWinEnter", {
     buffer = buffer,
     callback = function()

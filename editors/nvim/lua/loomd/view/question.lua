@@ -82,7 +82,6 @@ local function content(run, entry)
   for index, option in ipairs(entry.options or {}) do
     add(("  %d  %s"):format(index, option.name), "LoomdKey")
   end
-  add("  a allow · A always allow just this · d deny · m deny and say why · q leave it waiting", "LoomdQuiet")
   return lines, marks, diffs
 end
 
@@ -122,8 +121,9 @@ function M.open(run, entry, options)
   end
   local buffer, win = window.float(lines, count > 1 and ("waiting %d of %d"):format(place, count) or "waiting for you", {
     enter = enter,
-    footer = not enter and ":Loomd next goes here" or nil,
+    footer = enter and "a allow · A always just this · d deny · m deny and why · q not now" or ":Loomd next goes here",
   })
+  pcall(vim.api.nvim_buf_set_name, buffer, "loomd://question/" .. words.short(run.id))
   vim.bo[buffer].filetype = "loomd-question"
   vim.b[buffer].loomd_run = run.id
   for _, each in ipairs(marks) do

@@ -1,12 +1,14 @@
--- The list of runs, loomd://runs: who waits for an answer first, then what runs, then what ended. And loomd://history, the same with
--- everything that ever ran. Rows are lines of text, so that every state is a word; extmarks only colour them.
+-- The list of runs, loomd://runs, and loomd://history, the same with everything that ever ran. Rows are lines of text, so that every
+-- state is a word; extmarks only colour them. What the lines say is for `rows` to know.
 
+local clock = require("loomd.view.clock")
 local config = require("loomd.config")
 local keys = require("loomd.keys")
+local last_words = require("loomd.view.last_words")
 local paint = require("loomd.paint")
+local row_lines = require("loomd.view.rows")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local toolcall = require("loomd.toolcall")
 local window = require("loomd.window")
 local words = require("loomd.words")
 
@@ -19,175 +21,26 @@ local namespace = vim.api.nvim_create_namespace("loomd_runs")
 ---@field buffer integer
 ---@field painter loomd.Painter
 ---@field rows table<integer, string> line (from 1) → run id
+---@field session_rows table<integer, loomd.OutsideSession> line → session
+---@field outside? loomd.OutsideSessions sessions that were made outside of loomd, once they were asked for
 ---@field limit? integer ended runs shown
 ---@field filter? fun(run: loomd.Run): boolean
+---@field folder? string the directory that the filter lets through
 
 ---@type table<string, loomd.ListView>
 local views = {}
-
--- The last line of each live run, asked for while a list is in sight: output comes only to those who are attached.
----@type table<string, { seq: integer, text: string, asking?: boolean }>
-local last_words = {}
-
--- How many lines of a question a row shows; a longer one is only whole in its float.
-local question_lines = 6
-
----@param call table
----@return string[] lines, boolean whole
-local function question(call)
-  local lines = {}
-  local command = toolcall.command(call)
-  if command then
-    vim.list_extend(lines, vim.split(command, "\n"))
-    lines[1] = "$ " .. lines[1]
-  elseif call.title then
-    vim.list_extend(lines, vim.split(words.one_line(call.title), "\n"))
-  end
-  local has_diff = #toolcall.patch(call) > 0
-  for _, part in ipairs(call.content or {}) do
-    has_diff = has_diff or part.type == "diff"
-  end
-  vim.list_extend(lines, toolcall.file_lines(call))
-  if not has_diff then
-    vim.list_extend(lines, toolcall.input_lines(call))
-  end
-  -- A diff is more than these lines say.
-  local whole = not has_diff and #lines <= question_lines
-  if #lines > question_lines then
-    lines = vim.list_slice(lines, 1, question_lines)
-    whole = false
-  end
-  return lines, whole
-end
-
-local function segments()
-  local line = { text = "", marks = {} }
-  function line:add(text, group)
-    if group and text ~= "" then
-      table.insert(self.marks, { #self.text, #self.text + #text, group })
-    end
-    self.text = self.text .. text
-    return self
-  end
-  return line
-end
 
 local function width_of(buffer)
   local found = vim.fn.bufwinid(buffer)
   return found ~= -1 and vim.api.nvim_win_get_width(found) or vim.o.columns
 end
 
-local function row(run, width)
-  local state = words.state(run)
-  local line = segments()
-  line:add("  " .. state.icon .. " ", state.group):add(words.pad(state.word, 10), state.group):add(" ")
-  line:add(words.pad(run.provider, 8), "LoomdProvider"):add(" ")
-  local title_width = math.max(12, math.min(44, math.floor((width - 44) / 2)))
-  line:add(words.pad(words.title(run), title_width), "LoomdTitle"):add(" ")
-  line:add(words.pad(words.elapsed(run), 8), "LoomdTime"):add(" ")
-  line:add(words.short(run.id), "LoomdQuiet"):add(" ")
-  local said = words.outcome(run)
-  if said == "" or not store.is_final(run) then
-    local last = last_words[run.id]
-    said = said ~= "" and said or (last and last.text or "")
-  end
-  local more = {}
-  if run.queued and run.queued > 0 then
-    more[#more + 1] = ("%d queued"):format(run.queued)
-  end
-  if run.pinned then
-    more[#more + 1] = "pinned"
-  end
-  if #more > 0 then
-    said = "[" .. table.concat(more, ", ") .. "] " .. said
-  end
-  line:add(words.fit(said, width - vim.fn.strdisplaywidth(line.text) - 1), "LoomdQuiet")
-  return line
-end
-
-local function heading(text)
-  return segments():add(" " .. text, "LoomdHeading")
-end
-
----@param view loomd.ListView
-local function lines_of(view)
-  local width = width_of(view.buffer)
-  local waiting, live, ended = store.grouped()
-  if view.filter then
-    waiting, live, ended = vim.tbl_filter(view.filter, waiting), vim.tbl_filter(view.filter, live), vim.tbl_filter(view.filter, ended)
-  end
-  local lines, rows = {}, {}
-  local function add(line, id)
-    lines[#lines + 1] = line
-    rows[#lines] = id
-  end
-
-  if server.state == "failed" then
-    add(segments():add(" loomd is not running: " .. words.one_line(server.problem or ""), "LoomdFailed"))
-    add(segments():add(" :Loomd restart", "LoomdKey"):add(" starts it, "):add(":Loomd log", "LoomdKey"):add(" shows its log. Runs are not touched by this."))
-  elseif server.state ~= "ready" then
-    add(segments():add(" connecting to loomd …", "LoomdQuiet"))
-  else
-    local head = segments():add((" %d waiting"):format(#waiting), #waiting > 0 and "LoomdWaiting" or "LoomdQuiet")
-    local idle = #vim.tbl_filter(function(run)
-      return run.state == "idle"
-    end, live)
-    head:add((" · %d running"):format(#live - idle), #live > idle and "LoomdRunning" or "LoomdQuiet")
-    if idle > 0 then
-      head:add((" · %d idle"):format(idle), "LoomdIdle")
-    end
-    add(head:add(" · ? keys · n start a run", "LoomdQuiet"))
-  end
-
-  if #waiting > 0 then
-    add(heading("Waiting for you"))
-    for _, run in ipairs(waiting) do
-      add(row(run, width), run.id)
-      for index, entry in ipairs(run.permissions or {}) do
-        local shown, whole = question(entry.toolCall)
-        local asks = segments():add("      ")
-        asks:add("asks to " .. toolcall.verb(entry.toolCall), "LoomdQuestion")
-        asks:add(index == 1 and (whole and "   a allow · d deny · K more" or "   K shows all of it · d deny") or "", "LoomdQuiet")
-        add(asks, run.id)
-        for _, text in ipairs(shown) do
-          add(segments():add("        " .. text:gsub("[%c]", "?")), run.id)
-        end
-      end
-    end
-  end
-  if #live > 0 then
-    add(heading("Running"))
-    for _, run in ipairs(live) do
-      add(row(run, width), run.id)
-    end
-  end
-  if #ended > 0 then
-    add(heading(view.name == "loomd://history" and "History" or "Earlier"))
-    local limit = view.limit or config.get().earlier
-    for index, run in ipairs(ended) do
-      if index > limit then
-        add(segments():add(("    %d more: :Loomd history"):format(#ended - limit), "LoomdQuiet"))
-        break
-      end
-      add(row(run, width), run.id)
-    end
-  end
-  if view.next_cursor then
-    add(segments():add("    M shows older ones", "LoomdQuiet"))
-  end
-  if #waiting + #live + #ended == 0 and server.state == "ready" then
-    add(segments():add("  No runs yet. ", "LoomdQuiet"):add("n", "LoomdKey"):add(" starts one, and so does ", "LoomdQuiet"):add(":Loomd start", "LoomdKey"))
-  end
-  return lines, rows
-end
-
--- Only rows that differ are written, so that nothing flickers and marks of the user stay; the cursor stays on its run.
 ---@param view loomd.ListView
 local function repaint(view)
   if not vim.api.nvim_buf_is_valid(view.buffer) then
     return
   end
-  local lines, rows = lines_of(view)
+  local lines, rows, session_rows = row_lines.of(view, width_of(view.buffer))
   local old = vim.api.nvim_buf_get_lines(view.buffer, 0, -1, false)
   local windows = vim.fn.win_findbuf(view.buffer)
   local cursors = {}
@@ -219,7 +72,7 @@ local function repaint(view)
   end
   vim.bo[view.buffer].modifiable = false
   vim.bo[view.buffer].modified = false
-  view.rows = rows
+  view.rows, view.session_rows = rows, session_rows
 
   vim.api.nvim_buf_clear_namespace(view.buffer, namespace, 0, -1)
   for index, line in ipairs(lines) do
@@ -251,74 +104,36 @@ local function repaint(view)
   view.placed = view.placed or first_run ~= nil
 end
 
-local function in_sight(view)
-  return vim.api.nvim_buf_is_valid(view.buffer) and #vim.fn.win_findbuf(view.buffer) > 0
+local function ask_for_last_words(view)
+  for _, id in pairs(view.rows) do
+    last_words.ask(id, function()
+      view.painter:ask()
+    end)
+  end
 end
 
-local function ask_for_last_words(view)
-  if server.state ~= "ready" then
+local hears = false
+local function hear()
+  if hears then
     return
   end
-  for _, id in pairs(view.rows) do
-    local run = store.runs[id]
-    local known = last_words[id]
-    -- A run that is not attached shows no growth, so a live one is asked each time; an ended one once.
-    local settled = run and known and store.is_final(run) and known.seq == run.lastSeq
-    if run and not settled and not (known and known.asking) then
-      local seq = run.lastSeq
-      last_words[id] = { seq = known and known.seq or -1, text = known and known.text or "", asking = true }
-      local function keep(text)
-        last_words[id] = { seq = seq, text = words.one_line(text or "") }
-        view.painter:ask()
-      end
-      if store.has_transcript(run) then
-        server.request("run/read", { runId = id, beforeSeq = require("loomd.follow").newest, maxBytes = 16384, kinds = { "update" } }, function(_, result)
-          keep(require("loomd.transcript").last_words(result and result.entries or {}))
-        end)
-      else
-        server.request("run/text", { runId = id, lastLines = 1, maxBytes = 4096 }, function(_, result)
-          keep(result and result.text:gsub("^.*\r([^\r\n])", "%1"))
-        end)
-      end
-    end
-  end
-end
-
--- Elapsed times and last lines move while somebody looks; otherwise nothing is asked and nothing is painted.
-local clock
-local function tick()
-  for _, view in pairs(views) do
-    if in_sight(view) then
-      ask_for_last_words(view)
+  hears = true
+  local function repaint_all()
+    for _, view in pairs(views) do
       view.painter:ask()
     end
   end
-  vim.cmd.redrawstatus({ bang = true })
-end
-
-local function start_clock()
-  if clock then
-    return
-  end
-  clock = assert(vim.uv.new_timer())
-  clock:start(1000, 1000, vim.schedule_wrap(tick))
   store.on("runs", function(id, run)
     if not run then
-      last_words[id] = nil
+      last_words.forget(id)
     end
-    for _, view in pairs(views) do
-      view.painter:ask()
-    end
+    repaint_all()
   end)
-  store.on("server", function()
-    for _, view in pairs(views) do
-      view.painter:ask()
-    end
-  end)
+  store.on("server", repaint_all)
 end
 
 local function load_more(view, cursor)
-  server.request("run/list", { limit = 100, cursor = cursor }, function(failure, result)
+  server.request("run/list", { limit = 100, cursor = cursor, cwd = view.folder }, function(failure, result)
     if failure then
       return words.say(words.failure(failure, "history"), vim.log.levels.ERROR)
     end
@@ -330,13 +145,49 @@ local function load_more(view, cursor)
   end)
 end
 
+-- Keys that only the history has; on the row of a session, keys of runs mean the session.
+---@param view loomd.ListView
+---@return loomd.Key[]
+local function history_keys(view)
+  local function on_session(key)
+    local of_runs = vim.iter(keys.run):find(function(each)
+      return each.key == key
+    end)
+    return { key = key, what = of_runs.what, act = function()
+      local outside = view.session_rows[vim.api.nvim_win_get_cursor(0)[1]]
+      if outside then
+        require("loomd.sessions").go_on(outside.provider, outside.session)
+      else
+        of_runs.act()
+      end
+    end }
+  end
+  return {
+    on_session("<CR>"),
+    on_session("R"),
+    { key = "M", what = "older runs", act = function()
+      if view.next_cursor then
+        load_more(view, view.next_cursor)
+      else
+        words.say("there are no older runs")
+      end
+    end },
+    { key = "O", what = "sessions made outside of loomd", act = function()
+      view.outside = require("loomd.sessions").outside(view.folder or vim.fn.getcwd(), view.outside, function()
+        view.painter:ask()
+      end)
+      view.painter:ask()
+    end },
+  }
+end
+
 ---@param name string
 ---@return loomd.ListView
 local function view_of(name)
   local buffer, is_new = window.buffer(name, "loomd")
   local view = views[name]
   if is_new or not view then
-    view = { name = name, buffer = buffer, rows = {} }
+    view = { name = name, buffer = buffer, rows = {}, session_rows = {} }
     view.painter = paint.new(function()
       repaint(view)
     end)
@@ -346,13 +197,14 @@ local function view_of(name)
     vim.b[buffer].loomd_rows = true
     local extra = {}
     if name == "loomd://history" then
-      extra = { { key = "M", what = "older runs", act = function()
-        if view.next_cursor then
-          load_more(view, view.next_cursor)
-        end
-      end } }
+      extra = history_keys(view)
     end
     keys.map(buffer, extra, true)
+    clock.watch(buffer, function()
+      ask_for_last_words(view)
+      view.painter:ask()
+    end)
+    hear()
     vim.api.nvim_create_autocmd("BufWinEnter", {
       buffer = buffer,
       callback = function()
@@ -371,7 +223,7 @@ local function view_of(name)
   return view
 end
 
-local dress = { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", spell = false, list = false, winfixheight = true }
+local dress = { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", spell = false, list = false, winfixheight = true, most = 0.5 }
 
 -- Opens the list, and goes there.
 ---@return integer buffer
@@ -379,7 +231,6 @@ function M.open()
   local view = view_of("loomd://runs")
   local window_was_there = window.of(view.buffer) ~= nil
   window.show(view.buffer, config.get().split, dress)
-  start_clock()
   server.ready(function(failure)
     if failure then
       view.painter:ask()
@@ -397,13 +248,12 @@ end
 ---@return integer buffer
 function M.history(folder)
   local view = view_of("loomd://history")
-  view.limit = math.huge
+  view.limit, view.folder, view.outside = math.huge, folder, nil
   view.filter = folder and function(run)
     return run.cwd == folder
   end or nil
   window.show(view.buffer, config.get().split, dress)
   view.placed = false
-  start_clock()
   load_more(view)
   return view.buffer
 end
@@ -422,7 +272,7 @@ function M.shows_whole(run, entry)
   if not view then
     return false
   end
-  local lines, whole = question(entry.toolCall)
+  local lines, whole = row_lines.question(entry.toolCall)
   if not whole then
     return false
   end

@@ -55,7 +55,7 @@ function M.foldtext()
   for _, block in ipairs(view and view.model.blocks or {}) do
     if block.first == row and block.shown and #block.shown > 0 then
       local group = block.marks[1] and block.marks[1].group or "LoomdTool"
-      return { { (transcript.summary(block):gsub("^### ", "▸ ")), group } }
+      return { { (require("loomd.toolblock").summary(block):gsub("^### ", "▸ ")), group } }
     end
   end
   return vim.fn.getline(vim.v.foldstart)
@@ -76,6 +76,18 @@ local function mark(view, block)
   end
 end
 
+-- Neovim asks again only for the lines that were replaced, and 0.12 then ends a fold too early when its heading alone was.
+---@param view loomd.TranscriptView
+---@param block loomd.Block
+local function refold(view, block)
+  if not block.folded or not vim._foldupdate then
+    return
+  end
+  for _, win in ipairs(vim.fn.win_findbuf(view.buffer)) do
+    vim._foldupdate(win, block.first, block.first + #block.shown)
+  end
+end
+
 -- Writes only the lines that differ, so that open folds stay open and marks stay where they are.
 ---@param view loomd.TranscriptView
 ---@param block loomd.Block
@@ -92,6 +104,7 @@ local function write(view, block)
   block.shown = vim.list_slice(new, 1, #new)
   set_levels(view)
   vim.api.nvim_buf_set_lines(view.buffer, block.first + head, block.first + #old - tail, false, vim.list_slice(new, head + 1, #new - tail))
+  refold(view, block)
   mark(view, block)
   block.dirty = false
 end
@@ -226,11 +239,39 @@ local function begin(view)
   end)
 end
 
--- The whole log as a markdown file, page by page.
+---@class loomd.TranscriptPlace
+---@field seq integer what was said with this entry, or the first thing after it
+---@field has fun(line: string): boolean what is looked for there
+
+-- A hit is in what the agent wrote; what that means comes a few entries later.
+local place_reach = 40
+
+-- The line at which a place is.
+---@param model loomd.Transcript
+---@param near loomd.Block[]
+---@param place loomd.TranscriptPlace
+local function line_of(model, near, place)
+  local first_line, row = {}, 1
+  for _, block in ipairs(model.blocks) do
+    first_line[block] = row
+    row = row + #transcript.render(block)
+  end
+  for _, block in ipairs(near) do
+    for index, line in ipairs(transcript.render(block)) do
+      if place.has(line) then
+        return first_line[block] + index - 1
+      end
+    end
+  end
+  return near[1] and first_line[near[1]] or 1
+end
+
+-- The whole log as a markdown file, page by page; the cursor goes to `place`.
 ---@param run loomd.Run
 ---@param done? fun(buffer: integer)
-function M.whole(run, done)
-  local model = transcript.new()
+---@param place? loomd.TranscriptPlace
+function M.whole(run, done, place)
+  local model, near = transcript.new(), {}
   local server = require("loomd.server")
   local function page(after)
     server.request("run/read", { runId = run.id, afterSeq = after, kinds = { "update", "state", "permission" } }, function(failure, result)
@@ -239,6 +280,9 @@ function M.whole(run, done)
       end
       for _, entry in ipairs(result.entries) do
         model:take(entry)
+        if place and entry.seq >= place.seq and entry.kind == "update" and #near < place_reach and near[#near] ~= model.touched then
+          near[#near + 1] = model.touched
+        end
       end
       if not result.atEnd and #result.entries > 0 then
         return page(result.nextAfterSeq)
@@ -246,10 +290,19 @@ function M.whole(run, done)
       local path = vim.fs.joinpath(vim.fn.stdpath("cache"), "loomd", words.short(run.id) .. ".md")
       vim.fn.mkdir(vim.fs.dirname(path), "p", tonumber("700", 8))
       vim.fn.writefile(model:all_lines(), path)
-      vim.cmd(config.get().output_split)
+      local shown = window.of(vim.fn.bufadd(path))
+      if shown then
+        vim.api.nvim_set_current_win(shown)
+      else
+        vim.cmd(config.get().output_split)
+      end
       vim.cmd("noswapfile view! " .. vim.fn.fnameescape(path))
       vim.bo.modifiable = false
       vim.b.loomd_run = run.id
+      if place then
+        vim.api.nvim_win_set_cursor(0, { line_of(model, near, place), 0 })
+        vim.cmd("normal! zz")
+      end
       if done then
         done(vim.api.nvim_get_current_buf())
       end
