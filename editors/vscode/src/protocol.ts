@@ -35,6 +35,8 @@ export interface Methods {
   "run/read": { params: ReadParams; result: ReadResult };
   /** A page of output as text: from a byte onward, or the last lines. */
   "run/text": { params: TextParams; result: TextResult };
+  /** Finds lines in the output of all runs or of one, live ones too. Answers within a second with what it has; `nextCursor` goes on from there. See [Searching](#searching). */
+  "run/search": { params: SearchParams; result: SearchResult };
   /** A run as a file that can be read without loomd, live runs as they are now. Without `path` the content is answered, up to 32 MiB (`limit`); with it, a run of any size is written. What is wrong with the path is `invalidParams` and leaves no file. */
   "run/export": { params: ExportParams; result: ExportResult };
   /** The files that an agent changed, from what it said of its tool calls. */
@@ -1096,6 +1098,73 @@ export interface RunResult {
    * The run as it is now.
    */
   run: Run;
+}
+/**
+ * A line with a match.
+ */
+export interface SearchHit {
+  /**
+   * In which run.
+   */
+  runId: RunId;
+  /**
+   * The entry that holds the first byte of the match.
+   */
+  seq: number;
+  /**
+   * In which stream.
+   */
+  stream: Stream;
+  /**
+   * First byte of the match, counted in the raw bytes of its stream.
+   */
+  offset: number;
+  /**
+   * The line as people see it, without its line break; past 4 KiB only what stands around the match.
+   */
+  line: string;
+}
+/**
+ * What to look for, and where.
+ */
+export interface SearchParams {
+  /**
+   * A text, or a regular expression; of one line.
+   */
+  query: string;
+  /**
+   * `query` is a regular expression, in the syntax of Rust's `regex` crate; default false.
+   */
+  regex?: boolean | null;
+  /**
+   * Upper and lower case are the same; default false.
+   */
+  ignoreCase?: boolean | null;
+  /**
+   * Only this run; default: all, the newest first.
+   */
+  runId?: RunId | null;
+  /**
+   * Most hits of a page, 1 to 1000; default 50.
+   */
+  limit?: number | null;
+  /**
+   * `nextCursor` of the page before.
+   */
+  cursor?: string | null;
+}
+/**
+ * A page of hits.
+ */
+export interface SearchResult {
+  /**
+   * The newest run first, and within a run in the order of its log. May be empty though there is a `nextCursor`.
+   */
+  hits: SearchHit[];
+  /**
+   * Where the next page goes on; absent when everything has been searched.
+   */
+  nextCursor?: string | null;
 }
 /**
  * What to hand to a run.

@@ -331,6 +331,28 @@
 ---Where a run stands. The last five are final.
 ---@alias loomd.RunState "starting"|"running"|"awaitingPermission"|"idle"|"succeeded"|"failed"|"cancelled"|"timedOut"|"lost"
 
+---A line with a match.
+---@class loomd.SearchHit
+---@field line string The line as people see it, without its line break; past 4 KiB only what stands around the match.
+---@field offset integer First byte of the match, counted in the raw bytes of its stream.
+---@field runId loomd.RunId In which run.
+---@field seq integer The entry that holds the first byte of the match.
+---@field stream loomd.Stream In which stream.
+
+---What to look for, and where.
+---@class loomd.SearchParams
+---@field cursor? string `nextCursor` of the page before.
+---@field ignoreCase? boolean Upper and lower case are the same; default false.
+---@field limit? integer Most hits of a page, 1 to 1000; default 50.
+---@field query string A text, or a regular expression; of one line.
+---@field regex? boolean `query` is a regular expression, in the syntax of Rust's `regex` crate; default false.
+---@field runId? loomd.RunId Only this run; default: all, the newest first.
+
+---A page of hits.
+---@class loomd.SearchResult
+---@field hits loomd.SearchHit[] The newest run first, and within a run in the order of its log. May be empty though there is a `nextCursor`.
+---@field nextCursor? string Where the next page goes on; absent when everything has been searched.
+
 ---When a prompt is taken.
 ---@alias loomd.SendMode "queue"|"steer"
 
@@ -503,4 +525,4 @@
 ---@field outputTokens? integer Tokens written.
 
 ---The methods that the protocol names.
----@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/export"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/prune"|"store/stats"
+---@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/export"|"run/get"|"run/interrupt"|"run/list"|"run/read"|"run/search"|"run/send"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/prune"|"store/stats"
