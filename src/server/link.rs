@@ -127,6 +127,7 @@ impl Task {
         }
     }
 
+    /// Until the other side has gone. What cannot be sent to it is no reason to leave: its last words are still to be read.
     async fn talk(&mut self, mut reader: BufReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) -> io::Result<()> {
         let mut text = Vec::new();
         let mut uncredited = 0;
@@ -145,7 +146,7 @@ impl Task {
                         uncredited += 1;
                         if uncredited >= WAKE_CREDIT / 2 {
                             uncredited -= WAKE_CREDIT / 2;
-                            writer.write_all(b"\n").await?;
+                            let _ = writer.write_all(b"\n").await;
                         }
                     } else {
                         self.hear(serde_json::from_slice(&text)?);
@@ -157,7 +158,7 @@ impl Task {
                     self.next_id += 1;
                     self.waiting.insert(id, sender);
                     let line = crate::supervisor::words::line(&Asked { id, word });
-                    writer.write_all(&line).await?;
+                    let _ = writer.write_all(&line).await;
                 }
             }
         }
@@ -187,6 +188,37 @@ impl Task {
     fn changed(&self, run: &Run) {
         if let Some(server) = self.server.upgrade() {
             server.broadcast.changed(&server, run);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A supervisor may end right after an answer, with more words to it on their way.
+    #[tokio::test]
+    async fn an_answer_counts_also_where_the_next_word_finds_nobody() {
+        for _ in 0..100 {
+            let (near, far) = UnixStream::pair().expect("a pair");
+            let (words, inbox) = mpsc::unbounded_channel();
+            let (growth, _grown) = watch::channel(Growth::default());
+            let mut task = Task { server: Weak::new(), id: RunId::new(), inbox, growth, waiting: BTreeMap::new(), next_id: 1 };
+            let [(first, answer), (second, _)] = [oneshot::channel(), oneshot::channel()];
+            words.send((Word::CloseInput, first)).expect("somebody listens");
+            let supervisor = async {
+                let (reader, mut writer) = far.into_split();
+                let mut reader = BufReader::new(reader);
+                reader.read_until(b'\n', &mut Vec::new()).await.expect("a word");
+                let said = Said::Answer { id: 1, result: Ok(Value::Null) };
+                writer.write_all(&crate::supervisor::words::line(&said)).await.expect("taken");
+                drop((reader, writer));
+                words.send((Word::Interrupt, second)).expect("somebody listens");
+            };
+            let (reader, writer) = near.into_split();
+            let (talked, ()) = tokio::join!(task.talk(BufReader::new(reader), writer), supervisor);
+            talked.expect("the link ends as its other side does");
+            answer.await.expect("the answer was heard").expect("it is a good one");
         }
     }
 }

@@ -271,6 +271,7 @@ impl Supervisor {
             return self.answer(waiter, Err(Failure::unsupported("takeover", "a command has no session that could be taken over")));
         }
         let _ = self.log.describe(|run| run.taken_over_at = Some(now()));
+        self.broadcast_run();
         self.cancel_waiters.push(waiter);
         self.end(Ending::Cancelled, 3 * GRACE);
     }
