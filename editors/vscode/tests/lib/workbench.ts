@@ -253,6 +253,43 @@ export class Screen {
     await this.page.locator('[id="workbench.view.extension.loomd"] .pane-body').first().waitFor();
   }
 
+  /** From the menu of a row. A menu that has only just opened takes no click, so it is clicked until it has gone. */
+  async menu(row: Locator, title: string): Promise<void> {
+    await row.click({ button: "right" });
+    const action = this.page.locator(".monaco-menu .action-label", { hasText: title }).first();
+    await action.waitFor();
+    await until("the menu has taken the click", async () => {
+      await action.click({ timeout: 1000 }).catch(() => {});
+      return !(await action.isVisible());
+    });
+  }
+
+  /** What the browser has kept of this window for the next one: the editor in front. VS Code writes it every few seconds, when nothing else is to be done. */
+  async keptInFront(): Promise<string> {
+    return this.page.evaluate(async () => {
+      const done = <T>(request: IDBRequest<T>) => new Promise<T>((resolve, reject) => ((request.onsuccess = () => resolve(request.result)), (request.onerror = () => reject(request.error))));
+      const front = (node: unknown): string => {
+        const { type, data } = node as { type: string; data: unknown };
+        if (type === "branch") return (data as unknown[]).map(front).join("\n");
+        const { editors, mru } = data as { editors: { value: string }[]; mru: number[] };
+        return editors[mru[0] ?? 0]?.value ?? "";
+      };
+      let found = "";
+      for (const { name } of await indexedDB.databases()) {
+        if (!name?.startsWith("vscode-web-state-db-")) continue;
+        const database = await done(indexedDB.open(name));
+        try {
+          const text = await done<unknown>(database.transaction("ItemTable").objectStore("ItemTable").get("memento/workbench.parts.editor"));
+          const root = typeof text === "string" ? (JSON.parse(text) as { "editorpart.state"?: { serializedGrid?: { root?: unknown } } })["editorpart.state"]?.serializedGrid?.root : undefined;
+          if (root) found += front(root);
+        } finally {
+          database.close();
+        }
+      }
+      return found;
+    });
+  }
+
   /** The page of the transcript that is in front. */
   async transcript(name?: string): Promise<Frame> {
     return until("the transcript is there", async () => {

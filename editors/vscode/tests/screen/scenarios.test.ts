@@ -34,7 +34,13 @@ describe("on the screen", () => {
     deepStrictEqual([...workbench.outside].filter(host => !host.endsWith("vscode-cdn.net")), [], "something asked the outside");
   });
   afterEach(async function () {
-    if (this.currentTest?.state === "failed") await screen.page.screenshot({ path: join(PICTURES, `failed-${this.currentTest.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
+    if (this.currentTest?.state !== "failed") return;
+    await screen.page.screenshot({ path: join(PICTURES, `failed-${this.currentTest.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
+    // What one leaves behind is no trouble of the next.
+    for (const { id } of live()) workbench.loomd("cancel", id);
+    await screen.page.close();
+    screen = await workbench.window(context);
+    await screen.openRuns();
   });
 
   const picture = async (name: string) => {
@@ -45,6 +51,9 @@ describe("on the screen", () => {
   const template = async (name: string, on = screen) => {
     await on.command("loomd: Start Run…");
     await on.pick(name).click();
+  };
+  const hidePanel = async () => {
+    if (await screen.page.locator(".part.panel").isVisible()) await screen.command("View: Hide Panel");
   };
   const live = () => workbench.loomd("list", "--all", "--state", "live", "--json").split("\n").filter(line => line !== "").map(line => JSON.parse(line) as { id: string; title?: string; state: string; pid?: number });
   const cancelAll = async () => {
@@ -124,7 +133,7 @@ describe("on the screen", () => {
 
   it("a transcript streams, asks in place, shows its differences, and takes a follow-up", async () => {
     await screen.openRuns();
-    await screen.command("View: Hide Panel");
+    await hidePanel();
     await template("Mend the parser");
     const frame = await screen.transcript("Mend the parser");
     const question = frame.getByRole("group", { name: "The agent asks for permission" });
@@ -158,6 +167,7 @@ describe("on the screen", () => {
     const before = live();
     strictEqual(before.length, 1);
     const [server] = workbench.servers();
+    await until("the browser has kept what is open", async () => (await screen.keptInFront()).includes("loomd.transcript"));
     await screen.page.reload();
     await screen.ready();
     const frame = await screen.transcript("Mend the parser");
@@ -169,8 +179,7 @@ describe("on the screen", () => {
   });
 
   it("a session is taken over in a terminal", async () => {
-    await screen.row("Mend the parser").click({ button: "right" });
-    await screen.page.locator(".monaco-menu .action-label", { hasText: "Take Over in Terminal" }).click();
+    await screen.menu(screen.row("Mend the parser"), "Take Over in Terminal");
     await screen.pick("Open the same session").click();
     await until("the agent's own program runs", async () => (await screen.terminal()).includes("session ses-0001 is open"));
     await screen.row("Mend the parser").getByText(/taken over/).waitFor();
