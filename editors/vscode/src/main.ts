@@ -7,9 +7,10 @@ import { about, restartServer, stopServer } from "./commands/server";
 import { goOn, rerun, resume, start } from "./commands/start";
 import { takeover } from "./commands/takeover";
 import { pickRun } from "./commands/pick";
-import { settings, type Template } from "./config";
+import { settings } from "./config";
 import { Feeds } from "./runs/feed";
 import type { Rule } from "./runs/rules";
+import type { Template } from "./runs/start";
 import { RunStore } from "./runs/store";
 import { locate } from "./server/locate";
 import { Server } from "./server/server";
@@ -61,7 +62,7 @@ export function activate(context: ExtensionContext): Api {
     tasks,
     workspace.registerTextDocumentContentProvider(SCHEME, changes),
     taskRegistry.registerTaskProvider(TYPE, tasks),
-    window.registerTerminalLinkProvider(new Links(app)),
+    window.registerTerminalLinkProvider(new Links(terminal => outputs.runOf(terminal))),
     commands.registerCommand("loomd.showLog", () => log.show()),
   );
 

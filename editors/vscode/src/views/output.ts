@@ -1,6 +1,6 @@
 // A run's output in a terminal: colours as they are, Ctrl-C cancels, what is typed goes to a run that listens. Closing it ends nothing.
 import { EventEmitter, ThemeIcon, window, type Disposable, type Pseudoterminal, type Terminal } from "vscode";
-import type { App } from "../app";
+import type { Base } from "../base";
 import type { Entry, Run } from "../protocol";
 import { Newlines, Pace } from "../runs/pace";
 import { commandLine, elapsed, isFinal, nameOf, stateWords } from "../runs/words";
@@ -11,7 +11,7 @@ const DRAW_MS = 40;
 /** Of a run that wrote more than this, the end is shown. */
 const SHOWN_BYTES = 1_048_576;
 
-type Shared = Pick<App, "server" | "runs" | "feeds">;
+type Shared = Pick<Base, "server" | "runs" | "feeds">;
 
 export interface Hooks {
   rerun(run: Run): void;

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { isAbsolute, join } from "node:path";
 import { commands, env, Uri, ViewColumn, window, type Disposable, type Webview, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
-import { isAgent, providerOf, type App } from "../app";
+import { isAgent, providerOf, type Base } from "../base";
 import type { Entry, Run } from "../protocol";
 import { isFinal, nameOf, stateWords, waysOf } from "../runs/words";
 import { Failure } from "../server/failure";
@@ -15,15 +15,13 @@ export const VIEW = "loomd.transcript";
 /** Live entries are gathered for so long. */
 const GATHER_MS = 40;
 
-type Shared = Pick<App, "context" | "server" | "runs" | "feeds">;
-
 export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, Disposable {
   private readonly panels = new Map<string, Panel>();
   private readonly garbage: Disposable[];
   /** Left and right side of the diffs that were opened from a transcript. */
   readonly diffs = new Map<string, string>();
 
-  constructor(private readonly app: Shared) {
+  constructor(private readonly app: Base) {
     this.garbage = [window.registerWebviewPanelSerializer(VIEW, this)];
   }
 
@@ -86,7 +84,7 @@ class Panel implements Disposable {
   private readonly takers = new Map<number, () => void>();
 
   constructor(
-    private readonly app: Shared,
+    private readonly app: Base,
     public runId: string,
     readonly view: WebviewPanel,
     private readonly diffs: Map<string, string>,

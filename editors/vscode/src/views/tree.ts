@@ -1,6 +1,6 @@
 // The Runs view: who waits comes first, then what runs, then what just ended, then *Earlier*. Rows are drawn anew one by one.
 import { EventEmitter, MarkdownString, ThemeColor, ThemeIcon, TreeItem, TreeItemCollapsibleState, window, type Disposable, type TreeDataProvider, type TreeView } from "vscode";
-import { isAgent, type App } from "../app";
+import { isAgent, type Base } from "../base";
 import type { Run } from "../protocol";
 import { order, type Ordered } from "../runs/order";
 import { subjectOf } from "../runs/rules";
@@ -13,7 +13,7 @@ export type Node =
   | { is: "earlier" }
   | { is: "more" };
 
-type Shared = Pick<App, "server" | "runs">;
+type Shared = Pick<Base, "server" | "runs">;
 
 export class RunsTree implements TreeDataProvider<Node>, Disposable {
   readonly view: TreeView<Node>;

@@ -95,7 +95,7 @@ export class Workbench {
     const port = await until("the VS Code server listens", () => {
       if (this.child!.exitCode !== null) throw new Error(`the VS Code server ended\n${this.log}`);
       return /listening on (\d+)/.exec(this.log)?.[1];
-    }, 90_000);
+    });
     this.authority = `127.0.0.1:${port}`;
   }
 
@@ -191,8 +191,8 @@ export class Screen {
   constructor(readonly page: Page) {}
 
   async ready(): Promise<void> {
-    await this.page.locator(".monaco-workbench .part.statusbar").waitFor({ timeout: 90_000 });
-    await this.status.waitFor({ timeout: 90_000 });
+    await this.page.locator(".monaco-workbench .part.statusbar").waitFor();
+    await this.status.waitFor();
   }
 
   get status(): Locator {
@@ -223,14 +223,14 @@ export class Screen {
         await this.page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur?.());
         await this.page.locator(".part.titlebar, .part.statusbar").first().click({ position: { x: 300, y: 8 }, timeout: 2000 }).catch(() => {});
         await this.page.keyboard.press("F1");
-        await this.box.waitFor({ timeout: 4000 });
+        await this.box.waitFor({ timeout: 10_000 });
         await this.box.fill(`>${title}`);
         const row = this.pick(title);
-        await row.waitFor({ timeout: 6000 });
+        await row.waitFor({ timeout: 15_000 });
         await row.click();
         return;
       } catch (error) {
-        if (tries === 5) throw error;
+        if (tries === 8) throw error;
         await this.page.keyboard.press("Escape");
       }
     }

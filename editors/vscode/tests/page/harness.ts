@@ -71,7 +71,15 @@ export class Sheet {
   async entries(...entries: Entry[]): Promise<void> {
     const number = ++this.number;
     await this.say({ say: "entries", entries, number });
-    await this.page.waitForFunction(number => (window as unknown as { told: ToExtension[] }).told.some(message => message.say === "took" && message.number === number), number, { timeout: 60_000 });
+    await this.page.waitForFunction(number => (window as unknown as { told: ToExtension[] }).told.some(message => message.say === "took" && message.number === number), number);
+    await this.drawn();
+  }
+
+  /** What was said last is on the screen: what is folded in one frame is drawn in the next, and measured in the one after. */
+  drawn(): Promise<void> {
+    return this.page.evaluate(async () => {
+      for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+    });
   }
 
   async told<S extends ToExtension["say"]>(say: S): Promise<Extract<ToExtension, { say: S }>> {
