@@ -100,7 +100,7 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
       list.toEnd();
       return;
     case "find":
-      return find.open();
+      return find.open(data.query);
   }
 });
 
@@ -141,6 +141,7 @@ function showHead(next: Head): void {
   actions.replaceChildren(
     ...[
       iconButton("search", "Find", () => find.open()),
+      can.configure && iconButton("settings", "Change model or permissions", () => tell({ say: "configure" })),
       iconButton("diff-multiple", "Show changes", () => tell({ say: "changes" })),
       can.takeover && iconButton("person", "Take over in a terminal", () => tell({ say: "takeover" })),
       final ? iconButton("debug-rerun", "Run again", () => tell({ say: "rerun" })) : iconButton("debug-stop", "Cancel the run", () => tell({ say: "cancel" })),

@@ -65,7 +65,7 @@ export class Sheet {
   async head(more: Partial<Run> = {}, can: Partial<Head["can"]> = {}): Promise<void> {
     const run = aRun("0190-run", "running", { provider: "codex", startedAt: Date.now() - 5000, ...more });
     const final = !["starting", "running", "awaitingPermission", "idle"].includes(run.state);
-    await this.say({ say: "head", head: { run, name: "Mend the parser", words: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, resume: final, takeover: true, ...can } } });
+    await this.say({ say: "head", head: { run, name: "Mend the parser", words: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, configure: !final, resume: final, takeover: true, ...can } } });
   }
 
   async entries(...entries: Entry[]): Promise<void> {
