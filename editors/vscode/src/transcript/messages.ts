@@ -29,6 +29,7 @@ export type ToExtension =
   | { say: "interrupt" }
   | { say: "cancel" }
   | { say: "configure" }
+  | { say: "openOutput" }
   | { say: "takeover" }
   | { say: "changes" }
   | { say: "rerun" }

@@ -169,7 +169,7 @@ export class Outputs {
     const known = this.open.get(run.id);
     if (known) return known.terminal.show(preserveFocus);
     const pty = new OutputTerminal(this.app, run.id, { rerun: again => this.rerun(again), closed: () => this.open.delete(run.id) });
-    const terminal = window.createTerminal({ name: `loomd: ${nameOf(run).slice(0, 40)}`, pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
+    const terminal = window.createTerminal({ name: nameOf(run).slice(0, 40), pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
     this.open.set(run.id, { terminal, pty });
     terminal.show(preserveFocus);
   }

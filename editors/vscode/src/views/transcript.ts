@@ -211,6 +211,7 @@ class Panel implements Disposable {
           return;
         case "cancel":
         case "configure":
+        case "openOutput":
         case "takeover":
         case "changes":
         case "rerun":

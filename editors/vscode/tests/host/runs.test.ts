@@ -25,7 +25,7 @@ describe("runs", () => {
     const ended = await final(api, started.id);
     deepStrictEqual([ended.title, ended.state, ended.cwd], ["Greet", "succeeded", folder()]);
     // What a person starts is shown.
-    await until("its terminal is open", () => vscode.window.terminals.some(({ name }) => name === "loomd: Greet"));
+    await until("its terminal is open", () => vscode.window.terminals.some(({ name }) => name === "Greet"));
     await vscode.workspace.getConfiguration("loomd").update("templates", undefined, vscode.ConfigurationTarget.Global);
   });
 

@@ -1,9 +1,8 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert";
-import { readFileSync } from "node:fs";
 import type { Server } from "node:http";
-import { join } from "node:path";
 import type { Browser, BrowserContext } from "playwright-core";
 import type { Entry } from "../../src/protocol";
+import { faults } from "../lib/axe";
 import { openBrowser } from "../lib/browser";
 import { aQuestion, chunk, state, update } from "../lib/runs";
 import { serve, Sheet } from "./harness";
@@ -198,6 +197,13 @@ describe("the transcript's page", () => {
     await item(0).getByText("Turn done · 3 s · 7 tokens in, 8 out").waitFor();
   });
 
+  it("tells a run that was taken over from one that was cancelled", async () => {
+    await sheet.entries(state({ state: "cancelled", turn: 1 }));
+    await item(0).getByText("Cancelled").waitFor();
+    await sheet.head({ state: "cancelled", endedAt: Date.now(), takenOverAt: Date.now() });
+    await item(0).getByText("Taken over in a terminal").waitFor();
+  });
+
   it("remembers which run it shows", async () => {
     deepStrictEqual(await sheet.page.evaluate(() => (window as unknown as { kept: unknown }).kept), { runId: "0190-run" });
   });
@@ -262,13 +268,8 @@ describe("the transcript's page", () => {
       state({ state: "idle", turn: 1 }),
     );
     await item(6).getByRole("button", { name: "Reject" }).waitFor();
-    await sheet.page.evaluate(readFileSync(join(process.cwd(), "node_modules/axe-core/axe.min.js"), "utf8"));
-    const faults = await sheet.page.evaluate(async () => {
-      const axe = (window as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }).axe;
-      return (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join("\n   ")}`);
-    });
+    deepStrictEqual(await faults(sheet.page), []);
     sheet.complaints.length = 0;
-    deepStrictEqual(faults, []);
   });
 
   it("says every state in words", async () => {

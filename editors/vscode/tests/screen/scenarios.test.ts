@@ -2,6 +2,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext } from "playwright-core";
+import { faults } from "../lib/axe";
 import { Screen, Workbench } from "../lib/workbench";
 import { alive, until } from "../lib/world";
 
@@ -87,6 +88,20 @@ describe("on the screen", () => {
     await row.getByText(/cancelled/).waitFor();
   });
 
+  it("what is started once is proposed again, and Ctrl-C in its output cancels it", async () => {
+    await screen.start("Command…", "echo ready; sleep 1000");
+    const row = screen.row("echo ready; sleep 1000");
+    await row.getByText(/running/).waitFor();
+    await until("its output is there", async () => (await screen.terminal()).includes("ready\n"));
+    await screen.page.locator(".terminal-wrapper.active .xterm-helper-textarea").focus();
+    await screen.page.keyboard.press("Control+c");
+    await row.getByText(/cancelled/).waitFor();
+    await screen.command("loomd: Start Run…");
+    await screen.pick("Command…").click();
+    await until("the last words are proposed", async () => (await screen.box.inputValue()) === "echo ready; sleep 1000");
+    await screen.page.keyboard.press("Escape");
+  });
+
   it("a question is answered by a click in its row", async () => {
     await template("Ask");
     const row = screen.row("touch it");
@@ -121,6 +136,14 @@ describe("on the screen", () => {
     const id = await workbench.elsewhere({ provider: "scripted", prompt: "ask execute", cwd: workbench.folder, title: "From afar" });
     const toast = screen.toast(/From afar asks \(execute\): touch it/);
     await toast.waitFor();
+    // Whoever waves it away has not answered.
+    const waved = await workbench.elsewhere({ provider: "scripted", prompt: "ask execute", cwd: workbench.folder, title: "Waved away" });
+    const second = screen.toast(/Waved away asks/);
+    await second.hover();
+    await second.locator(".codicon-notifications-clear").click();
+    await second.waitFor({ state: "detached" });
+    strictEqual(live().find(run => run.id === waved)?.state, "awaitingPermission");
+    workbench.loomd("cancel", waved);
     await toast.locator(".monaco-button", { hasText: "Allow" }).click();
     await until("it has ended", () => !live().some(run => run.id === id));
     // And of the end, too.
@@ -186,6 +209,48 @@ describe("on the screen", () => {
     await screen.command("Terminal: Kill All Terminals").catch(() => {});
   });
 
+  it("a session that was made elsewhere goes on here, with another model", async () => {
+    await screen.command("loomd: Resume Run…");
+    await screen.pick("A talk from the terminal").click();
+    await until("it asks for the words", async () => (await screen.box.getAttribute("placeholder")) !== "Go on with which session?");
+    await screen.box.fill("Where were we?");
+    await screen.page.keyboard.press("Enter");
+    const frame = await screen.transcript("Where were we?");
+    await frame.locator(".markdown", { hasText: "You said: Where were we?" }).waitFor();
+    await frame.getByRole("button", { name: "Change model or permissions" }).click();
+    await screen.pick("Large and slow").click();
+    const box = frame.getByLabel("Follow-up to the agent");
+    await box.fill("And now?");
+    await box.press("Enter");
+    await frame.locator(".markdown", { hasText: "You said: And now? (to the large model)" }).waitFor();
+    await cancelAll();
+  });
+
+  it("what ended long ago stands folded under Earlier, and opens by keyboard", async () => {
+    const earlier = screen.row("Earlier");
+    await earlier.waitFor();
+    strictEqual(await earlier.getAttribute("aria-expanded"), "false");
+    await earlier.click();
+    await until("it is open", async () => (await earlier.getAttribute("aria-expanded")) === "true");
+    await screen.page.keyboard.press("ArrowDown");
+    await screen.page.keyboard.press("Enter");
+    await until("its run is shown", async () => (await screen.page.locator(".part.editor .tab").count()) > 0 || (await screen.page.locator(".part.panel").isVisible()));
+    await picture("earlier");
+    await earlier.click();
+    await cancelAll();
+  });
+
+  it("the walkthrough has three steps, with pictures", async () => {
+    await screen.command("Welcome: Open Walkthrough...");
+    await screen.pick("Runs that outlive the window").click();
+    await screen.page.locator(".getting-started-step").nth(2).waitFor();
+    strictEqual(await screen.page.locator(".getting-started-step").count(), 3);
+    const shown = screen.page.locator(".getting-started-media img");
+    await until("its picture is there", () => shown.evaluate(image => (image as HTMLImageElement).naturalWidth > 0));
+    await picture("walkthrough");
+    await cancelAll();
+  });
+
   it("two windows show the same runs", async () => {
     const other = await workbench.window(context);
     await other.openRuns();
@@ -230,18 +295,17 @@ describe("on the screen", () => {
     await cancelAll();
   });
 
-  it("all of it is there in a light and in a high-contrast theme", async () => {
+  it("all of it can be read in dark, light and high-contrast themes", async () => {
     await template("Mend the parser");
     let frame = await screen.transcript("Mend the parser");
     await frame.getByRole("group", { name: "The agent asks for permission" }).waitFor();
-    for (const [theme, kind] of [["Light Modern", "vscode-light"], ["Dark High Contrast", "vscode-high-contrast"]] as const) {
+    for (const [theme, kind] of [["Dark Modern", "vscode-dark"], ["Light Modern", "vscode-light"], ["Dark High Contrast", "vscode-high-contrast"], ["Light High Contrast", "vscode-high-contrast-light"]] as const) {
       await screen.command("Preferences: Color Theme");
       await screen.box.fill(theme);
       await screen.pick(theme).click();
       frame = await screen.transcript("Mend the parser");
       await frame.locator(`body.${kind}`).waitFor();
-      const { text, back } = await frame.evaluate(() => ({ text: getComputedStyle(document.body).color, back: getComputedStyle(document.body).backgroundColor }));
-      ok(text !== back);
+      deepStrictEqual(await faults(frame), [], theme);
       await picture(kind);
     }
     await screen.row("Mend the parser").getByText("waiting for you").waitFor();
