@@ -56,6 +56,22 @@ describe("on the screen", () => {
     if (await screen.page.locator(".part.panel").isVisible()) await screen.command("View: Hide Panel");
   };
   const live = () => workbench.loomd("list", "--all", "--state", "live", "--json").split("\n").filter(line => line !== "").map(line => JSON.parse(line) as { id: string; title?: string; state: string; pid?: number });
+  /** The agent of the pictures, its first turn done: the one that is alive, else another. */
+  const mended = async () => {
+    if (!live().some(({ title }) => title === "Mend the parser")) {
+      await template("Mend the parser");
+      await (await screen.transcript("Mend the parser")).getByRole("button", { name: "Allow once" }).click();
+    }
+    const row = screen.row("Mend the parser");
+    await row.getByText(/ready for more/).waitFor();
+    // Whatever else is opening at this moment: until it is in front.
+    const front = screen.page.locator(".tab.active", { hasText: /^\s*Mend the parser/ });
+    await until("its transcript is in front", async () => {
+      await row.click();
+      return front.waitFor({ timeout: 3000 }).then(() => true, () => false);
+    });
+    return row;
+  };
   const cancelAll = async () => {
     for (const { id } of live()) workbench.loomd("cancel", id);
     await until("nothing is alive", () => live().length === 0);
@@ -156,6 +172,8 @@ describe("on the screen", () => {
   it("a transcript streams, asks in place, shows its differences, and takes a follow-up", async () => {
     await screen.openRuns();
     await hidePanel();
+    const beside = await workbench.elsewhere({ provider: "command", command: ["sleep", "1000"], cwd: workbench.folder, title: "cargo test --workspace" });
+    await screen.row("cargo test --workspace").getByText(/running/).waitFor();
     await template("Mend the parser");
     const frame = await screen.transcript("Mend the parser");
     const question = frame.getByRole("group", { name: "The agent asks for permission" });
@@ -168,6 +186,7 @@ describe("on the screen", () => {
     await screen.row("Mend the parser").getByText(/ready for more/).waitFor();
     await frame.locator(".usage", { hasText: "4210 tokens in" }).waitFor();
     await picture("transcript");
+    workbench.loomd("cancel", beside);
     const box = frame.getByLabel("Follow-up to the agent");
     await box.fill("Thank you");
     await box.press("Enter");
@@ -176,6 +195,7 @@ describe("on the screen", () => {
   });
 
   it("its changes open in the editor's diff of many files", async () => {
+    await mended();
     await screen.command("loomd: Show Changes");
     await screen.page.locator(".multiDiffEntry, .monaco-component.multiDiffEditor").first().waitFor();
     await screen.page.getByText("parser.js").first().waitFor();
@@ -184,8 +204,7 @@ describe("on the screen", () => {
   });
 
   it("reloading the window leaves runs running, and shows them again, transcript and all", async () => {
-    await screen.row("Mend the parser").click();
-    await screen.page.locator(".tab.active", { hasText: /^\s*Mend the parser/ }).waitFor();
+    await mended();
     const before = live();
     strictEqual(before.length, 1);
     const [server] = workbench.servers();
@@ -193,7 +212,7 @@ describe("on the screen", () => {
     await screen.page.reload();
     await screen.ready();
     const frame = await screen.transcript("Mend the parser");
-    await frame.locator(".markdown", { hasText: "You said: Thank you" }).waitFor();
+    await frame.locator(".turn-end", { hasText: "Turn done" }).first().waitFor();
     deepStrictEqual(live().map(({ id, state }) => [id, state]), before.map(({ id, state }) => [id, state]));
     await until("the old server is gone", () => !alive(server!));
     await screen.openRuns();
@@ -201,7 +220,7 @@ describe("on the screen", () => {
   });
 
   it("a session is taken over in a terminal", async () => {
-    await screen.menu(screen.row("Mend the parser"), "Take Over in Terminal");
+    await screen.menu(await mended(), "Take Over in Terminal");
     await screen.pick("Open the same session").click();
     await until("the agent's own program runs", async () => (await screen.terminal()).includes("session ses-0001 is open"));
     await screen.row("Mend the parser").getByText(/taken over/).waitFor();
@@ -227,6 +246,7 @@ describe("on the screen", () => {
   });
 
   it("what ended long ago stands folded under Earlier, and opens by keyboard", async () => {
+    for (let count = 0; count < 6; count++) await workbench.elsewhere({ provider: "command", command: ["true"], cwd: workbench.folder });
     const earlier = screen.row("Earlier");
     await earlier.waitFor();
     strictEqual(await earlier.getAttribute("aria-expanded"), "false");
