@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { Uri, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
-import { isAgent } from "../base";
 import { nameOf } from "../runs/words";
 import type { ExportFormat } from "../server/optional";
 import type { Node } from "../views/tree";
@@ -14,9 +13,9 @@ interface Row extends QuickPickItem {
 }
 
 const FORMATS: readonly Row[] = [
-  { format: "markdown", ending: "md", label: "Markdown", detail: "The transcript, to read or to paste" },
-  { format: "html", ending: "html", label: "HTML", detail: "The transcript as one page, with colours and differences" },
-  { format: "text", ending: "log", label: "Text", detail: "What the program wrote" },
+  { format: "markdown", ending: "md", label: "Markdown", detail: "A page to read or to paste" },
+  { format: "html", ending: "html", label: "HTML", detail: "One page that needs nothing else, with colours and differences" },
+  { format: "text", ending: "log", label: "Text", detail: "What the program wrote, byte for byte" },
   { format: "asciicast", ending: "cast", label: "Recording", detail: "The output with its timing, for asciinema" },
   { format: "jsonl", ending: "jsonl", label: "JSON lines", detail: "Every entry of the log, for programs" },
 ];
@@ -29,8 +28,7 @@ export async function exportRun(app: App, node?: Node, given?: { format: ExportF
     void window.showInformationMessage("This loomd cannot export yet; update it. “Save Output…” saves what the run printed.");
     return undefined;
   }
-  const rows = FORMATS.filter(({ format }) => isAgent(app, run) || (format !== "markdown" && format !== "html"));
-  const row = given ? FORMATS.find(({ format }) => format === given.format) : await window.showQuickPick(rows, { title: `Export ${nameOf(run)}`, placeHolder: "In which form?" });
+  const row = given ? FORMATS.find(({ format }) => format === given.format) : await window.showQuickPick(FORMATS, { title: `Export ${nameOf(run)}`, placeHolder: "In which form?" });
   if (!row) return undefined;
   const name = `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "run"}.${row.ending}`;
   const target = given?.target ?? (await window.showSaveDialog({ defaultUri: Uri.file(join(run.cwd, name)), title: "Export Run" }));
