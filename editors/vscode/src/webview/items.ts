@@ -15,7 +15,7 @@ const SMALL = 12;
 
 const KINDS: Record<string, string> = { read: "file", edit: "edit", delete: "trash", move: "arrow-right", search: "search", execute: "terminal", think: "lightbulb", fetch: "globe", switch_mode: "arrow-swap" };
 const STATES: Record<string, { icon: string; words: string }> = {
-  pending: { icon: "circle-outline", words: "not yet begun" },
+  pending: { icon: "circle-large-outline", words: "not yet begun" },
   in_progress: { icon: "loading codicon-modifier-spin", words: "running" },
   completed: { icon: "pass", words: "done" },
   failed: { icon: "error", words: "failed" },
@@ -260,9 +260,9 @@ function inputText(input: unknown): string {
 
 function plan(item: Plan): HTMLElement[] {
   const done = item.entries.filter(({ status }) => status === "completed").length;
-  const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-outline" };
+  const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-large-outline" };
   const words: Record<string, string> = { completed: "done", in_progress: "being done", pending: "open" };
-  const rows = item.entries.map(({ content, status }) => element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-outline"), element("span", { class: "unseen" }, `${words[status] ?? status}: `), content));
+  const rows = item.entries.map(({ content, status }) => element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-large-outline"), element("span", { class: "unseen" }, `${words[status] ?? status}: `), content));
   return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, `${done} of ${item.entries.length} done`)), element("ul", { class: "steps" }, ...rows)];
 }
 

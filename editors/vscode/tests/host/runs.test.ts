@@ -240,14 +240,18 @@ describe("runs", () => {
     await until("the editor shows it", () => document.getText() === "after");
   });
 
-  it("show their changes in the editor's diff", async () => {
-    const file = join(folder(), "made.txt");
-    const editing = await ask(api, `edit ${file} words`);
-    await waiting(api, editing.id);
-    await run("allow", node(editing.id));
+  it("show the changes of all files in one diff", async () => {
+    const files = ["made.txt", "made-too.txt"].map(name => join(folder(), name));
+    const editing = await ask(api, files.map(file => `edit ${file} words`).join("\n"));
+    for (let answered = 0; answered < 2; answered++) {
+      const { permissions } = await waiting(api, editing.id);
+      await run("allow", node(editing.id));
+      await until("that is answered", () => api.runs.get(editing.id)!.permissions?.[0]?.permissionId !== permissions![0]!.permissionId);
+    }
     await final(api, editing.id);
     await run("changes", node(editing.id));
     await until("the diff is open", () => vscode.window.tabGroups.all.flatMap(group => group.tabs).some(({ label }) => label.startsWith("Changes of")));
+    await until("both files are in it", () => files.every(file => vscode.workspace.textDocuments.some(({ uri }) => uri.fsPath === file)));
   });
 
   it("hand their output to a file, whole", async () => {
