@@ -117,15 +117,19 @@ describe("tasks", () => {
 
   it("of the type loomd end with their run's exit code, and problem matchers read them", async () => {
     writeFileSync(join(folder(), "wrong.c"), "x\n");
-    writeTasks([{ type: "loomd", label: "compile", command: "echo wrong.c:1:1: error: it is wrong; exit 3", tty: false, problemMatcher: { owner: "test", fileLocation: ["relative", "${workspaceFolder}"], pattern: { regexp: "^(.*):(\\d+):(\\d+): error: (.*)$", file: 1, line: 2, column: 3, message: 4 } } }]);
+    const gate = join(folder(), "gate-task");
+    // A task's terminal is there some time before VS Code reads its lines: what is wrong is said until it was heard, a minute long.
+    const line = `i=0; while [ ! -e ${gate} ] && [ $i -lt 300 ]; do i=$((i+1)); echo wrong.c:1:1: error: it is wrong; echo other.c:1:1: error: so is this; sleep 0.2; done; exit 3`;
+    writeTasks([{ type: "loomd", label: "compile", command: line, tty: false, problemMatcher: { owner: "test", fileLocation: ["relative", "${workspaceFolder}"], pattern: { regexp: "^(.*):(\\d+):(\\d+): error: (.*)$", file: 1, line: 2, column: 3, message: 4 } } }]);
     const task = await until("the task is known", async () => (await vscode.tasks.fetchTasks({ type: "loomd" })).find(({ name }) => name === "compile"));
     const code = new Promise<number | undefined>(resolve => vscode.tasks.onDidEndTaskProcess(({ execution, exitCode }) => execution.task.name === "compile" && resolve(exitCode)));
     await vscode.tasks.executeTask(task);
-    strictEqual(await code, 3);
     const problems = await until("the problem is found", () => {
       const found = vscode.languages.getDiagnostics(vscode.Uri.file(join(folder(), "wrong.c")));
       return found.length > 0 && found;
     });
+    writeFileSync(gate, "");
+    strictEqual(await code, 3);
     strictEqual(problems[0]!.message, "it is wrong");
     ok([...api.runs.all()].some(({ title, exitCode }) => title === "compile" && exitCode === 3));
   });
