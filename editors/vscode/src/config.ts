@@ -1,18 +1,10 @@
 // The settings, read where they are used. What decides about programs and permissions is read from the user's settings alone.
 import { ConfigurationTarget, workspace, type ConfigurationScope } from "vscode";
-import type { PermissionMode, StartParams } from "./protocol";
+import type { PermissionMode } from "./protocol";
 import type { Rule } from "./runs/rules";
+import type { Template } from "./runs/start";
 
 export type Notify = "all" | "waiting" | "off";
-
-/** What *Start Run…* offers: params of `run/start` with a name. What is missing is asked for. */
-export interface Template extends Pick<StartParams, "provider" | "prompt" | "cwd" | "env" | "model" | "interactive" | "tty" | "permissions" | "timeoutMs"> {
-  name: string;
-  /** A line for the shell, or the words of a command. */
-  command?: string | string[];
-  /** Written into the workspace's settings. */
-  fromWorkspace?: boolean;
-}
 
 const section = (scope?: ConfigurationScope) => workspace.getConfiguration("loomd", scope);
 

@@ -3,17 +3,23 @@ import { commands, tasks as taskRegistry, window, workspace, type ExtensionConte
 import type { App } from "./app";
 import { always, answer, byRules, review } from "./commands/answer";
 import { cancel, copyId, interrupt, openOutput, openRun, openTranscript, pin, remove, rename, said, saveOutput } from "./commands/control";
+import { configure, type Choice } from "./commands/configure";
+import { exportRun } from "./commands/export";
+import { search } from "./commands/search";
 import { about, restartServer, stopServer } from "./commands/server";
 import { goOn, rerun, resume, start } from "./commands/start";
 import { takeover } from "./commands/takeover";
 import { pickRun } from "./commands/pick";
-import { settings, type Template } from "./config";
+import { settings } from "./config";
 import { Feeds } from "./runs/feed";
 import type { Rule } from "./runs/rules";
+import type { Template } from "./runs/start";
 import { RunStore } from "./runs/store";
+import { isWaiting } from "./runs/words";
 import { locate } from "./server/locate";
 import { Server } from "./server/server";
 import { Changes, SCHEME } from "./views/changes";
+import { Excerpts, EXCERPT } from "./views/excerpts";
 import { Links } from "./views/links";
 import { Notifier } from "./views/notify";
 import { Outputs } from "./views/output";
@@ -51,6 +57,7 @@ export function activate(context: ExtensionContext): Api {
   const status = new StatusItem(app);
   const notifier = new Notifier(app);
   const changes = new Changes(app, transcripts.diffs);
+  const excerpts = new Excerpts(app);
   const tasks = new Tasks(app);
   context.subscriptions.push(
     log,
@@ -60,8 +67,9 @@ export function activate(context: ExtensionContext): Api {
     notifier,
     tasks,
     workspace.registerTextDocumentContentProvider(SCHEME, changes),
+    workspace.registerTextDocumentContentProvider(EXCERPT, excerpts),
     taskRegistry.registerTaskProvider(TYPE, tasks),
-    window.registerTerminalLinkProvider(new Links(app)),
+    window.registerTerminalLinkProvider(new Links(terminal => outputs.runOf(terminal))),
     commands.registerCommand("loomd.showLog", () => log.show()),
   );
 
@@ -85,6 +93,9 @@ export function activate(context: ExtensionContext): Api {
   command("delete", (node?: Node, sure?: "sure") => remove(app, node, sure));
   command("copyId", (node?: Node) => copyId(app, node));
   command("saveOutput", (node?: Node, target?: never) => saveOutput(app, node, target));
+  command("export", (node?: Node, given?: never) => exportRun(app, node, given));
+  command("search", (given?: string) => search(app, excerpts, typeof given === "string" ? given : undefined));
+  command("configure", (node?: Node, given?: Choice) => configure(app, node, given));
   command("resume", (node?: Node) => resume(app, node));
   command("continue", (node: Node, words?: string) => goOn(app, node, words));
   command("takeover", (node?: Node) => takeover(app, node));
@@ -103,7 +114,12 @@ export function activate(context: ExtensionContext): Api {
   };
   context.subscriptions.push(
     runs.onDidAsk(run => void byRules(app, run)),
-    server.onDidChange(state => void commands.executeCommand("setContext", "loomd.server", state.is)),
+    // What the `when` clauses of package.json ask for.
+    server.onDidChange(state => {
+      const context = { server: state.is, canSearch: server.can("run/search"), canExport: server.can("run/export") };
+      for (const [name, value] of Object.entries(context)) void commands.executeCommand("setContext", `loomd.${name}`, value);
+    }),
+    runs.onDidChange(() => void commands.executeCommand("setContext", "loomd.waiting", [...runs.all()].some(isWaiting))),
     workspace.onDidChangeConfiguration(event => {
       if (event.affectsConfiguration("loomd.rules")) obey();
       if (event.affectsConfiguration("loomd.path") && workspace.isTrusted) void server.restart();

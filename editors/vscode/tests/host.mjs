@@ -26,7 +26,7 @@ try {
   const at = path => `vscode-remote://${workbench.authority}${path}`;
   const payload = [["extensionDevelopmentPath", at(workbench.extension)], ["extensionTestsPath", at(join(process.cwd(), "tests/out/host.all.js"))]];
   await page.goto(`${workbench.address}&payload=${encodeURIComponent(JSON.stringify(payload))}`);
-  await until("the tests have ended", () => /^(\d+ passed, \d+ failed|stopped: .*)$/m.test(read()), 280_000).catch(error => console.log(String(error)));
+  await until("the tests have ended", () => /^(\d+ passed, \d+ failed|stopped: .*)$/m.test(read()), 1_200_000).catch(error => console.log(String(error)));
   console.log(read().trimEnd());
   code = /^\d+ passed, 0 failed$/m.test(read()) ? 0 : 1;
   if (workbench.outside.size > 0) console.log(`asked the outside: ${[...workbench.outside].join(" ")}`), (code = 1);

@@ -2,7 +2,8 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { env, ProgressLocation, Uri, window } from "vscode";
-import { isAgent, type App } from "../app";
+import type { App } from "../app";
+import { isAgent } from "../base";
 import type { Run } from "../protocol";
 import { isFinal, nameOf } from "../runs/words";
 import { Failure } from "../server/failure";

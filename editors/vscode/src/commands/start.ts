@@ -1,9 +1,10 @@
 // Starting: from a template, again, or on from where a session ended.
 import { commands, QuickPickItemKind, ThemeIcon, window, workspace, type QuickPickItem } from "vscode";
-import { providerOf, type App } from "../app";
-import { settings, type Template } from "../config";
+import type { App } from "../app";
+import { providerOf } from "../base";
+import { settings } from "../config";
 import type { ProviderInfo, Run, StartParams } from "../protocol";
-import { againParams, lostEnvironment, startParams } from "../runs/start";
+import { againParams, lostEnvironment, startParams, type Template } from "../runs/start";
 import { isFinal, nameOf, promptText } from "../runs/words";
 import { Failure } from "../server/failure";
 import type { Node } from "../views/tree";

@@ -1,7 +1,15 @@
 // From what a person chose to the params of `run/start`, and from a run to the params of the same run again.
 import { isAbsolute, join } from "node:path";
-import type { Template } from "../config";
 import type { PermissionMode, Run, StartParams } from "../protocol";
+
+/** What *Start Run…* offers: params of `run/start` with a name. What is missing is asked for. */
+export interface Template extends Pick<StartParams, "provider" | "prompt" | "cwd" | "env" | "model" | "interactive" | "tty" | "permissions" | "timeoutMs"> {
+  name: string;
+  /** A line for the shell, or the words of a command. */
+  command?: string | string[];
+  /** Written into the workspace's settings. */
+  fromWorkspace?: boolean;
+}
 
 export interface Surroundings {
   /** The folder that relative ones are relative to. */

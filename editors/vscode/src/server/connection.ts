@@ -2,8 +2,9 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createInterface } from "node:readline";
 import { createMessageConnection, ErrorCodes, ResponseError, StreamMessageReader, StreamMessageWriter, type CancellationToken, type MessageConnection } from "vscode-jsonrpc/node";
-import { PROTOCOL_VERSION, type InitializeResult, type Methods, type Notifications } from "../protocol";
+import { PROTOCOL_VERSION, type InitializeResult, type Notifications } from "../protocol";
 import { Failure } from "./failure";
+import type { Asked } from "./optional";
 
 /** How the server is started, and as whom we introduce ourselves. */
 export interface Launch {
@@ -103,7 +104,7 @@ export class Connection {
     return this.hello.capabilities.methods.includes(method);
   }
 
-  async request<M extends keyof Methods>(method: M, params: Methods[M]["params"], token?: CancellationToken): Promise<Methods[M]["result"]> {
+  async request<M extends keyof Asked>(method: M, params: Asked[M]["params"], token?: CancellationToken): Promise<Asked[M]["result"]> {
     if (this.over !== undefined) throw new Failure("gone", `The loomd server ${this.over}.`);
     return new Promise((resolve, reject) => {
       this.pending.add(reject);
@@ -111,7 +112,7 @@ export class Connection {
       answer.then(
         result => {
           this.pending.delete(reject);
-          resolve(result as Methods[M]["result"]);
+          resolve(result as Asked[M]["result"]);
         },
         error => {
           if (this.over === undefined && isTransport(error)) {

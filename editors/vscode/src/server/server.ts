@@ -1,8 +1,9 @@
 // The server as the rest of the extension sees it: there, coming, or down with a reason. Starts it again when it ends by itself.
 import { Emitter, type CancellationToken, type Event } from "vscode-jsonrpc/node";
-import type { InitializeResult, Methods, Notifications } from "../protocol";
+import type { InitializeResult, Notifications } from "../protocol";
 import { Connection, type Ear, type Launch } from "./connection";
 import { Failure } from "./failure";
+import type { Asked } from "./optional";
 import { Restarts } from "./restarts";
 
 export type State =
@@ -62,7 +63,7 @@ export class Server {
   }
 
   /** Asks the server; one that is just starting is waited for. */
-  async request<M extends keyof Methods>(method: M, params: Methods[M]["params"], token?: CancellationToken): Promise<Methods[M]["result"]> {
+  async request<M extends keyof Asked>(method: M, params: Asked[M]["params"], token?: CancellationToken): Promise<Asked[M]["result"]> {
     return (await this.ready()).request(method, params, token);
   }
 

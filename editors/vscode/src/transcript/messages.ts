@@ -8,7 +8,7 @@ export interface Head {
   words: string;
   provider: string;
   final: boolean;
-  can: { send: boolean; steer: boolean; interrupt: boolean; resume: boolean; takeover: boolean };
+  can: { send: boolean; steer: boolean; interrupt: boolean; configure: boolean; resume: boolean; takeover: boolean };
 }
 
 export type ToPage =
@@ -16,11 +16,9 @@ export type ToPage =
   /** Begins anew: another run, or the same from its first entry. */
   | { say: "reset" }
   | { say: "entries"; entries: Entry[]; number: number }
-  /** All that is stored has been sent. */
-  | { say: "live" }
   | { say: "failed"; message: string }
   | { say: "sent" }
-  | { say: "find" };
+  | { say: "find"; query: string };
 
 export type ToExtension =
   | { say: "ready" }
@@ -30,6 +28,8 @@ export type ToExtension =
   | { say: "send"; text: string; mode: "queue" | "steer" }
   | { say: "interrupt" }
   | { say: "cancel" }
+  | { say: "configure" }
+  | { say: "openOutput" }
   | { say: "takeover" }
   | { say: "changes" }
   | { say: "rerun" }

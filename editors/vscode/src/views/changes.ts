@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, isAbsolute, join } from "node:path";
 import { commands, EventEmitter, Uri, window, type TextDocumentContentProvider } from "vscode";
-import type { App } from "../app";
+import type { Base } from "../base";
 import type { Run } from "../protocol";
 import { sidesOf } from "../runs/changed";
 import { nameOf } from "../runs/words";
@@ -21,7 +21,7 @@ export class Changes implements TextDocumentContentProvider {
 
   /** `asked`: sides of the diffs that transcripts open, by their addresses. */
   constructor(
-    private readonly app: Pick<App, "server">,
+    private readonly app: Pick<Base, "server">,
     private readonly asked: ReadonlyMap<string, string>,
   ) {}
 

@@ -2,8 +2,8 @@
 import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
-import { Position, Range, TerminalLink, Uri, window, type TerminalLinkContext, type TerminalLinkProvider } from "vscode";
-import type { App } from "../app";
+import { Position, Range, TerminalLink, Uri, window, type Terminal, type TerminalLinkContext, type TerminalLinkProvider } from "vscode";
+import type { Run } from "../protocol";
 import { placesIn, type Place } from "../runs/places";
 
 export class FileLink extends TerminalLink {
@@ -16,10 +16,11 @@ export class FileLink extends TerminalLink {
 }
 
 export class Links implements TerminalLinkProvider<FileLink> {
-  constructor(private readonly app: Pick<App, "outputs">) {}
+  /** `runOf`: the run whose output a terminal shows. */
+  constructor(private readonly runOf: (terminal: Terminal) => Run | undefined) {}
 
   async provideTerminalLinks({ line, terminal }: TerminalLinkContext): Promise<FileLink[]> {
-    const run = this.app.outputs.runOf(terminal);
+    const run = this.runOf(terminal);
     return run ? linksIn(line, run.cwd) : [];
   }
 

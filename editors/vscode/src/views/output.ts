@@ -1,6 +1,6 @@
 // A run's output in a terminal: colours as they are, Ctrl-C cancels, what is typed goes to a run that listens. Closing it ends nothing.
 import { EventEmitter, ThemeIcon, window, type Disposable, type Pseudoterminal, type Terminal } from "vscode";
-import type { App } from "../app";
+import type { Base } from "../base";
 import type { Entry, Run } from "../protocol";
 import { Newlines, Pace } from "../runs/pace";
 import { commandLine, elapsed, isFinal, nameOf, stateWords } from "../runs/words";
@@ -11,7 +11,7 @@ const DRAW_MS = 40;
 /** Of a run that wrote more than this, the end is shown. */
 const SHOWN_BYTES = 1_048_576;
 
-type Shared = Pick<App, "server" | "runs" | "feeds">;
+type Shared = Pick<Base, "server" | "runs" | "feeds">;
 
 export interface Hooks {
   rerun(run: Run): void;
@@ -169,7 +169,7 @@ export class Outputs {
     const known = this.open.get(run.id);
     if (known) return known.terminal.show(preserveFocus);
     const pty = new OutputTerminal(this.app, run.id, { rerun: again => this.rerun(again), closed: () => this.open.delete(run.id) });
-    const terminal = window.createTerminal({ name: `loomd: ${nameOf(run).slice(0, 40)}`, pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
+    const terminal = window.createTerminal({ name: nameOf(run).slice(0, 40), pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
     this.open.set(run.id, { terminal, pty });
     terminal.show(preserveFocus);
   }

@@ -1,6 +1,6 @@
 // The one status bar item. A click opens the list of runs; nothing is stopped or started by it.
 import { StatusBarAlignment, ThemeColor, window, type Disposable, type StatusBarItem } from "vscode";
-import type { App } from "../app";
+import type { Base } from "../base";
 import { isFinal, isWaiting } from "../runs/words";
 
 export interface Status {
@@ -9,7 +9,7 @@ export interface Status {
   level: "plain" | "warning" | "error";
 }
 
-export function statusOf({ server, runs }: Pick<App, "server" | "runs">): Status {
+export function statusOf({ server, runs }: Pick<Base, "server" | "runs">): Status {
   switch (server.state.is) {
     case "down":
       return { text: "$(error) loomd", label: `loomd is not running. ${server.state.failure.message}`, level: "error" };
@@ -34,7 +34,7 @@ export class StatusItem implements Disposable {
   readonly item: StatusBarItem = window.createStatusBarItem("loomd.status", StatusBarAlignment.Left);
   private readonly garbage: Disposable[];
 
-  constructor(private readonly app: Pick<App, "server" | "runs">) {
+  constructor(private readonly app: Pick<Base, "server" | "runs">) {
     this.item.name = "loomd";
     this.item.command = "loomd.runs.focus";
     this.garbage = [this.item, app.server.onDidChange(() => this.draw()), app.runs.onDidChange(() => this.draw())];

@@ -2,9 +2,9 @@
 // reloading the window does not.
 import { CustomExecution, EventEmitter, Task, TaskScope, workspace, type Disposable, type Pseudoterminal, type TaskDefinition, type TaskProvider, type WorkspaceFolder } from "vscode";
 import type { App } from "../app";
-import { settings, type Template } from "../config";
+import { settings } from "../config";
 import type { Run } from "../protocol";
-import { startParams } from "../runs/start";
+import { startParams, type Template } from "../runs/start";
 import { isFinal } from "../runs/words";
 import { Failure } from "../server/failure";
 import { OutputTerminal } from "./output";

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { isAbsolute, join } from "node:path";
 import { commands, env, Uri, ViewColumn, window, type Disposable, type Webview, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
-import { isAgent, providerOf, type App } from "../app";
+import { isAgent, providerOf, type Base } from "../base";
 import type { Entry, Run } from "../protocol";
 import { isFinal, nameOf, stateWords, waysOf } from "../runs/words";
 import { Failure } from "../server/failure";
@@ -15,15 +15,13 @@ export const VIEW = "loomd.transcript";
 /** Live entries are gathered for so long. */
 const GATHER_MS = 40;
 
-type Shared = Pick<App, "context" | "server" | "runs" | "feeds">;
-
 export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, Disposable {
   private readonly panels = new Map<string, Panel>();
   private readonly garbage: Disposable[];
   /** Left and right side of the diffs that were opened from a transcript. */
   readonly diffs = new Map<string, string>();
 
-  constructor(private readonly app: Shared) {
+  constructor(private readonly app: Base) {
     this.garbage = [window.registerWebviewPanelSerializer(VIEW, this)];
   }
 
@@ -31,11 +29,12 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
     for (const thing of this.garbage) thing.dispose();
   }
 
-  show(run: Run, preserveFocus = false): void {
-    const known = this.panels.get(run.id);
-    if (known) return known.view.reveal(undefined, preserveFocus);
-    const view = window.createWebviewPanel(VIEW, nameOf(run), { viewColumn: ViewColumn.Active, preserveFocus }, this.options());
-    this.adopt(run.id, view);
+  /** `find`: what is to be looked for in it. */
+  show(run: Run, { find }: { find?: string } = {}): void {
+    let panel = this.panels.get(run.id);
+    if (panel) panel.view.reveal();
+    else panel = this.adopt(run.id, window.createWebviewPanel(VIEW, nameOf(run), ViewColumn.Active, this.options()));
+    if (find !== undefined) panel.find(find);
   }
 
   /** After a reload: the same run again. */
@@ -57,14 +56,14 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
 
   find(): void {
     const id = this.active;
-    if (id) this.panels.get(id)?.post({ say: "find" });
+    if (id) this.panels.get(id)?.find();
   }
 
   private options() {
     return { enableScripts: true, retainContextWhenHidden: true, localResourceRoots: [Uri.joinPath(this.app.context.extensionUri, "dist")] };
   }
 
-  private adopt(runId: string, view: WebviewPanel): void {
+  private adopt(runId: string, view: WebviewPanel): Panel {
     const panel = new Panel(this.app, runId, view, this.diffs, next => {
       this.panels.delete(panel.runId);
       this.panels.set(next, panel);
@@ -74,6 +73,7 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
       if (this.panels.get(panel.runId) === panel) this.panels.delete(panel.runId);
       panel.dispose();
     });
+    return panel;
   }
 }
 
@@ -84,9 +84,12 @@ class Panel implements Disposable {
   private timer: NodeJS.Timeout | undefined;
   private number = 0;
   private readonly takers = new Map<number, () => void>();
+  private ready = false;
+  /** What is to be looked for once the page is there. */
+  private sought: string | undefined;
 
   constructor(
-    private readonly app: Shared,
+    private readonly app: Base,
     public runId: string,
     readonly view: WebviewPanel,
     private readonly diffs: Map<string, string>,
@@ -117,6 +120,11 @@ class Panel implements Disposable {
     void this.view.webview.postMessage(message);
   }
 
+  find(query = ""): void {
+    if (this.ready) this.post({ say: "find", query });
+    else this.sought = query;
+  }
+
   private get run(): Run | undefined {
     return this.app.runs.get(this.runId);
   }
@@ -137,6 +145,7 @@ class Panel implements Disposable {
         send: !final && (can?.send ?? false),
         steer: can?.steer ?? false,
         interrupt: can?.interrupt ?? false,
+        configure: !final && isAgent(this.app, run),
         resume: final && isAgent(this.app, run) && (run.session?.resumable ?? false),
         takeover: waysOf(run).length > 0,
       },
@@ -179,7 +188,10 @@ class Panel implements Disposable {
     try {
       switch (message.say) {
         case "ready":
-          return this.begin();
+          this.ready = true;
+          this.begin();
+          if (this.sought !== undefined) this.find(this.sought);
+          return;
         case "took":
           this.takers.get(message.number)?.();
           this.takers.delete(message.number);
@@ -198,6 +210,8 @@ class Panel implements Disposable {
           await this.app.server.request("run/interrupt", { runId });
           return;
         case "cancel":
+        case "configure":
+        case "openOutput":
         case "takeover":
         case "changes":
         case "rerun":

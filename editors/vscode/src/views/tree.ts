@@ -1,6 +1,6 @@
 // The Runs view: who waits comes first, then what runs, then what just ended, then *Earlier*. Rows are drawn anew one by one.
 import { EventEmitter, MarkdownString, ThemeColor, ThemeIcon, TreeItem, TreeItemCollapsibleState, window, type Disposable, type TreeDataProvider, type TreeView } from "vscode";
-import { isAgent, type App } from "../app";
+import { isAgent, type Base } from "../base";
 import type { Run } from "../protocol";
 import { order, type Ordered } from "../runs/order";
 import { subjectOf } from "../runs/rules";
@@ -13,7 +13,7 @@ export type Node =
   | { is: "earlier" }
   | { is: "more" };
 
-type Shared = Pick<App, "server" | "runs">;
+type Shared = Pick<Base, "server" | "runs">;
 
 export class RunsTree implements TreeDataProvider<Node>, Disposable {
   readonly view: TreeView<Node>;
@@ -115,8 +115,9 @@ export class RunsTree implements TreeDataProvider<Node>, Disposable {
     } else {
       for (const id of ids) this.changed.fire(this.node({ is: "run", id }));
     }
-    if (waiting.length > 0) this.view.badge = { value: waiting.length, tooltip: `${waiting.length} waiting for you, ${live.length} running` };
-    else if (live.length > 0) this.view.badge = { value: live.length, tooltip: `${live.length} running` };
+    const running = live.filter(({ state }) => state !== "idle").length;
+    if (waiting.length > 0) this.view.badge = { value: waiting.length, tooltip: `${waiting.length} waiting for you, ${running} running` };
+    else if (running > 0) this.view.badge = { value: running, tooltip: `${running} running` };
     else this.view.badge = undefined;
   }
 
@@ -130,7 +131,7 @@ export class RunsTree implements TreeDataProvider<Node>, Disposable {
 
 function problemRow({ server }: Shared): TreeItem {
   const why = server.state.is === "down" ? server.state.failure.message : "";
-  const item = new TreeItem("loomd is not running");
+  const item = new TreeItem("loomd is not running: click to restart");
   item.id = "problem";
   item.contextValue = "problem";
   item.description = why;

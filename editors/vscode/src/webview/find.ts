@@ -22,6 +22,8 @@ export class Find {
   private hits: Hit[] = [];
   private at = -1;
   private query = "";
+  /** The first match is still to be gone to, as soon as there is one. */
+  private sought = false;
 
   constructor(private readonly searched: Searched) {
     this.input.placeholder = "Find";
@@ -41,11 +43,14 @@ export class Find {
     return !this.bar.hidden;
   }
 
-  open(): void {
+  /** With `query`, what is looked for; else what was looked for last. */
+  open(query = ""): void {
     this.bar.hidden = false;
+    if (query !== "") this.input.value = query;
+    this.sought = query !== "";
     this.input.focus();
     this.input.select();
-    this.search(false);
+    this.search(this.sought);
   }
 
   close(): void {
@@ -53,6 +58,7 @@ export class Find {
     this.query = "";
     this.hits = [];
     this.mark();
+    this.sought = false;
     this.onClose();
   }
 
@@ -60,7 +66,7 @@ export class Find {
 
   /** The transcript grew. */
   refresh(): void {
-    if (this.isOpen && this.query !== "") this.search(false);
+    if (this.isOpen && this.query !== "") this.search(this.sought);
   }
 
   private search(jump: boolean): void {
@@ -75,6 +81,7 @@ export class Find {
     }
     this.at = old ? this.hits.findIndex(hit => hit.item === old.item && hit.nth === old.nth) : -1;
     if (jump && this.hits.length > 0) {
+      this.sought = false;
       this.at = Math.max(0, this.at);
       this.searched.show(this.hits[this.at]!.item);
     }

@@ -15,7 +15,7 @@ const SMALL = 12;
 
 const KINDS: Record<string, string> = { read: "file", edit: "edit", delete: "trash", move: "arrow-right", search: "search", execute: "terminal", think: "lightbulb", fetch: "globe", switch_mode: "arrow-swap" };
 const STATES: Record<string, { icon: string; words: string }> = {
-  pending: { icon: "circle-outline", words: "not yet begun" },
+  pending: { icon: "circle-large-outline", words: "not yet begun" },
   in_progress: { icon: "loading codicon-modifier-spin", words: "running" },
   completed: { icon: "pass", words: "done" },
   failed: { icon: "error", words: "failed" },
@@ -24,6 +24,8 @@ const STATES: Record<string, { icon: string; words: string }> = {
 export class Drawer {
   /** The run's folder: files in it are named from there. */
   cwd = "";
+  /** Whether the run ended because somebody took it over. */
+  takenOver = false;
   /** What the reader opened or closed by hand. */
   private readonly folds = new Map<number, boolean>();
   private readonly whole = new Set<number>();
@@ -74,7 +76,7 @@ export class Drawer {
       case "notice":
         return `${item.level === "info" ? "Notice" : item.level}`;
       case "turn":
-        return turnWords(item);
+        return turnWords(item, this.takenOver);
     }
   }
 
@@ -97,7 +99,7 @@ export class Drawer {
       case "notice":
         return notice(item);
       case "turn":
-        return turn(item);
+        return turn(item, this.takenOver);
     }
   }
 
@@ -225,7 +227,9 @@ export class Drawer {
       row.append(made);
     }
     if (!question.options.some(({ kind }) => kind.startsWith("reject"))) row.append(button("Deny", () => give({ cancelled: true, ...(why.value !== "" ? { message: why.value } : {}) }), "secondary"));
-    row.append(button("Always allow this…", () => this.tell({ say: "always", permissionId }), "link"));
+    const always = button("Always allow this…", () => this.tell({ say: "always", permissionId }), "link");
+    always.title = "Writes a rule into your settings";
+    row.append(always);
     box.append(element("p", { class: "asks" }, icon("bell-dot"), `May it do this? (${item.kind})`), row, why);
     return box;
   }
@@ -256,9 +260,9 @@ function inputText(input: unknown): string {
 
 function plan(item: Plan): HTMLElement[] {
   const done = item.entries.filter(({ status }) => status === "completed").length;
-  const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-outline" };
+  const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-large-outline" };
   const words: Record<string, string> = { completed: "done", in_progress: "being done", pending: "open" };
-  const rows = item.entries.map(({ content, status }) => element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-outline"), element("span", { class: "unseen" }, `${words[status] ?? status}: `), content));
+  const rows = item.entries.map(({ content, status }) => element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-large-outline"), element("span", { class: "unseen" }, `${words[status] ?? status}: `), content));
   return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, `${done} of ${item.entries.length} done`)), element("ul", { class: "steps" }, ...rows)];
 }
 
@@ -266,8 +270,8 @@ function notice(item: Notice): HTMLElement[] {
   return [element("p", { class: `notice ${item.level}` }, icon(item.level === "info" ? "info" : item.level === "warning" ? "warning" : "error"), item.text)];
 }
 
-export function turnWords(item: Turn): string {
-  const words: Record<string, string> = { idle: "Turn done", succeeded: "Done", failed: "Failed", cancelled: "Cancelled", timedOut: "Timed out", lost: "Lost" };
+function turnWords(item: Turn, takenOver: boolean): string {
+  const words: Record<string, string> = { idle: "Turn done", succeeded: "Done", failed: "Failed", cancelled: takenOver ? "Taken over in a terminal" : "Cancelled", timedOut: "Timed out", lost: "Lost" };
   let text = item.stopReason === "cancelled" && item.state === "idle" ? "Turn stopped" : item.stopReason === "refusal" ? "The agent refused" : (words[item.state] ?? item.state);
   if (item.error) text += `: ${item.error.message}`;
   const time = item.at - item.startedAt;
@@ -279,7 +283,7 @@ export function turnWords(item: Turn): string {
   return text;
 }
 
-function turn(item: Turn): HTMLElement[] {
+function turn(item: Turn, takenOver: boolean): HTMLElement[] {
   const bad = item.error !== undefined || item.state === "failed" || item.state === "lost" || item.state === "timedOut";
-  return [element("p", { class: `turn-end ${bad ? "bad" : ""}` }, icon(bad ? "error" : item.state === "cancelled" || item.stopReason === "cancelled" ? "circle-slash" : "pass"), turnWords(item))];
+  return [element("p", { class: `turn-end ${bad ? "bad" : ""}` }, icon(bad ? "error" : item.state === "cancelled" || item.stopReason === "cancelled" ? "circle-slash" : "pass"), turnWords(item, takenOver))];
 }

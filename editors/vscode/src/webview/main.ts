@@ -19,10 +19,11 @@ let announced = "";
 /** Raised for an item that is drawn anew though its content is the same. */
 const redraws = new Map<number, number>();
 
-const drawer = new Drawer(tell, index => {
+const redraw = (index: number) => {
   redraws.set(index, (redraws.get(index) ?? 0) + 1);
   list.update();
-});
+};
+const drawer = new Drawer(tell, redraw);
 const list = new List({
   count: () => transcript.items.length,
   draw: (index, into) => drawer.draw(transcript.items[index]!, into),
@@ -92,15 +93,14 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
       problem.hidden = false;
       composer.failed();
       drawer.unsend();
-      for (const { tool } of transcript.open()) redraws.set(tool.index, (redraws.get(tool.index) ?? 0) + 1);
-      list.update();
+      for (const { tool } of transcript.open()) redraw(tool.index);
       return;
     case "sent":
       composer.sent();
       list.toEnd();
       return;
     case "find":
-      return find.open();
+      return find.open(data.query);
   }
 });
 
@@ -129,6 +129,11 @@ function showHead(next: Head): void {
   const changed = head?.words !== next.words || head.final !== next.final || head.can.takeover !== next.can.takeover;
   head = next;
   drawer.cwd = next.run.cwd;
+  const last = transcript.items.length - 1;
+  const takenOver = next.run.takenOverAt != null;
+  // The run's last entry may have come before the word that it was taken over.
+  if (takenOver !== drawer.takenOver && last >= 0) redraw(last);
+  drawer.takenOver = takenOver;
   vscode.setState({ runId: next.run.id });
   document.title = next.name;
   title.textContent = next.name;
@@ -141,6 +146,8 @@ function showHead(next: Head): void {
   actions.replaceChildren(
     ...[
       iconButton("search", "Find", () => find.open()),
+      can.configure && iconButton("settings", "Change model or permissions", () => tell({ say: "configure" })),
+      iconButton("terminal", "Open output", () => tell({ say: "openOutput" })),
       iconButton("diff-multiple", "Show changes", () => tell({ say: "changes" })),
       can.takeover && iconButton("person", "Take over in a terminal", () => tell({ say: "takeover" })),
       final ? iconButton("debug-rerun", "Run again", () => tell({ say: "rerun" })) : iconButton("debug-stop", "Cancel the run", () => tell({ say: "cancel" })),

@@ -1,9 +1,9 @@
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
+import { deepStrictEqual, ok, strictEqual } from "node:assert";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as vscode from "vscode";
 import type { Api } from "../../src/main";
-import { KEPT } from "../../src/runs/pace";
+import { KEPT, PORTION } from "../../src/runs/pace";
 import { linksIn, openAt } from "../../src/views/links";
 import { OutputTerminal } from "../../src/views/output";
 import { closeAll, extension, final, folder, node, start, until } from "./world";
@@ -11,8 +11,8 @@ import { closeAll, extension, final, folder, node, start, until } from "./world"
 /** A terminal's other side: what it was given to show. */
 function look(api: Api, id: string) {
   const pty = new OutputTerminal(api, id, { rerun: run => (seen.again = run.id), closed: () => {} });
-  const seen = { text: "", pieces: 0, again: "", pty };
-  pty.onDidWrite(text => ((seen.text += text), seen.pieces++));
+  const seen = { text: "", most: 0, again: "", pty };
+  pty.onDidWrite(text => ((seen.text += text), (seen.most = Math.max(seen.most, text.length))));
   pty.open();
   return seen;
 }
@@ -86,10 +86,11 @@ describe("output", () => {
     for (let count = 0; count < 20; count++) await vscode.commands.executeCommand("setContext", "loomd.test", count);
     strictEqual((await api.server.request("run/get", { runId: run.id })).run.state, "running");
     writeFileSync(gate, "");
-    await until("the end is told", () => /succeeded/.test(seen.text), 120_000);
+    await until("the end is told", () => /succeeded/.test(seen.text), 300_000);
     ok(seen.text.includes("the very end"));
-    match(seen.text, /not shown here/);
-    ok(seen.text.length < 60 * KEPT, `${seen.text.length} characters were shown`);
+    // How much of it is shown depends on how fast it came; what is left out is said.
+    ok(seen.text.length >= 100_000_000 || /not shown here/.test(seen.text), "something is missing without a word");
+    ok(seen.most <= PORTION + 200, `${seen.most} characters at once`);
     strictEqual((await api.server.request("run/text", { runId: run.id, lastLines: 1 })).totalBytes, 100_000_014);
     seen.pty.close();
     // Looked at later, only its end is fetched.
@@ -97,7 +98,7 @@ describe("output", () => {
     await until("the end is told again", () => /succeeded/.test(later.text));
     ok(later.text.includes("the very end") && later.text.length < 3 * KEPT, `${later.text.length}`);
     later.pty.close();
-  }).timeout(180_000);
+  });
 
   it("links places in files that are there", async () => {
     const file = join(folder(), "source.c");
@@ -116,15 +117,19 @@ describe("tasks", () => {
 
   it("of the type loomd end with their run's exit code, and problem matchers read them", async () => {
     writeFileSync(join(folder(), "wrong.c"), "x\n");
-    writeTasks([{ type: "loomd", label: "compile", command: "echo wrong.c:1:1: error: it is wrong; exit 3", tty: false, problemMatcher: { owner: "test", fileLocation: ["relative", "${workspaceFolder}"], pattern: { regexp: "^(.*):(\\d+):(\\d+): error: (.*)$", file: 1, line: 2, column: 3, message: 4 } } }]);
+    const gate = join(folder(), "gate-task");
+    // A task's terminal is there some time before VS Code reads its lines: what is wrong is said until it was heard, a minute long.
+    const line = `i=0; while [ ! -e ${gate} ] && [ $i -lt 300 ]; do i=$((i+1)); echo wrong.c:1:1: error: it is wrong; echo other.c:1:1: error: so is this; sleep 0.2; done; exit 3`;
+    writeTasks([{ type: "loomd", label: "compile", command: line, tty: false, problemMatcher: { owner: "test", fileLocation: ["relative", "${workspaceFolder}"], pattern: { regexp: "^(.*):(\\d+):(\\d+): error: (.*)$", file: 1, line: 2, column: 3, message: 4 } } }]);
     const task = await until("the task is known", async () => (await vscode.tasks.fetchTasks({ type: "loomd" })).find(({ name }) => name === "compile"));
     const code = new Promise<number | undefined>(resolve => vscode.tasks.onDidEndTaskProcess(({ execution, exitCode }) => execution.task.name === "compile" && resolve(exitCode)));
     await vscode.tasks.executeTask(task);
-    strictEqual(await code, 3);
     const problems = await until("the problem is found", () => {
       const found = vscode.languages.getDiagnostics(vscode.Uri.file(join(folder(), "wrong.c")));
       return found.length > 0 && found;
     });
+    writeFileSync(gate, "");
+    strictEqual(await code, 3);
     strictEqual(problems[0]!.message, "it is wrong");
     ok([...api.runs.all()].some(({ title, exitCode }) => title === "compile" && exitCode === 3));
   });

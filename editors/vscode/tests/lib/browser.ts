@@ -1,6 +1,7 @@
 // A real Chromium, with no way to anywhere but this machine.
 import { execFileSync } from "node:child_process";
 import { chromium, type Browser, type BrowserContext } from "playwright-core";
+import { PATIENCE_MS } from "./world";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -18,10 +19,13 @@ function executable(): string {
 
 export async function openBrowser(): Promise<{ browser: Browser; context: BrowserContext; outside: Set<string> }> {
   const browser = await chromium.launch({
+    timeout: PATIENCE_MS,
     executablePath: executable(),
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb"],
   });
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
+  context.setDefaultTimeout(PATIENCE_MS);
+  context.setDefaultNavigationTimeout(PATIENCE_MS);
   const outside = new Set<string>();
   // Pages in a webview have names of their own; VS Code's service worker answers for them.
   await context.route(

@@ -6,7 +6,8 @@
 //   early       ends without having answered anything
 //   mute        answers `initialize` and nothing else
 //   deaf        answers `initialize`, and closes its ears before
-import { closeSync } from "node:fs";
+//   optional    knows one run, and the methods that a server need not have: run/search, in two pages, and run/export
+import { closeSync, writeFileSync } from "node:fs";
 
 const how = process.argv[2];
 let input = Buffer.alloc(0);
@@ -17,10 +18,35 @@ function say(message) {
   process.stdout.write(body);
 }
 
-function hear({ id, method }) {
+const RUN = { id: "01900000-0000-7000-8000-000000000001", provider: "command", labels: {}, pinned: false, params: {}, command: ["make"], cwd: "/", state: "succeeded", createdAt: 1, startedAt: 1, endedAt: 2, lastSeq: 9, durableSeq: 9, bytes: { stdout: 30, stderr: 0 }, title: "Built" };
+const TEXT = "one\n\x1b[31mtwo\x1b[0m needle ä\nthree needle\n";
+
+/** What the method `optional` answers; nothing else is asked of it. */
+function answer(method, params) {
+  const hit = nth => ({ runId: RUN.id, seq: nth, stream: "stdout", offset: Buffer.from(TEXT.split("needle", nth).join("needle")).length, line: TEXT.split("\n")[nth] });
+  switch (method) {
+    case "run/list":
+      return { runs: [RUN] };
+    case "run/get":
+      return { run: RUN };
+    case "run/search":
+      if (!"needle".startsWith(params.query)) return { hits: [] };
+      return params.cursor ? { hits: [hit(2)] } : { hits: [hit(1)], nextCursor: "more" };
+    case "run/text": {
+      const whole = Buffer.from(TEXT);
+      return { text: whole.subarray(params.offset).toString(), offset: params.offset, nextOffset: whole.length, totalBytes: whole.length };
+    }
+    case "run/export":
+      writeFileSync(params.path, `${params.format} of ${params.runId}`);
+      return { path: params.path };
+  }
+}
+
+function hear({ id, method, params }) {
   if (method === "exit") process.exit(0);
   if (how === "early") process.exit(7);
   if (method === "shutdown") return say({ id, result: null });
+  if (how === "optional" && method !== "initialize") return id === undefined ? undefined : say({ id, result: answer(method, params) });
   if (method !== "initialize") return;
   if (how === "deaf") {
     process.stdin.destroy();
@@ -28,7 +54,8 @@ function hear({ id, method }) {
     setInterval(() => {}, 1000);
   }
   if (how === "config") return say({ id, error: { code: -32018, message: "config.toml, line 3: unknown key `colour`.", data: { kind: "config", path: "config.toml", line: 3 } } });
-  const capabilities = { methods: ["initialize", "run/list", "run/get"], maxFrameBytes: 1 << 26, output: {} };
+  const methods = ["initialize", "run/list", "run/get", ...(how === "optional" ? ["run/text", "run/search", "run/export"] : [])];
+  const capabilities = { methods, maxFrameBytes: 1 << 26, output: {} };
   say({ id, result: { protocolVersion: how === "version" ? 99 : 1, serverInfo: { name: "loomd", version: "9.9.9" }, storePath: "/nowhere", providers: [], capabilities } });
   if (how === "crash") setImmediate(() => process.exit(3));
 }

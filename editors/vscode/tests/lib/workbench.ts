@@ -95,7 +95,7 @@ export class Workbench {
     const port = await until("the VS Code server listens", () => {
       if (this.child!.exitCode !== null) throw new Error(`the VS Code server ended\n${this.log}`);
       return /listening on (\d+)/.exec(this.log)?.[1];
-    }, 90_000);
+    });
     this.authority = `127.0.0.1:${port}`;
   }
 
@@ -191,8 +191,8 @@ export class Screen {
   constructor(readonly page: Page) {}
 
   async ready(): Promise<void> {
-    await this.page.locator(".monaco-workbench .part.statusbar").waitFor({ timeout: 90_000 });
-    await this.status.waitFor({ timeout: 90_000 });
+    await this.page.locator(".monaco-workbench .part.statusbar").waitFor();
+    await this.status.waitFor();
   }
 
   get status(): Locator {
@@ -223,14 +223,14 @@ export class Screen {
         await this.page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur?.());
         await this.page.locator(".part.titlebar, .part.statusbar").first().click({ position: { x: 300, y: 8 }, timeout: 2000 }).catch(() => {});
         await this.page.keyboard.press("F1");
-        await this.box.waitFor({ timeout: 4000 });
+        await this.box.waitFor({ timeout: 10_000 });
         await this.box.fill(`>${title}`);
         const row = this.pick(title);
-        await row.waitFor({ timeout: 6000 });
+        await row.waitFor({ timeout: 15_000 });
         await row.click();
         return;
       } catch (error) {
-        if (tries === 5) throw error;
+        if (tries === 8) throw error;
         await this.page.keyboard.press("Escape");
       }
     }
@@ -251,6 +251,43 @@ export class Screen {
   async openRuns(): Promise<void> {
     await this.status.click();
     await this.page.locator('[id="workbench.view.extension.loomd"] .pane-body').first().waitFor();
+  }
+
+  /** From the menu of a row. A menu that has only just opened takes no click, so it is clicked until it has gone. */
+  async menu(row: Locator, title: string): Promise<void> {
+    await row.click({ button: "right" });
+    const action = this.page.locator(".monaco-menu .action-label", { hasText: title }).first();
+    await action.waitFor();
+    await until("the menu has taken the click", async () => {
+      await action.click({ timeout: 1000 }).catch(() => {});
+      return !(await action.isVisible());
+    });
+  }
+
+  /** What the browser has kept of this window for the next one: the editor in front. VS Code writes it every few seconds, when nothing else is to be done. */
+  async keptInFront(): Promise<string> {
+    return this.page.evaluate(async () => {
+      const done = <T>(request: IDBRequest<T>) => new Promise<T>((resolve, reject) => ((request.onsuccess = () => resolve(request.result)), (request.onerror = () => reject(request.error))));
+      const front = (node: unknown): string => {
+        const { type, data } = node as { type: string; data: unknown };
+        if (type === "branch") return (data as unknown[]).map(front).join("\n");
+        const { editors, mru } = data as { editors: { value: string }[]; mru: number[] };
+        return editors[mru[0] ?? 0]?.value ?? "";
+      };
+      let found = "";
+      for (const { name } of await indexedDB.databases()) {
+        if (!name?.startsWith("vscode-web-state-db-")) continue;
+        const database = await done(indexedDB.open(name));
+        try {
+          const text = await done<unknown>(database.transaction("ItemTable").objectStore("ItemTable").get("memento/workbench.parts.editor"));
+          const root = typeof text === "string" ? (JSON.parse(text) as { "editorpart.state"?: { serializedGrid?: { root?: unknown } } })["editorpart.state"]?.serializedGrid?.root : undefined;
+          if (root) found += front(root);
+        } finally {
+          database.close();
+        }
+      }
+      return found;
+    });
   }
 
   /** The page of the transcript that is in front. */

@@ -26,7 +26,8 @@ export const OPENCODE = join(root, "editors/vscode/tests/lib/opencode");
 /** A stand-in for what the real server cannot be made to do. */
 export const FAKE = join(root, "editors/vscode/tests/lib/fake.mjs");
 
-const PATIENCE_MS = 30_000;
+/** So long that a machine that is busy with something else is no failure. */
+export const PATIENCE_MS = 120_000;
 
 /** Waits until `look` gives something; it is looked at again and again, for nothing is promised about when. */
 export async function until<T>(what: string, look: () => T | undefined | null | false | Promise<T | undefined | null | false>, patience = PATIENCE_MS): Promise<T> {

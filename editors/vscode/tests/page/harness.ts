@@ -65,13 +65,21 @@ export class Sheet {
   async head(more: Partial<Run> = {}, can: Partial<Head["can"]> = {}): Promise<void> {
     const run = aRun("0190-run", "running", { provider: "codex", startedAt: Date.now() - 5000, ...more });
     const final = !["starting", "running", "awaitingPermission", "idle"].includes(run.state);
-    await this.say({ say: "head", head: { run, name: "Mend the parser", words: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, resume: final, takeover: true, ...can } } });
+    await this.say({ say: "head", head: { run, name: "Mend the parser", words: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, configure: !final, resume: final, takeover: true, ...can } } });
   }
 
   async entries(...entries: Entry[]): Promise<void> {
     const number = ++this.number;
     await this.say({ say: "entries", entries, number });
-    await this.page.waitForFunction(number => (window as unknown as { told: ToExtension[] }).told.some(message => message.say === "took" && message.number === number), number, { timeout: 60_000 });
+    await this.page.waitForFunction(number => (window as unknown as { told: ToExtension[] }).told.some(message => message.say === "took" && message.number === number), number);
+    await this.drawn();
+  }
+
+  /** What was said last is on the screen: what is folded in one frame is drawn in the next, and measured in the one after. */
+  drawn(): Promise<void> {
+    return this.page.evaluate(async () => {
+      for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+    });
   }
 
   async told<S extends ToExtension["say"]>(say: S): Promise<Extract<ToExtension, { say: S }>> {

@@ -2,6 +2,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext } from "playwright-core";
+import { faults } from "../lib/axe";
 import { Screen, Workbench } from "../lib/workbench";
 import { alive, until } from "../lib/world";
 
@@ -22,8 +23,7 @@ describe("on the screen", () => {
   let context: BrowserContext;
   let screen: Screen;
 
-  before(async function () {
-    this.timeout(180_000);
+  before(async () => {
     mkdirSync(PICTURES, { recursive: true });
     await workbench.start({ settings: { "loomd.templates": TEMPLATES } });
     context = await workbench.context();
@@ -34,7 +34,13 @@ describe("on the screen", () => {
     deepStrictEqual([...workbench.outside].filter(host => !host.endsWith("vscode-cdn.net")), [], "something asked the outside");
   });
   afterEach(async function () {
-    if (this.currentTest?.state === "failed") await screen.page.screenshot({ path: join(PICTURES, `failed-${this.currentTest.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
+    if (this.currentTest?.state !== "failed") return;
+    await screen.page.screenshot({ path: join(PICTURES, `failed-${this.currentTest.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
+    // What one leaves behind is no trouble of the next.
+    for (const { id } of live()) workbench.loomd("cancel", id);
+    await screen.page.close();
+    screen = await workbench.window(context);
+    await screen.openRuns();
   });
 
   const picture = async (name: string) => {
@@ -46,7 +52,26 @@ describe("on the screen", () => {
     await on.command("loomd: Start Run…");
     await on.pick(name).click();
   };
+  const hidePanel = async () => {
+    if (await screen.page.locator(".part.panel").isVisible()) await screen.command("View: Hide Panel");
+  };
   const live = () => workbench.loomd("list", "--all", "--state", "live", "--json").split("\n").filter(line => line !== "").map(line => JSON.parse(line) as { id: string; title?: string; state: string; pid?: number });
+  /** The agent of the pictures, its first turn done: the one that is alive, else another. */
+  const mended = async () => {
+    if (!live().some(({ title }) => title === "Mend the parser")) {
+      await template("Mend the parser");
+      await (await screen.transcript("Mend the parser")).getByRole("button", { name: "Allow once" }).click();
+    }
+    const row = screen.row("Mend the parser");
+    await row.getByText(/ready for more/).waitFor();
+    // Whatever else is opening at this moment: until it is in front.
+    const front = screen.page.locator(".tab.active", { hasText: /^\s*Mend the parser/ });
+    await until("its transcript is in front", async () => {
+      await row.click();
+      return front.waitFor({ timeout: 3000 }).then(() => true, () => false);
+    });
+    return row;
+  };
   const cancelAll = async () => {
     for (const { id } of live()) workbench.loomd("cancel", id);
     await until("nothing is alive", () => live().length === 0);
@@ -77,6 +102,20 @@ describe("on the screen", () => {
     await row.hover();
     await row.locator('.action-label[aria-label^="Cancel Run"]').click();
     await row.getByText(/cancelled/).waitFor();
+  });
+
+  it("what is started once is proposed again, and Ctrl-C in its output cancels it", async () => {
+    await screen.start("Command…", "echo ready; sleep 1000");
+    const row = screen.row("echo ready; sleep 1000");
+    await row.getByText(/running/).waitFor();
+    await until("its output is there", async () => (await screen.terminal()).includes("ready\n"));
+    await screen.page.locator(".terminal-wrapper.active .xterm-helper-textarea").focus();
+    await screen.page.keyboard.press("Control+c");
+    await row.getByText(/cancelled/).waitFor();
+    await screen.command("loomd: Start Run…");
+    await screen.pick("Command…").click();
+    await until("the last words are proposed", async () => (await screen.box.inputValue()) === "echo ready; sleep 1000");
+    await screen.page.keyboard.press("Escape");
   });
 
   it("a question is answered by a click in its row", async () => {
@@ -113,6 +152,14 @@ describe("on the screen", () => {
     const id = await workbench.elsewhere({ provider: "scripted", prompt: "ask execute", cwd: workbench.folder, title: "From afar" });
     const toast = screen.toast(/From afar asks \(execute\): touch it/);
     await toast.waitFor();
+    // Whoever waves it away has not answered.
+    const waved = await workbench.elsewhere({ provider: "scripted", prompt: "ask execute", cwd: workbench.folder, title: "Waved away" });
+    const second = screen.toast(/Waved away asks/);
+    await second.hover();
+    await second.locator(".codicon-notifications-clear").click();
+    await second.waitFor({ state: "detached" });
+    strictEqual(live().find(run => run.id === waved)?.state, "awaitingPermission");
+    workbench.loomd("cancel", waved);
     await toast.locator(".monaco-button", { hasText: "Allow" }).click();
     await until("it has ended", () => !live().some(run => run.id === id));
     // And of the end, too.
@@ -124,7 +171,9 @@ describe("on the screen", () => {
 
   it("a transcript streams, asks in place, shows its differences, and takes a follow-up", async () => {
     await screen.openRuns();
-    await screen.command("View: Hide Panel");
+    await hidePanel();
+    const beside = await workbench.elsewhere({ provider: "command", command: ["sleep", "1000"], cwd: workbench.folder, title: "cargo test --workspace" });
+    await screen.row("cargo test --workspace").getByText(/running/).waitFor();
     await template("Mend the parser");
     const frame = await screen.transcript("Mend the parser");
     const question = frame.getByRole("group", { name: "The agent asks for permission" });
@@ -137,14 +186,16 @@ describe("on the screen", () => {
     await screen.row("Mend the parser").getByText(/ready for more/).waitFor();
     await frame.locator(".usage", { hasText: "4210 tokens in" }).waitFor();
     await picture("transcript");
+    workbench.loomd("cancel", beside);
     const box = frame.getByLabel("Follow-up to the agent");
     await box.fill("Thank you");
     await box.press("Enter");
     await frame.locator(".markdown", { hasText: "You said: Thank you" }).waitFor();
-    strictEqual(await box.inputValue(), "");
+    await until("the words are gone from the box", async () => (await box.inputValue()) === "");
   });
 
   it("its changes open in the editor's diff of many files", async () => {
+    await mended();
     await screen.command("loomd: Show Changes");
     await screen.page.locator(".multiDiffEntry, .monaco-component.multiDiffEditor").first().waitFor();
     await screen.page.getByText("parser.js").first().waitFor();
@@ -153,15 +204,15 @@ describe("on the screen", () => {
   });
 
   it("reloading the window leaves runs running, and shows them again, transcript and all", async () => {
-    await screen.row("Mend the parser").click();
-    await screen.page.locator(".tab.active", { hasText: /^\s*Mend the parser/ }).waitFor();
+    await mended();
     const before = live();
     strictEqual(before.length, 1);
     const [server] = workbench.servers();
+    await until("the browser has kept what is open", async () => (await screen.keptInFront()).includes("loomd.transcript"));
     await screen.page.reload();
     await screen.ready();
     const frame = await screen.transcript("Mend the parser");
-    await frame.locator(".markdown", { hasText: "You said: Thank you" }).waitFor();
+    await frame.locator(".turn-end", { hasText: "Turn done" }).first().waitFor();
     deepStrictEqual(live().map(({ id, state }) => [id, state]), before.map(({ id, state }) => [id, state]));
     await until("the old server is gone", () => !alive(server!));
     await screen.openRuns();
@@ -169,13 +220,55 @@ describe("on the screen", () => {
   });
 
   it("a session is taken over in a terminal", async () => {
-    await screen.row("Mend the parser").click({ button: "right" });
-    await screen.page.locator(".monaco-menu .action-label", { hasText: "Take Over in Terminal" }).click();
+    await screen.menu(await mended(), "Take Over in Terminal");
     await screen.pick("Open the same session").click();
     await until("the agent's own program runs", async () => (await screen.terminal()).includes("session ses-0001 is open"));
     await screen.row("Mend the parser").getByText(/taken over/).waitFor();
     await picture("takeover");
     await screen.command("Terminal: Kill All Terminals").catch(() => {});
+  });
+
+  it("a session that was made elsewhere goes on here, with another model", async () => {
+    await screen.command("loomd: Resume Run…");
+    await screen.pick("A talk from the terminal").click();
+    await until("it asks for the words", async () => (await screen.box.getAttribute("placeholder")) !== "Go on with which session?");
+    await screen.box.fill("Where were we?");
+    await screen.page.keyboard.press("Enter");
+    const frame = await screen.transcript("Where were we?");
+    await frame.locator(".markdown", { hasText: "You said: Where were we?" }).waitFor();
+    await frame.getByRole("button", { name: "Change model or permissions" }).click();
+    await screen.pick("Large and slow").click();
+    const box = frame.getByLabel("Follow-up to the agent");
+    await box.fill("And now?");
+    await box.press("Enter");
+    await frame.locator(".markdown", { hasText: "You said: And now? (to the large model)" }).waitFor();
+    await cancelAll();
+  });
+
+  it("what ended long ago stands folded under Earlier, and opens by keyboard", async () => {
+    for (let count = 0; count < 6; count++) await workbench.elsewhere({ provider: "command", command: ["true"], cwd: workbench.folder });
+    const earlier = screen.row("Earlier");
+    await earlier.waitFor();
+    strictEqual(await earlier.getAttribute("aria-expanded"), "false");
+    await earlier.click();
+    await until("it is open", async () => (await earlier.getAttribute("aria-expanded")) === "true");
+    await screen.page.keyboard.press("ArrowDown");
+    await screen.page.keyboard.press("Enter");
+    await until("its run is shown", async () => (await screen.page.locator(".part.editor .tab").count()) > 0 || (await screen.page.locator(".part.panel").isVisible()));
+    await picture("earlier");
+    await earlier.click();
+    await cancelAll();
+  });
+
+  it("the walkthrough has three steps, with pictures", async () => {
+    await screen.command("Welcome: Open Walkthrough...");
+    await screen.pick("Runs that outlive the window").click();
+    await screen.page.locator(".getting-started-step").nth(2).waitFor();
+    strictEqual(await screen.page.locator(".getting-started-step").count(), 3);
+    const shown = screen.page.locator(".getting-started-media img");
+    await until("its picture is there", () => shown.evaluate(image => (image as HTMLImageElement).naturalWidth > 0));
+    await picture("walkthrough");
+    await cancelAll();
   });
 
   it("two windows show the same runs", async () => {
@@ -218,22 +311,21 @@ describe("on the screen", () => {
     await row.locator('.action-label[aria-label^="Cancel Run"]').click();
     await row.getByText(/cancelled/).waitFor();
     await screen.row("Flood").click();
-    await until("its end is shown", async () => (await screen.terminal()).includes("the very end"), 120_000);
+    await until("its end is shown", async () => (await screen.terminal()).includes("the very end"), 300_000);
     await cancelAll();
   });
 
-  it("all of it is there in a light and in a high-contrast theme", async () => {
+  it("all of it can be read in dark, light and high-contrast themes", async () => {
     await template("Mend the parser");
     let frame = await screen.transcript("Mend the parser");
     await frame.getByRole("group", { name: "The agent asks for permission" }).waitFor();
-    for (const [theme, kind] of [["Light Modern", "vscode-light"], ["Dark High Contrast", "vscode-high-contrast"]] as const) {
+    for (const [theme, kind] of [["Dark Modern", "vscode-dark"], ["Light Modern", "vscode-light"], ["Dark High Contrast", "vscode-high-contrast"], ["Light High Contrast", "vscode-high-contrast-light"]] as const) {
       await screen.command("Preferences: Color Theme");
       await screen.box.fill(theme);
       await screen.pick(theme).click();
       frame = await screen.transcript("Mend the parser");
       await frame.locator(`body.${kind}`).waitFor();
-      const { text, back } = await frame.evaluate(() => ({ text: getComputedStyle(document.body).color, back: getComputedStyle(document.body).backgroundColor }));
-      ok(text !== back);
+      deepStrictEqual(await faults(frame), [], theme);
       await picture(kind);
     }
     await screen.row("Mend the parser").getByText("waiting for you").waitFor();
