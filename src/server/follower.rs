@@ -28,6 +28,8 @@ use crate::{
 
 /// Most log bytes that are sent in one turn: a request's answer waits for no more.
 const TURN: usize = 256 << 10;
+/// A buffer is kept for the next turn unless a huge entry has made it longer than this: a sealed block's lines fit in.
+const KEPT: usize = 4 * TURN;
 
 /// The runs that a client is attached to.
 #[derive(Default)]
@@ -211,7 +213,7 @@ impl Ready {
         merger.finish(&mut bulk);
         let any = !lines.is_empty();
         // A buffer that one huge entry has grown is given back.
-        if lines.capacity() <= 2 * TURN {
+        if lines.capacity() <= KEPT {
             *server.scratch.lock().expect("nobody panics while holding this") = lines;
         }
         let (found, seq) = read?;

@@ -10,6 +10,7 @@ use super::{
     escape::escaped_len,
     extract::{self, Reference},
     pack::REFERS,
+    spare,
     trouble::Trouble,
 };
 use crate::model::{Entry, RunId, Stream, UnixMs, line};
@@ -271,6 +272,12 @@ impl Block {
         for piece in self.pieces().filter(|piece| piece.seq() > after_seq) {
             piece.write_line(self.run, lines);
         }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.body));
     }
 }
 

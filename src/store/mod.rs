@@ -27,6 +27,7 @@ mod runs;
 mod seal;
 #[cfg(test)]
 mod sharing_tests;
+mod spare;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use zstd::{
     zstd_safe::{CCtx, CParameter, DCtx, get_error_name},
 };
 
-use super::{block_head::BlockHead, trouble::Trouble};
+use super::{block_head::BlockHead, spare, trouble::Trouble};
 use crate::model::RunId;
 
 /// Longest row. redb adds up to about a hundred bytes of its own before it rounds up to 64 KiB.
@@ -109,7 +109,12 @@ impl Packer {
 
     /// How long a body should be to fill a row.
     pub(super) fn body_aim(&self) -> usize {
-        let aim = self.aim(ROW_MAX - PREFIX_BYTES - SUFFIX_BYTES - BlockHead::BYTES);
+        let room = ROW_MAX - PREFIX_BYTES - SUFFIX_BYTES - BlockHead::BYTES;
+        if self.skip > 0 {
+            // Kept plain it costs a reader little, and only the last of many rows is not full.
+            return RAW_MAX;
+        }
+        let aim = self.aim(room);
         if self.wants_base() { aim.min(BASED_RAW_MAX) } else { aim }
     }
 
@@ -295,7 +300,7 @@ impl Unpacker {
 
     fn with(body_bytes: u64, has_head: bool) -> Result<Self, Trouble> {
         let zstd = bulk::Decompressor::new().map_err(|error| Trouble::Io("decompress", error))?;
-        Ok(Self { zstd, body: Vec::with_capacity((body_bytes as usize).min(RAW_MAX)), body_bytes, has_head, refers: false })
+        Ok(Self { zstd, body: spare::take((body_bytes as usize).min(RAW_MAX)), body_bytes, has_head, refers: false })
     }
 
     /// Takes the row of the next part. `prefix` is asked for the bytes that the row builds on, if it does.

@@ -5,7 +5,7 @@ import Mocha from "mocha";
 export async function runAll(suites: (() => Promise<unknown>)[]): Promise<void> {
   const results = process.env["LOOMD_RESULTS"] ?? "/dev/null";
   const say = (line: string) => appendFileSync(results, `${line}\n`);
-  const mocha = new Mocha({ ui: "bdd", color: false, timeout: 400_000, reporter: class {} as never, ...(process.env["LOOMD_GREP"] ? { grep: process.env["LOOMD_GREP"] } : {}) });
+  const mocha = new Mocha({ ui: "bdd", color: false, timeout: 400_000, retries: 1, reporter: class {} as never, ...(process.env["LOOMD_GREP"] ? { grep: process.env["LOOMD_GREP"] } : {}) });
   mocha.suite.emit("pre-require", globalThis, "", mocha);
   try {
     for (const load of suites) await load();
