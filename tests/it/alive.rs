@@ -245,7 +245,9 @@ fn a_loomd_inside_a_run_goes_with_it() {
     server.follow_to_end(&mut log);
     until("the inner program is gone", || (!Process::is_alive(program)).then_some(()));
     let inner = server.get_until(&inner, "the inner run is final", |run| run["endedAt"].is_u64());
-    assert!(matches!(inner["state"].as_str(), Some("cancelled" | "lost")), "{inner}");
+    // The signal reaches the inner supervisor and its program in no certain order; whoever is first says how the run ended.
+    let by_signal = inner["state"] == "failed" && inner["signal"] == "SIGTERM";
+    assert!(by_signal || matches!(inner["state"].as_str(), Some("cancelled" | "lost")), "{inner}");
     until("only the server is left", || (home.processes().len() == 1).then_some(()));
 }
 

@@ -95,7 +95,7 @@ fn a_run_that_is_not_there_is_named() {
 fn what_this_build_does_not_have_is_said() {
     let home = Home::new();
     let mut server = home.server();
-    for method in ["run/search", "run/export", "rpc.discover", ""] {
+    for method in ["run/find", "rpc.discover", ""] {
         assert_eq!(server.fail(method, json!({ "query": "x" })).code, -32601, "{method}");
     }
     for method in ["provider/options", "session/list"] {
