@@ -16,6 +16,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod text;
+mod words;
 
 use std::io::{self, Write};
 
@@ -72,8 +73,7 @@ pub fn write(
     out: &mut dyn Write,
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Trouble> {
-    let is_told =
-        matches!(format, ExportFormat::Markdown | ExportFormat::Html | ExportFormat::Asciicast) && is_told(history, run, is_cancelled)?;
+    let is_told = format != ExportFormat::Jsonl && is_told(history, run, is_cancelled)?;
     let mut render = renderer(run, format, is_told);
     render.begin(out)?;
     let mut reader = Forward::new(run.id, 0);
@@ -106,6 +106,7 @@ pub fn write(
 
 fn renderer<'a>(run: &'a Run, format: ExportFormat, is_told: bool) -> Box<dyn Render + 'a> {
     match format {
+        ExportFormat::Text if is_told => Box::new(text::Told::new()),
         ExportFormat::Text => Box::new(text::Text),
         ExportFormat::Jsonl => Box::new(text::Lines),
         ExportFormat::Markdown if is_told => Box::new(markdown::Agent::new(run)),

@@ -161,6 +161,11 @@ fn every_recorded_conversation_in_every_format() {
         }
         check_markdown(&markdown, &name);
         assert!(exported(Box::new(text::Text), &lines).is_empty(), "{name}: there is no output among these entries");
+        let told = String::from_utf8(exported(Box::new(text::Told::new()), &lines)).expect("text");
+        assert!(!told.contains('\u{1b}'), "{name}: no escapes");
+        for words in said.lines().filter(|_| !markdown.contains("given up") && !markdown.contains("corrected")) {
+            assert!(told.contains(words), "{name}: `{words}` is missing");
+        }
     }
 }
 
@@ -391,5 +396,7 @@ fn some_conversations_as_they_are_read() {
         insta::assert_snapshot!(format!("{name}.html"), main);
         let cast = String::from_utf8(exported(Box::new(Cast::new(&run, true)), &lines)).expect("text");
         insta::assert_snapshot!(format!("{name}.cast"), cast);
+        let told = String::from_utf8(exported(Box::new(text::Told::new()), &lines)).expect("text");
+        insta::assert_snapshot!(format!("{name}.txt"), told);
     }
 }

@@ -303,4 +303,15 @@ impl Entry {
             Self::State(entry) => entry.seq,
         }
     }
+
+    /// When it was logged.
+    pub fn at(&self) -> UnixMs {
+        match self {
+            Self::Output(entry) => entry.at,
+            Self::Session(entry) => entry.at,
+            Self::Update(entry) => entry.at,
+            Self::Permission(entry) => entry.at,
+            Self::State(entry) => entry.at,
+        }
+    }
 }

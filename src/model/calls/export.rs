@@ -22,7 +22,8 @@ pub struct ExportParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ExportFormat {
-    /// What the program wrote, byte for byte, both streams in order of arrival: what `run/text` gives.
+    /// What the program wrote, byte for byte, both streams in order of arrival: what `run/text` gives. Of an agent, what it said, did and
+    /// was asked, as plain text.
     Text,
     /// The log as it is: every entry, one a line.
     Jsonl,
