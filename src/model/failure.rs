@@ -188,6 +188,11 @@ impl Failure {
             .with("runId", id.to_string())
     }
 
+    pub fn permission_resolved(permission_id: &str) -> Self {
+        Self::new(FailureKind::PermissionResolved, format!("the question {permission_id} has been settled already"))
+            .with("permissionId", permission_id)
+    }
+
     pub fn provider_not_found(provider: &str, known: &[String]) -> Self {
         let names = known.join(", ");
         Self::new(FailureKind::ProviderNotFound, format!("there is no provider `{provider}`; known are: {names}"))

@@ -243,12 +243,11 @@ impl Conversation {
     /// An answer to a question.
     pub fn answer(&mut self, permission_id: &str, answer: Answer) -> Result<(), Failure> {
         let Some(question) = self.open.get(permission_id) else {
-            let (kind, message) = if self.settled.iter().any(|settled| settled == permission_id) {
-                (FailureKind::PermissionResolved, format!("the question {permission_id} has been settled already"))
-            } else {
-                (FailureKind::PermissionNotFound, format!("the run has asked no question {permission_id}; see `Run.permissions`"))
-            };
-            return Err(Failure::new(kind, message).with("permissionId", permission_id));
+            if self.settled.iter().any(|settled| settled == permission_id) {
+                return Err(Failure::permission_resolved(permission_id));
+            }
+            let message = format!("the run has asked no question {permission_id}; see `Run.permissions`");
+            return Err(Failure::new(FailureKind::PermissionNotFound, message).with("permissionId", permission_id));
         };
         if let Some(chosen) = &answer.option
             && !question.options.iter().any(|option| option.option_id == *chosen)

@@ -7,13 +7,18 @@ use std::{
 
 use super::{Request, control, on_a_thread};
 use crate::{
+    history::{Forward, Found, History},
     model::{
-        Failure, FailureKind, Run, Takeover, TakeoverKind,
+        Entry, Failure, FailureKind, Kind, Run, RunId, Takeover, TakeoverKind,
         calls::{AnswerParams, ConfigureParams, Empty, RunResult, TakeoverParams, TakeoverResult},
+        line,
     },
     server::{Server, providers, sessions},
     supervisor::{claim::Claim, words::Word},
 };
+
+/// How much of an ended run is looked through at a time.
+const BLOCK: usize = 256 << 10;
 
 pub async fn answer(params: AnswerParams, request: Request) -> Result<Empty, Failure> {
     if params.option_id.is_some() == (params.cancelled == Some(true)) {
@@ -31,13 +36,32 @@ pub async fn answer(params: AnswerParams, request: Request) -> Result<Empty, Fai
 }
 
 /// What an answer to a question of an ended run is told.
-async fn settled(request: &Request, id: crate::model::RunId, permission_id: &str, failure: Failure) -> Result<Failure, Failure> {
+async fn settled(request: &Request, id: RunId, permission_id: &str, failure: Failure) -> Result<Failure, Failure> {
     let run = control::run_now(&request.server, id).await?.run;
     if providers::known(&request.server.config, &run.provider).is_ok_and(|known| known.provider.is_none()) {
         return Ok(Failure::unsupported("permissions", "a command asks for no permissions"));
     }
-    let _ = permission_id;
-    Ok(failure)
+    let wanted = permission_id.to_owned();
+    let was_asked = on_a_thread(&request.server, move |history| was_asked(history, id, &wanted)).await?;
+    Ok(if was_asked { Failure::permission_resolved(permission_id) } else { failure })
+}
+
+/// Whether an ended run has asked this question.
+fn was_asked(history: &History, id: RunId, permission_id: &str) -> Result<bool, Failure> {
+    let (mut reader, mut lines) = (Forward::new(id, 0), Vec::new());
+    loop {
+        lines.clear();
+        if reader.read(history, BLOCK, &mut lines)? == Found::Nothing {
+            return Ok(false);
+        }
+        let questions = line::lines(&lines).filter(|line| line::head(line).is_some_and(|head| head.kind == Kind::Permission));
+        if questions.filter_map(|line| line::parse(line).ok()).any(|entry| match entry {
+            Entry::Permission(entry) => entry.permission_id == permission_id,
+            _ => false,
+        }) {
+            return Ok(true);
+        }
+    }
 }
 
 pub async fn configure(params: ConfigureParams, request: Request) -> Result<RunResult, Failure> {

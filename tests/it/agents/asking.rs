@@ -29,9 +29,14 @@ fn a_question_waits_and_any_client_of_any_server_answers_it_once() {
     assert_eq!((unknown.code, &unknown.data["kind"]), (-32017, &json!("permissionNotFound")));
     other.call("run/answer", answer(&log, "yes"));
     let late = server.fail("run/answer", answer(&log, "no"));
-    // The run may have ended by now, and then that is the answer.
-    assert!(late.code == -32017 || late.code == -32012, "{late:?}");
+    assert_eq!((late.code, late.kind), (-32017, "permissionResolved"));
     server.follow_to_end(&mut log);
+    for client in [&mut server, &mut other] {
+        let late = client.fail("run/answer", answer(&log, "no"));
+        assert_eq!((late.code, late.kind), (-32017, "permissionResolved"), "also when the run has ended");
+    }
+    let unknown = other.fail("run/answer", json!({ "runId": log.run, "permissionId": "p99", "cancelled": true }));
+    assert_eq!((unknown.code, unknown.kind), (-32012, "runNotActive"));
     assert_eq!(log.spoken("agent_message_chunk"), "chosen: yes");
     assert_eq!((&log.settled()[0]["optionId"], &log.settled()[0]["by"]), (&json!("yes"), &json!("client")));
     assert_eq!(log.state_words(), ["running", "awaitingPermission", "running", "succeeded"]);
