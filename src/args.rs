@@ -59,6 +59,7 @@ pub enum Command {
     Cancel(cli::cancel::Options),
     Send(cli::send::Options),
     Answer(cli::answer::Options),
+    Configure(cli::configure::Options),
     Takeover(cli::takeover::Options),
     Changes(cli::changes::Options),
     Export(cli::export::Options),

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Some(Command::Search(options)) => cli::go(cli::search::main(options, &launch)),
         Some(Command::Attach(options)) => cli::go(cli::attach::main(options, &launch)),
         Some(Command::Cancel(options)) => cli::go(cli::cancel::main(options, &launch)),
+        Some(Command::Configure(options)) => cli::go(cli::configure::main(options, &launch)),
         Some(Command::Send(options)) => cli::go(cli::send::main(options, &launch)),
         Some(Command::Answer(options)) => cli::go(cli::answer::main(options, &launch)),
         Some(Command::Takeover(options)) => cli::go(cli::takeover::main(options, &launch)),

@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod changes;
 pub mod client;
 pub mod completions;
+pub mod configure;
 pub mod delete;
 pub mod doctor;
 pub mod export;

@@ -137,6 +137,20 @@ fn without_a_terminal_a_question_says_how_it_is_answered() {
 }
 
 #[test]
+fn who_decides_is_changed_from_the_next_turn_on() {
+    let home = Home::new();
+    assert!(home.loomd(&["run", "--detach", "--interactive", "acp", "say hello", "--", "python3", AGENT]).status.success());
+    let id = home.run_id();
+    until("it is idle", || (home.run()["state"] == "idle").then_some(()));
+    assert!(home.stderr(&["configure", &id, "--permissions", "everything"]).contains("bypass"));
+    assert!(home.loomd(&["configure", &id, "--permissions", "bypass"]).status.success());
+    assert!(home.loomd(&["send", &id, "ask", "--close"]).status.success());
+    until("it has ended", || (home.run()["state"] == "succeeded").then_some(()));
+    assert!(home.stdout(&["logs", &id]).contains("You chose a"), "{}", home.stdout(&["logs", &id]));
+    assert!(home.stderr(&["configure", &id, "--model", "other"]).contains("ended"));
+}
+
+#[test]
 fn a_conversation_is_typed_line_by_line() {
     let home = Home::new();
     let mut terminal = home.agent(&[]);
