@@ -1,7 +1,7 @@
 //! A run as a file that can be read without loomd: its text, its entries, a page, a recording of a terminal.
 //!
 //! Entries go in one by one, bytes come out: what is held does not grow with the run. Nothing here decides where the bytes go
-//! but [`file`], and nothing an agent or a program wrote gets out of its place in what is made of it.
+//! but [`mod@file`], and nothing an agent or a program wrote gets out of its place in what is made of it.
 
 mod ansi;
 mod calls;

@@ -19,6 +19,8 @@ pub(super) const ROW_MAX: usize = 65_400;
 const RAW_MAX: usize = 512 << 10;
 /// The same where the row has a base: whoever reads an entry decodes about as much of the base as well.
 const BASED_RAW_MAX: usize = 192 << 10;
+/// Aim of a block of what does not shrink: kept plain it costs a reader little, and only the last of its many rows is not full.
+const PLAIN_MAX: usize = 1 << 20;
 /// Longest prefix that is taken from a base.
 pub(super) const BASE_MAX: usize = 256 << 10;
 /// Form of the rows that this build writes.
@@ -110,9 +112,8 @@ impl Packer {
     /// How long a body should be to fill a row.
     pub(super) fn body_aim(&self) -> usize {
         let room = ROW_MAX - PREFIX_BYTES - SUFFIX_BYTES - BlockHead::BYTES;
-        if self.skip > 0 {
-            // Kept plain it costs a reader little, and only the last of many rows is not full.
-            return RAW_MAX;
+        if self.skipped > 0 {
+            return PLAIN_MAX;
         }
         let aim = self.aim(room);
         if self.wants_base() { aim.min(BASED_RAW_MAX) } else { aim }
