@@ -77,6 +77,8 @@ fn a_search_that_cannot_be_made_says_why() {
         (json!({ "query": "" }), "query"),
         (json!({ "query": "a\nb" }), "query"),
         (json!({ "query": "(a", "regex": true }), "query"),
+        (json!({ "query": "x".repeat(1_000_000), "ignoreCase": true }), "query"),
+        (json!({ "query": r"\w".repeat(200_000), "regex": true }), "query"),
         (json!({ "query": "a", "limit": 0 }), "limit"),
         (json!({ "query": "a", "limit": 1001 }), "limit"),
         (json!({ "query": "a", "runId": run, "limit": 0 }), "limit"),
