@@ -78,7 +78,8 @@ pub const SEARCH: &str = r#"## Searching
   `query` has at most 4,096 bytes, and an expression that takes more than 2 MiB when it is compiled is refused.
 
 Pages are made one after the other: `nextCursor` stands for a byte of a run, and holds when the run goes on, is sealed or is deleted meanwhile. Nothing is told twice or left out,
-but for runs that began after the first page. A search that takes longer than a second answers with what it has, which may be no hits and a `nextCursor`.
+but for runs that began after the first page. A search that takes longer than a second answers with what it has, which may be no hits and a `nextCursor`;
+so does one that waits for others that are under way.
 
 "#;
 
