@@ -66,6 +66,8 @@ impl Looker {
         mut visit: impl FnMut(Sight<'_>) -> bool,
     ) -> (Begin, usize) {
         let (after, until) = self.prepare(raw, begin, cut);
+        // An empty match may stand behind the last byte.
+        let is_later = |at: usize| cut.is_some() && at >= until;
         let Self { decoded, stripped, json, .. } = self;
         let has_json = !json.is_empty();
         let mut text = if has_json { &decoded.text } else { raw };
@@ -82,7 +84,7 @@ impl Looker {
         let (mut in_line, mut texts_of, mut texts) = (0, usize::MAX, BTreeSet::new());
         pattern.each_line(text, begin != Begin::Line, |found| {
             let at = origin(found.start);
-            if at >= until {
+            if is_later(at) {
                 return ControlFlow::Break(());
             }
             let line = &text[found.line.clone()];
@@ -115,7 +117,7 @@ impl Looker {
         let others = json.iter().filter(|json| !json.has_match).take_while(|json| stopped.is_none_or(|stopped| json.begin < stopped));
         for json in others {
             let line = &raw[json.begin..json.end];
-            let Some(start) = pattern.first(line).filter(|start| json.begin + start < until) else { continue };
+            let Some(start) = pattern.first(line).filter(|start| !is_later(json.begin + start)) else { continue };
             has_match = true;
             left -= usize::from(visit(Sight { at: json.begin + start, line, start }));
             if left == 0 {

@@ -196,7 +196,8 @@ fn chunks() -> impl Strategy<Value = Vec<(Stream, Vec<u8>)>> {
     })
 }
 
-const QUERIES: &[&str] = &["a", "ab", "b a", "^a", "b$", "a.b", "(?i)A", "é", "a|b ", "^$", "x*", "A", "[^a]b", "b+", r"\bab\b", "a$"];
+const QUERIES: &[&str] =
+    &["a", "ab", "b a", "^a", "b$", "a.b", "(?i)A", "é", "a|b ", "^$", "x*", "A", "[^a]b", "b+", r"\bab\b", "a$", "$", "b*$"];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
