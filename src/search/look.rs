@@ -29,6 +29,8 @@ pub struct Sight<'a> {
     pub line: &'a [u8],
     /// Where in the line it begins.
     pub start: usize,
+    /// Nothing else is told of the line that was written; one of JSON may have more.
+    pub is_only: bool,
 }
 
 /// Buffers that are used again.
@@ -88,6 +90,7 @@ impl Looker {
                 return ControlFlow::Break(());
             }
             let line = &text[found.line.clone()];
+            let mut is_only = true;
             while json.get(in_line).is_some_and(|json| json.end < at) {
                 in_line += 1;
             }
@@ -104,9 +107,10 @@ impl Looker {
                     return ControlFlow::Continue(());
                 }
                 json.has_match = true;
+                is_only = false;
             }
             has_match = true;
-            left -= usize::from(visit(Sight { at, line, start: found.start - found.line.start }));
+            left -= usize::from(visit(Sight { at, line, start: found.start - found.line.start, is_only }));
             if left > 0 {
                 return ControlFlow::Continue(());
             }
@@ -119,7 +123,7 @@ impl Looker {
             let line = &raw[json.begin..json.end];
             let Some(start) = pattern.first(line).filter(|start| !is_later(json.begin + start)) else { continue };
             has_match = true;
-            left -= usize::from(visit(Sight { at: json.begin + start, line, start }));
+            left -= usize::from(visit(Sight { at: json.begin + start, line, start, is_only: false }));
             if left == 0 {
                 break;
             }
