@@ -13,14 +13,14 @@ use crate::model::{
     calls::{SearchHit, SearchParams, SearchResult},
 };
 
-/// Most hits of a page: what is found is shown soon.
-const PAGE: u64 = 200;
+/// Most hits of a page. What is found is shown within a second all the same, which is as long as a page may take.
+const PAGE: u64 = 1000;
 
 /// Find lines in the output of runs, the newest run first
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 A hit is shown as RUN:OFFSET: LINE, or RUN:stderr:OFFSET: LINE; `loomd logs RUN --offset OFFSET` prints the output from there on.
-Colours do not count, and in lines of JSON the texts are searched as they read. The exit code is 1 where nothing was found.")]
+Colours do not count, and in lines of JSON the texts are searched as they read. The exit code is 0 where something was found, 1 where nothing was, and 2 for an error.")]
 pub struct Options {
     /// What to look for: a text
     pub query: String,
@@ -34,14 +34,27 @@ pub struct Options {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
     /// At most so many lines [default: all]
-    #[arg(long, short = 'n', value_name = "COUNT")]
+    #[arg(long, short = 'n', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Print each hit as a line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
+/// As grep exits, so that a script can tell an error from nothing found.
+const ERROR: u8 = 2;
+
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
+    match search(options, launch).await {
+        Err(Stop::Failure(failure)) => {
+            render::tell_failure(&failure);
+            Ok(ERROR)
+        }
+        ended => ended,
+    }
+}
+
+async fn search(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let session = launch.open_quiet().await?;
     let run_id = match &options.run {
         Some(run) => Some(session.run_id(run).await?),

@@ -30,6 +30,11 @@ impl Resume {
 }
 
 impl Cursor {
+    /// Where a search through this run, or through all, begins.
+    pub fn beginning(only: Option<RunId>) -> Self {
+        only.map_or_else(|| Self::Before(RunId::from_bytes([0xff; 16])), |run| Self::In(run, Resume::BEGIN))
+    }
+
     /// Whether it can go on with a search through this run alone, or through all.
     pub fn is_of(&self, only: Option<RunId>) -> bool {
         match self {
@@ -94,6 +99,11 @@ mod tests {
         for (_, begin) in BEGINS {
             let starts = [Start { begin, offset: 7 }, Start { begin: Begin::Line, offset: u64::MAX }];
             let cursor = Cursor::In(run, Resume { after: 1, from: Key { seq: 2, offset: 3 }, starts });
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for only in [None, Some(run)] {
+            let cursor = Cursor::beginning(only);
+            assert!(cursor.is_of(only));
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
         assert_eq!(Cursor::Before(run).to_string().parse(), Ok(Cursor::Before(run)));

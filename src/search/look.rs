@@ -29,6 +29,8 @@ pub struct Sight<'a> {
     pub line: &'a [u8],
     /// Where in the line it begins.
     pub start: usize,
+    /// Nothing else is told of the line that was written; one of JSON may have more.
+    pub is_only: bool,
 }
 
 /// Buffers that are used again.
@@ -66,6 +68,8 @@ impl Looker {
         mut visit: impl FnMut(Sight<'_>) -> bool,
     ) -> (Begin, usize) {
         let (after, until) = self.prepare(raw, begin, cut);
+        // An empty match may stand behind the last byte.
+        let is_later = |at: usize| cut.is_some() && at >= until;
         let Self { decoded, stripped, json, .. } = self;
         let has_json = !json.is_empty();
         let mut text = if has_json { &decoded.text } else { raw };
@@ -82,10 +86,11 @@ impl Looker {
         let (mut in_line, mut texts_of, mut texts) = (0, usize::MAX, BTreeSet::new());
         pattern.each_line(text, begin != Begin::Line, |found| {
             let at = origin(found.start);
-            if at >= until {
+            if is_later(at) {
                 return ControlFlow::Break(());
             }
             let line = &text[found.line.clone()];
+            let mut is_only = true;
             while json.get(in_line).is_some_and(|json| json.end < at) {
                 in_line += 1;
             }
@@ -102,9 +107,10 @@ impl Looker {
                     return ControlFlow::Continue(());
                 }
                 json.has_match = true;
+                is_only = false;
             }
             has_match = true;
-            left -= usize::from(visit(Sight { at, line, start: found.start - found.line.start }));
+            left -= usize::from(visit(Sight { at, line, start: found.start - found.line.start, is_only }));
             if left > 0 {
                 return ControlFlow::Continue(());
             }
@@ -115,9 +121,9 @@ impl Looker {
         let others = json.iter().filter(|json| !json.has_match).take_while(|json| stopped.is_none_or(|stopped| json.begin < stopped));
         for json in others {
             let line = &raw[json.begin..json.end];
-            let Some(start) = pattern.first(line).filter(|start| json.begin + start < until) else { continue };
+            let Some(start) = pattern.first(line).filter(|start| !is_later(json.begin + start)) else { continue };
             has_match = true;
-            left -= usize::from(visit(Sight { at: json.begin + start, line, start }));
+            left -= usize::from(visit(Sight { at: json.begin + start, line, start, is_only: false }));
             if left == 0 {
                 break;
             }

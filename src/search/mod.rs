@@ -4,6 +4,7 @@
 //! rows are decompressed block by block and searched whole, before lines are cut. A page holds a read transaction for one block at a time.
 
 mod cursor;
+mod expression;
 mod look;
 mod pattern;
 mod scan;

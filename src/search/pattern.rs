@@ -5,8 +5,12 @@ use std::ops::{ControlFlow, Range};
 use grep_matcher::{LineMatchKind, Matcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 
+use super::expression;
+
+/// Most bytes of a query.
+const QUERY_MAX: usize = 4 << 10;
 /// Most bytes that a compiled expression may take, and what its matching may keep while it works.
-const COMPILED_MAX: usize = 4 << 20;
+const COMPILED_MAX: usize = 2 << 20;
 
 /// A compiled query.
 #[derive(Debug)]
@@ -23,14 +27,25 @@ pub struct Match {
 }
 
 impl Pattern {
-    /// Fails with a sentence for whoever wrote the query.
-    pub fn new(query: &str, is_regex: bool, ignore_case: bool) -> Result<Self, String> {
+    /// What can be told of a query at once. Fails with a sentence for whoever wrote it.
+    pub fn check(query: &str, is_regex: bool) -> Result<(), String> {
         if query.is_empty() {
             return Err("`query` is empty; say what to look for".to_owned());
         }
         if !is_regex && query.contains(['\n', '\r']) {
             return Err("`query` has a line break in it; the search goes line by line, so look for one of its lines".to_owned());
         }
+        if query.len() > QUERY_MAX {
+            return Err(format!("`query` has {} bytes and must not have more than {QUERY_MAX}; look for a part of it", query.len()));
+        }
+        Ok(())
+    }
+
+    /// Compiles it, which may take a part of a second. Fails with a sentence for whoever wrote the query.
+    pub fn new(query: &str, is_regex: bool, ignore_case: bool) -> Result<Self, String> {
+        Self::check(query, is_regex)?;
+        // A matcher puts it into a group, which it must neither close nor leave open.
+        let query = if is_regex { expression::read(query, ignore_case)? } else { query.to_owned() };
         let matcher = RegexMatcherBuilder::new()
             .fixed_strings(!is_regex)
             .case_insensitive(ignore_case)
@@ -39,7 +54,7 @@ impl Pattern {
             .crlf(true)
             .size_limit(COMPILED_MAX)
             .dfa_size_limit(COMPILED_MAX)
-            .build(query);
+            .build(&query);
         matcher.map(|matcher| Self { matcher }).map_err(|error| refusal(&error.to_string()))
     }
 
@@ -92,7 +107,10 @@ fn refusal(said: &str) -> String {
     if reason.contains("not allowed in a regex") {
         return "`query` can only match a line break; the search goes line by line, so leave `\\n` and `\\r` out".to_owned();
     }
-    format!("`query` is not a regular expression: {reason}; mend it, or leave `regex` out to look for the text as it is")
+    if reason.contains("size limit") {
+        return expression::too_large();
+    }
+    expression::refusal(&reason)
 }
 
 #[cfg(test)]
@@ -121,6 +139,16 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_stands_by_itself() {
+        let spaced = Pattern::new("(?x)nee dle [\\ ] #c", true, false).expect("a comment");
+        assert_eq!(lines(&spaced, "a needle \nneedles\n"), [("a needle ".into(), 2)]);
+        let either = Pattern::new("a#|^b\\#$", true, false).expect("fine");
+        assert_eq!(lines(&either, "xa#\nb#\nb#b\n").len(), 2);
+        let end = Pattern::new("$", true, false).expect("fine");
+        assert_eq!(lines(&end, "one\ntwo"), [("one".into(), 3), ("two".into(), 7)]);
+    }
+
+    #[test]
     fn context_is_not_searched() {
         let mut found = Vec::new();
         let pattern = Pattern::new("^a|ba", true, false).expect("fine");
@@ -141,7 +169,20 @@ mod tests {
         assert!(refused("", false).contains("empty"));
         assert!(refused("a\nb", false).contains("line by line"));
         assert!(refused(r"a\nb", true).contains("line by line"));
-        assert!(refused(r"(\w{1000}){1000}", true).contains("regular expression"));
+        for large in [r"(\w{1000}){1000}", &r"\w".repeat(2000), &r"[\d]".repeat(800)] {
+            assert!(refused(large, true).contains("too large"), "{large}");
+        }
+        assert!(refused(r"\", true).contains("lone"));
+        assert!(refused(r"a\\\", true).contains("lone"));
+        assert!(refused("needle)(?:", true).contains("unopened group"));
+        for anchored in [r"a\z", r"\Aa", "(?-m)^a", "(?-m:a$)"] {
+            assert!(refused(anchored, true).contains("use `^` and `$`"), "{anchored}");
+        }
+        for is_regex in [false, true] {
+            assert!(refused(&"x".repeat(4097), is_regex).contains("4096"));
+            Pattern::new(&"x".repeat(4096), is_regex, true).expect("not too long");
+        }
+        Pattern::new(r"\w{20}q", true, true).expect("not too large");
         Pattern::new("(a", false, false).expect("a text");
         Pattern::new(r"\s+$", true, true).expect("classes leave line breaks out");
     }

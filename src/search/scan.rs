@@ -6,12 +6,12 @@
 use super::{
     Stop,
     cursor::Resume,
-    look::Looker,
+    look::{Begin, Looker},
     pattern::Pattern,
     strand::{Start, Strand, Work},
 };
 use crate::{
-    history::{Forward, Found, History},
+    history::{self, Forward, History},
     model::{Failure, Run, Stream, calls::SearchHit},
 };
 
@@ -23,6 +23,14 @@ const BATCH: usize = 256 << 10;
 pub struct Key {
     pub seq: u64,
     pub offset: u64,
+}
+
+/// A hit, and where it stands.
+pub struct Found {
+    pub key: Key,
+    pub hit: SearchHit,
+    /// Nothing else is told of its line.
+    pub is_only: bool,
 }
 
 /// How much of a line is held.
@@ -61,35 +69,37 @@ impl Search<'_> {
         let mut strands = [Strand::new(Stream::Stdout, stdout), Strand::new(Stream::Stderr, stderr)];
         let mut reader = Forward::new(run.id, after);
         let mut notes = vec![Note { first_seq: 0, resume }];
-        let (mut found, mut read) = (Vec::new(), 0);
+        let (mut found, mut read) = (Vec::<Found>::new(), 0);
         loop {
             let ended = reader.seq() >= run.last_seq
                 || reader.read_output(self.history, BATCH, &mut looker.bodies, |seq, stream, offset, raw| {
                     strands[stream as usize].push(seq, offset, raw, read);
                     read += raw.len() as u64;
-                })? == Found::Nothing;
+                })? == history::Found::Nothing;
             for strand in &mut strands {
                 let (pattern, bounds, hits) = (self.pattern, self.bounds, &mut found);
                 strand.search(&mut Work { run: run.id, pattern, looker, bounds, from, most, hits }, read, ended);
             }
-            found.sort_by_key(|(key, _)| *key);
+            found.sort_by_key(|found| found.key);
             found.truncate(most);
             let open = if ended { None } else { strands.iter().filter_map(Strand::pending).min() };
-            let sure = open.map_or(found.len(), |open| found.partition_point(|(key, _)| *key < open));
+            let sure = open.map_or(found.len(), |open| found.partition_point(|found| found.key < open));
             if sure == most {
-                let last = found[most - 1].0;
-                hits.extend(found.into_iter().map(|(_, hit)| hit));
-                return Ok(Scanned::Until(note_for(&notes, Key { offset: last.offset + 1, ..last })));
+                let last = found[most - 1].key;
+                let mut resume = note_for(&notes, Key { offset: last.offset + 1, ..last });
+                pass_over(&mut resume, &found);
+                hits.extend(found.into_iter().map(|found| found.hit));
+                return Ok(Scanned::Until(resume));
             }
             if ended {
-                hits.extend(found.into_iter().map(|(_, hit)| hit));
+                hits.extend(found.into_iter().map(|found| found.hit));
                 return Ok(Scanned::Whole);
             }
             notes.push(Note::of(&reader, &strands));
             let next = open.unwrap_or(Key { seq: reader.seq() + 1, offset: 0 });
             // Each page gets further than the one before, however slow the disk is.
             if self.stop.is_over() && next > from {
-                hits.extend(found.into_iter().take(sure).map(|(_, hit)| hit));
+                hits.extend(found.into_iter().take(sure).map(|found| found.hit));
                 return Ok(Scanned::Until(note_for(&notes, next)));
             }
         }
@@ -108,6 +118,16 @@ impl Note {
         let held = strands.iter().filter_map(Strand::first_seq).min();
         let starts: [Start; 2] = [strands[0].start(), strands[1].start()];
         Self { first_seq, resume: Resume { after: held.unwrap_or(first_seq) - 1, starts, ..Resume::BEGIN } }
+    }
+}
+
+/// Lets the strands begin behind the lines that have been told, so that a page with many hits behind it does not search them again.
+fn pass_over(resume: &mut Resume, found: &[Found]) {
+    for (start, stream) in resume.starts.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+        let last = found.iter().rfind(|found| found.hit.stream == stream);
+        if let Some(last) = last.filter(|last| last.is_only && last.key.offset > start.offset) {
+            *start = Start { begin: Begin::Told, offset: last.key.offset };
+        }
     }
 }
 

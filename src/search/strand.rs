@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::{
     look::{Begin, Looker},
     pattern::Pattern,
-    scan::{Bounds, Key},
+    scan::{Bounds, Found, Key},
 };
 use crate::model::{RunId, Stream, calls::SearchHit};
 
@@ -123,7 +123,8 @@ impl Strand {
             let counts = key >= from;
             if counts {
                 let line = shown(sight.line, sight.start);
-                hits.push((key, SearchHit { run_id, seq: key.seq, stream: *stream, offset, line }));
+                let hit = SearchHit { run_id, seq: key.seq, stream: *stream, offset, line };
+                hits.push(Found { key, hit, is_only: sight.is_only });
             }
             counts
         });
@@ -153,7 +154,7 @@ pub struct Work<'a> {
     pub from: Key,
     /// So many hits are enough.
     pub most: usize,
-    pub hits: &'a mut Vec<(Key, SearchHit)>,
+    pub hits: &'a mut Vec<Found>,
 }
 
 /// The entry with a byte of the stream.

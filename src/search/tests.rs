@@ -196,7 +196,8 @@ fn chunks() -> impl Strategy<Value = Vec<(Stream, Vec<u8>)>> {
     })
 }
 
-const QUERIES: &[&str] = &["a", "ab", "b a", "^a", "b$", "a.b", "(?i)A", "é", "a|b ", "^$", "x*", "A", "[^a]b", "b+", r"\bab\b", "a$"];
+const QUERIES: &[&str] =
+    &["a", "ab", "b a", "^a", "b$", "a.b", "(?i)A", "é", "a|b ", "^$", "x*", "A", "[^a]b", "b+", r"\bab\b", "a$", "$", "b*$"];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
@@ -358,6 +359,26 @@ fn runs_come_newest_first_and_a_deleted_one_is_passed_over() {
     let expected: Vec<RunId> = (0..148).rev().filter(|number| *number != 146).map(|number| runs[number].run.id).collect();
     assert_eq!(rest.hits.iter().map(|hit| hit.run_id).collect::<Vec<_>>(), expected);
     assert_eq!(world.all(&pattern, 1)[0].run_id, late.run.id);
+}
+
+#[test]
+fn a_page_begins_behind_the_lines_that_were_told() {
+    let world = World::new();
+    let log = [out("a 1\na 2\n"), (Stream::Stderr, b"a 3\na 4\n".to_vec()), out("a 5\n{\"t\":\"a 6\\na 7\"}\na 8\n")];
+    let mut told = world.run(&log, usize::MAX);
+    while world.seal(&mut told) {}
+    let only = Some(told.run.id);
+    let mut cursor: Option<String> = None;
+    for (number, starts) in ["l0.l0", "d4.l0", "d4.l0", "d4.d4", "d8.d4", "d8.d4", "d8.d4", "d29.d4"].into_iter().enumerate() {
+        let page = world.page(&plain("a "), only, cursor.as_deref(), 1, false, Bounds::USUAL);
+        assert_eq!(page.hits[0].line, format!("a {}", number + 1));
+        cursor = page.next_cursor;
+        assert!(cursor.as_ref().is_some_and(|cursor| cursor.ends_with(starts)), "{number}: {cursor:?}");
+    }
+    assert_eq!(
+        world.page(&plain("a "), only, cursor.as_deref(), 1, false, Bounds::USUAL),
+        SearchResult { hits: vec![], next_cursor: None }
+    );
 }
 
 #[test]

@@ -183,7 +183,11 @@ fn search_prints_lines_and_says_whether_there_are_any() {
     assert_eq!((hit["runId"].as_str(), hit["line"].as_str()), (Some(&*id), Some("second needle")));
     let nothing = home.loomd(&["search", "absent"]);
     assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(1), 0));
-    assert_eq!(home.loomd(&["search", "-e", "("]).status.code(), Some(1));
+    for wrong in [&["-e", "("][..], &["-n", "0", "needle"], &["--run", "ffffffff", "needle"]] {
+        let refused = home.loomd(&[&["search"], wrong].concat());
+        assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{wrong:?}");
+        assert!(!refused.stderr.is_empty(), "{wrong:?}");
+    }
 }
 
 #[test]

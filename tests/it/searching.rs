@@ -77,6 +77,8 @@ fn a_search_that_cannot_be_made_says_why() {
         (json!({ "query": "" }), "query"),
         (json!({ "query": "a\nb" }), "query"),
         (json!({ "query": "(a", "regex": true }), "query"),
+        (json!({ "query": "x".repeat(1_000_000), "ignoreCase": true }), "query"),
+        (json!({ "query": r"\w".repeat(200_000), "regex": true }), "query"),
         (json!({ "query": "a", "limit": 0 }), "limit"),
         (json!({ "query": "a", "limit": 1001 }), "limit"),
         (json!({ "query": "a", "runId": run, "limit": 0 }), "limit"),
@@ -111,6 +113,28 @@ fn searches_that_nobody_waits_for_make_room_for_the_next() {
     }
     let (hits, _) = all(&mut server, json!({ "query": "needle", "runId": log.run }));
     assert_eq!((hits.len(), &hits[0]["offset"]), (1, &json!(20_000_000)));
+}
+
+#[test]
+fn a_search_that_waits_too_long_for_its_turn_is_told_where_to_begin() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, _) = server.start(json!({
+        "provider": "command", "attach": { "kinds": ["update"] }, "command": sh("yes 'häy and more hay' | head -c 30000000; echo häy needle"),
+    }));
+    server.get_until(id(&run), "the end of the flood", |run| run["state"] == "succeeded");
+    // Borders of words, which take their time.
+    let params = json!({ "query": r"(\b\w+\b )+\bneedle$", "regex": true });
+    let requests: Vec<_> = (0..20).map(|_| server.begin("run/search", params.clone())).collect();
+    let beginning = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    let pages: Vec<Value> = requests.into_iter().map(|request| server.finish(request).expect("answered")).collect();
+    let waited = pages.iter().find(|page| page["nextCursor"] == beginning).expect("not all can have a turn").clone();
+    assert_eq!(waited["hits"], json!([]));
+    let page = server.call("run/search", json!({ "query": "needle", "cursor": beginning }));
+    assert!(
+        lines(page["hits"].as_array().expect("hits")) == ["häy needle"]
+            || page["nextCursor"].as_str().is_some_and(|next| next != beginning)
+    );
 }
 
 /// Memory follows neither the size of a run nor that of a line.

@@ -74,10 +74,12 @@ pub const SEARCH: &str = r#"## Searching
   found where a piece holds what is looked for, or the whole that most agents send at its end.
 - `line` is UTF-8, with U+FFFD where the program wrote something else, and at most 4 KiB around the match.
 - A line longer than 4 MiB, or with more than that of the other stream in its midst, is searched in pieces. They overlap by 64 KiB where it is the line that is long.
-- An expression is one of Rust's `regex` crate, Unicode, with `^` and `$` for the ends of a line. Neither it nor a text may ask for a line break.
+- An expression is one of Rust's `regex` crate, Unicode, with `^` and `$` for the ends of a line; `\A`, `\z` and `(?-m)` are refused. Neither it nor a text may ask for a line break.
+  `query` has at most 4,096 bytes, and an expression that takes more than 2 MiB when it is compiled is refused.
 
 Pages are made one after the other: `nextCursor` stands for a byte of a run, and holds when the run goes on, is sealed or is deleted meanwhile. Nothing is told twice or left out,
-but for runs that began after the first page. A search that takes longer than a second answers with what it has, which may be no hits and a `nextCursor`.
+but for runs that began after the first page. A search that takes longer than a second answers with what it has, which may be no hits and a `nextCursor`;
+so does one that waits for others that are under way.
 
 "#;
 
