@@ -422,3 +422,17 @@ fn a_torn_escape_hides_nothing_that_follows_its_line() {
         }
     }
 }
+
+#[test]
+fn a_title_keeps_the_backticks_that_are_no_frame() {
+    let name = |title: &str| {
+        let mut call = super::calls::Call::new("a", BEGAN);
+        let update = json!({ "title": title });
+        call.apply(update.as_object().expect("an object"), BEGAN);
+        call.name()
+    };
+    for title in ["`evil` x", "x `evil`", "`a` and `b`", "`echo `date``", "`torn"] {
+        assert_eq!(name(title), title);
+    }
+    assert_eq!(["`ls -la`", "```ls```", "``", "plain"].map(name), ["ls -la", "ls", "tool", "plain"]);
+}
