@@ -109,7 +109,12 @@ impl<'a> Watch<'a> {
                 tell_left(launch, &run, view.quiet);
                 0
             }
-            Err(stop) => return Err(stop),
+            Err(stop) => {
+                if output.has_failed() {
+                    tell_left(launch, &run, view.quiet);
+                }
+                return Err(stop);
+            }
         };
         session.close().await;
         Ok(code)
