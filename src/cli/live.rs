@@ -353,7 +353,7 @@ pub(super) fn tell_end(outcome: &Outcome, run: &Run) {
 }
 
 pub(super) fn tell_left(launch: &Launch, run: &Run, quiet: bool) {
-    if quiet {
+    if quiet || run.state.is_final() {
         return;
     }
     let (id, again) = (words::short(run.id), launch.again());

@@ -139,6 +139,7 @@ fn output_that_cannot_be_written_is_told() {
         let output = home.command(&arguments).stdout(full()).output().expect("loomd starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && said.contains("the output cannot be written: No space left"), "{line}: {output:?}");
+        assert!(!line.starts_with("attach") || !said.contains("goes on"), "it has ended: {said}");
     }
 }
 
