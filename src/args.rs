@@ -91,9 +91,7 @@ impl Arguments {
     pub fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-                // A reader who has seen enough is no error.
-                error.print().ok();
-                return ExitCode::SUCCESS;
+                return cli::go(async { Ok(error.print().map(|()| 0)?) });
             }
             anstream::eprintln!("{}", cli::render::error(&sentence(&error.render().to_string())));
             ExitCode::from(cli::BAD_COMMAND_LINE)

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Stop, client::Launch, options::Permissions};
+use super::{Stop, client::Launch, options::Permissions, render};
 use crate::model::calls::{ConfigureParams, OptionsResult, RunResult};
 
 /// Change an agent's model or permissions from its next turn on; without either, print what there is to choose from
@@ -27,11 +27,13 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     } else {
         let run = session.run(run_id).await?;
         let choices: OptionsResult = session.call("provider/options", json!({ "provider": run.provider, "cwd": run.cwd })).await?;
+        let mut text = String::new();
         for (kind, choices) in [("model", choices.models), ("mode", choices.modes)] {
             for choice in choices {
-                anstream::println!("{kind}  {}  {}", choice.id, choice.name);
+                text += &format!("{kind}  {}  {}\n", choice.id, choice.name);
             }
         }
+        render::print(&text)?;
     }
     session.close().await;
     Ok(0)

@@ -109,7 +109,12 @@ impl<'a> Watch<'a> {
                 tell_left(launch, &run, view.quiet);
                 0
             }
-            Err(stop) => return Err(stop),
+            Err(stop) => {
+                if output.has_failed() {
+                    tell_left(launch, &run, view.quiet);
+                }
+                return Err(stop);
+            }
         };
         session.close().await;
         Ok(code)
@@ -348,7 +353,7 @@ pub(super) fn tell_end(outcome: &Outcome, run: &Run) {
 }
 
 pub(super) fn tell_left(launch: &Launch, run: &Run, quiet: bool) {
-    if quiet {
+    if quiet || run.state.is_final() {
         return;
     }
     let (id, again) = (words::short(run.id), launch.again());

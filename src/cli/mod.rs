@@ -62,6 +62,13 @@ impl From<Failure> for Stop {
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
+        Self::unwritten(&error)
+    }
+}
+
+impl Stop {
+    /// Our output was not taken.
+    fn unwritten(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed,
             _ => Self::Failure(Failure::internal(format!("the output cannot be written: {error}"))),

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, OnceLock},
 };
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,6 +22,8 @@ const WAITING: usize = 64;
 #[derive(Clone)]
 pub struct Output {
     queue: mpsc::Sender<Piece>,
+    /// Why the thread ended before its time.
+    fault: Arc<OnceLock<io::Error>>,
 }
 
 enum Piece {
@@ -37,33 +40,47 @@ impl Output {
     }
 
     fn to(stdout: File, stderr: File) -> Self {
-        let (queue, pieces) = mpsc::channel(WAITING);
-        std::thread::spawn(move || write_all_pieces(pieces, stdout, stderr));
-        Self { queue }
+        let (queue, mut pieces) = mpsc::channel(WAITING);
+        let fault = Arc::new(OnceLock::new());
+        let told = fault.clone();
+        std::thread::spawn(move || {
+            // The queue is closed behind that, which is how the other side hears of it.
+            if let Err(error) = write_all_pieces(&mut pieces, stdout, stderr) {
+                told.set(error).ok();
+            }
+        });
+        Self { queue, fault }
     }
 
     /// Hands bytes over. `Closed`: nobody reads our stdout any more.
     pub async fn write(&self, stream: Stream, bytes: Vec<u8>) -> Result<(), Stop> {
-        self.queue.send(Piece::Bytes(stream, bytes)).await.map_err(|_| Stop::Closed)
+        self.queue.send(Piece::Bytes(stream, bytes)).await.map_err(|_| self.stop())
+    }
+
+    /// Whether something could not be written, though somebody was there to read it.
+    pub fn has_failed(&self) -> bool {
+        self.fault.get().is_some_and(|error| error.kind() != io::ErrorKind::BrokenPipe)
+    }
+
+    fn stop(&self) -> Stop {
+        match self.fault.get() {
+            Some(error) => Stop::unwritten(error),
+            None => Stop::Closed,
+        }
     }
 
     /// Completes when everything before it has been written.
     pub async fn flush(&self) -> Result<(), Stop> {
         let (mark, passed) = oneshot::channel();
-        self.queue.send(Piece::Mark(mark)).await.map_err(|_| Stop::Closed)?;
-        passed.await.map_err(|_| Stop::Closed)
+        self.queue.send(Piece::Mark(mark)).await.map_err(|_| self.stop())?;
+        passed.await.map_err(|_| self.stop())
     }
 }
 
-fn write_all_pieces(mut pieces: mpsc::Receiver<Piece>, mut stdout: File, mut stderr: File) {
+fn write_all_pieces(pieces: &mut mpsc::Receiver<Piece>, mut stdout: File, mut stderr: File) -> io::Result<()> {
     while let Some(piece) = pieces.blocking_recv() {
         match piece {
-            Piece::Bytes(Stream::Stdout, bytes) => {
-                // Leaving closes the queue, which is how the other side hears of it.
-                if write_all(&mut stdout, &bytes).is_err() {
-                    return;
-                }
-            }
+            Piece::Bytes(Stream::Stdout, bytes) => write_all(&mut stdout, &bytes)?,
             // A closed stderr loses what goes there, as it does for any program.
             Piece::Bytes(Stream::Stderr, bytes) => {
                 write_all(&mut stderr, &bytes).ok();
@@ -73,6 +90,7 @@ fn write_all_pieces(mut pieces: mpsc::Receiver<Piece>, mut stdout: File, mut std
             }
         }
     }
+    Ok(())
 }
 
 /// Writes everything, also to a descriptor that whoever shares it with us made non-blocking.
@@ -142,5 +160,19 @@ mod tests {
         drop(OwnedFd::from(out));
         output.write(Stream::Stdout, b"x".to_vec()).await.expect("taken");
         assert!(matches!(output.flush().await, Err(Stop::Closed)));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_cannot_be_written_is_told() {
+        let full = || File::options().write(true).open("/dev/full").expect("there");
+        let output = Output::to(full(), full());
+        output.write(Stream::Stderr, b"lost".to_vec()).await.expect("taken");
+        output.flush().await.expect("goes on");
+        output.write(Stream::Stdout, b"x".to_vec()).await.expect("taken");
+        for _ in 0..2 {
+            let Err(Stop::Failure(failure)) = output.flush().await else { panic!("told") };
+            assert!(failure.message.starts_with("the output cannot be written: No space left"), "{failure}");
+        }
     }
 }

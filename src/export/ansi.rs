@@ -5,33 +5,11 @@
 
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 
-use super::facts::is_order;
+use super::{
+    facts::{is_order, may_be_order},
+    pen::{Pen, paint},
+};
 use crate::model::Stream;
-
-/// A colour that the program chose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Colour {
-    /// The page's own.
-    #[default]
-    Own,
-    /// One of the 16 of every terminal.
-    Named(u8),
-    Rgb(u8, u8, u8),
-}
-
-/// How text looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pen {
-    pub fg: Colour,
-    pub bg: Colour,
-    pub bold: bool,
-    pub dim: bool,
-    pub italic: bool,
-    pub underline: bool,
-    pub strike: bool,
-    pub inverse: bool,
-    pub stderr: bool,
-}
 
 /// A piece of a line in one look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +22,37 @@ pub struct Span {
 const LONG: usize = 16 << 10;
 /// A sequence longer than this is none.
 const SILENT: usize = 4 << 10;
+/// A string that a terminal takes for itself (a title, a link, a picture) and that is longer than this is none.
+const STRING: usize = 64 << 10;
+
+const ESCAPE: u8 = 0x1b;
 
 /// Bytes of both streams go in, lines come out.
 #[derive(Default)]
 pub struct Screen {
-    parsers: [Parser<DefaultCharAccumulator>; 2],
-    /// Bytes since a parser told something: it keeps what it does not tell.
-    silent: [usize; 2],
-    pens: [Pen; 2],
+    sides: [Side; 2],
     line: Line,
+}
+
+/// One stream.
+#[derive(Default)]
+struct Side {
+    place: Place,
+    parser: Parser<DefaultCharAccumulator>,
+    pen: Pen,
+}
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Default)]
+enum Place {
+    #[default]
+    Text,
+    /// Behind an escape character.
+    Escape,
+    /// So far in a sequence, which the parser knows.
+    Sequence(usize),
+    /// So far in a string.
+    String(usize),
 }
 
 #[derive(Default)]
@@ -68,16 +68,43 @@ pub type EachLine<'a> = &'a mut dyn FnMut(&[Span], bool);
 
 impl Screen {
     pub fn feed(&mut self, stream: Stream, bytes: &[u8], each: EachLine<'_>) {
-        let number = usize::from(stream == Stream::Stderr);
-        self.pens[number].stderr = stream == Stream::Stderr;
-        // The parser passes over bytes that are no text.
-        for byte in String::from_utf8_lossy(bytes).bytes() {
-            let mut hand = Hand { pen: &mut self.pens[number], line: &mut self.line, each, is_silent: true };
-            self.parsers[number].advance(&mut hand, byte);
-            self.silent[number] = if hand.is_silent { self.silent[number] + 1 } else { 0 };
-            if self.silent[number] > SILENT {
-                (self.parsers[number], self.silent[number]) = (Parser::default(), 0);
-            }
+        let Side { place, parser, pen } = &mut self.sides[usize::from(stream == Stream::Stderr)];
+        pen.stderr = stream == Stream::Stderr;
+        let mut hand = Hand { pen, line: &mut self.line, each, is_over: false };
+        let text = String::from_utf8_lossy(bytes);
+        let mut rest = &*text;
+        while let Some(&byte) = rest.as_bytes().first() {
+            let taken = match *place {
+                Place::Text if byte == ESCAPE => {
+                    *parser = Parser::default();
+                    parser.advance(&mut hand, byte);
+                    *place = Place::Escape;
+                    1
+                }
+                Place::Text => hand.take(rest),
+                Place::Escape if matches!(byte, b'P' | b'X' | b']' | b'^' | b'_') => {
+                    *place = Place::String(0);
+                    1
+                }
+                Place::String(length) => {
+                    let (taken, next) = in_string(rest, length);
+                    *place = next;
+                    taken
+                }
+                // A sequence ends with its line, and has no characters but those of ASCII.
+                Place::Escape | Place::Sequence(_) if matches!(byte, b'\n' | ESCAPE | 0x80..) => {
+                    *place = Place::Text;
+                    0
+                }
+                Place::Escape | Place::Sequence(_) => {
+                    let length = if let Place::Sequence(length) = *place { length } else { 0 };
+                    parser.advance(&mut hand, byte);
+                    let is_over = std::mem::take(&mut hand.is_over) || matches!(byte, 0x18 | 0x1a) || length >= SILENT;
+                    *place = if is_over { Place::Text } else { Place::Sequence(length + 1) };
+                    1
+                }
+            };
+            rest = &rest[taken..];
         }
     }
 
@@ -105,11 +132,24 @@ pub fn plain(text: &str) -> String {
     out
 }
 
+/// How much of `rest` belongs to a string, of which so much was seen, and what comes then. Its end is a bell, `ESC \\`, the end of its
+/// line at the latest; else a torn one would hide all that follows.
+fn in_string(rest: &str, length: usize) -> (usize, Place) {
+    let end = rest.bytes().position(|byte| matches!(byte, 7 | b'\n' | 0x18 | 0x1a | ESCAPE));
+    let most = STRING.saturating_sub(length);
+    match end.unwrap_or(rest.len()) {
+        taken if taken > most => (rest.floor_char_boundary(most), Place::Text),
+        taken if end.is_none() => (taken, Place::String(length + taken)),
+        taken => (taken + usize::from(!matches!(rest.as_bytes()[taken], b'\n' | ESCAPE)), Place::Text),
+    }
+}
+
 struct Hand<'a, 'b> {
     pen: &'a mut Pen,
     line: &'a mut Line,
     each: &'a mut (dyn FnMut(&[Span], bool) + 'b),
-    is_silent: bool,
+    /// A sequence was told.
+    is_over: bool,
 }
 
 impl Hand<'_, '_> {
@@ -122,44 +162,53 @@ impl Hand<'_, '_> {
         self.line.spans.clear();
         self.line.length = 0;
     }
-}
 
-impl Perform for Hand<'_, '_> {
-    fn print(&mut self, c: char) {
-        self.is_silent = false;
+    /// Takes what stands first in a text: characters, or a control character that is no escape. Gives its length.
+    fn take(&mut self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        if bytes[0] < 0x20 {
+            self.execute(bytes[0]);
+            return 1;
+        }
+        // A slice ends where a character does: it goes on with a first byte.
+        let room = text.ceil_char_boundary(LONG - self.line.length.min(LONG - 1));
+        let plain = bytes[..room].iter().position(|byte| may_be_order(*byte)).unwrap_or(room);
+        if plain > 0 {
+            self.append(&text[..plain]);
+            return plain;
+        }
+        let c = text.chars().next().unwrap_or_default();
+        self.print(c);
+        c.len_utf8()
+    }
+
+    fn append(&mut self, text: &str) {
         if std::mem::take(&mut self.line.is_returned) {
             self.clear();
         }
-        let c = if is_order(c) { '␣' } else { c };
         match self.line.spans.last_mut() {
-            Some(span) if span.pen == *self.pen => span.text.push(c),
-            _ => self.line.spans.push(Span { pen: *self.pen, text: c.into() }),
+            Some(span) if span.pen == *self.pen => span.text.push_str(text),
+            _ => self.line.spans.push(Span { pen: *self.pen, text: text.to_owned() }),
         }
-        self.line.length += c.len_utf8();
+        self.line.length += text.len();
         if self.line.length >= LONG {
             self.pass_on(false);
         }
     }
+}
+
+impl Perform for Hand<'_, '_> {
+    fn print(&mut self, c: char) {
+        let c = if is_order(c) { '␣' } else { c };
+        self.append(c.encode_utf8(&mut [0; 4]));
+    }
 
     fn execute(&mut self, byte: u8) {
-        self.is_silent = false;
         match byte {
             b'\n' => self.pass_on(true),
             b'\r' => self.line.is_returned = true,
-            b'\t' => {
-                // A tab is white space in the page as well; it is no order here.
-                if std::mem::take(&mut self.line.is_returned) {
-                    self.clear();
-                }
-                match self.line.spans.last_mut() {
-                    Some(span) if span.pen == *self.pen => span.text.push('\t'),
-                    _ => self.line.spans.push(Span { pen: *self.pen, text: '\t'.into() }),
-                }
-                self.line.length += 1;
-                if self.line.length >= LONG {
-                    self.pass_on(false);
-                }
-            }
+            // A tab is white space in the page as well; it is no order here.
+            b'\t' => self.append("\t"),
             8 => {
                 if let Some(span) = self.line.spans.last_mut() {
                     self.line.length -= span.text.pop().map_or(0, char::len_utf8);
@@ -173,7 +222,7 @@ impl Perform for Hand<'_, '_> {
     }
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _ignore: bool, action: u8) {
-        self.is_silent = false;
+        self.is_over = true;
         let first = params.iter().next().and_then(|param| param.first()).copied().unwrap_or(0);
         match action {
             b'm' if intermediates.is_empty() => paint(self.pen, params),
@@ -184,84 +233,7 @@ impl Perform for Hand<'_, '_> {
     }
 
     fn esc_dispatch(&mut self, _intermediates: &[u8], _ignore: bool, _byte: u8) {
-        self.is_silent = false;
-    }
-
-    fn osc_dispatch(&mut self, _params: &[&[u8]], _bell_terminated: bool) {
-        self.is_silent = false;
-    }
-
-    fn put(&mut self, _byte: u8) {
-        self.is_silent = false;
-    }
-}
-
-/// SGR, ECMA-48 8.3.117, with the colours of ITU T.416 in both spellings.
-fn paint(pen: &mut Pen, params: &Params) {
-    let stderr = pen.stderr;
-    let mut params = params.iter();
-    while let Some(param) = params.next() {
-        match param.first().copied().unwrap_or(0) {
-            0 => *pen = Pen { stderr, ..Pen::default() },
-            1 => pen.bold = true,
-            2 => pen.dim = true,
-            3 => pen.italic = true,
-            4 => pen.underline = param.get(1) != Some(&0),
-            21 => pen.underline = true,
-            7 => pen.inverse = true,
-            9 => pen.strike = true,
-            22 => (pen.bold, pen.dim) = (false, false),
-            23 => pen.italic = false,
-            24 => pen.underline = false,
-            27 => pen.inverse = false,
-            29 => pen.strike = false,
-            n @ 30..=37 => pen.fg = Colour::Named((n - 30) as u8),
-            n @ 90..=97 => pen.fg = Colour::Named((n - 90 + 8) as u8),
-            n @ 40..=47 => pen.bg = Colour::Named((n - 40) as u8),
-            n @ 100..=107 => pen.bg = Colour::Named((n - 100 + 8) as u8),
-            39 => pen.fg = Colour::Own,
-            49 => pen.bg = Colour::Own,
-            n @ (38 | 48) => {
-                let rest: Vec<u16> = if param.len() > 1 {
-                    param[1..].to_vec()
-                } else {
-                    let mut next = || params.next().and_then(|param| param.first()).copied();
-                    let kind = next();
-                    let count = if kind == Some(2) { 3 } else { 1 };
-                    kind.into_iter().chain((0..count).map_while(|_| next())).collect()
-                };
-                if let Some(colour) = colour(&rest) {
-                    *(if n == 38 { &mut pen.fg } else { &mut pen.bg }) = colour;
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn colour(rest: &[u16]) -> Option<Colour> {
-    let byte = |n: u16| n.min(255) as u8;
-    match *rest {
-        [5, n, ..] => Some(indexed(byte(n))),
-        // With the colour space that nobody gives.
-        [2, _, r, g, b, ..] | [2, r, g, b] => Some(Colour::Rgb(byte(r), byte(g), byte(b))),
-        _ => None,
-    }
-}
-
-/// One of the 256: 16 names, a cube of 6, 24 greys.
-fn indexed(n: u8) -> Colour {
-    match n {
-        0..16 => Colour::Named(n),
-        16..232 => {
-            let level = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
-            let n = n - 16;
-            Colour::Rgb(level(n / 36), level(n / 6 % 6), level(n % 6))
-        }
-        232.. => {
-            let grey = 8 + 10 * (n - 232);
-            Colour::Rgb(grey, grey, grey)
-        }
+        self.is_over = true;
     }
 }
 
@@ -275,25 +247,6 @@ mod tests {
         screen.feed(Stream::Stdout, bytes, &mut |spans, _| found.push(spans.to_vec()));
         screen.finish(&mut |spans, _| found.push(spans.to_vec()));
         found
-    }
-
-    fn pen_of(sequence: &str) -> Pen {
-        lines(format!("\x1b[{sequence}mx").as_bytes())[0][0].pen
-    }
-
-    #[test]
-    fn colours_in_all_their_spellings() {
-        assert_eq!(pen_of("1;31"), Pen { bold: true, fg: Colour::Named(1), ..Pen::default() });
-        assert_eq!(pen_of("97;104"), Pen { fg: Colour::Named(15), bg: Colour::Named(12), ..Pen::default() });
-        for rgb in ["38;2;1;2;3", "38:2:1:2:3", "38:2::1:2:3"] {
-            assert_eq!(pen_of(rgb).fg, Colour::Rgb(1, 2, 3), "{rgb}");
-        }
-        for indexed in ["48;5;208", "48:5:208"] {
-            assert_eq!(pen_of(indexed).bg, Colour::Rgb(255, 135, 0), "{indexed}");
-        }
-        assert_eq!(pen_of("38;5;9;1"), Pen { fg: Colour::Named(9), bold: true, ..Pen::default() });
-        assert_eq!(pen_of("1;3;4;7;9;0"), Pen::default());
-        assert_eq!(pen_of("38;5").fg, Colour::Own);
     }
 
     #[test]
@@ -316,6 +269,50 @@ mod tests {
     fn a_sequence_without_an_end_does_not_swallow_the_log() {
         let text = format!("\x1b]0;{}\nseen\n", "x".repeat(3 * SILENT));
         assert!(plain(&text).ends_with("\nseen\n"));
+    }
+
+    /// What begins a string that a terminal takes for itself.
+    const STRINGS: [&str; 5] = ["\x1bP", "\x1bX", "\x1b]", "\x1b^", "\x1b_"];
+
+    #[test]
+    fn a_torn_string_ends_with_its_line() {
+        let rest: String = (0..1000).map(|number| format!("line {number}\n")).collect();
+        for string in STRINGS {
+            let text = format!("before{string}q1;2\n{rest}");
+            assert_eq!(plain(&text), format!("before\n{rest}"), "{string:?}");
+            for cut in 0..12 {
+                let mut shown = String::new();
+                let mut take = |spans: &[Span], ended: bool| {
+                    spans.iter().for_each(|span| shown.push_str(&span.text));
+                    shown.push_str(if ended { "\n" } else { "" });
+                };
+                let mut screen = Screen::default();
+                let (begin, end) = text.as_bytes().split_at(cut);
+                screen.feed(Stream::Stdout, begin, &mut take);
+                screen.feed(Stream::Stdout, end, &mut take);
+                screen.finish(&mut take);
+                assert_eq!(shown, format!("before\n{rest}"), "{string:?} in two pieces, at {cut}");
+            }
+        }
+        assert_eq!(plain("a\x1b\nb\x1b[1\nc"), "a\nb\nc", "any other sequence as well");
+    }
+
+    #[test]
+    fn a_torn_string_without_a_line_feed_is_bounded() {
+        for string in STRINGS {
+            let shown = plain(&format!("{string}{}the end", "é\r".repeat(STRING)));
+            assert!(shown.ends_with("the end"), "{string:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_string_vanishes() {
+        for string in STRINGS {
+            for end in ["\x07", "\x1b\\"] {
+                assert_eq!(plain(&format!("a{string}0;{}é{end}b\n", "x".repeat(20 << 10))), "ab\n", "{string:?}");
+            }
+        }
+        assert_eq!(plain("a\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\b\x1b]0;title\x1b[1mc\n"), "alinkbc\n");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Call {
 
     /// Its first line; `tool` where nothing was told.
     pub fn name(&self) -> String {
-        let title = self.title.trim_matches('`');
+        let title = unframed(&self.title);
         let first = title.lines().next().unwrap_or_default().trim();
         match (first.is_empty(), title.lines().nth(1)) {
             (true, _) if self.kind.is_empty() => "tool".to_owned(),
@@ -146,7 +146,7 @@ impl Call {
     /// What it was given, where that says more than its title and its changes do.
     pub fn telling_input(&self) -> Option<&str> {
         let input = self.input.as_deref()?;
-        let is_told = matches!(self.kind.as_str(), "edit" | "delete" | "move" | "read") || self.title.trim_matches('`') == input;
+        let is_told = matches!(self.kind.as_str(), "edit" | "delete" | "move" | "read") || unframed(&self.title) == input;
         (!is_told).then_some(input)
     }
 
@@ -191,6 +191,13 @@ pub fn block_text(block: &Value) -> String {
         },
         (None, kind) => format!("[{}]", kind.unwrap_or("content")),
     }
+}
+
+/// A title without the backticks around all of it. Those that belong to a part of it stay.
+pub fn unframed(title: &str) -> &str {
+    let inner = title.trim_matches('`');
+    let (before, after) = (title.len() - title.trim_start_matches('`').len(), title.len() - title.trim_end_matches('`').len());
+    if before == after && !inner.contains('`') { inner } else { title }
 }
 
 pub fn shortened(text: &str, most: usize) -> &str {

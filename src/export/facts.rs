@@ -157,9 +157,21 @@ pub fn is_order(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character that begins with this byte of UTF-8 may be such a one.
+pub fn may_be_order(byte: u8) -> bool {
+    byte < 0x20 || matches!(byte, 0x7f | 0xc2 | 0xe2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_byte_of_an_order_gives_it_away() {
+        for c in ('\0'..=char::MAX).filter(|c| is_order(*c)) {
+            assert!(may_be_order(c.encode_utf8(&mut [0; 4]).as_bytes()[0]), "{c:?}");
+        }
+    }
 
     #[test]
     fn times_sizes_and_numbers() {

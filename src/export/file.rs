@@ -46,6 +46,10 @@ impl Place {
             Some(_) if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() => {
                 return Err(refused(format!("{shown} may not be written to; name another file")));
             }
+            // Its last name would be taken for a file's.
+            None if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.as_os_str().as_encoded_bytes().ends_with(b"/.") => {
+                return Err(refused(format!("{shown} names a directory, and none is there; name a file")));
+            }
             _ => {}
         }
         let target = if standing.is_some() { fs::canonicalize(&path) } else { Ok(path.clone()) };
@@ -210,6 +214,9 @@ mod tests {
         assert!(said(dir.path().to_owned()).ends_with("is a directory; name a file in it"));
         assert!(said("/".into()).ends_with("is a directory; name a file in it"));
         assert!(said(dir.path().join("none/x")).contains("is not there; make it first"));
+        for directory in ["new/", "new//", "new/.", "new/./"] {
+            assert!(said(dir.path().join(directory)).contains("names a directory, and none is there"), "{directory}");
+        }
         assert!(said(dir.path().join("file/x")).contains("cannot be looked at"));
         assert!(said(dir.path().join("fifo")).contains("is no regular file"));
         let own = Place::find(&dir.path().join("loomd.redb").to_string_lossy(), dir.path()).expect_err("refused");

@@ -12,6 +12,7 @@ mod html;
 mod kept;
 mod markdown;
 mod patch;
+mod pen;
 mod story;
 #[cfg(test)]
 mod tests;

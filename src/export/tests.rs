@@ -400,3 +400,39 @@ fn some_conversations_as_they_are_read() {
         insta::assert_snapshot!(format!("{name}.txt"), told);
     }
 }
+
+#[test]
+fn a_torn_escape_hides_nothing_that_follows_its_line() {
+    let rest: String = (0..500).map(|number| format!("row {number}\n")).collect();
+    for begin in ["\x1bP", "\x1bX", "\x1b]", "\x1b^", "\x1b_"] {
+        let text = format!("before{begin}q\n{rest}");
+        let lines =
+            output_lines(&[(Stream::Stdout, b"be"), (Stream::Stdout, &text.as_bytes()[2..7]), (Stream::Stdout, &text.as_bytes()[7..])]);
+        let run = run_of("command", json!({ "command": ["x"] }), &lines);
+        let content = json!({ "type": "content", "content": { "type": "text", "text": text } });
+        let told = told(&[
+            json!({ "sessionUpdate": "tool_call", "toolCallId": "a", "title": "x", "kind": "execute", "status": "pending" }),
+            json!({ "sessionUpdate": "tool_call_update", "toolCallId": "a", "status": "completed", "content": [content] }),
+        ]);
+        let agent = run_of("x", json!({ "prompt": "p" }), &told);
+        let made =
+            [page(&run, false, &lines), as_markdown(&run, false, &lines), page(&agent, true, &told), as_markdown(&agent, true, &told)];
+        for (number, made) in made.iter().enumerate() {
+            assert!(made.contains("before\n") && made.contains("row 0\n") && made.contains("row 499\n"), "{begin:?} {number}: {made}");
+        }
+    }
+}
+
+#[test]
+fn a_title_keeps_the_backticks_that_are_no_frame() {
+    let name = |title: &str| {
+        let mut call = super::calls::Call::new("a", BEGAN);
+        let update = json!({ "title": title });
+        call.apply(update.as_object().expect("an object"), BEGAN);
+        call.name()
+    };
+    for title in ["`evil` x", "x `evil`", "`a` and `b`", "`echo `date``", "`torn"] {
+        assert_eq!(name(title), title);
+    }
+    assert_eq!(["`ls -la`", "```ls```", "``", "plain"].map(name), ["ls -la", "ls", "tool", "plain"]);
+}

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    calls::{block_text, shortened},
+    calls::{block_text, shortened, unframed},
     facts,
 };
 use crate::model::{
@@ -48,7 +48,7 @@ impl Words {
             "agent_thought_chunk" => self.say("\x1b[2m", &said(), ("thought", text("messageId"))),
             "tool_call" => {
                 let sign = if text("kind") == "execute" { "$ " } else { "● " };
-                let title = facts::plain(shortened(text("title").trim_matches('`').lines().next().unwrap_or("tool"), 400));
+                let title = facts::plain(shortened(unframed(text("title").trim()).lines().next().unwrap_or("tool"), 400));
                 self.line(&format!("\x1b[36m{sign}\x1b[0m{title}"))
             }
             "tool_call_update" => match text("status") {

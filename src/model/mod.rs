@@ -4,6 +4,7 @@
 //! made from these types (`loomd schema`), so their doc comments are what a client author reads.
 
 pub mod calls;
+pub mod directory;
 pub mod entry;
 pub mod failure;
 pub mod id;

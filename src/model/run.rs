@@ -35,7 +35,7 @@ pub struct Run {
     pub params: Map<String, Value>,
     /// The argv that was executed.
     pub command: Vec<String>,
-    /// Where it was executed.
+    /// Where it was executed; as it was asked for, but without `.`, doubled slashes and a slash at its end.
     pub cwd: String,
     /// Where it stands.
     pub state: RunState,

@@ -100,6 +100,49 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    let home = Home::new();
+    home.loomd(&["run", "--quiet", "--", "echo", "x"]);
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("there");
+    for line in [
+        "export",
+        "export -f html",
+        "export -f jsonl",
+        "logs",
+        "logs --json",
+        "logs --raw",
+        "logs --offset 0",
+        "logs -n 1",
+        "logs -f",
+        "attach --from-start",
+        "attach --json",
+        "run -- echo y",
+        "run -d -- echo y",
+        "run --json -- echo y",
+        "list",
+        "list --json",
+        "stats",
+        "search x",
+        "providers",
+        "changes --json",
+        "schema",
+        "completions bash",
+        "man",
+        "doctor",
+        "--help",
+        "--version",
+        "run --help",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let output = home.command(&arguments).stdout(full()).output().expect("loomd starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("the output cannot be written: No space left"), "{line}: {output:?}");
+        assert!(!line.starts_with("attach") || !said.contains("goes on"), "it has ended: {said}");
+    }
+}
+
 #[test]
 fn a_run_goes_on_when_its_output_is_closed() {
     let home = Home::new();

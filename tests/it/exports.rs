@@ -67,7 +67,8 @@ fn a_bad_path_has_a_sentence_and_leaves_nothing() {
     fs::create_dir(&out).expect("made");
     let below = out.join("none/x.txt").display().to_string();
     let directory = out.display().to_string();
-    for path in ["x.txt", "", below.as_str(), directory.as_str(), data.as_str()] {
+    let new = format!("{directory}/new/");
+    for path in ["x.txt", "", below.as_str(), new.as_str(), directory.as_str(), data.as_str()] {
         let failure = server.fail("run/export", json!({ "runId": run["id"], "format": "text", "path": path }));
         assert_eq!((failure.code, &failure.data["field"]), (-32602, &json!("path")), "{path:?}: {failure:?}");
         assert!(fs::read_dir(&out).expect("readable").next().is_none(), "{path:?} left something");

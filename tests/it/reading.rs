@@ -180,6 +180,31 @@ fn sync_answers_when_it_is_durable() {
 }
 
 #[test]
+fn a_directory_is_found_however_it_is_spelled() {
+    let home = Home::new();
+    let mut server = home.server();
+    let dir = std::fs::canonicalize(home.path()).expect("there").join("w1");
+    std::fs::create_dir(&dir).expect("made");
+    let dir = dir.display().to_string();
+    let spellings = [dir.clone(), format!("{dir}/"), format!("{dir}//"), format!("/{dir}/."), dir.replace("/w1", "/./w1")];
+    let mut ids = Vec::new();
+    for spelling in &spellings {
+        let params = json!({ "provider": "command", "command": ["pwd", "-P"], "cwd": spelling });
+        let (run, mut log) = server.start(params);
+        server.follow_to_end(&mut log);
+        assert_eq!((&run["cwd"], String::from_utf8_lossy(&log.stdout).trim_end()), (&json!(dir), dir.as_str()), "{spelling}");
+        ids.insert(0, id(&run).to_owned());
+    }
+    for spelling in &spellings {
+        let answer = server.call("run/list", json!({ "cwd": spelling }));
+        let found: Vec<_> = answer["runs"].as_array().expect("runs").iter().map(|run| id(run).to_owned()).collect();
+        assert_eq!(found, ids, "{spelling}");
+    }
+    let other = server.call("run/list", json!({ "cwd": format!("{dir}/../w1") }));
+    assert_eq!(other["runs"], json!([]), "what only the file system knows is not looked at");
+}
+
+#[test]
 fn lists_are_filtered_and_paged() {
     let home = Home::new();
     let mut server = home.server();

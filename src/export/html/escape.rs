@@ -2,7 +2,7 @@
 
 use pulldown_cmark::{Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use crate::export::facts::is_order;
+use crate::export::facts::{is_order, may_be_order};
 
 /// Text between tags or in an attribute. Line feeds and tabs stay.
 pub fn text(text: &str) -> String {
@@ -12,7 +12,12 @@ pub fn text(text: &str) -> String {
 }
 
 pub fn push(out: &mut String, text: &str) {
-    for c in text.chars() {
+    let mut rest = text;
+    loop {
+        let end = rest.bytes().position(|byte| may_be_order(byte) || matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''));
+        let (plain, special) = rest.split_at(end.unwrap_or(rest.len()));
+        out.push_str(plain);
+        let Some(c) = special.chars().next() else { return };
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -24,6 +29,7 @@ pub fn push(out: &mut String, text: &str) {
             c if is_order(c) => out.push('␣'),
             c => out.push(c),
         }
+        rest = &special[c.len_utf8()..];
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     export::{
-        calls::{Call, Status, shortened},
+        calls::{Call, Status, shortened, unframed},
         facts,
         kept::Kept,
         patch,
@@ -97,7 +97,7 @@ fn tool(call: &Call, began: UnixMs, colours: &mut Colours, out: &mut dyn Write) 
         call.status_word(),
         time(call.at, began)
     )?;
-    let title = call.title.trim_matches('`');
+    let title = unframed(&call.title);
     if title.contains('\n') {
         writeln!(out, "<pre class=\"term\" data-t>\n{}</pre>", text(title))?;
     }
@@ -184,7 +184,7 @@ fn plan(steps: &[Step], time: &str, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn question(asked: &Asked, out: &mut dyn Write) -> io::Result<()> {
-    let title = asked.title.trim_matches('`');
+    let title = unframed(&asked.title);
     let title = if title.is_empty() { String::new() } else { format!("<code>{}</code>: ", text(title)) };
     writeln!(out, "<p class=\"ask\" data-t dir=\"auto\">{title}{}</p>", text(&asked.sentence()))
 }

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, fmt::Write};
 use super::escape;
 use crate::{
     export::{
-        ansi::{Colour, Pen, Screen, Span},
+        ansi::{Screen, Span},
         facts,
+        pen::{Colour, Pen},
     },
     model::{Stream, UnixMs},
 };

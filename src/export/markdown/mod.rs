@@ -8,7 +8,7 @@ use escape::{code, contained, fenced, html, inline};
 
 use super::{
     Render, ansi,
-    calls::{Call, Status},
+    calls::{Call, Status, unframed},
     facts,
     kept::Kept,
     meaning, patch,
@@ -198,7 +198,7 @@ fn tool(call: &Call, began: UnixMs, out: &mut dyn Write) -> io::Result<()> {
         html(&call.name()),
         facts_of.join(" · ")
     )?;
-    let title = call.title.trim_matches('`');
+    let title = unframed(&call.title);
     if title.contains('\n') {
         writeln!(out, "{}", fenced(title, if call.kind == "execute" { "sh" } else { "text" }))?;
     }
@@ -270,7 +270,7 @@ fn plan(steps: &[Step], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn question(asked: &Asked, out: &mut dyn Write) -> io::Result<()> {
-    let title = if asked.title.is_empty() { String::new() } else { format!("{} ", code(asked.title.trim_matches('`'))) };
+    let title = if asked.title.is_empty() { String::new() } else { format!("{} ", code(unframed(&asked.title))) };
     writeln!(out, "> ❓ {title}{}\n", inline(&asked.sentence()))
 }
 

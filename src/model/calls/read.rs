@@ -38,7 +38,7 @@ pub struct ListParams {
     /// Only runs of this provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Only runs in this directory.
+    /// Only runs in this directory, by its name; `.`, doubled slashes and a slash at its end do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// Only runs of this provider session.

@@ -8,6 +8,7 @@ use crate::{
     model::{
         Failure, Run, RunId,
         calls::{ListParams, ListResult, RunIdParams, RunResult},
+        directory,
     },
     store::Filter,
 };
@@ -33,6 +34,7 @@ pub async fn list(params: ListParams, request: Request) -> Result<ListResult, Fa
     let wrong = |_| Failure::invalid_params("cursor", "`cursor` must be the `nextCursor` of the page before");
     let before: Option<RunId> = params.cursor.as_deref().map(str::parse).transpose().map_err(wrong)?;
     request.server.keeper.settle_all(request.server.history.in_logs()?).await?;
+    let params = ListParams { cwd: params.cwd.as_deref().map(directory::spelled), ..params };
     on_a_thread(&request.server, move |history| page(history, &params, before, limit)).await
 }
 

@@ -7,6 +7,7 @@ use crate::{
     model::{
         Failure,
         calls::{Empty, OptionsParams, OptionsResult, ProvidersResult, SessionsParams, SessionsResult},
+        directory,
     },
     provider::Question,
     server::{inquire, providers, sessions},
@@ -22,7 +23,7 @@ pub async fn options(params: OptionsParams, request: Request) -> Result<OptionsR
     let server = request.server.clone();
     on_a_thread(&request.server, move |_| {
         let known = providers::known(&server.config, &params.provider)?;
-        let cwd = directory(params.cwd)?;
+        let cwd = place(params.cwd)?;
         parsed(inquire::inquire(&known, &Question::Options { cwd: cwd.clone() }, &cwd)?)
     })
     .await
@@ -32,8 +33,9 @@ pub async fn sessions(params: SessionsParams, request: Request) -> Result<Sessio
     let server = request.server.clone();
     on_a_thread(&request.server, move |history| {
         let known = providers::known(&server.config, &params.provider)?;
-        let place = directory(params.cwd.clone())?;
-        let question = Question::Sessions { cwd: params.cwd, cursor: params.cursor };
+        let cwd = params.cwd.as_deref().map(directory::spelled);
+        let place = place(params.cwd)?;
+        let question = Question::Sessions { cwd, cursor: params.cursor };
         let mut result: SessionsResult = match known.provider.and_then(|provider| provider.session_files()) {
             Some(files) => sessions::list(files, &known, &question)?,
             None => parsed(inquire::inquire(&known, &question, &place)?)?,
@@ -48,10 +50,10 @@ pub async fn sessions(params: SessionsParams, request: Request) -> Result<Sessio
     .await
 }
 
-fn directory(cwd: Option<String>) -> Result<String, Failure> {
+fn place(cwd: Option<String>) -> Result<String, Failure> {
     match cwd {
         Some(cwd) if !cwd.starts_with('/') => Err(Failure::invalid_params("cwd", format!("`cwd` must be absolute; {cwd:?} is not"))),
-        Some(cwd) => Ok(cwd),
+        Some(cwd) => Ok(directory::spelled(&cwd)),
         None => Ok(std::env::current_dir().map_or_else(|_| "/".to_owned(), |dir| dir.to_string_lossy().into_owned())),
     }
 }

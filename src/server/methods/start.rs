@@ -11,6 +11,7 @@ use crate::{
     model::{
         Failure, FailureKind, Run, RunBytes, RunId, RunState,
         calls::{AttachChoice, OnDisconnect, PermissionMode, Prompt, Resume, RunResult, StartParams},
+        directory,
     },
     process::own,
     provider::{Launch, Plain, Stdin, Task, task},
@@ -274,7 +275,7 @@ fn orders(
     attached: bool,
 ) -> Result<Orders, Failure> {
     let cwd = match &params.cwd {
-        Some(cwd) => cwd.clone(),
+        Some(cwd) => directory::spelled(cwd),
         None => std::env::current_dir()
             .map_err(|error| {
                 Failure::invalid_params("cwd", format!("the server's own working directory is gone ({error}); name one as `cwd`"))

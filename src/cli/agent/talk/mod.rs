@@ -192,7 +192,12 @@ impl<'a> Talk<'a> {
                 live::tell_left(launch, &run, manner.quiet);
                 0
             }
-            Err(stop) => return Err(stop),
+            Err(stop) => {
+                if output.has_failed() {
+                    live::tell_left(launch, &run, manner.quiet);
+                }
+                return Err(stop);
+            }
         };
         session.close().await;
         Ok(code)
