@@ -582,7 +582,7 @@ export interface ListParams {
    */
   provider?: string | null;
   /**
-   * Only runs in this directory.
+   * Only runs in this directory, by its name; `.`, doubled slashes and a slash at its end do not count.
    */
   cwd?: string | null;
   /**
@@ -975,7 +975,7 @@ export interface Run {
    */
   command: string[];
   /**
-   * Where it was executed.
+   * Where it was executed; as it was asked for, but without `.`, doubled slashes and a slash at its end.
    */
   cwd: string;
   /**

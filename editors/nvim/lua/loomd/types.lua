@@ -134,7 +134,7 @@
 ---Which runs to list.
 ---@class loomd.ListParams
 ---@field cursor? string `nextCursor` of the page before.
----@field cwd? string Only runs in this directory.
+---@field cwd? string Only runs in this directory, by its name; `.`, doubled slashes and a slash at its end do not count.
 ---@field label? table<string, string> All of these labels must be there, with these values.
 ---@field limit? integer Default 50; more than 500 counts as 500.
 ---@field provider? string Only runs of this provider.
@@ -282,7 +282,7 @@
 ---@field bytes loomd.RunBytes What the program wrote so far.
 ---@field command string[] The argv that was executed.
 ---@field createdAt integer When it was asked for, Unix milliseconds.
----@field cwd string Where it was executed.
+---@field cwd string Where it was executed; as it was asked for, but without `.`, doubled slashes and a slash at its end.
 ---@field durableSeq integer Everything up to this entry would survive a power cut.
 ---@field endedAt? integer When it became final.
 ---@field error? loomd.RunError What went wrong; of a live run, what holds it up.
