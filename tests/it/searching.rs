@@ -120,7 +120,7 @@ fn a_search_that_waits_too_long_for_its_turn_is_told_where_to_begin() {
     let home = Home::new();
     let mut server = home.server();
     let (run, _) = server.start(json!({
-        "provider": "command", "attach": { "kinds": ["update"] }, "command": sh("yes 'häy and more hay' | head -c 30000000; echo häy needle"),
+        "provider": "command", "attach": { "kinds": ["update"] }, "command": sh("yes 'häy and more hay' | head -c 30000000; echo; echo häy needle"),
     }));
     server.get_until(id(&run), "the end of the flood", |run| run["state"] == "succeeded");
     // Borders of words, which take their time.
@@ -133,7 +133,8 @@ fn a_search_that_waits_too_long_for_its_turn_is_told_where_to_begin() {
     let page = server.call("run/search", json!({ "query": "needle", "cursor": beginning }));
     assert!(
         lines(page["hits"].as_array().expect("hits")) == ["häy needle"]
-            || page["nextCursor"].as_str().is_some_and(|next| next != beginning)
+            || page["nextCursor"].as_str().is_some_and(|next| next != beginning),
+        "{page}"
     );
 }
 
