@@ -7,7 +7,7 @@
 mod harness;
 
 /// How long anything may take before a test gives up on it.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(90);
 
 mod agents;
 mod alive;
