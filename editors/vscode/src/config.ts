@@ -12,6 +12,10 @@ export const settings = {
   path: () => section().get<string>("path", "").trim(),
   notify: () => section().get<Notify>("notify", "all"),
   permissions: () => section().get<PermissionMode>("permissions", "ask"),
+  model: (provider: string) => {
+    const model: unknown = section().get<Record<string, unknown>>("models", {})[provider];
+    return typeof model === "string" && model.trim() !== "" ? model.trim() : undefined;
+  },
   terminal: () => section().get<boolean>("terminal", true),
   rules: () => list<Rule>(section().get("rules")),
 

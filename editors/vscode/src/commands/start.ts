@@ -51,7 +51,7 @@ export async function start(app: App, given?: Template | string): Promise<Run | 
   if (!whole) return undefined;
   const cwd = await folder();
   const title = template.name === "" ? "" : template.name;
-  return begin(app, startParams(whole, { cwd, title, terminal: settings.terminal(), permissions: settings.permissions() }));
+  return begin(app, startParams(whole, { cwd, title, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(whole.provider) }));
 }
 
 async function pickTemplate(providers: readonly ProviderInfo[]): Promise<Template | undefined> {

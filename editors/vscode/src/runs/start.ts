@@ -18,6 +18,8 @@ export interface Surroundings {
   /** Commands get a terminal. */
   terminal: boolean;
   permissions: PermissionMode;
+  /** Which model, where the template does not say. */
+  model?: string | undefined;
   /** End after the first turn; an agent that is talked with stays. */
   once?: boolean;
 }
@@ -45,7 +47,8 @@ export function startParams(template: Template, around: Surroundings): StartPara
   if (asked) {
     params.prompt = template.prompt ?? "";
     params.permissions = template.permissions ?? around.permissions;
-    if (template.model != null) params.model = template.model;
+    const model = template.model ?? around.model;
+    if (model != null) params.model = model;
     params.interactive = template.interactive ?? !around.once;
   } else {
     params.tty = template.tty ?? around.terminal;

@@ -52,7 +52,7 @@ export class Tasks implements TaskProvider, Disposable {
     const cwd = (folder ?? workspace.workspaceFolders?.[0])?.uri.fsPath;
     let run: Run;
     try {
-      ({ run } = await this.app.server.request("run/start", startParams(wanted, { cwd, title: name, terminal: settings.terminal(), permissions: settings.permissions(), once: true })));
+      ({ run } = await this.app.server.request("run/start", startParams(wanted, { cwd, title: name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(wanted.provider), once: true })));
     } catch (error) {
       return refusal(Failure.from(error).message);
     }

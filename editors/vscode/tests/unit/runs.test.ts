@@ -209,6 +209,9 @@ describe("params of a start", () => {
   it("starts commands with a terminal and agents to talk with", () => {
     deepStrictEqual(startParams({ name: "n", provider: "command", command: ["x"], cwd: "sub" }, around), { provider: "command", attach: false, onDisconnect: "detach", cwd: "/w/sub", command: ["x"], tty: true });
     deepStrictEqual(startParams({ name: "n", provider: "codex", prompt: "p" }, around), { provider: "codex", attach: false, onDisconnect: "detach", cwd: "/w", prompt: "p", permissions: "ask", interactive: true });
+    const chosen = (model?: string) => startParams({ name: "n", provider: "codex", prompt: "p", ...(model ? { model } : {}) }, { ...around, model: "usual" }).model;
+    deepStrictEqual([chosen(), chosen("own")], ["usual", "own"]);
+    strictEqual(startParams({ name: "n", provider: "command", command: ["x"] }, { ...around, model: "usual" }).model, undefined);
   });
   it("starts a run again with what was kept", () => {
     const run = aRun("1", "failed", { title: "t", params: { provider: "command", command: ["x"], tty: true, envNames: ["TOKEN"], clientToken: "c", resume: { runId: "0" } } });
