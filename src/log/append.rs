@@ -121,6 +121,12 @@ impl Appender {
         &self.run
     }
 
+    /// The same, as it is told to others: with the file that the newest entries are in.
+    pub fn picture(&self) -> Run {
+        let transcript = self.dir.segment(self.record.first_seq).to_string_lossy().into_owned();
+        Run { transcript: Some(transcript), ..self.run.clone() }
+    }
+
     /// Changes what is not told by entries (title, labels, pid …).
     pub fn describe(&mut self, change: impl FnOnce(&mut Run)) -> io::Result<()> {
         change(&mut self.run);

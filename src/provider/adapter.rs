@@ -4,7 +4,7 @@
 //! and a crash cannot corrupt it. It is called in the order in which things happen and answers through [`Out`].
 
 use super::{effect::SessionNews, out::Out, task::Blocks};
-use crate::model::{Takeover, calls::PermissionMode};
+use crate::model::{Failure, Takeover, calls::PermissionMode};
 
 /// One provider's side of one run.
 pub trait Adapter {
@@ -28,6 +28,11 @@ pub trait Adapter {
 
     /// A question that was put by [`Out::ask`] is decided. `question` is the adapter's own name of it.
     fn answer(&mut self, question: &str, answer: &Answer, out: &mut Out);
+
+    /// Whether these settings can be made. Asked before they are taken.
+    fn can_configure(&self, _model: Option<&str>, _permissions: Option<PermissionMode>) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// From the next turn on. `None` leaves a setting alone. Called between turns.
     fn configure(&mut self, _model: Option<&str>, _permissions: Option<PermissionMode>, _out: &mut Out) {}

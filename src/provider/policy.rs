@@ -10,6 +10,7 @@ pub fn decide(mode: PermissionMode, question: &Question) -> Option<Answer> {
     match mode {
         PermissionMode::Ask => None,
         PermissionMode::Bypass => choose(question, &["allow_once", "allow_always"]),
+        // To make a file, change, rename and remove it are all edits.
         PermissionMode::AcceptEdits => match kind {
             "edit" | "delete" | "move" => choose(question, &["allow_once", "allow_always"]),
             _ => None,

@@ -242,7 +242,9 @@ impl Stage<'_> {
             }
             Deed::Steer(blocks) => self.conversation.send(blocks, true).expect("a prompt is taken"),
             Deed::Interrupt => drop(self.conversation.interrupt()),
-            Deed::Configure(model, mode) => self.conversation.configure(model.map(str::to_owned), mode),
+            Deed::Configure(model, mode) => {
+                self.conversation.configure(model.map(str::to_owned), mode).expect("what was recorded was possible")
+            }
             Deed::Answer(kind) => {
                 if let Some((id, options)) = self.questions.pop() {
                     let option = kind.map(|kind| {

@@ -53,7 +53,7 @@ const READ_SIZE: usize = 64 << 10;
 /// From this length on, in bytes, a frame's memory is given back at once.
 const LARGE_FRAME: usize = 1 << 20;
 
-/// How long requests that were read may take to answer after the input ended.
+/// How long requests that were read may take to answer after the input ended, or after `exit`.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What the connection asks its owner.
@@ -69,7 +69,7 @@ pub trait Hooks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     Continue,
-    /// It ends at once; the process exits with this code.
+    /// It ends once what was asked before has been answered, or soon; the process exits with this code.
     Exit(i32),
 }
 
@@ -124,7 +124,7 @@ where
         match found {
             Ok(Some(frame)) => {
                 if let Flow::Exit(code) = connection.take(&frame) {
-                    return Ended::Exit(code);
+                    break Ended::Exit(code);
                 }
                 if frame.len() > LARGE_FRAME {
                     drop(frame);

@@ -32,6 +32,8 @@ pub struct Broadcast {
     out: Outgoing,
     watch: bool,
     own: Mutex<BTreeSet<RunId>>,
+    /// Runs that this connection was attached to and has not left; also when they have ended.
+    attached: Mutex<BTreeSet<RunId>>,
     missed: Mutex<BTreeSet<RunId>>,
     /// Runs whose `run/start` has not been answered: nothing may be said of them yet. What is to be said afterwards.
     unborn: Mutex<BTreeMap<RunId, Vec<Box<RawValue>>>>,
@@ -63,7 +65,15 @@ impl Drop for Hold {
 
 impl Broadcast {
     pub fn new(out: Outgoing, watch: bool) -> Self {
-        Self { out, watch, own: Mutex::default(), missed: Mutex::default(), unborn: Mutex::default(), held: Arc::default() }
+        Self {
+            out,
+            watch,
+            own: Mutex::default(),
+            attached: Mutex::default(),
+            missed: Mutex::default(),
+            unborn: Mutex::default(),
+            held: Arc::default(),
+        }
     }
 
     /// This connection is about to start a run.
@@ -91,9 +101,19 @@ impl Broadcast {
         drop(unborn);
     }
 
-    /// Whether a `run/start` of this connection is under way.
-    pub fn expects_any(&self) -> bool {
-        !self.unborn.lock().expect("nobody panics while holding this").is_empty()
+    /// This connection attaches to a run.
+    pub fn attached(&self, id: RunId) {
+        self.attached.lock().expect("nobody panics while holding this").insert(id);
+    }
+
+    /// This connection leaves a run.
+    pub fn detached(&self, id: RunId) {
+        self.attached.lock().expect("nobody panics while holding this").remove(&id);
+    }
+
+    /// Whether this connection was attached to a run and has not left it.
+    pub fn is_attached(&self, id: RunId) -> bool {
+        self.attached.lock().expect("nobody panics while holding this").contains(&id)
     }
 
     /// Holds back what is said of new runs, for one of them may be the answer to a request that is under way.
@@ -110,7 +130,8 @@ impl Broadcast {
     /// Whether this client is to hear of a run that it is not attached to.
     pub fn hears_of(&self, id: RunId) -> bool {
         let is_unborn = self.unborn.lock().expect("nobody panics while holding this").contains_key(&id);
-        !is_unborn && (self.watch || self.own.lock().expect("nobody panics while holding this").contains(&id))
+        let is_own = || self.own.lock().expect("nobody panics while holding this").contains(&id);
+        !is_unborn && (self.watch || is_own() || self.is_attached(id))
     }
 
     /// Whether this client watches all runs.

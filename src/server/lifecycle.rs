@@ -129,7 +129,7 @@ impl Session {
         let server = self.server()?;
         // What was asked for before is finished first, so that no run is lost half started.
         let deadline = Instant::now() + START_PATIENCE;
-        while server.broadcast.expects_any() && Instant::now() < deadline {
+        while Arc::strong_count(&server.starting) > 1 && Instant::now() < deadline {
             tokio::time::sleep(LOOK).await;
         }
         server.links.sync_all().await;

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use super::{Server, link::Link};
 use crate::{
     log::follow,
-    model::{Failure, RunId, line},
+    model::{Entry, Failure, RunId, entry::PermissionStatus, line},
     supervisor::words::Word,
 };
 
@@ -22,6 +22,9 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many runs that have ended are remembered as such; of older ones nothing more comes.
 const REMEMBERED: usize = 10_000;
+
+/// How far before its end a run's last words are looked for, in bytes of its log.
+const LAST_WORDS: usize = 16 << 10;
 
 /// All links, by run.
 pub struct Links {
@@ -103,11 +106,11 @@ impl Links {
         }
         self.open.lock().expect("nobody panics while holding this").remove(&id);
         let reader = Arc::clone(server);
-        let last = tokio::task::spawn_blocking(move || last_line(&reader, id)).await;
-        if let Ok(Ok(Some(last))) = last {
-            let seq = follow::seq_of(last.get().as_bytes()).unwrap_or(0);
+        let last = tokio::task::spawn_blocking(move || last_words(&reader, id)).await;
+        for word in last.into_iter().flatten().flatten() {
+            let seq = follow::seq_of(word.get().as_bytes()).unwrap_or(0);
             if !server.followers.is_attached(id) && self.is_news(id, seq) {
-                server.broadcast.entry(server, id, &last);
+                server.broadcast.entry(server, id, &word);
             }
         }
         server.keeper.seal(id);
@@ -121,13 +124,23 @@ impl Links {
     }
 }
 
-/// The final entry of a run, if it has one.
-fn last_line(server: &Server, id: RunId) -> Result<Option<Box<RawValue>>, Failure> {
-    let Some(run) = server.history.run(id)?.filter(|run| run.state.is_final()) else { return Ok(None) };
+/// The final entry of a run, if it has one, and the answers to its questions that stand right before it: whoever closed the
+/// run told nobody.
+fn last_words(server: &Server, id: RunId) -> Result<Vec<Box<RawValue>>, Failure> {
+    let Some(run) = server.history.run(id)?.filter(|run| run.state.is_final()) else { return Ok(Vec::new()) };
     let mut lines = Vec::new();
-    crate::history::Backwards::new(id, run.last_seq + 1).read(&server.history, 1, &mut lines)?;
-    let last = line::lines(&lines).last().unwrap_or_default();
-    let is_final = line::parse(last).is_ok_and(|entry| matches!(entry, crate::model::Entry::State(state) if state.state.is_final()));
-    let text = String::from_utf8(last.to_vec()).ok().filter(|_| is_final);
-    Ok(text.and_then(|text| RawValue::from_string(text).ok()))
+    crate::history::Backwards::new(id, run.last_seq + 1).read(&server.history, LAST_WORDS, &mut lines)?;
+    let mut words = Vec::new();
+    for line in line::lines(&lines).collect::<Vec<_>>().into_iter().rev() {
+        let is_told = match line::parse(line) {
+            Ok(Entry::State(state)) => words.is_empty() && state.state.is_final(),
+            Ok(Entry::Permission(answer)) => !words.is_empty() && matches!(answer.status, PermissionStatus::Resolved { .. }),
+            _ => false,
+        };
+        let word = std::str::from_utf8(line).ok().filter(|_| is_told);
+        let Some(word) = word.and_then(|word| RawValue::from_string(word.to_owned()).ok()) else { break };
+        words.push(word);
+    }
+    words.reverse();
+    Ok(words)
 }

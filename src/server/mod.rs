@@ -76,6 +76,8 @@ pub struct Server {
     pub followers: follower::Followers,
     pub keeper: keeper::Keeper,
     pub broadcast: broadcast::Broadcast,
+    /// Held by every `run/start` that is under way.
+    pub starting: Arc<()>,
     /// The one buffer that followers read into, in their turns.
     pub scratch: Mutex<Vec<u8>>,
     /// One follower's right to decode its next block while the one before is being sent.
@@ -175,6 +177,7 @@ impl Server {
             followers: follower::Followers::default(),
             keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), &config, server.clone()),
             broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
+            starting: Arc::default(),
             scratch: Mutex::new(Vec::new()),
             ahead: Arc::new(Semaphore::new(1)),
             large_answers: Semaphore::new(LARGE_ANSWERS),

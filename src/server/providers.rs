@@ -85,7 +85,11 @@ pub fn known(config: &Config, name: &str) -> Result<Known, Failure> {
         args: said.args.clone(),
         env: said.env.clone(),
         plain,
-        missing: preset.map(|preset| preset.missing).or(provider.map(|provider| provider.missing()).filter(|missing| !missing.is_empty())),
+        // About a program that the configuration names there is nothing to say but that it is not there.
+        missing: match (&said.command, &said.program) {
+            (None, None) => preset.map(|preset| preset.missing).or(provider.map(|provider| provider.missing())).filter(|it| !it.is_empty()),
+            _ => None,
+        },
     })
 }
 

@@ -46,7 +46,7 @@ pub async fn supervise(inheritance: Inheritance) -> io::Result<()> {
     let unborn = RunDir::unborn(&runs, orders.run.id);
     match give_birth(&orders, &runs, &unborn) {
         Ok(born) => {
-            tell(&writer, &Birth::Started(Box::new(born.log.run().clone()))).await?;
+            tell(&writer, &Birth::Started(Box::new(born.log.picture()))).await?;
             own::release_code();
             let (heard, words) = mpsc::unbounded_channel();
             tokio::task::spawn_local(control::accept(born.listener, heard.clone()));

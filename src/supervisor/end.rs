@@ -119,7 +119,7 @@ impl Supervisor {
         }
         let entry = serde_json::value::RawValue::from_string(String::from_utf8(line).map_err(io::Error::other)?)?;
         let last_words = super::words::line(&Said::Entry(entry));
-        let run = self.log.run().clone();
+        let run = self.log.picture();
         self.connections.values().for_each(|server| server.connection.wake());
         self.connections.values().for_each(|server| server.connection.send_line(&last_words));
         for (_, waiter) in std::mem::take(&mut self.interrupt_waiters) {

@@ -79,7 +79,7 @@ impl Supervisor {
     pub fn new(orders: Orders, dir: RunDir, log: Appender, program: Spawned, agent: Option<Agent>) -> io::Result<Self> {
         let pid = program.pid.as_raw_nonzero().get().cast_unsigned();
         let mut stdin = Stdin::new(program.stdin, orders.tty)?;
-        if orders.tty && orders.stdin.is_none() && !orders.interactive {
+        if orders.tty && orders.stdin.is_none() && !orders.interactive && !orders.talks {
             // Nobody will type anything: as with /dev/null, the first read finds the end.
             stdin.close(None);
         }
@@ -262,9 +262,9 @@ impl Supervisor {
             }
             Word::Configure { model, permissions } => match &mut self.agent {
                 Some(agent) => {
-                    agent.conversation.configure(model, permissions);
+                    let configured = agent.conversation.configure(model, permissions);
                     self.act();
-                    Ok(json!(self.log.run()))
+                    configured.map(|()| json!(self.log.picture()))
                 }
                 None => Err(Failure::unsupported("configure", "a command has no model and no permissions to configure")),
             },
@@ -306,7 +306,7 @@ impl Supervisor {
         let edited = self.log.describe(|now| (now.title, now.labels, now.pinned) = (run.title, run.labels, run.pinned));
         edited.map_err(failed)?;
         self.broadcast_run();
-        Ok(json!(self.log.run()))
+        Ok(json!(self.log.picture()))
     }
 
     fn set_attached(&mut self, id: u64, attached: bool) {
@@ -333,7 +333,7 @@ impl Supervisor {
     }
 
     pub(super) fn broadcast_run(&self) {
-        let changed = line(&Said::Changed(Box::new(self.log.run().clone())));
+        let changed = line(&Said::Changed(Box::new(self.log.picture())));
         self.connections.values().for_each(|server| server.connection.send_line(&changed));
     }
 

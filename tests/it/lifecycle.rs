@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, Process, outcome, until};
+use crate::harness::{Home, Process, id, outcome, until};
 
 #[test]
 fn initialize_tells_who_answers() {
@@ -145,4 +145,43 @@ fn stderr_is_quiet() {
     server.wait();
     until("the server's stderr is read", || Some(server.stderr()));
     assert_eq!(server.stderr(), "");
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_the_batch_that_it_stands_in() {
+    let home = Home::new();
+    let mut server = home.server();
+    let start = json!({ "provider": "command", "command": ["true"] });
+    server.send(&json!([
+        { "jsonrpc": "2.0", "id": 901, "method": "run/start", "params": start },
+        { "jsonrpc": "2.0", "id": 902, "method": "shutdown" },
+    ]));
+    server.notify("exit", Value::Null);
+    let answers = server.stray();
+    let run = answers[0]["result"]["run"].clone();
+    assert_eq!((&answers[0]["id"], &answers[1]), (&json!(901), &json!({ "jsonrpc": "2.0", "id": 902, "result": null })), "{answers}");
+    assert_eq!(server.wait().code(), Some(0));
+    home.server().get_until(id(&run), "its end", |run| run["state"] == "succeeded");
+}
+
+#[test]
+fn what_was_asked_before_exit_is_done() {
+    let home = Home::new();
+    let (mut server, mut other) = (home.server(), home.server());
+    let (run, _) = server.start(json!({ "provider": "command", "command": ["cat"], "interactive": true, "attach": false }));
+    server.begin("run/send", json!({ "runId": id(&run), "text": "last words" }));
+    server.begin("run/closeInput", json!({ "runId": id(&run) }));
+    let shutdown = server.begin("shutdown", Value::Null);
+    server.notify("exit", Value::Null);
+    server.finish(shutdown).expect("answered");
+    assert_eq!(server.wait().code(), Some(0));
+    let ended = other.get_until(id(&run), "its end", |run| run["state"] == "succeeded");
+    assert_eq!(ended["bytes"]["stdout"], 10);
+
+    let mut server = home.server();
+    let (run, _) = server.start(json!({ "provider": "command", "command": ["sleep", "1000"], "attach": false }));
+    server.begin("run/cancel", json!({ "runId": id(&run) }));
+    server.notify("exit", Value::Null);
+    assert_eq!(server.wait().code(), Some(1));
+    other.get_until(id(&run), "its end", |run| run["state"] == "cancelled");
 }

@@ -168,3 +168,30 @@ fn a_run_may_be_deleted_while_another_server_follows_it() {
     }
     assert!(log.stdout.starts_with(&theirs.stdout));
 }
+
+#[test]
+fn a_client_that_does_not_watch_hears_of_what_it_is_attached_to() {
+    let home = Home::new();
+    let mut server = home.server();
+    let mut other = home.setup().capabilities(json!({ "watch": false })).start();
+    let (run, log) = server.start(json!({ "provider": "command", "command": ["sleep", "1000"] }));
+    other.attach(&log);
+    server.call("run/edit", json!({ "runId": id(&run), "title": "new" }));
+    other.notification("run/changed", |params| params["run"]["title"] == "new");
+    server.cancel(id(&run));
+    server.call("run/delete", json!({ "runId": id(&run) }));
+    other.notification("run/deleted", |params| params["runIds"] == json!([id(&run)]));
+}
+
+#[test]
+fn every_picture_of_a_live_run_names_its_transcript() {
+    let home = Home::new();
+    let (mut server, mut other) = (home.server(), home.server());
+    let (run, _) = server.start(json!({ "provider": "command", "command": ["sleep", "1000"] }));
+    let transcript = server.get(id(&run))["transcript"].clone();
+    assert!(transcript.as_str().is_some_and(|path| std::path::Path::new(path).is_file()), "{transcript}");
+    assert_eq!(run["transcript"], transcript);
+    assert_eq!(server.call("run/edit", json!({ "runId": id(&run), "title": "new" }))["run"]["transcript"], transcript);
+    assert_eq!(other.notification("run/changed", |params| params["run"]["title"] == "new")["run"]["transcript"], transcript);
+    server.cancel(id(&run));
+}

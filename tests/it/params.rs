@@ -44,6 +44,8 @@ fn wrong_params_name_the_field() {
         ("run/start", start(json!({ "env": { "A=B": "c" } })), "env"),
         ("run/start", start(json!({ "attach": { "kinds": ["nonsense"] } })), "attach"),
         ("run/start", start(json!({ "onDisconnect": "explode" })), "onDisconnect"),
+        ("run/start", start(json!({ "model": "" })), "model"),
+        ("run/configure", json!({ "runId": NO_RUN, "model": " " }), "model"),
         ("run/get", json!({}), "runId"),
         ("run/get", json!({ "runId": "no-such-thing" }), "runId"),
         ("run/read", json!({ "runId": NO_RUN, "afterSeq": "one" }), "afterSeq"),
@@ -164,4 +166,15 @@ fn null_is_absent_and_a_whole_float_is_a_whole_number() {
     let (_, mut log) = server.start(params);
     server.follow_to_end(&mut log);
     assert_eq!(log.stdout, b"gone\n", "null in `env` goes on meaning that the variable is removed");
+}
+
+#[test]
+fn params_are_checked_before_the_provider_is_looked_for() {
+    let home = Home::new();
+    let mut server = home.server();
+    for method in ["session/list", "provider/options"] {
+        let failure = server.fail(method, json!({ "provider": "nobody", "cwd": "relative" }));
+        assert_eq!((failure.code, &failure.data["field"]), (-32602, &json!("cwd")), "{method}");
+        assert_eq!(server.fail(method, json!({ "provider": "nobody" })).code, -32010);
+    }
 }

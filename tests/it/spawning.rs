@@ -178,6 +178,10 @@ fn the_same_token_is_the_same_run() {
     other.follow_to_end(&mut same);
     // A run that has ended still answers for its token; a deleted one does not.
     assert_eq!(one.call("run/start", params.clone())["run"]["id"], run["id"]);
+    // Whatever would be repeated would come before a whole other run.
+    let (_, mut next) = one.sh("echo next");
+    one.follow_to_end(&mut next);
+    assert_eq!(one.entries_of(id(&run)), Vec::<Value>::new(), "this client has had it all");
     one.call("run/delete", json!({ "runId": run["id"] }));
     let (new, _) = one.start(params);
     assert_ne!(new["id"], run["id"]);

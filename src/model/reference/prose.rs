@@ -52,7 +52,9 @@ notification that pushes it. So a client that knows the last `seq` it saw can go
 - `text` is always valid UTF-8. A character that arrives in two pieces is held until it is whole. Where the program wrote bytes that are not UTF-8,
   `text` has U+FFFD in their place and `data` holds the exact bytes.
 - To a client that is slow, or that asked for it with `minIntervalMs`, neighbouring chunks of one stream may come as one notification; `firstSeq` then
-  names the first entry in it and `seq` the last. None carries more than `maxChunkBytes` of output.
+  names the first entry in it and `seq` the last. None carries more than `maxChunkBytes` of output;
+  an entry that is longer comes in pieces, which share its `seq` and follow one another by `offset`. A client whose connection broke attaches after the entry before its
+  last one, and drops what it has by `offset`: so nothing is missing, also where it had only some of the pieces.
 - The final `run/state` is the last entry. After the program has ended, its output is read to the end; where another process still holds the
   pipe, for 2 s at most.
 

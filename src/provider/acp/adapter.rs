@@ -18,7 +18,7 @@ use super::{
     wire::{self, Message, RpcError, text_at},
 };
 use crate::{
-    model::{RunError, Takeover, calls::PermissionMode},
+    model::{Failure, RunError, Takeover, calls::PermissionMode},
     provider::{
         adapter::{Adapter, Answer, Exit},
         effect::{SessionNews, TurnEnd},
@@ -204,7 +204,6 @@ impl AcpAdapter {
     pub(super) fn give(&mut self, blocks: &Blocks, out: &mut Out) {
         if let Some(error) = self.refused.clone() {
             self.turn = None;
-            out.took();
             return out.turn_ended(TurnEnd::failed(error));
         }
         let Some(session) = self.session.clone() else { return };
@@ -366,6 +365,10 @@ impl Adapter for AcpAdapter {
             );
         }
         out.send(&wire::result(&id, answer.option.as_deref().map_or_else(asked::nobody, asked::chosen)));
+    }
+
+    fn can_configure(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+        self.can_choose(model, permissions)
     }
 
     fn configure(&mut self, model: Option<&str>, permissions: Option<PermissionMode>, out: &mut Out) {

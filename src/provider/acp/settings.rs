@@ -7,7 +7,7 @@ use super::{
     wire::RpcError,
 };
 use crate::{
-    model::{RunError, calls::PermissionMode},
+    model::{Failure, RunError, calls::PermissionMode},
     provider::out::{Out, Severity},
 };
 
@@ -18,9 +18,8 @@ impl AcpAdapter {
         let session = self.session.clone().unwrap_or_default();
         match self.choices.first_of(What::Mode, make.modes(permissions)) {
             Some(mode) => self.settings.extend(self.choices.choose(What::Mode, &mode, &session).flatten()),
-            None if permissions == PermissionMode::ReadOnly && !make.asks_for_changes() => {
-                let message = format!("{} offers no mode in which it only reads, so `readOnly` cannot be enforced", self.agent.name);
-                self.refused = Some(RunError { kind: "unsupported".to_owned(), message });
+            None if self.cannot_keep(permissions) => {
+                self.refused = Some(RunError { kind: "unsupported".to_owned(), message: self.writes_anyway() });
             }
             None => {
                 // gemini without its mode for plans: it asks in its usual one, and the policy answers.
@@ -37,16 +36,41 @@ impl AcpAdapter {
         let session = self.session.clone().unwrap_or_default();
         match self.choices.choose(What::Model, model, &session) {
             Some(setting) => self.settings.extend(setting),
-            None => {
-                let offers = if self.choices.has(What::Model) {
-                    format!("it offers {}", self.choices.names(What::Model))
-                } else {
-                    "it offers no choice of models; name the model in its own configuration".to_owned()
-                };
-                let message = format!("{} knows no model `{model}`; {offers}", self.agent.name);
-                self.refused = Some(RunError { kind: "provider".to_owned(), message });
-            }
+            None => self.refused = Some(RunError { kind: "provider".to_owned(), message: self.unknown_model(model) }),
         }
+    }
+
+    /// Whether these settings can be made, as far as the agent has told what it offers.
+    pub(super) fn can_choose(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+        if !self.ready {
+            return Ok(());
+        }
+        if permissions.is_some_and(|permissions| self.cannot_keep(permissions)) {
+            return Err(Failure::unsupported("permissions", self.writes_anyway()));
+        }
+        match model.filter(|model| self.choices.choose(What::Model, model, "").is_none()) {
+            Some(model) => Err(Failure::unsupported("model", self.unknown_model(model))),
+            None => Ok(()),
+        }
+    }
+
+    fn cannot_keep(&self, permissions: PermissionMode) -> bool {
+        let make = self.agent.make;
+        let has_mode = self.choices.first_of(What::Mode, make.modes(permissions)).is_some();
+        permissions == PermissionMode::ReadOnly && !has_mode && !make.asks_for_changes()
+    }
+
+    fn writes_anyway(&self) -> String {
+        format!("{} offers no mode in which it only reads, so `readOnly` cannot be enforced", self.agent.name)
+    }
+
+    fn unknown_model(&self, model: &str) -> String {
+        let offers = if self.choices.has(What::Model) {
+            format!("it offers {}", self.choices.names(What::Model))
+        } else {
+            "it offers no choice of models; name the model in its own configuration".to_owned()
+        };
+        format!("{} knows no model `{model}`; {offers}", self.agent.name)
     }
 
     /// Makes the next setting; after the last one, goes on with what waited for it.

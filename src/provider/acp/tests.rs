@@ -157,7 +157,7 @@ fn a_configuration_is_made_before_the_next_prompt_and_its_refusal_fails_it() {
     let task = Task { interactive: true, ..task("acp", &["agent"]) };
     let mut talk = prompted(&task, "agent", modes("default", &["default", "acceptEdits"]));
     talk.answered(json!({ "stopReason": "end_turn" }));
-    talk.does(|it| it.configure(None, Some(PermissionMode::AcceptEdits)));
+    talk.does(|it| it.configure(None, Some(PermissionMode::AcceptEdits)).expect("it can"));
     assert_eq!(talk.method(), "session/set_mode");
     talk.does(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(talk.method(), "session/set_mode", "the prompt waits");
@@ -165,7 +165,7 @@ fn a_configuration_is_made_before_the_next_prompt_and_its_refusal_fails_it() {
     assert_eq!(talk.method(), "session/set_mode", "and is not given");
     let end = talk.log.iter().rfind(|entry| entry["turn"] == 2 && entry["state"] == "idle").expect("the turn ended");
     assert_eq!(end["error"]["kind"], "provider");
-    talk.does(|it| it.configure(None, Some(PermissionMode::Ask)));
+    talk.does(|it| it.configure(None, Some(PermissionMode::Ask)).expect("it can"));
     talk.does(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(talk.method(), "session/prompt");
 }

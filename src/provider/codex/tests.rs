@@ -537,7 +537,7 @@ fn a_turn_that_codex_begins_by_itself_is_one() {
 fn settings_hold_from_the_next_turn_on() {
     let mut stage = Stage::in_turn(&task(PermissionMode::Ask));
     assert_eq!(stage.asked("turn/start").expect("asked")["params"].get("sandboxPolicy"), None);
-    stage.conversation.configure(Some("m2".to_owned()), Some(PermissionMode::ReadOnly));
+    stage.conversation.configure(Some("m2".to_owned()), Some(PermissionMode::ReadOnly)).expect("it can");
     stage.conversation.send(vec![text_block("next")], false).expect("it is taken");
     stage.completed("u1", "completed");
     let params = &stage.asked("turn/start").expect("asked")["params"];
@@ -545,7 +545,7 @@ fn settings_hold_from_the_next_turn_on() {
         (&params["model"], &params["sandboxPolicy"], &params["approvalPolicy"]),
         (&json!("m2"), &json!({ "type": "readOnly" }), &json!("on-request"))
     );
-    stage.conversation.configure(None, Some(PermissionMode::Ask));
+    stage.conversation.configure(None, Some(PermissionMode::Ask)).expect("it can");
     stage.turn("u2");
     stage.conversation.send(vec![text_block("last")], false).expect("it is taken");
     stage.completed("u2", "completed");

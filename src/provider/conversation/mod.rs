@@ -266,13 +266,15 @@ impl Conversation {
     }
 
     /// Settings from the next turn on.
-    pub fn configure(&mut self, model: Option<String>, permissions: Option<PermissionMode>) {
+    pub fn configure(&mut self, model: Option<String>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+        self.adapter.can_configure(model.as_deref(), permissions)?;
         let (old_model, old_permissions) = self.configured.take().unwrap_or_default();
         self.configured = Some((model.or(old_model), permissions.or(old_permissions)));
         if !self.in_turn && self.ready {
             self.apply_configuration();
         }
         self.settle();
+        Ok(())
     }
 
     /// The program has ended and all its output was given. What its turn was is decided.

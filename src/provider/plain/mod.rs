@@ -142,7 +142,8 @@ fn check(task: &Task) -> Result<(), Failure> {
     Ok(())
 }
 
-fn shows_prompt(argv: &[String]) -> bool {
+/// Whether a command line of the configuration has a place for the prompt.
+pub fn shows_prompt(argv: &[String]) -> bool {
     argv.iter().any(|word| word.contains(PROMPT))
 }
 

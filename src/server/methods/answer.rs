@@ -65,6 +65,7 @@ fn was_asked(history: &History, id: RunId, permission_id: &str) -> Result<bool, 
 }
 
 pub async fn configure(params: ConfigureParams, request: Request) -> Result<RunResult, Failure> {
+    super::start::check_model(params.model.as_deref())?;
     let word = Word::Configure { model: params.model, permissions: params.permissions };
     let run: Run = control::ask(&request.server, params.run_id, word).await?;
     Ok(RunResult { run })

@@ -30,6 +30,7 @@ pub async fn attach(params: AttachParams, request: Request) -> Result<RunResult,
 pub async fn detach(params: RunIdParams, request: Request) -> Result<Empty, Failure> {
     let (server, id) = (Arc::clone(&request.server), params.run_id);
     let sent = server.followers.detach(id);
+    server.broadcast.detached(id);
     if sent.is_some()
         && let Some(link) = server.links.of(&server, id)
     {
@@ -50,6 +51,7 @@ pub fn follow(request: &Request, id: RunId, after: u64, wanted: Wanted) {
     if let Some(link) = &link {
         drop(link.push(Word::Attached(true)));
     }
+    server.broadcast.attached(id);
     let follower = server.followers.attach(id, after, wanted, link.map(|link| link.grown()));
     request.call.after.run(move || follower.start(&server));
 }

@@ -22,8 +22,8 @@ pub async fn list(_: Empty, request: Request) -> Result<ProvidersResult, Failure
 pub async fn options(params: OptionsParams, request: Request) -> Result<OptionsResult, Failure> {
     let server = request.server.clone();
     on_a_thread(&request.server, move |_| {
-        let known = providers::known(&server.config, &params.provider)?;
         let cwd = place(params.cwd)?;
+        let known = providers::known(&server.config, &params.provider)?;
         parsed(inquire::inquire(&known, &Question::Options { cwd: cwd.clone() }, &cwd)?)
     })
     .await
@@ -32,9 +32,9 @@ pub async fn options(params: OptionsParams, request: Request) -> Result<OptionsR
 pub async fn sessions(params: SessionsParams, request: Request) -> Result<SessionsResult, Failure> {
     let server = request.server.clone();
     on_a_thread(&request.server, move |history| {
-        let known = providers::known(&server.config, &params.provider)?;
         let cwd = params.cwd.as_deref().map(directory::spelled);
         let place = place(params.cwd)?;
+        let known = providers::known(&server.config, &params.provider)?;
         let question = Question::Sessions { cwd, cursor: params.cursor };
         let mut result: SessionsResult = match known.provider.and_then(|provider| provider.session_files()) {
             Some(files) => sessions::list(files, &known, &question)?,

@@ -14,7 +14,7 @@ use crate::{
         directory,
     },
     process::own,
-    provider::{Launch, Plain, Stdin, Task, task},
+    provider::{self, Launch, Plain, Stdin, Task, task},
     server::{
         Server,
         births::{self, Born},
@@ -28,6 +28,7 @@ use crate::{
 
 pub async fn start(params: StartParams, request: Request) -> Result<RunResult, Failure> {
     let server = Arc::clone(&request.server);
+    let _starting = Arc::clone(&server.starting);
     check(&params)?;
     let known = providers::known(&server.config, &params.provider)?;
     fits(&params, &known)?;
@@ -71,7 +72,10 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
         let _ = tokio::task::spawn_blocking(|| own::seam("start.answering")).await;
     }
     let grown = server.links.of(&server, id).map(|link| link.grown());
-    let follower = wanted.map(|wanted| server.followers.attach(id, 0, wanted, grown));
+    let follower = wanted.map(|wanted| {
+        server.broadcast.attached(id);
+        server.followers.attach(id, 0, wanted, grown)
+    });
     let answered = run.clone();
     request.call.after.run(move || match follower {
         Some(follower) => {
@@ -91,9 +95,9 @@ pub async fn start(params: StartParams, request: Request) -> Result<RunResult, F
 async fn attach_to(id: RunId, params: &StartParams, request: &Request) -> Result<RunResult, Failure> {
     let server = &request.server;
     let run = super::on_a_thread(server, move |history| history.known_run(id)).await?;
-    // A client that asks again on the same connection has its cursor already.
+    // A client that asks again on the same connection has its cursor already, or has had everything.
     server.broadcast.forget_held(id);
-    if let Some(wanted) = wanted(params.attach.as_ref()).filter(|_| !server.followers.is_attached(id)) {
+    if let Some(wanted) = wanted(params.attach.as_ref()).filter(|_| !server.broadcast.is_attached(id)) {
         super::attach::follow(request, id, 0, wanted);
     }
     Ok(RunResult { run })
@@ -135,6 +139,7 @@ fn check(params: &StartParams) -> Result<(), Failure> {
             "`resume.sessionId` is empty; give the id that `run/session` or `session/list` told",
         ));
     }
+    check_model(params.model.as_deref())?;
     params.command.iter().flatten().try_for_each(|word| no_nul("command", word))?;
     params.args.iter().flatten().try_for_each(|word| no_nul("args", word))?;
     if let Some(cwd) = &params.cwd {
@@ -150,6 +155,14 @@ fn check(params: &StartParams) -> Result<(), Failure> {
         no_nul("env", value.as_deref().unwrap_or_default())?;
     }
     Ok(())
+}
+
+/// A model is named, or left to the provider.
+pub fn check_model(model: Option<&str>) -> Result<(), Failure> {
+    match model.is_some_and(|model| model.trim().is_empty()) {
+        true => Err(Failure::invalid_params("model", "`model` is empty; leave it out, and the provider takes its own")),
+        false => Ok(()),
+    }
 }
 
 /// Content blocks of the Agent Client Protocol, as far as every provider relies on it.
@@ -195,6 +208,10 @@ fn fits(params: &StartParams, known: &Known) -> Result<(), Failure> {
     }
     if params.resume.is_some() && !provider.capabilities().resume {
         return Err(Failure::unsupported("resume", format!("`{name}` keeps no sessions that could be resumed")));
+    }
+    if params.prompt.is_none() && is_plain && provider::plain::shows_prompt(&known.program) {
+        let message = format!("`{name}` has a place for the prompt in its command line; say what it is to do as `prompt`");
+        return Err(Failure::invalid_params("prompt", message));
     }
     if params.prompt.is_none() && params.interactive != Some(true) && !is_plain {
         let message = format!("`{name}` needs a `prompt`, or `interactive: true` to be given one later");

@@ -155,6 +155,23 @@ fn settings_change_from_the_next_turn_on() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_kept_is_refused_and_changes_nothing() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params_with(&home, "say one", json!({ "interactive": true })));
+    follow_to_state(&mut server, &mut log, "idle");
+    let failure = server.fail("run/configure", json!({ "runId": log.run, "permissions": "readOnly" }));
+    assert_eq!((failure.code, &failure.data["capability"]), (-32013, &json!("permissions")), "{failure:?}");
+    let failure = server.fail("run/configure", json!({ "runId": log.run, "model": "no-such-model" }));
+    assert_eq!((failure.code, &failure.data["capability"]), (-32013, &json!("model")), "{failure:?}");
+    server.call("run/send", json!({ "runId": log.run, "text": "say two" }));
+    super::follow_to_turn_end(&mut server, &mut log, 2);
+    assert_eq!(log.states.last().expect("a state")["stopReason"], "end_turn", "{log:#?}");
+    server.cancel(&log.run);
+    server.follow_to_end(&mut log);
+}
+
+#[test]
 fn of_two_answers_at_once_one_counts_and_the_other_is_told_so() {
     let home = Home::new();
     let mut servers = [home.server(), home.server()];
@@ -175,4 +192,18 @@ fn of_two_answers_at_once_one_counts_and_the_other_is_told_so() {
     }
     servers[1].cancel(&log.run);
     servers[0].follow_to_end(&mut log);
+}
+
+#[test]
+fn whoever_watches_hears_that_a_lost_run_asks_no_more() {
+    let home = Home::new();
+    let (mut server, mut other) = (home.server(), home.server());
+    let (_, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    let asked = other.notification("run/permission", |entry| entry["status"] == "requested");
+    kill(home.supervisor(u32::try_from(server.get(&log.run)["pid"].as_u64().expect("a process")).expect("a pid")));
+    let settled = other.notification("run/permission", |entry| entry["permissionId"] == asked["permissionId"]);
+    assert_eq!((&settled["status"], &settled["cancelled"]), (&json!("resolved"), &json!(true)));
+    let ended = other.notification("run/state", |entry| entry["state"] == "lost");
+    assert!(ended["seq"].as_u64() > settled["seq"].as_u64());
 }

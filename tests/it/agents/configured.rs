@@ -127,3 +127,40 @@ fn words_that_make_no_sense_are_a_bad_configuration() {
         initialize_fails(home.setup().env("LOOMD_CONFIG", &path).spawn(), "config");
     }
 }
+
+#[test]
+fn a_prompt_at_a_terminals_stdin_arrives_too() {
+    let home = Home::new();
+    let mut server = with_tool(&home, &["stty -echo; cat; echo heard"], "");
+    let (_, mut log) = server.start(json!({ "provider": "tool", "prompt": "hello", "cwd": home.path(), "tty": true }));
+    server.follow_to_end(&mut log);
+    assert!(log.stdout_text().contains("hello") && log.stdout_text().contains("heard"), "{:?}", log.stdout_text());
+}
+
+#[test]
+fn a_tool_whose_argv_wants_a_prompt_is_given_one() {
+    let home = Home::new();
+    let mut server = with_tool(&home, &["printf '<%s>' \"$@\"", "sh", "-p", "{prompt}"], "");
+    let failure = server.fail("run/start", json!({ "provider": "tool", "cwd": home.path() }));
+    assert_eq!((failure.code, &failure.data["field"]), (-32602, &json!("prompt")), "{failure:?}");
+    let (_, mut log) = server.start(ask(&home, "words"));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.stdout_text(), "<-p><words>");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let home = Home::new();
+    let path = home.file(
+        "config.toml",
+        b"[providers.codex]\nprogram = \"/nowhere/codex\"\n[providers.mine]\nkind = \"command\"\ncommand = [\"no-such-program\"]\n",
+    );
+    let mut server = home.setup().arg("--config").arg(&path).start();
+    let providers = server.call("provider/list", Value::Null)["providers"].clone();
+    let reason = |id: &str| {
+        let provider = providers.as_array().expect("a list").iter().find(|provider| provider["id"] == id).expect("it is listed");
+        provider["reason"].as_str().expect("it is not there").to_owned()
+    };
+    assert!(reason("codex").contains("/nowhere/codex"), "{}", reason("codex"));
+    assert!(reason("mine").contains("no-such-program") && !reason("mine").contains("name its command line"), "{}", reason("mine"));
+}

@@ -191,7 +191,7 @@ fn a_prompt_that_an_interrupt_dropped_waits_for_a_turn_of_its_own() {
 fn settings_are_requests_and_a_refused_one_is_told() {
     let mut run = Run::started(&task("p"));
     run.result(json!({}));
-    run.conversation.configure(Some("opus".to_owned()), Some(PermissionMode::AcceptEdits));
+    run.conversation.configure(Some("opus".to_owned()), Some(PermissionMode::AcceptEdits)).expect("it can");
     run.act();
     let said: Vec<Value> = run.written.iter().rev().take(2).map(|said| said["request"].clone()).collect();
     assert_eq!(said[1], json!({ "subtype": "set_model", "model": "opus" }));
