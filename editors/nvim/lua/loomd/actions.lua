@@ -97,7 +97,7 @@ end
 -- A run that has ended takes nothing more; what goes on with it instead is said here in the plugin's own words.
 ---@param run loomd.Run
 local function say_ended(run)
-  local instead = run.session and "R or :Loomd resume goes on with its session in a new run" or "r or :Loomd rerun runs it again"
+  local instead = run.session and run.session.resumable and "R or :Loomd resume goes on with its session in a new run" or "r or :Loomd rerun runs it again"
   words.say(("%s has ended (%s); %s"):format(words.short(run.id), words.state(run).word, instead), vim.log.levels.WARN)
 end
 
@@ -264,7 +264,8 @@ function M.rename(run, title)
   if title and title ~= "" then
     return M.edit(run, { title = title })
   end
-  vim.ui.input({ prompt = "Title: ", default = run.title or words.title(run) }, function(text)
+  local now = words.title(run)
+  vim.ui.input({ prompt = "Title: ", default = run.title or (now ~= words.no_prompt and now or nil) }, function(text)
     if text and text ~= "" then
       M.edit(run, { title = text })
     end

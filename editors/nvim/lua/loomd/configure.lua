@@ -118,7 +118,8 @@ function M.ask(run)
           M.set(run, { model = model })
         end)
       end
-      if failure then
+      local kind = failure and failure.data and failure.data.kind
+      if failure and kind ~= "unsupported" then
         words.say(words.failure(failure, "its models are not known"), vim.log.levels.WARN)
       end
       -- Said in the prompt, or it would look like a list with nothing in it.

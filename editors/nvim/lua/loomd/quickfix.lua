@@ -35,7 +35,7 @@ M.formats = {
   [[%f:%l: %m]],
 }
 
--- Rust says where it panicked on one line and why on the next.
+-- Rust says where it panicked on one line and why on the next. Only for our own forms: those of the user may expect two lines.
 ---@param lines string[]
 ---@return string[]
 local function joined(lines)
@@ -57,7 +57,8 @@ end
 ---@param own? string an 'errorformat' that the user set goes first
 ---@return integer count of places
 function M.set(lines, cwd, title, own)
-  local format = table.concat(M.formats, ",")
+  local formats = table.concat(M.formats, ",")
+  local format = formats
   if own and own ~= "" then
     format = own .. "," .. format
   end
@@ -65,7 +66,7 @@ function M.set(lines, cwd, title, own)
   for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
     before[buffer] = true
   end
-  local items = vim.fn.getqflist({ lines = joined(lines), efm = format }).items
+  local items = vim.fn.getqflist({ lines = format == formats and joined(lines) or lines, efm = format }).items
   local places, here = {}, vim.fn.getcwd()
   here = here:sub(-1) == "/" and here or here .. "/"
   for _, item in ipairs(items) do

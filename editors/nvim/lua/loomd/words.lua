@@ -76,12 +76,14 @@ function M.prompt(prompt)
   return #parts > 0 and table.concat(parts, " ") or nil
 end
 
+M.no_prompt = "(no prompt)"
+
 ---@param run loomd.Run
 function M.title(run)
   local title = run.title or M.prompt(run.params and run.params.prompt)
-  if (not title or title == "") and (run.session or store.has_transcript(run)) then
+  if (not title or title == "") and (run.session or store.providers[run.provider] and store.has_transcript(run)) then
     -- The command line of an agent says nothing of the conversation; `loomd list` has the same words.
-    title = "(no prompt)"
+    title = M.no_prompt
   elseif not title or title == "" then
     local argv = run.params and run.params.command or run.command or {}
     local shell = argv[2] == "-c" and argv[3]

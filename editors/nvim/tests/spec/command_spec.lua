@@ -319,5 +319,10 @@ describe(":Loomd", function()
     end
     -- And one after the other, as a log has them.
     assert.same(expected, places(all))
+    -- Beside a form of the user's own, which goes first.
+    quickfix.set({ "thread 'main' panicked at bad.c:2:3:", "no such key", "bad.c|3| mine" }, here, "places", "%f|%l| %m")
+    assert.same({ 2, 3 }, vim.tbl_map(function(item)
+      return item.lnum
+    end, vim.fn.getqflist()))
   end)
 end)

@@ -111,6 +111,15 @@ describe("an agent", function()
     vim.cmd.Loomd()
     world.until_text(0, "idle +acp +%(no prompt%)")
     assert.is_falsy(world.text():find("python3", 1, true))
+    -- Those words are no title that somebody would want to change.
+    local input, default = vim.ui.input, "not asked"
+    vim.ui.input = function(options)
+      default = options.default
+    end
+    world.go_to("no prompt")
+    world.press("t")
+    vim.ui.input = input
+    assert.is_nil(default)
     vim.cmd("Loomd rename " .. run.id:sub(-8) .. " a talk")
     world.until_text(0, "idle +acp +a talk")
   end)

@@ -141,8 +141,9 @@ function M.of(view, width)
     for index, text in ipairs(words.wrap("loomd is not running: " .. words.one_line(server.problem or ""), width - 4)) do
       add(segments():add((index == 1 and " " or "   ") .. text, "LoomdFailed"))
     end
-    add(segments():add(" :Loomd restart", "LoomdKey"):add(" starts it, "):add(":Loomd log", "LoomdKey"):add(" shows its log."))
-    add(segments():add(" Runs are not touched by this."))
+    add(segments():add(" :Loomd restart", "LoomdKey"):add(" starts it"))
+    add(segments():add(" :Loomd log", "LoomdKey"):add(" shows its log"))
+    add(segments():add(" Runs are not touched by this.", "LoomdQuiet"))
   elseif server.state ~= "ready" then
     add(segments():add(" connecting to loomd …", "LoomdQuiet"))
   else
