@@ -11,6 +11,16 @@ local function complain(failure, what)
   words.say(words.failure(failure, what), vim.log.levels.ERROR)
 end
 
+-- A pager under a terminal that nobody types into would wait for a key that nobody can press.
+M.no_pager = { PAGER = "cat", GIT_PAGER = "cat" }
+
+-- Whether those two variables were given to a run by this plugin, which always gives both; one alone is somebody's own.
+---@param params loomd.StartParams
+local function has_no_pager(params)
+  local names = params.envNames or {}
+  return params.tty and not params.interactive and vim.tbl_contains(names, "PAGER") and vim.tbl_contains(names, "GIT_PAGER")
+end
+
 -- Starts a run. Nothing is opened: the list and the status line show it.
 ---@param params loomd.StartParams
 ---@param done? fun(run?: loomd.Run)
@@ -39,18 +49,24 @@ end
 ---@param done? fun(run?: loomd.Run)
 function M.rerun(run, done)
   local params = vim.deepcopy(run.params)
-  local names = params.envNames or {}
+  local names, env = params.envNames or {}, {}
+  if has_no_pager(params) then
+    env = vim.deepcopy(M.no_pager)
+  end
   params.envNames, params.clientToken = nil, nil
   params.provider = params.provider or run.provider
   params.cwd = params.cwd or run.cwd
   -- Values of variables are kept nowhere; what this Neovim has under the names is the best guess, and it is said.
-  if #names > 0 then
-    params.env = {}
-    for _, name in ipairs(names) do
-      params.env[name] = vim.env[name]
+  local guessed = vim.tbl_filter(function(name)
+    return env[name] == nil
+  end, names)
+  if #guessed > 0 then
+    for _, name in ipairs(guessed) do
+      env[name] = vim.env[name]
     end
-    words.say("environment variables are not kept; taken from this Neovim where it has them: " .. table.concat(names, ", "), vim.log.levels.WARN)
+    words.say("environment variables are not kept; taken from this Neovim where it has them: " .. table.concat(guessed, ", "), vim.log.levels.WARN)
   end
+  params.env = env
   M.start(params, done)
 end
 
@@ -78,6 +94,13 @@ function M.interrupt(run)
   end)
 end
 
+-- A run that has ended takes nothing more; what goes on with it instead is said here in the plugin's own words.
+---@param run loomd.Run
+local function say_ended(run)
+  local instead = run.session and run.session.resumable and "R or :Loomd resume goes on with its session in a new run" or "r or :Loomd rerun runs it again"
+  words.say(("%s has ended (%s); %s"):format(words.short(run.id), words.state(run).word, instead), vim.log.levels.WARN)
+end
+
 ---@param run loomd.Run
 ---@param text string
 ---@param mode? loomd.SendMode
@@ -89,9 +112,17 @@ function M.send(run, text, mode, done)
   else
     params.prompt = text
   end
+  local provider = store.providers[run.provider]
+  -- A run that waits for a prompt has no turn to be steered: there the text is the next turn in any case.
+  local waits = mode == "steer" and params.prompt and run.state ~= "idle" and provider and not provider.capabilities.steer
   server.request("run/send", params, function(failure)
-    if failure then
+    local now = store.runs[run.id] or run
+    if failure and failure.data and failure.data.kind == "runNotActive" and store.is_final(now) then
+      say_ended(now)
+    elseif failure then
       complain(failure, "send")
+    elseif waits then
+      words.say(("%s cannot be steered; it is queued for the next turn"):format(run.provider))
     end
     if done then
       done(failure)
@@ -102,6 +133,10 @@ end
 ---@param run loomd.Run
 ---@param mode? loomd.SendMode
 function M.ask_and_send(run, mode)
+  -- Said before anything is typed: what was typed for it would be lost.
+  if store.is_final(run) then
+    return say_ended(run)
+  end
   vim.ui.input({ prompt = ("%s %s: "):format(mode == "steer" and "Steer" or "Send to", words.fit(words.title(run), 40)) }, function(text)
     if text and text ~= "" then
       M.send(run, text, mode)
@@ -229,7 +264,8 @@ function M.rename(run, title)
   if title and title ~= "" then
     return M.edit(run, { title = title })
   end
-  vim.ui.input({ prompt = "Title: ", default = run.title or words.title(run) }, function(text)
+  local now = words.title(run)
+  vim.ui.input({ prompt = "Title: ", default = run.title or (now ~= words.no_prompt and now or nil) }, function(text)
     if text and text ~= "" then
       M.edit(run, { title = text })
     end

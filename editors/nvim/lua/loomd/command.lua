@@ -214,8 +214,14 @@ M.subcommands = {
   },
   restart = {
     run = function()
-      require("loomd.server").restart()
-      words.say("the server is started again; runs are not touched by this")
+      local server = require("loomd.server")
+      server.restart()
+      server.ready(function(failure)
+        if failure then
+          return words.say(words.failure(failure), vim.log.levels.ERROR)
+        end
+        words.say("the server is started again; runs are not touched by this")
+      end)
     end,
   },
   stop = {

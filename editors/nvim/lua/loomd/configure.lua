@@ -118,10 +118,12 @@ function M.ask(run)
           M.set(run, { model = model })
         end)
       end
-      if failure then
+      local kind = failure and failure.data and failure.data.kind
+      if failure and kind ~= "unsupported" then
         words.say(words.failure(failure, "its models are not known"), vim.log.levels.WARN)
       end
-      vim.ui.input({ prompt = "Model from the next turn on: ", default = params.model }, function(model)
+      -- Said in the prompt, or it would look like a list with nothing in it.
+      vim.ui.input({ prompt = ("%s names no models; type one, or nothing to leave it: "):format(run.provider), default = params.model }, function(model)
         if model and model ~= "" then
           M.set(run, { model = model })
         end

@@ -23,13 +23,22 @@ function M.option(entry, decision)
   end
 end
 
--- All open questions, the oldest first.
+-- Questions that a rule is answering; nobody has to see them any more.
+local answered_by_rule = {}
+
+local function key_of(run, entry)
+  return run.id .. entry.permissionId
+end
+
+-- All questions that wait for a person, the oldest first.
 ---@return { run: loomd.Run, entry: loomd.PermissionEntry }[]
 function M.open()
   local questions = {}
   for _, run in ipairs((store.grouped())) do
     for _, entry in ipairs(run.permissions or {}) do
-      questions[#questions + 1] = { run = run, entry = entry }
+      if not answered_by_rule[key_of(run, entry)] then
+        questions[#questions + 1] = { run = run, entry = entry }
+      end
     end
   end
   table.sort(questions, function(a, b)
@@ -74,7 +83,7 @@ function M.decide(run, entry, decision, message, done)
   end
 end
 
--- Allows, and remembers to allow just this.
+-- Allows, and remembers to allow just this; questions that wait already and are the same are answered by it, too.
 ---@param run loomd.Run
 ---@param entry loomd.PermissionEntry
 ---@param done? fun(failure?: loomd.Failure)
@@ -93,14 +102,17 @@ function M.always(run, entry, done)
   end
   words.tell("remembered: allow ", ("%s in %s"):format(new[1].command or new[1].path, new[1].cwd), "; :Loomd rules shows it")
   M.decide(run, entry, "allow", nil, done)
+  for _, other in ipairs(M.open()) do
+    if other.run.id ~= run.id or other.entry.permissionId ~= entry.permissionId then
+      M.by_rule(other.run, other.entry)
+    end
+  end
 end
-
-local answered_by_rule = {}
 
 -- A question has come: a rule may know the answer.
 ---@return boolean answered
 function M.by_rule(run, entry)
-  local key = run.id .. entry.permissionId
+  local key = key_of(run, entry)
   if answered_by_rule[key] then
     return true
   end

@@ -7,7 +7,8 @@ local words = require("loomd.words")
 
 local M = {}
 
--- Beside what 'errorformat' knows: compilers that say the message on one line and the place on the next, and stack traces of Python.
+-- Beside what 'errorformat' knows: compilers that say the message on one line and the place on the next, and stack traces of Python, Rust,
+-- Node and its test runners. The narrow ones go first, since a name in the last three may have spaces.
 M.formats = {
   [[%Eerror%.%#: %m]],
   [[%Wwarning: %m]],
@@ -16,11 +17,39 @@ M.formats = {
   [[%C%*[ ]= %.%#]],
   [[%Z%$]],
   [[%*[ ]File "%f"\, line %l%.%#]],
-  [[%*[^ ] panicked at %f:%l:%c:]],
+  [[%.%#panicked at %f:%l:%c: %m]],
+  [[%.%#panicked at %f:%l:%c:]],
+  [[%.%#panicked at '%m'\, %f:%l:%c]],
+  [[%*[ ]at %m (file://%f:%l:%c)]],
+  [[%*[ ]at %m (%f:%l:%c)]],
+  [[%*[ ]at async file://%f:%l:%c]],
+  [[%*[ ]at async %f:%l:%c]],
+  [[%*[ ]at file://%f:%l:%c]],
+  [[%*[ ]at %f:%l:%c]],
+  [[%*[ ]❯ %m %f:%l:%c]],
+  [[%*[ ]❯ %f:%l:%c]],
+  [[%f(%l\,%c): %m]],
+  [[%f:%l:%c - %m]],
   [[%f:%l:%c: %m]],
   [[%f:%l:%c:]],
   [[%f:%l: %m]],
 }
+
+-- Rust says where it panicked on one line and why on the next. Only for our own forms: those of the user may expect two lines.
+---@param lines string[]
+---@return string[]
+local function joined(lines)
+  local out, index = {}, 1
+  while index <= #lines do
+    local line, following = lines[index], lines[index + 1]
+    if line:find("panicked at .+:%d+:%d+:$") and following and following ~= "" then
+      line, index = line .. " " .. following, index + 1
+    end
+    out[#out + 1] = line
+    index = index + 1
+  end
+  return out
+end
 
 ---@param lines string[]
 ---@param cwd string relative names begin here
@@ -28,7 +57,8 @@ M.formats = {
 ---@param own? string an 'errorformat' that the user set goes first
 ---@return integer count of places
 function M.set(lines, cwd, title, own)
-  local format = table.concat(M.formats, ",")
+  local formats = table.concat(M.formats, ",")
+  local format = formats
   if own and own ~= "" then
     format = own .. "," .. format
   end
@@ -36,7 +66,7 @@ function M.set(lines, cwd, title, own)
   for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
     before[buffer] = true
   end
-  local items = vim.fn.getqflist({ lines = lines, efm = format }).items
+  local items = vim.fn.getqflist({ lines = format == formats and joined(lines) or lines, efm = format }).items
   local places, here = {}, vim.fn.getcwd()
   here = here:sub(-1) == "/" and here or here .. "/"
   for _, item in ipairs(items) do

@@ -185,13 +185,25 @@ function M.add(rule)
   return ("%s cannot be written"):format(path)
 end
 
+-- Fills the buffer with what a file begins with: nothing to be saved, and nothing that could be undone, until somebody types.
+local function begin_file()
+  local levels = vim.bo.undolevels
+  vim.bo.undolevels = -1
+  vim.api.nvim_buf_set_lines(0, 0, -1, false, template)
+  vim.bo.undolevels = levels
+  vim.bo.modified = false
+end
+
 -- Opens the file to be edited.
 function M.edit()
   local path = M.path()
   vim.cmd("botright split " .. vim.fn.fnameescape(path))
   if not vim.uv.fs_stat(path) then
     vim.fn.mkdir(vim.fs.dirname(path), "p")
-    vim.api.nvim_buf_set_lines(0, 0, -1, false, template)
+    -- What was typed before and not yet written stays.
+    if not vim.bo.modified then
+      begin_file()
+    end
   end
 end
 

@@ -91,9 +91,8 @@ function M.params(template, rest)
     params.command = command
     params.tty = template.tty == nil and options.tty or template.tty or nil
     params.interactive = template.interactive or nil
-    -- A pager would wait for a key that nobody can press.
     if params.tty and not params.interactive then
-      params.env = vim.tbl_extend("keep", params.env, { PAGER = "cat", GIT_PAGER = "cat" })
+      params.env = vim.tbl_extend("keep", params.env, actions.no_pager)
     end
   else
     local prompt = template.prompt

@@ -76,10 +76,15 @@ function M.prompt(prompt)
   return #parts > 0 and table.concat(parts, " ") or nil
 end
 
+M.no_prompt = "(no prompt)"
+
 ---@param run loomd.Run
 function M.title(run)
   local title = run.title or M.prompt(run.params and run.params.prompt)
-  if not title or title == "" then
+  if (not title or title == "") and (run.session or store.providers[run.provider] and store.has_transcript(run)) then
+    -- The command line of an agent says nothing of the conversation; `loomd list` has the same words.
+    title = M.no_prompt
+  elseif not title or title == "" then
     local argv = run.params and run.params.command or run.command or {}
     local shell = argv[2] == "-c" and argv[3]
     title = shell or table.concat(argv, " ")
@@ -193,6 +198,36 @@ function M.fit(text, cells)
     out = vim.fn.strcharpart(out, 0, vim.fn.strchars(out) - 1)
   end
   return out .. "…"
+end
+
+-- The text in lines of at most that many cells, broken at spaces; what has no space for so long is broken anywhere.
+---@param text string
+---@param cells integer
+---@return string[]
+function M.wrap(text, cells)
+  cells = math.max(cells, 10)
+  local lines, line = {}, ""
+  for word in text:gmatch("%S+") do
+    local longer = line == "" and word or (line .. " " .. word)
+    if vim.fn.strdisplaywidth(longer) <= cells then
+      line = longer
+    else
+      if line ~= "" then
+        lines[#lines + 1] = line
+      end
+      line = word
+      while vim.fn.strdisplaywidth(line) > cells do
+        local count = cells
+        while vim.fn.strdisplaywidth(vim.fn.strcharpart(line, 0, count)) > cells do
+          count = count - 1
+        end
+        lines[#lines + 1] = vim.fn.strcharpart(line, 0, count)
+        line = vim.fn.strcharpart(line, count)
+      end
+    end
+  end
+  lines[#lines + 1] = line
+  return lines
 end
 
 ---@param text string

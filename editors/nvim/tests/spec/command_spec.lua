@@ -284,4 +284,45 @@ describe(":Loomd", function()
     assert.is_truthy(vim.api.nvim_buf_get_name(items[1].bufnr):find("sub/code.c$"))
     assert.equal("quickfix", vim.bo.buftype)
   end)
+
+  it("fills the quickfix list from the forms of compilers and stack traces that are common", function()
+    vim.fn.writefile({ "one", "two", "three", "four" }, "bad.c")
+    local here = vim.fn.getcwd()
+    -- What is written, where it leads, and what is said of it.
+    local forms = {
+      { "thread 'main' panicked at bad.c:2:3:\nindex out of bounds", 2, 3, "index out of bounds" },
+      { "thread 'tests::it works' (4711) panicked at bad.c:3:1:\nassertion failed", 3, 1, "assertion failed" },
+      { "thread 'main' panicked at 'no such key', bad.c:1:2", 1, 2, "no such key" },
+      { "bad.c(3,4): error TS2304: Cannot find name 'x'.", 3, 4, "error TS2304: Cannot find name 'x'." },
+      { "bad.c:4:1 - error TS2304: Cannot find name 'y'.", 4, 1, "error TS2304: Cannot find name 'y'." },
+      { "Error: boom\n    at Object.<anonymous> (" .. here .. "/bad.c:1:5)", 1, 5, "Object.<anonymous>" },
+      { "    at " .. here .. "/bad.c:2:6", 2, 6 },
+      { "    at async file://" .. here .. "/bad.c:3:7", 3, 7 },
+      { "    at async Promise.all (file://" .. here .. "/bad.c:4:8)", 4, 8, "async Promise.all" },
+      { " ❯ bad.c:2:5", 2, 5 },
+      { " ❯ listOf bad.c:3:5", 3, 5, "listOf" },
+      { "bad.c:1:1: error: broken", 1, 1, "error: broken" },
+    }
+    local quickfix = require("loomd.quickfix")
+    local function places(lines)
+      quickfix.set(lines, here, "places")
+      return vim.tbl_map(function(item)
+        return { vim.fs.basename(vim.api.nvim_buf_get_name(item.bufnr)), item.lnum, item.col, item.text }
+      end, vim.fn.getqflist())
+    end
+    local all, expected = {}, {}
+    for _, form in ipairs(forms) do
+      local place = { "bad.c", form[2], form[3], form[4] or "" }
+      assert.same({ place }, places(vim.split(form[1], "\n")), form[1])
+      vim.list_extend(all, vim.split(form[1], "\n"))
+      table.insert(expected, place)
+    end
+    -- And one after the other, as a log has them.
+    assert.same(expected, places(all))
+    -- Beside a form of the user's own, which goes first.
+    quickfix.set({ "thread 'main' panicked at bad.c:2:3:", "no such key", "bad.c|3| mine" }, here, "places", "%f|%l| %m")
+    assert.same({ 2, 3 }, vim.tbl_map(function(item)
+      return item.lnum
+    end, vim.fn.getqflist()))
+  end)
 end)

@@ -70,6 +70,36 @@ describe(":Loomd search", function()
     assert.equal(windows, #vim.api.nvim_list_wins())
   end)
 
+  it("has the cursor on the first hit when hits come, and <CR> on a run's heading opens its first one", function()
+    begin()
+    write(build, "a needle of the build\nanother needle\n")
+    write(agent, "a needle of the agent\n")
+    -- The newest run stands first; as a command, so that its output is opened.
+    world.ask("fake/run", { run = { id = "01990000-0000-7000-8000-0000abcd9999", provider = "command", cwd = world.folder, params = { command = { "ls" } }, createdAt = 3 } })
+    write("01990000-0000-7000-8000-0000abcd9999", "a needle of the third\n")
+    searched(" search needle")
+    assert.equal("   a needle of the third", vim.api.nvim_get_current_line())
+    world.press("<CR>")
+    world.wait("the place", function()
+      return vim.bo.filetype == "loomd-place"
+    end)
+    assert.equal("a needle of the third", vim.api.nvim_get_current_line())
+    vim.cmd.wincmd("p")
+    world.go_to("abcd1234  make")
+    world.press("<CR>")
+    world.wait("the first place of the build", function()
+      return vim.bo.filetype == "loomd-place" and vim.api.nvim_get_current_line() == "a needle of the build"
+    end)
+    assert.is_nil(world.heard("no hit"))
+    -- Another search begins anew; what was left somewhere is not where its hits are.
+    searched(" search of the build")
+    assert.equal("   a needle of the build", vim.api.nvim_get_current_line())
+    -- With nothing found there is nothing to go to, and that is said.
+    searched(" search nothing of this kind")
+    world.press("<CR>")
+    assert.is_truthy(world.heard("no hit under the cursor"))
+  end)
+
   it("finds the place behind bytes that are no text, too", function()
     begin()
     -- What the log has as one byte is three in the text.

@@ -61,6 +61,47 @@ describe("the binary", function()
     end)
     assert.equal("connection", failure.data.kind)
   end)
+
+  it("is missed by :Loomd restart, too, which does not say that it was started", function()
+    world.fresh({ cmd = "/no/such/loomd" })
+    vim.cmd("Loomd restart")
+    world.wait("a sentence", function()
+      return #world.said > 0
+    end)
+    assert.is_truthy(world.heard("^loomd: /no/such/loomd is not there"))
+    assert.is_nil(world.heard("started again"))
+    vim.g.loomd = { cmd = world.binary, tty = false }
+    world.said = {}
+    vim.cmd("Loomd restart")
+    world.wait("the other sentence", function()
+      return world.heard("the server is started again")
+    end)
+    until_server("ready")
+  end)
+
+  it("is missed in words that a narrow window shows to their end", function()
+    local cmd = "/no/such/" .. ("folder-of-a-long-name/"):rep(4) .. "loomd"
+    world.fresh({ cmd = cmd })
+    vim.cmd("vnew")
+    vim.cmd.Loomd()
+    vim.cmd.wincmd("L")
+    vim.cmd("vertical resize 36")
+    local width = vim.api.nvim_win_get_width(0)
+    local list = vim.api.nvim_get_current_buf()
+    -- The resize is seen by a main loop, which a spec does not have.
+    vim.api.nvim_exec_autocmds("VimResized", {})
+    world.wait("the sentence in that width", function()
+      return vim.iter(world.lines(list)):all(function(line)
+        return vim.fn.strdisplaywidth(line) <= width
+      end)
+    end)
+    -- Nothing of it is left out: joined, it is the sentence.
+    local joined = table.concat(vim.tbl_map(vim.trim, world.lines(list)), " ")
+    local bare = (joined:gsub("%s", ""))
+    assert.is_truthy(bare:find(("loomd is not running: " .. world.server().problem):gsub("%s", ""), 1, true), joined)
+    assert.is_truthy(joined:find("install it with `cargo install", 1, true))
+    assert.is_truthy(joined:find(":Loomd restart", 1, true))
+  end)
 end)
 
 describe("the handshake", function()

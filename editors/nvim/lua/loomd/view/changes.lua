@@ -14,6 +14,7 @@ local namespace = vim.api.nvim_create_namespace("loomd_changes")
 ---@field list integer window
 ---@field sides integer[] windows
 ---@field run loomd.Run
+---@field augroup integer what happens when one of the windows is closed
 
 ---@type table<integer, loomd.ChangesView>
 local views = {}
@@ -92,9 +93,12 @@ function M.sides(view, file)
   end
 end
 
-local function scratch(name, text, filetype)
+---@param view loomd.ChangesView
+local function scratch(view, name, text, filetype)
   local buffer = vim.api.nvim_create_buf(false, true)
   pcall(vim.api.nvim_buf_set_name, buffer, name)
+  -- Commands about a run mean this one here.
+  vim.b[buffer].loomd_run = view.run.id
   local lines = vim.split(text, "\n")
   if lines[#lines] == "" then
     lines[#lines] = nil
@@ -113,6 +117,7 @@ local show
 ---@param view loomd.ChangesView
 local function close(view)
   views[view.tab] = nil
+  vim.api.nvim_del_augroup_by_id(view.augroup)
   if vim.api.nvim_tabpage_is_valid(view.tab) then
     if #vim.api.nvim_list_tabpages() > 1 then
       vim.cmd(("tabclose! %d"):format(vim.api.nvim_tabpage_get_number(view.tab)))
@@ -144,6 +149,24 @@ local function map(view, buffer)
   end)
 end
 
+-- None of the windows is of use without the others: when a person closes one, all go. They may not while that one is being closed.
+---@param view loomd.ChangesView
+local function close_together(view)
+  vim.api.nvim_create_autocmd("WinClosed", {
+    group = view.augroup,
+    callback = function(args)
+      local closed = tonumber(args.match)
+      if closed == view.list or vim.tbl_contains(view.sides, closed) then
+        vim.schedule(function()
+          if views[view.tab] == view then
+            close(view)
+          end
+        end)
+      end
+    end,
+  })
+end
+
 local function mark_list(view)
   local buffer = vim.api.nvim_win_get_buf(view.list)
   vim.api.nvim_buf_clear_namespace(buffer, namespace, 0, -1)
@@ -169,17 +192,20 @@ show = function(view, index)
     end
     local texts = { { "before", old }, { "after", new } }
     for side, each in ipairs(texts) do
-      local buffer = scratch(name .. "#" .. each[1], each[2], filetype)
+      local buffer = scratch(view, name .. "#" .. each[1], each[2], filetype)
       vim.api.nvim_win_set_buf(view.sides[side], buffer)
       vim.api.nvim_win_call(view.sides[side], vim.cmd.diffthis)
       vim.api.nvim_set_option_value("winbar", (" %s · %s"):format(shown(view, file.path):gsub("%%", "%%%%"), each[1]), { scope = "local", win = view.sides[side] })
       map(view, buffer)
     end
   else
-    if vim.api.nvim_win_is_valid(view.sides[2] or -1) then
-      vim.api.nvim_win_close(view.sides[2], true)
+    -- This side goes because the file has none; no person closed it.
+    local second = view.sides[2]
+    view.sides[2] = nil
+    if vim.api.nvim_win_is_valid(second or -1) then
+      vim.api.nvim_win_close(second, true)
     end
-    local buffer = scratch(name .. "#patch", file.patch or "no text is known of this change", "diff")
+    local buffer = scratch(view, name .. "#patch", file.patch or "no text is known of this change", "diff")
     vim.api.nvim_win_set_buf(view.sides[1], buffer)
     vim.api.nvim_set_option_value("winbar", (" %s · patch"):format(shown(view, file.path):gsub("%%", "%%%%")), { scope = "local", win = view.sides[1] })
     map(view, buffer)
@@ -198,6 +224,8 @@ function M.show(run, result)
   local empty = vim.api.nvim_get_current_buf()
   vim.bo[empty].bufhidden = "wipe"
   views[tab] = view
+  view.augroup = vim.api.nvim_create_augroup("loomd_changes_" .. tab, { clear = true })
+  close_together(view)
   local lines, widest = {}, 20
   for _, file in ipairs(result.files) do
     lines[#lines + 1] = ("%s %s"):format(marks[file.kind] or "?", shown(view, file.path))
@@ -205,8 +233,7 @@ function M.show(run, result)
   end
   vim.cmd(("topleft %dvsplit"):format(math.min(widest, math.floor(vim.o.columns / 3))))
   view.list = vim.api.nvim_get_current_win()
-  local list = scratch(("loomd://changes/%s"):format(words.short(run.id)), table.concat(lines, "\n"), "loomd-changes")
-  vim.b[list].loomd_run = run.id
+  local list = scratch(view, ("loomd://changes/%s"):format(words.short(run.id)), table.concat(lines, "\n"), "loomd-changes")
   vim.api.nvim_win_set_buf(view.list, list)
   require("loomd.window").set(view.list, {
     wrap = false,

@@ -31,6 +31,7 @@ M.page = 50
 ---@field cursor? string where the next page begins
 ---@field call? loomd.Call what is being asked now
 ---@field begun boolean it has been answered once
+---@field placed? boolean the cursor was put on the first hit
 
 ---@type loomd.Search?
 local search
@@ -121,7 +122,9 @@ end
 
 local function on_hit(act)
   return function()
-    local hit = search and search.rows[vim.api.nvim_win_get_cursor(0)[1]]
+    local line = vim.api.nvim_win_get_cursor(0)[1]
+    -- The heading of a run stands for its first hit.
+    local hit = search and (search.rows[line] or line > 1 and search.rows[line + 1])
     if hit then
       act(search, hit)
     else
@@ -228,6 +231,22 @@ local function render(this)
   return buffer
 end
 
+-- The first hits have come: the cursor goes from the heading of all to the first of them, once.
+---@param this loomd.Search
+---@param buffer integer
+local function place(this, buffer)
+  if this.placed or #this.hits == 0 then
+    return
+  end
+  this.placed = true
+  for _, win in ipairs(vim.fn.win_findbuf(buffer)) do
+    if vim.api.nvim_win_get_cursor(win)[1] == 1 then
+      -- The first line is about the search, the second is the run's.
+      vim.api.nvim_win_set_cursor(win, { 3, 0 })
+    end
+  end
+end
+
 -- Hits may be in runs that no list has asked for.
 ---@param this loomd.Search
 local function ask_for_runs(this)
@@ -270,13 +289,14 @@ local function ask_page(this, wanted, done)
       ask_for_runs(this)
       if this.cursor and #this.hits < wanted then
         ask_page(this, wanted, done)
-        render(this)
+        place(this, render(this))
         return
       end
     elseif failure.code ~= -32800 then
       words.say(words.failure(failure, "search"), vim.log.levels.ERROR)
     end
     local buffer = render(this)
+    place(this, buffer)
     if done then
       done(buffer)
     end

@@ -137,8 +137,13 @@ function M.of(view, width)
   end
 
   if server.state == "failed" then
-    add(segments():add(" loomd is not running: " .. words.one_line(server.problem or ""), "LoomdFailed"))
-    add(segments():add(" :Loomd restart", "LoomdKey"):add(" starts it, "):add(":Loomd log", "LoomdKey"):add(" shows its log. Runs are not touched by this."))
+    -- What is to be done about it stands at its end, so all of it is shown, however narrow the window.
+    for index, text in ipairs(words.wrap("loomd is not running: " .. words.one_line(server.problem or ""), width - 4)) do
+      add(segments():add((index == 1 and " " or "   ") .. text, "LoomdFailed"))
+    end
+    add(segments():add(" :Loomd restart", "LoomdKey"):add(" starts it"))
+    add(segments():add(" :Loomd log", "LoomdKey"):add(" shows its log"))
+    add(segments():add(" Runs are not touched by this.", "LoomdQuiet"))
   elseif server.state ~= "ready" then
     add(segments():add(" connecting to loomd …", "LoomdQuiet"))
   else
