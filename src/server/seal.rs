@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -88,12 +88,19 @@ pub fn seal(history: &History, data_dir: &Path, keep_transcripts: bool, id: RunI
         history.store.finish(&sealed)?;
     }
     own::seam("seal.finished");
+    let token = token(&dir);
     if keep_transcripts {
-        disk::create_private_dir(&data_dir.join("transcripts")).and_then(|()| fs::rename(dir.path(), transcript)).map_err(failed)?;
-    } else {
-        remove(&history.runs, &dir, id).map_err(failed)?;
+        disk::create_private_dir(&data_dir.join("transcripts")).map_err(failed)?;
     }
-    if let Some(token) = token(&dir) {
+    let aside = if keep_transcripts { transcript } else { gone(&history.runs, id) };
+    fs::rename(dir.path(), &aside).map_err(failed)?;
+    if known {
+        keep_late_edit(history, &RunDir::at(&aside), &sealed)?;
+    }
+    if !keep_transcripts {
+        remove_gone(&aside).map_err(failed)?;
+    }
+    if let Some(token) = token {
         let _ = fs::remove_file(super::claims::path(data_dir, &token));
     }
     drop(lock);
@@ -107,11 +114,41 @@ pub fn tell(history: &History, dir: &RunDir, run: &Run) -> Result<bool, Failure>
     history.store.put_run(&told, token(dir), || dir.path().exists())
 }
 
+/// An edit that was written beside the log after the store had been told of the run for the last time. Now that the directory is
+/// elsewhere, no other can be; what was edited in the store meanwhile is newer.
+fn keep_late_edit(history: &History, aside: &RunDir, sealed: &Run) -> Result<(), Failure> {
+    let Ok(Description { run: late, .. }) = Description::read(aside) else { return Ok(()) };
+    if (&late.title, &late.labels, late.pinned) == (&sealed.title, &sealed.labels, sealed.pinned) {
+        return Ok(());
+    }
+    let edited = history.store.edit(late.id, |run| {
+        if (&run.title, &run.labels, run.pinned) == (&sealed.title, &sealed.labels, sealed.pinned) {
+            (run.title, run.labels, run.pinned) = (late.title, late.labels, late.pinned);
+        }
+    });
+    edited.map(drop)
+}
+
 /// Takes a run's directory away at once, then removes it.
 pub fn remove(runs: &Path, dir: &RunDir, id: RunId) -> io::Result<()> {
-    let gone = runs.join(format!(".gone-{id}"));
+    let gone = gone(runs, id);
     fs::rename(dir.path(), &gone)?;
     remove_gone(&gone)
+}
+
+/// Where a directory is that is being removed.
+fn gone(runs: &Path, id: RunId) -> PathBuf {
+    runs.join(format!(".gone-{id}"))
+}
+
+/// Removes a directory that whoever took it away has left. Does nothing while somebody is at it.
+pub fn remove_left(path: &Path) -> io::Result<()> {
+    match Lock::try_take(&RunDir::at(path).seal()) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => remove_gone(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => remove_gone(path),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes a directory that nobody uses any more; several may be at it.

@@ -93,12 +93,12 @@ async fn look(server: &Arc<Server>, since: UnixMs, first: bool) -> bool {
         let leftover = path.clone();
         let done = tokio::task::spawn_blocking(move || match id {
             Some(id) => adopt::remove_unborn(&path, id),
-            None => seal::remove_gone(&path),
+            None => seal::remove_left(&path),
         });
         if let Ok(Err(error)) = done.await {
             tracing::warn!(%error, "a leftover cannot be removed");
         }
-        busy |= id.is_some() && leftover.exists();
+        busy |= leftover.exists();
     }
     busy
 }

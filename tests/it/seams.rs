@@ -247,6 +247,26 @@ fn a_server_killed_while_it_seals() {
 }
 
 #[test]
+fn an_edit_while_a_run_is_sealed_is_kept() {
+    for seam in ["seal.begin=stop", "seal.committed=stop", "seal.finished=stop"] {
+        let home = Home::new();
+        let log = unsealed(&home);
+        let mut sealing = home.setup().seam(seam).spawn();
+        sealing.begin("initialize", json!({ "protocolVersion": 1 }));
+        until("the server stops at its seam", || stands_still(sealing.pid()).then_some(()));
+        let mut server = home.server();
+        let edited = server.call("run/edit", json!({ "runId": log.run, "title": "new", "pinned": true }))["run"].clone();
+        assert_eq!((&edited["title"], &edited["pinned"]), (&json!("new"), &json!(true)), "{seam}");
+        resume(sealing.pid());
+        until("the run is sealed", || home.run_directories().is_empty().then_some(()));
+        let kept = server.get_until(&log.run, "the edit", |run| run["title"] == "new");
+        assert_eq!(kept["pinned"], true, "{seam}");
+        sealing.close_stdin();
+        sealing.wait();
+    }
+}
+
+#[test]
 fn a_server_stopped_while_it_seals_holds_up_nobody() {
     for seam in ["seal.begin=stop", "seal.committed=stop"] {
         let home = Home::new();

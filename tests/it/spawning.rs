@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Failure, Home, Log, Server, id, sh};
+use crate::harness::{Failure, Home, Log, Server, id, sh, until};
 
 fn output_of(server: &mut Server, params: Value) -> Log {
     let (_, mut log) = server.start(params);
@@ -186,6 +186,19 @@ fn the_same_token_is_the_same_run() {
     let (new, _) = one.start(params);
     assert_ne!(new["id"], run["id"]);
     one.cancel(id(&new));
+}
+
+#[test]
+fn a_token_of_a_sealed_run_leaves_no_file() {
+    let home = Home::new();
+    let mut server = home.server();
+    let params = json!({ "provider": "command", "command": ["true"], "clientToken": "t" });
+    let (run, mut log) = server.start(params.clone());
+    server.follow_to_end(&mut log);
+    until("the run is sealed", || home.run_directories().is_empty().then_some(()));
+    until("the claim is gone", || (fs::read_dir(home.data().join("claims")).expect("a directory").count() == 0).then_some(()));
+    assert_eq!(server.call("run/start", params)["run"]["id"], run["id"], "the store knows it");
+    assert_eq!(fs::read_dir(home.data().join("claims")).expect("a directory").count(), 0);
 }
 
 #[test]
