@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "tail")]
     pub from_start: bool,
     /// Show so many lines of what was before
-    #[arg(long, short = 'n', value_name = "LINES", default_value_t = LINES_BEFORE)]
+    #[arg(long, short = 'n', value_name = "LINES", default_value_t = LINES_BEFORE, value_parser = words::parse_count)]
     pub tail: u64,
     /// Send what is typed here to the program, line by line
     #[arg(long, short)]

@@ -1,7 +1,11 @@
 //! Our own stdin, for a run that wants it: read in a thread, line by line, never inside a character.
 
-use std::io::{self, BufRead, Read};
+use std::{
+    io::{self, BufRead, Read},
+    os::fd::AsFd,
+};
 
+use rustix::fs::FileType;
 use tokio::sync::mpsc;
 
 use crate::{log::text::unfinished, model::Failure};
@@ -27,6 +31,23 @@ pub fn lines() -> Lines {
         }
     });
     lines
+}
+
+/// Whether something waits in our stdin that nobody has read: in a pipe, or in a file.
+pub fn is_left() -> bool {
+    is_left_in(io::stdin())
+}
+
+fn is_left_in(stdin: impl AsFd) -> bool {
+    let Ok(stat) = rustix::fs::fstat(&stdin) else { return false };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo | FileType::Socket => rustix::io::ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0),
+        FileType::RegularFile => {
+            let at = rustix::fs::seek(&stdin, rustix::fs::SeekFrom::Current(0));
+            at.is_ok_and(|at| u64::try_from(stat.st_size).is_ok_and(|size| at < size))
+        }
+        _ => false,
+    }
 }
 
 /// A reader as pieces of text.
@@ -81,6 +102,18 @@ mod tests {
         let found = pieces(long.as_bytes()).expect("text");
         assert!(found.len() > 1 && found.iter().all(|piece| piece.len() <= PIECE as usize + 3));
         assert_eq!(found.concat(), long);
+    }
+
+    #[test]
+    fn only_what_can_be_read_is_left() {
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        assert!(!is_left_in(&reader), "nothing was written");
+        rustix::io::write(&writer, b"x").expect("written");
+        assert!(is_left_in(&reader));
+        rustix::io::read(&reader, &mut [0; 2]).expect("read");
+        drop(writer);
+        assert!(!is_left_in(&reader), "it was read");
+        assert!(!is_left_in(std::fs::File::open("/dev/null").expect("opened")));
     }
 
     #[test]

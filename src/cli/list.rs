@@ -1,7 +1,5 @@
 //! `loomd list`: the runs of the store, newest first.
 
-use std::fmt::Write;
-
 use super::{Stop, agent, client::Launch, outcome, render, words};
 use crate::model::{
     Run, RunState, UnixMs,
@@ -9,8 +7,10 @@ use crate::model::{
 };
 
 const LIMIT: u64 = 50;
-/// Columns before the command.
-const MARGIN: usize = 70;
+/// Columns of a terminal that the command gets before something else is left out.
+const COMMAND: usize = 20;
+/// Widths where there is no terminal: the state, when it was started, how long it took, its output.
+const WIDTHS: [usize; 4] = [21, 16, 7, 8];
 
 /// List runs, newest first
 #[derive(clap::Args, Debug)]
@@ -22,7 +22,7 @@ pub struct Options {
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = words::parse_pair)]
     pub label: Vec<(String, String)>,
     /// At most so many
-    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = LIMIT)]
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = LIMIT, value_parser = words::parse_count)]
     pub limit: u64,
     /// All of them
     #[arg(long, short, conflicts_with = "limit")]
@@ -63,28 +63,49 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     Ok(0)
 }
 
-/// Lines for people. `columns`: of the terminal, if it is one.
+/// Lines for people. `columns`: of the terminal, if it is one; then a line is no longer.
 fn table(runs: &[Run], with_head: bool, now: UnixMs, columns: Option<usize>) -> String {
+    let cells: Vec<[String; 4]> = runs
+        .iter()
+        .map(|run| {
+            let took = words::duration(run.ended_at.unwrap_or(now).saturating_sub(run.created_at));
+            [state(run), render::when(run.created_at, now), took, words::bytes(run.bytes.total())]
+        })
+        .collect();
+    let (shown, room) = columns.map_or((WIDTHS.len(), None), |columns| {
+        let room = |shown: usize| columns.saturating_sub(10 + WIDTHS[..shown].iter().map(|width| width + 2).sum::<usize>());
+        // A narrow terminal shows what a run is and how it is, rather than how much it was.
+        let shown = [4, 2, 1].into_iter().find(|shown| room(*shown) >= COMMAND).unwrap_or(1);
+        (shown, Some(room(shown)))
+    });
     let mut text = String::new();
     if with_head && !runs.is_empty() && columns.is_some() {
         let bold = anstyle::Style::new().bold();
-        let head = format!("{:<8}  {:<21}  {:<16}  {:>7}  {:>8}  COMMAND", "RUN", "STATE", "STARTED", "TOOK", "OUTPUT");
-        text.push_str(&format!("{bold}{head}{bold:#}\n"));
+        let head = line("RUN     ", &["STATE", "STARTED", "TOOK", "OUTPUT"][..shown], "COMMAND", anstyle::Style::new());
+        text.push_str(&format!("{bold}{}{bold:#}\n", head.trim_end()));
     }
-    for run in runs {
-        let state = state(run);
-        let style = render::state_style(run.state);
-        let took = words::duration(run.ended_at.unwrap_or(now).saturating_sub(run.created_at));
+    for (run, cells) in runs.iter().zip(&cells) {
         let what = what(run);
-        let what = columns.map_or(what.clone(), |columns| render::cut(&what, columns.saturating_sub(MARGIN).max(20)));
-        let (id, when) = (words::short(run.id), render::when(run.created_at, now));
-        let size = words::bytes(run.bytes.total());
-        // Padding counts bytes of colour too, so it stands outside of it.
-        let padding = " ".repeat(21_usize.saturating_sub(state.chars().count()));
-        writeln!(text, "{id}  {style}{state}{style:#}{padding}  {when:<16}  {took:>7}  {size:>8}  {what}")
-            .expect("a string takes everything");
+        let what = room.map_or(what.clone(), |room| render::cut(&what, room));
+        let cells: Vec<&str> = cells[..shown].iter().map(String::as_str).collect();
+        text += &format!("{}\n", line(&words::short(run.id), &cells, &what, render::state_style(run.state)));
     }
     text
+}
+
+/// A line of the table: counts stand at the right of their columns.
+fn line(id: &str, cells: &[&str], what: &str, style: anstyle::Style) -> String {
+    let mut line = id.to_owned();
+    for (number, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
+        // Padding counts bytes of colour too, so it stands outside of it.
+        let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+        line += &match number {
+            0 => format!("  {style}{cell}{style:#}{padding}"),
+            1 => format!("  {cell}{padding}"),
+            _ => format!("  {padding}{cell}"),
+        };
+    }
+    format!("{line}  {what}")
 }
 
 /// What a run is: its title and its command, or an agent and what it was asked.
@@ -132,6 +153,11 @@ mod tests {
         let line = |columns| anstream::adapter::strip_str(&table(std::slice::from_ref(&run), true, 1_060_000, columns)).to_string();
         assert_eq!(line(None), "099a8057  failed (3)             1 min ago           2.5 s   1.5 KiB  sh -c 'exit 3'\n");
         assert!(line(Some(100)).starts_with("RUN       STATE"));
+        assert_eq!(line(Some(90)).lines().last(), line(None).lines().last(), "all of it has room");
+        let narrow = "099a8057  failed (3)             sh -c 'exit 3'";
+        assert_eq!(line(Some(60)).lines().last(), Some(narrow));
+        assert_eq!(line(Some(40)).lines().last(), Some("099a8057  failed (3)             sh -c …"));
+        assert!(line(Some(40)).lines().all(|line| line.chars().count() <= 40));
     }
 
     #[test]

@@ -273,7 +273,9 @@ impl Pump<'_> {
             output.write(Stream::Stdout, format!("{text}\n").into_bytes()).await?;
         }
         match (kind, read::<Entry>(text)) {
-            (Kind::State, Ok(Entry::State(entry))) if entry.state.is_final() => Ok(Some(Outcome::from(&entry))),
+            (Kind::State, Ok(Entry::State(entry))) if entry.state.is_final() => {
+                Ok(Some(Outcome::from(&entry).of_agent(self.view.is_agent)))
+            }
             (Kind::State, Err(stop)) => Err(stop),
             _ => Ok(None),
         }

@@ -19,6 +19,7 @@ use super::{
     output::Output,
     render,
     tail::{self, Place},
+    words,
 };
 use crate::{
     history::counted,
@@ -39,13 +40,13 @@ pub struct Options {
     #[arg(long, short)]
     pub follow: bool,
     /// Only the last lines
-    #[arg(long, short = 'n', value_name = "LINES")]
+    #[arg(long, short = 'n', value_name = "LINES", value_parser = words::parse_count)]
     pub tail: Option<u64>,
     /// Only this stream [default: both, in order of arrival]
     #[arg(long, value_name = "STREAM")]
     pub stream: Option<Stream>,
     /// From this byte of the stream on (stdout, if none is named), as `loomd search` tells it
-    #[arg(long, value_name = "BYTE", conflicts_with_all = ["follow", "tail", "json", "full"])]
+    #[arg(long, value_name = "BYTE", value_parser = words::parse_count, conflicts_with_all = ["follow", "tail", "json", "full"])]
     pub offset: Option<u64>,
     /// Print entries as lines of JSON
     #[arg(long)]
@@ -161,7 +162,7 @@ async fn print_meaning(
         return Ok(0);
     }
     if run.state.is_final() && run.state != RunState::Succeeded {
-        render::note(&format!("run {} {}", super::words::short(run.id), Outcome::from(&run).words()));
+        render::note(&format!("run {} {}", words::short(run.id), Outcome::from(&run).words()));
     }
     drop(notifications);
     session.close().await;

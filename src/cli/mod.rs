@@ -22,6 +22,7 @@ pub mod man;
 mod options;
 mod outcome;
 mod output;
+mod phrase;
 pub mod providers;
 pub mod prune;
 mod raw;

@@ -13,7 +13,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = parse_age)]
     pub older_than: Option<Duration>,
     /// All but the newest so many
-    #[arg(long, value_name = "RUNS")]
+    #[arg(long, value_name = "RUNS", value_parser = words::parse_count)]
     pub keep: Option<u64>,
     /// As many as it takes until the store takes no more than this (such as 1G)
     #[arg(long, value_name = "SIZE", value_parser = words::parse_bytes)]

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::Stop;
+use super::{Stop, phrase};
 use crate::model::{Failure, RunState, UnixMs};
 
 const DIM: Style = Style::new().dimmed();
@@ -24,10 +24,10 @@ pub fn error(message: &str) -> String {
 
 /// Tells a failure on stderr, and what would mend it where that is known.
 pub fn tell_failure(failure: &Failure) {
-    let mut text = error(&failure.message);
+    let mut text = error(&phrase::of_the_command_line(&failure.message));
     if let Some(hint) = failure.data.get("hint").and_then(|hint| hint.as_str()) {
         let style = AnsiColor::Yellow.on_default();
-        text.push_str(&format!("\n{style}hint:{style:#} {hint}"));
+        text.push_str(&format!("\n{style}hint:{style:#} {}", phrase::of_the_command_line(hint)));
     }
     // If nobody reads stderr, the exit code must do.
     writeln!(anstream::stderr(), "{text}").ok();

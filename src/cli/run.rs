@@ -6,13 +6,14 @@ use super::{
     Stop,
     agent::{self, start::Asking},
     client::{Launch, Session},
+    input,
     keys::Keys,
     live::{View, Watch},
     options::How,
     render, tail, words,
 };
 use crate::model::{
-    Failure, ProviderInfo, Run,
+    Failure, FailureKind, ProviderInfo, Run,
     calls::{RunResult, StartParams},
 };
 
@@ -24,6 +25,8 @@ Keys:
   Ctrl-\   leave; the run goes on (so it does when the terminal is closed)
   Ctrl-D   at an agent's prompt: no more prompts; the run ends
 
+Stdin: the run outlives this terminal, so by itself it reads an empty stdin; -i passes ours on, as text, to its end.
+
 Exit code: the program's own; 128+N when signal N ended it, 124 when it ran out of time, 130 when it was
 cancelled, 127 when it cannot be started, 1 when it was lost, 2 when the configuration or the store is bad.
 Of an agent: 0 when it succeeded, 1 when it failed, 130 when it was cancelled.
@@ -32,6 +35,7 @@ Examples:
   loomd run -- cargo test
   loomd run --detach --title nightly -- make all
   loomd run --tty --timeout 1h30m -- ./slow-script
+  echo data | loomd run -i -- wc -c
   loomd run codex "find out why the tests fail"
   loomd run claude --permissions accept-edits - < task.md
   loomd run acp "what is this?" -- my-agent --acp"#;
@@ -61,7 +65,8 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     };
     if how.detach {
         drop(notifications);
-        let RunResult { run } = session.call("run/start", &params).await?;
+        let RunResult { run } = session.call("run/start", &params).await.map_err(|failure| hinted(failure, &options, is_command))?;
+        tell_unread(how, asking.is_some());
         match how.json {
             true => render::print_json(&run)?,
             false => render::print(&format!("{}\n", run.id))?,
@@ -71,17 +76,53 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     }
     // From here on keys are for the run.
     let mut keys = Keys::listen()?;
-    let run = start(&session, &params, &mut keys).await?;
+    let run = start(&session, &params, &mut keys).await.map_err(|stop| match stop {
+        Stop::Failure(failure) => hinted(failure, &options, is_command).into(),
+        closed @ Stop::Closed => closed,
+    })?;
+    let (of_agent, told) = (asking.is_some(), tell_unread(how, asking.is_some()));
+    let how_before = how.clone();
     if render::stderr_is_terminal() && !how.quiet {
         let (id, again) = (words::short(run.id), launch.again());
         render::note(&format!(r"run {id}; `{again} logs {id}` reads it back, Ctrl-\ leaves it running"));
     }
     let is_agent = asking.as_ref().is_some_and(|asking| asking.is_told);
     let view = View { json: how.json, ends_with_run: true, quiet: how.quiet, interactive: how.interactive, is_agent, ..View::default() };
-    match asking {
+    let code = match asking {
         Some(asking) if is_agent && !view.json => asking.talk(launch, run, (session, notifications)).show_to_end(Some(keys)).await,
         _ => Watch::new(launch, view, run, tail::Place::default(), session, notifications).show_to_end(Some(keys)).await,
+    };
+    // Whoever writes into our stdin may have been slower than the start.
+    if !told {
+        tell_unread(&how_before, of_agent);
     }
+    code
+}
+
+/// Says that what waits in our stdin is not passed on, and how it would be. It is not by itself: a run outlives whoever feeds it, and
+/// takes only text.
+fn tell_unread(how: &How, of_agent: bool) -> bool {
+    let tells = !how.interactive && !how.quiet && input::is_left();
+    if tells {
+        let way = match (of_agent, how.detach) {
+            (true, _) => "`-` as the prompt reads the prompt from it",
+            (false, true) => "`--interactive`, and then `loomd send RUN -`, pass it on",
+            (false, false) => "`--interactive` (-i) passes it on",
+        };
+        render::note(&format!("stdin is not passed on; {way}"));
+    }
+    tells
+}
+
+/// A word that is neither a provider nor a program may have been meant as either.
+fn hinted(mut failure: Failure, options: &Options, is_command: bool) -> Failure {
+    let word = &options.command[0];
+    let is_meant = failure.kind == FailureKind::SpawnFailed && failure.message.starts_with(&format!("`{word}` was not found in PATH"));
+    if is_meant && !is_command {
+        let hint = format!("`{word}` is no provider either: `loomd providers` lists them, `loomd run -- COMMAND` runs a command");
+        failure.data.insert("hint".to_owned(), hint.into());
+    }
+    failure
 }
 
 /// Whether `--` says that a command follows. `line`: our whole command line, which ends with the command's words.

@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
     /// At most so many lines [default: all]
-    #[arg(long, short = 'n', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "COUNT", value_parser = words::parse_some)]
     pub limit: Option<u64>,
     /// Print each hit as a line of JSON
     #[arg(long)]

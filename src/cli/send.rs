@@ -9,6 +9,7 @@ use super::{
     agent::{self, start},
     client::Launch,
     input::Pieces,
+    render,
 };
 use crate::model::{
     Failure,
@@ -48,6 +49,10 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
             let prompt = if text == "-" { start::prompt_of_stdin()? } else { text.to_owned() };
             let mode = options.steer.then_some(SendMode::Steer);
             session.call::<_, Value>("run/send", SendParams { run_id, text: None, prompt: Some(Prompt::Text(prompt)), mode }).await?;
+            let provider = session.info.providers.iter().find(|info| info.id == run.provider);
+            if options.steer && provider.is_some_and(|info| !info.capabilities.steer) {
+                render::note(&format!("{} cannot be steered: the prompt is queued for the next turn", run.provider));
+            }
         }
         None => {}
         Some("-") => {

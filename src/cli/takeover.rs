@@ -1,6 +1,6 @@
 //! `loomd takeover`: ends the headless agent and opens the same session in this terminal, in the agent's own program.
 
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{io::IsTerminal, os::unix::process::CommandExt, process::Command};
 
 use clap::ValueEnum;
 
@@ -11,7 +11,7 @@ use super::{
     words,
 };
 use crate::model::{
-    Failure, FailureKind, Takeover, TakeoverKind,
+    Failure, FailureKind, Run, Takeover, TakeoverKind,
     calls::{TakeoverParams, TakeoverResult},
 };
 
@@ -60,6 +60,12 @@ impl From<Kind> for TakeoverKind {
 pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     let session = launch.open_quiet().await?;
     let run_id = session.run_id(&options.run).await?;
+    let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if !has_terminal && !options.print && !options.json && opens_here(&session.run(run_id).await?, options.kind.map(Into::into)) {
+        // Before the run is touched: its agent would be gone, and nothing would be there instead.
+        let message = "takeover needs a terminal for the agent's own program; `--print` prints the command for a shell, and ends the run";
+        return Err(Failure::new(FailureKind::Config, message).into());
+    }
     let spinner = Spinner::start("ending the run, so that the session is free".to_owned());
     let params = TakeoverParams { run_id, kind: options.kind.map(Into::into), stop: None };
     let answer = session.call("run/takeover", params).await;
@@ -80,6 +86,12 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
         return Ok(0);
     }
     Err(execute(&takeover, launch).into())
+}
+
+/// Whether taking over may execute a program. What is only to be loaded elsewhere is printed, and no way at all is refused by the server.
+fn opens_here(run: &Run, kind: Option<TakeoverKind>) -> bool {
+    let ways = run.session.iter().flat_map(|session| &session.takeover);
+    ways.filter(|way| way.command.is_some() && way.kind != TakeoverKind::Load).any(|way| kind.is_none_or(|kind| kind == way.kind))
 }
 
 /// The words of the command.

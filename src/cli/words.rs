@@ -53,6 +53,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "write it like 90s, 5m or 1h30m".to_owned())
 }
 
+/// Reads a number of things.
+pub fn parse_count(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write it as a whole number, like 20".to_owned())
+}
+
+/// Reads a number of things that is not 0.
+pub fn parse_some(text: &str) -> Result<u64, String> {
+    parse_count(text).ok().filter(|count| *count > 0).ok_or_else(|| "write it as a whole number from 1 on, like 20".to_owned())
+}
+
 /// Reads `1000`, `64K`, `10MB`, `1GiB`: K, M, G and T are powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

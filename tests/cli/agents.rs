@@ -23,7 +23,7 @@ impl Home {
 }
 
 /// What a terminal shows, without colours and ways of the cursor.
-fn plain(shown: &str) -> String {
+pub fn plain(shown: &str) -> String {
     let mut text = String::new();
     let mut rest = shown;
     while let Some((before, after)) = rest.split_once('\x1b') {
@@ -290,4 +290,59 @@ fn what_no_program_of_the_agents_opens_goes_on_in_loomd() {
     terminal.press(b"\x04");
     assert_eq!(terminal.ends(), 0);
     assert_eq!(home.run()["parentRunId"], first.as_str());
+}
+
+#[test]
+fn a_takeover_without_a_terminal_leaves_the_run_alone() {
+    let home = Home::new();
+    let words = ["run", "--detach", "--interactive", "acp", "say hi", "--", "python3", AGENT, "claude-like"];
+    assert!(home.loomd(&words).status.success());
+    let id = home.run_id();
+    until("it is idle", || (home.run()["state"] == "idle").then_some(()));
+    let refused = home.loomd(&["takeover", &id, "--kind", "resume"]);
+    let said = String::from_utf8(refused.stderr).expect("text");
+    assert!(refused.status.code() == Some(2) && said.contains("takeover needs a terminal") && said.contains("--print"), "{said}");
+    assert_eq!(home.loomd(&["takeover", &id]).status.code(), Some(2));
+    assert_eq!((&home.run()["state"], &home.run()["takenOverAt"]), (&"idle".into(), &serde_json::Value::Null));
+    assert!(home.stdout(&["takeover", &id, "--kind", "resume", "--print"]).contains("claude --resume"));
+    assert!(home.run()["takenOverAt"].is_u64());
+}
+
+#[test]
+fn an_agent_that_dies_is_told_with_its_last_words() {
+    let home = Home::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agents/scripted.py");
+    let run = |option: &str, prompt: &str| home.stderr(&["run", option, "acp", prompt, "--", "python3", script]);
+    for option in ["--full", "--quiet"] {
+        let said = run(option, "stderr 60\nexit 7");
+        assert!(said.contains("ended with code 7 in the middle of its turn") && said.contains("the last excuse"), "{option}: {said}");
+        assert!(run(option, "fail no more money").contains("no more money"), "{option}");
+    }
+    assert!(run("--full", "exit 7").contains("ended with code 7"));
+    assert!(home.stderr(&["logs"]).contains("ended with code 7 in the middle"), "{}", home.stderr(&["logs"]));
+}
+
+#[test]
+fn a_prompt_that_cannot_steer_is_said_to_wait() {
+    let home = Home::new();
+    assert!(home.loomd(&["run", "--detach", "--interactive", "acp", "say hello", "--", "python3", AGENT]).status.success());
+    let id = home.run_id();
+    let said = home.stderr(&["send", "--steer", &id, "say more"]);
+    assert!(said.contains("acp cannot be steered: the prompt is queued for the next turn"), "{said}");
+    assert_eq!(home.stderr(&["send", &id, "say more", "--close"]), "");
+}
+
+#[test]
+fn configure_shows_what_there_is_to_choose_from() {
+    let home = Home::new();
+    let config = format!("[providers.mine]\nkind = \"acp\"\ncommand = [\"python3\", \"{AGENT}\"]\n");
+    std::fs::create_dir_all(home.path("config/loomd")).expect("made");
+    std::fs::write(home.path("config/loomd/config.toml"), config).expect("written");
+    assert!(home.loomd(&["run", "mine", "say hello"]).status.success());
+    let id = home.run_id();
+    let shown = home.loomd(&["configure", &id]);
+    let (out, said) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+    assert!(out.contains("permissions  read-only  Nothing may be changed\n") && said.contains("mine names no models"), "{out}{said}");
+    let ended = home.stderr(&["configure", &id, "--model", "other"]);
+    assert!(ended.contains("--resume") && !ended.contains("run/start"), "{ended}");
 }

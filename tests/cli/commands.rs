@@ -4,6 +4,7 @@ use std::{io::Read, os::fd::OwnedFd, process::Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::agents::plain;
 use crate::home::{Home, until};
 
 /// The server that a command started for itself.
@@ -252,4 +253,55 @@ fn a_run_is_exported_as_its_name_says_or_to_stdout() {
         .expect("readable")
         .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().contains("loomd-export"));
     assert_eq!(left.count(), 0, "nothing stays in the directory for temporary files");
+}
+
+#[test]
+fn sentences_for_people_name_commands_and_options() {
+    let home = Home::new();
+    let said = |arguments: &[&str]| String::from_utf8(home.loomd(arguments).stderr).expect("text");
+    assert!(said(&["run", "--timeout", "10ms", "--", "sleep", "1000"]).contains("longer than --timeout allows"));
+    assert!(said(&["run", "--idle-timeout", "10ms", "--", "sleep", "1000"]).contains("as --idle-timeout allows"));
+    assert!(said(&["run", "--max-output", "1", "--", "sh", "-c", "echo long; sleep 1000"]).contains("more than --max-output allows"));
+    assert!(said(&["run", "--", "nosuch"]).contains("set PATH with `--env`"));
+    assert!(said(&["run", "--cwd", "/nope", "--", "true"]).contains("another with `--cwd`"));
+    assert!(said(&["search", "-e", "("]).contains("leave `-e` out"));
+    assert!(said(&["search", ""]).contains("the text to look for is empty"));
+    let id = home.stdout(&["run", "--detach", "--interactive", "--", "cat"]).trim().to_owned();
+    assert!(said(&["delete", &id]).contains("with `loomd cancel`"));
+    assert!(said(&["configure", &id]).contains("is a command: it has no model and no permissions"));
+    assert!(home.loomd(&["cancel", &id]).status.success());
+    assert!(said(&["send", &id, "x"]).contains("start a new one with `loomd run`"));
+    let meant = said(&["run", "nosuch", "do it"]);
+    assert!(meant.contains("`loomd providers` lists them") && meant.contains("`loomd run -- COMMAND`"), "{meant}");
+    for count in [["logs", "--tail"], ["list", "--limit"], ["attach", "--tail"], ["search", "--limit"], ["prune", "--keep"]] {
+        let said = said(&[&count[..], &["x"]].concat());
+        assert!(said.contains("write it as a whole number"), "{said}");
+    }
+}
+
+#[test]
+fn a_stdin_that_is_not_passed_on_is_told() {
+    let home = Home::new();
+    std::fs::write(home.path("input"), "data\n").expect("written");
+    let run = |option: &str| {
+        let input = std::fs::File::open(home.path("input")).expect("there");
+        home.command(&["run", option, "--", "wc", "-c"]).stdin(input).output().expect("loomd starts")
+    };
+    let told = run("--full");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("stdin is not passed on; `--interactive` (-i) passes it on"), "{told:?}");
+    assert!(run("--quiet").stderr.is_empty());
+    let passed = run("--interactive");
+    assert_eq!((String::from_utf8_lossy(&passed.stdout).trim(), passed.stderr.len()), ("5", 0));
+    assert!(home.loomd(&["run", "--", "wc", "-c"]).stderr.is_empty(), "/dev/null has nothing to tell");
+}
+
+#[test]
+fn a_row_of_the_list_fits_the_terminal() {
+    let home = Home::new();
+    home.loomd(&["run", "--", "sh", "-c", "# a command that is far longer than the terminal is wide\ntrue"]);
+    assert!(home.stdout(&["list"]).contains("wide"), "a pipe gets all of it");
+    let mut terminal = home.terminal(&["list"]);
+    let shown = plain(&terminal.shows("…"));
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    assert_eq!(terminal.ends(), 0);
 }

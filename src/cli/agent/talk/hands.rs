@@ -11,7 +11,7 @@ use crate::{
         agent::keyboard::Key,
         keys::{Keys, Wish},
         live::{self, End},
-        render, words,
+        phrase, render, words,
     },
     model::{Failure, FailureKind, RunState},
     rpc::Client,
@@ -133,7 +133,7 @@ impl Talk<'_> {
         let is_late = matches!(failure.kind, FailureKind::RunNotActive | FailureKind::Internal | FailureKind::PermissionResolved);
         if !is_late {
             match self.painter.paper.columns {
-                Some(_) => self.painter.note(&words::plain(&failure.message)),
+                Some(_) => self.painter.note(&words::plain(&phrase::of_the_command_line(&failure.message))),
                 None => render::tell_failure(&failure),
             }
         }

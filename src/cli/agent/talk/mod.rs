@@ -175,7 +175,7 @@ impl<'a> Talk<'a> {
         drop(notifications);
         let code = match end {
             Ok(End::Ended(outcome)) => {
-                if !manner.quiet || outcome.agent_code() == 1 {
+                if !manner.quiet || outcome.has_failed() {
                     live::tell_end(&outcome, &run);
                 }
                 if !manner.quiet {
@@ -301,7 +301,7 @@ impl<'a> Talk<'a> {
         let Entry::State(state) = &entry else { return Ok(None) };
         self.idle_since = Some(Instant::now());
         self.has_new_turn |= state.state == RunState::Running && state.turn.is_some();
-        Ok(state.state.is_final().then(|| Outcome::from(state)))
+        Ok(state.state.is_final().then(|| Outcome::from(state).of_agent(true)))
     }
 
     fn compose(&mut self) -> Option<(Stream, Vec<u8>)> {
