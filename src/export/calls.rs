@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     kept::Kept,
     patch::Patch,
-    story::{Asked, Item},
+    told::{Call, Status},
 };
 use crate::model::UnixMs;
 
@@ -16,38 +16,6 @@ const TAIL: usize = 80 << 10;
 const INPUT: usize = 8 << 10;
 /// How much of its changes is held.
 const PATCHES: usize = 2 << 20;
-
-/// A tool call, with what was asked about it and what its sub-agent did.
-#[derive(Debug)]
-pub struct Call {
-    pub id: String,
-    pub at: UnixMs,
-    pub ended_at: Option<UnixMs>,
-    pub title: String,
-    pub kind: String,
-    pub status: Status,
-    pub places: Vec<String>,
-    /// What it was given, where the title does not say so.
-    pub input: Option<String>,
-    pub output: Kept,
-    pub patches: Vec<Patch>,
-    /// More was changed than is held.
-    pub has_more_patches: bool,
-    pub asked: Vec<Asked>,
-    pub below: Vec<Item>,
-    /// Something of it stands further up.
-    pub goes_on: bool,
-    grows: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Status {
-    #[default]
-    Pending,
-    InProgress,
-    Completed,
-    Failed,
-}
 
 impl Call {
     pub fn new(id: &str, at: UnixMs) -> Self {

@@ -17,6 +17,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod text;
+mod told;
 mod words;
 
 use std::io::{self, Write};

@@ -7,7 +7,10 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use super::calls::{Call, block_text, shortened};
+use super::{
+    calls::{block_text, shortened},
+    told::{Answer, Asked, Call, Item, Said, Step},
+};
 use crate::model::{
     Entry, PermissionEntry, StateEntry, UnixMs, UpdateEntry,
     entry::{PermissionStatus, ResolvedBy},
@@ -19,69 +22,6 @@ const WAITING: usize = 8 << 20;
 const MESSAGE: usize = 256 << 10;
 /// Tool calls that were passed on and may still be spoken of.
 const REMEMBERED: usize = 256;
-
-/// One thing that an agent's run has told.
-#[derive(Debug)]
-pub enum Item {
-    Prompt(Said),
-    Message(Said),
-    Thought(Said),
-    Call(Box<Call>),
-    Plan {
-        at: UnixMs,
-        steps: Vec<Step>,
-    },
-    Notice {
-        at: UnixMs,
-        severity: String,
-        title: String,
-        description: String,
-    },
-    /// About a tool call that was passed on already.
-    Asked(Asked),
-    Turn {
-        began: UnixMs,
-        end: StateEntry,
-    },
-}
-
-/// A message.
-#[derive(Debug, Default)]
-pub struct Said {
-    pub at: UnixMs,
-    pub id: String,
-    pub text: String,
-    /// Its beginning stands further up.
-    pub goes_on: bool,
-    /// The agent gave it up and said it anew.
-    pub is_abandoned: bool,
-    /// It is not what was streamed before.
-    pub is_corrected: bool,
-}
-
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub text: String,
-    pub status: String,
-}
-
-/// A question, and what was answered.
-#[derive(Debug)]
-pub struct Asked {
-    pub at: UnixMs,
-    pub id: String,
-    pub title: String,
-    pub options: Vec<(String, String)>,
-    pub answer: Option<Answer>,
-}
-
-#[derive(Debug)]
-pub struct Answer {
-    pub at: UnixMs,
-    pub text: String,
-    pub by: &'static str,
-    pub message: Option<String>,
-}
 
 /// Entries go in, items come out.
 #[derive(Default)]
@@ -360,20 +300,6 @@ impl Item {
             Self::Plan { at, .. } | Self::Notice { at, .. } => *at,
             Self::Asked(asked) => asked.at,
             Self::Turn { end, .. } => end.at,
-        }
-    }
-}
-
-impl Asked {
-    /// Question and answer as one sentence.
-    pub fn sentence(&self) -> String {
-        match &self.answer {
-            None => "Permission was asked for, and nobody answered.".to_owned(),
-            Some(answer) => {
-                let said = answer.message.as_ref().map(|message| format!(", saying: {message}")).unwrap_or_default();
-                let waited = super::facts::duration(answer.at.saturating_sub(self.at));
-                format!("Permission was asked for: {}, by {}, after {waited}{said}.", answer.text, answer.by)
-            }
         }
     }
 }

@@ -426,7 +426,7 @@ fn a_torn_escape_hides_nothing_that_follows_its_line() {
 #[test]
 fn a_title_keeps_the_backticks_that_are_no_frame() {
     let name = |title: &str| {
-        let mut call = super::calls::Call::new("a", BEGAN);
+        let mut call = super::told::Call::new("a", BEGAN);
         let update = json!({ "title": title });
         call.apply(update.as_object().expect("an object"), BEGAN);
         call.name()

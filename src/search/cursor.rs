@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{look::Begin, scan::Key, strand::Start};
+use super::{
+    look::Begin,
+    place::{Key, Start},
+};
 use crate::model::RunId;
 
 /// What the next page begins with.

@@ -7,6 +7,7 @@ mod cursor;
 mod expression;
 mod look;
 mod pattern;
+mod place;
 mod scan;
 mod strand;
 #[cfg(test)]
@@ -19,7 +20,8 @@ pub use cursor::Cursor;
 use cursor::Resume;
 use look::Looker;
 pub use pattern::Pattern;
-use scan::{Bounds, Scanned, Search};
+use place::Bounds;
+use scan::{Scanned, Search};
 
 use crate::{
     history::History,

@@ -8,7 +8,8 @@ use super::{
     cursor::Resume,
     look::{Begin, Looker},
     pattern::Pattern,
-    strand::{Start, Strand, Work},
+    place::{Bounds, Found, Key, Start},
+    strand::{Strand, Work},
 };
 use crate::{
     history::{self, Forward, History},
@@ -17,34 +18,6 @@ use crate::{
 
 /// How much of a live log is read at a time, as lines.
 const BATCH: usize = 256 << 10;
-
-/// A place in the output of a run, in log order: an entry, and a byte of its stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    pub seq: u64,
-    pub offset: u64,
-}
-
-/// A hit, and where it stands.
-pub struct Found {
-    pub key: Key,
-    pub hit: SearchHit,
-    /// Nothing else is told of its line.
-    pub is_only: bool,
-}
-
-/// How much of a line is held.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// A line that is longer than this is searched in pieces,
-    pub window: usize,
-    /// of which each is searched once more with this much of the one before.
-    pub overlap: usize,
-}
-
-impl Bounds {
-    pub const USUAL: Self = Self { window: 4 << 20, overlap: 64 << 10 };
-}
 
 /// What a search through a run came to.
 pub enum Scanned {

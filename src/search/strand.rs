@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::{
     look::{Begin, Looker},
     pattern::Pattern,
-    scan::{Bounds, Found, Key},
+    place::{Bounds, Found, Key, Start},
 };
 use crate::model::{RunId, Stream, calls::SearchHit};
 
@@ -29,13 +29,6 @@ pub struct Strand {
     seen: usize,
     /// Of each entry in `text`: where it begins in the stream, its number, and how much of the log had been read before.
     places: VecDeque<(u64, u64, u64)>,
-}
-
-/// Where a reader must begin to have a strand again as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    pub begin: Begin,
-    pub offset: u64,
 }
 
 impl Strand {

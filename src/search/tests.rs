@@ -15,7 +15,7 @@ use crate::{
         head::{Head, HeadFile},
     },
     model::{Run, RunState, Stream, calls::SearchHit, line},
-    search::scan::Key,
+    search::place::Key,
     store::Store,
 };
 

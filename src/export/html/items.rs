@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{
     export::{
-        calls::{Call, Status, shortened, unframed},
+        calls::{shortened, unframed},
         facts,
         kept::Kept,
         patch,
-        story::{Asked, Item, Said, Step},
+        told::{Asked, Call, Item, Said, Status, Step},
     },
     model::{StateEntry, UnixMs},
 };

@@ -14,11 +14,7 @@ use std::io::{self, Write};
 use escape::text;
 use term::{Colours, Log};
 
-use super::{
-    Render, facts, meaning,
-    story::{Item, Story},
-    written,
-};
+use super::{Render, facts, meaning, story::Story, told::Item, written};
 use crate::model::{Run, RunState, UnixMs};
 
 const STYLE: &str = include_str!("page.css");

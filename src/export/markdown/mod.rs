@@ -8,11 +8,12 @@ use escape::{code, contained, fenced, html, inline};
 
 use super::{
     Render, ansi,
-    calls::{Call, Status, unframed},
+    calls::unframed,
     facts,
     kept::Kept,
     meaning, patch,
-    story::{Asked, Item, Said, Step, Story},
+    story::Story,
+    told::{Asked, Call, Item, Said, Status, Step},
     written,
 };
 use crate::model::{Run, StateEntry, UnixMs};
