@@ -95,8 +95,13 @@ impl Strand {
         if self.text.len() <= context || self.begin == Begin::Told {
             return;
         }
-        let is_apart = self.places.front().is_some_and(|(_, _, before)| read.saturating_sub(*before) > bounds.window as u64);
         let length = self.text.len();
+        // So much of the other stream came since the entry in which this begins.
+        let between = self.places.front().map_or(0, |(begin, _, before)| {
+            let own = self.offset + length as u64 - begin;
+            read.saturating_sub(before + own)
+        });
+        let is_apart = between > bounds.window as u64;
         if ended {
             self.look(work, length, None);
         } else if length > bounds.window {

@@ -263,6 +263,33 @@ proptest! {
     }
 }
 
+/// What an entry holds before the line that begins in it does not stand between the pieces of the line.
+#[test]
+fn a_line_that_is_not_long_is_searched_whole() {
+    let text = [
+        "abaabab....................a....................abaababaabaaaaaaaabaab....................ababab..............",
+        "......aabab....................aba....................aéa\naabab....................abaab......................",
+        "..................ééabaaéaab\naabaab\naab....................baababaababa\n\néabéb\nab....................ababab...",
+        ".................é....................ab\nab............................................................abaabaa",
+        "b",
+    ];
+    let text = text.concat();
+    let (mut chunks, mut rest) = (Vec::new(), text.as_bytes());
+    for length in [5, 31, 26, 47, 14, 57, 48, 38, 9, 34, 28, 6, 44, 58, 10, 6, 29, 57, 39, 38, 7, usize::MAX] {
+        let (chunk, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        if !chunk.is_empty() {
+            chunks.push((Stream::Stdout, chunk.to_vec()));
+        }
+    }
+    let world = World::new();
+    let told = world.run(&chunks, 7);
+    let places = |hits: &[SearchHit]| hits.iter().map(|hit| (hit.seq, hit.offset)).collect::<Vec<_>>();
+    let pattern = Pattern::new("aaba", true, false).expect("fine");
+    let bounds = Bounds { window: 100, overlap: 10 };
+    assert_eq!(places(&world.pages(&pattern, 1000, false, bounds, || {})), places(&told.expected("aaba")));
+}
+
 fn plain(query: &str) -> Pattern {
     Pattern::new(query, false, false).expect("a text")
 }
