@@ -1,54 +1,103 @@
-//! The command line: its grammar, its help, and how a bad one is told.
+//! The command line: its arguments, its help, its error messages, and the dispatch to commands.
 
 use std::{path::PathBuf, process::ExitCode};
 
+use crate::{
+    cli::{self, client::ServerLaunch},
+    config::Locations,
+    rpc::Framing,
+    server, supervisor,
+};
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
-use loomd::{cli, config::Places, rpc::Framing};
 
 const EXAMPLES: &str = "\
 Examples:
-  loomd run -- cargo test          run a command; it goes on if this terminal is closed
-  loomd run --detach -- make all   start it, print its id, come back at once
-  loomd run codex 'mend the tests' ask an agent and watch what it does; `loomd providers` lists them
-  loomd list                       what runs and what ran
-  loomd logs                       the output of the newest run; -f follows it
-  loomd attach 1a2b3c4d            watch a run again, from any terminal
-  loomd takeover 1a2b3c4d          open an agent's session in this terminal
-  loomd cancel 1a2b3c4d            stop a run and everything that it started
-  loomd doctor                     look whether all is well
+  loomd run -- cargo test           run a command; it keeps running if this terminal closes
+  loomd run --detach -- make all    start a command in the background and print its run ID
+  loomd run codex 'fix the tests'   run an agent (`loomd providers` lists them)
+  loomd list                        list runs
+  loomd logs                        print the output of the newest run; -f to follow
+  loomd attach 1a2b3c4d             attach to a run from any terminal
+  loomd takeover 1a2b3c4d           continue an agent's session in its own program
+  loomd cancel 1a2b3c4d             cancel a run and all its processes
+  loomd doctor                      check the installation
 
 Without a command, loomd serves an editor: JSON-RPC 2.0 over stdin and stdout.
-A run may be named by the last digits of its id, as `loomd list` shows them.";
+RUN is a run ID or its last digits (4 or more), as `loomd list` shows them.";
 
-/// Runs coding agents and long commands: live, kept, and alive when the editor or the terminal goes.
+/// The whole program: a supervisor, a server, or one of the commands for people.
+pub fn main() -> ExitCode {
+    // A supervisor lives as long as its run, so it starts before anything else takes memory or time.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "supervise") {
+        return supervisor::main();
+    }
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let root_serve = arguments.serve.clone();
+    let launch = ServerLaunch { locations: arguments.locations(), log_file: arguments.log_file.clone(), can_answer: false };
+    let serve = |options: Serve| {
+        let framing = options.framing.or(root_serve.framing);
+        server::main(server::Options { locations: launch.locations.clone(), framing, log_file: launch.log_file.clone() })
+    };
+    match arguments.command {
+        None => serve(root_serve.clone()),
+        Some(CliCommand::Serve(options)) => serve(options),
+        Some(CliCommand::Run(options)) => cli::run_to_exit_code(cli::run::main(options, &launch)),
+        Some(CliCommand::List(options)) => cli::run_to_exit_code(cli::list::main(options, &launch)),
+        Some(CliCommand::Logs(options)) => cli::run_to_exit_code(cli::logs::main(options, &launch)),
+        Some(CliCommand::Search(options)) => cli::run_to_exit_code(cli::search::main(options, &launch)),
+        Some(CliCommand::Attach(options)) => cli::run_to_exit_code(cli::attach::main(options, &launch)),
+        Some(CliCommand::Cancel(options)) => cli::run_to_exit_code(cli::cancel::main(options, &launch)),
+        Some(CliCommand::Configure(options)) => cli::run_to_exit_code(cli::configure::main(options, &launch)),
+        Some(CliCommand::Send(options)) => cli::run_to_exit_code(cli::send::main(options, &launch)),
+        Some(CliCommand::Answer(options)) => cli::run_to_exit_code(cli::answer::main(options, &launch)),
+        Some(CliCommand::Takeover(options)) => cli::run_to_exit_code(cli::takeover::main(options, &launch)),
+        Some(CliCommand::Changes(options)) => cli::run_to_exit_code(cli::changes::main(options, &launch)),
+        Some(CliCommand::Export(options)) => cli::run_to_exit_code(cli::export::main(options, &launch)),
+        Some(CliCommand::Providers(options)) => cli::run_to_exit_code(cli::providers::main(options, &launch)),
+        Some(CliCommand::Sessions(options)) => cli::run_to_exit_code(cli::sessions::main(options, &launch)),
+        Some(CliCommand::Delete(options)) => cli::run_to_exit_code(cli::retention::delete(options, &launch)),
+        Some(CliCommand::Prune(options)) => cli::run_to_exit_code(cli::retention::prune(options, &launch)),
+        Some(CliCommand::Stats(options)) => cli::run_to_exit_code(cli::retention::stats(options, &launch)),
+        Some(CliCommand::Rules(options)) => cli::run_to_exit_code(cli::rules::main(options, &launch)),
+        Some(CliCommand::Doctor(options)) => cli::run_to_exit_code(cli::doctor::main(options, &launch)),
+        Some(CliCommand::Schema(options)) => cli::run_to_exit_code(cli::generate::schema(options)),
+        Some(CliCommand::Completions(options)) => cli::run_to_exit_code(cli::generate::completions(options, Arguments::clap_command())),
+        Some(CliCommand::Man(options)) => cli::run_to_exit_code(cli::generate::man(options, Arguments::clap_command())),
+    }
+}
+
+/// Run coding agents and long commands that keep going when the editor or the terminal closes
 #[derive(Debug, Parser)]
 #[command(name = "loomd", version, after_help = EXAMPLES, disable_help_subcommand = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
-    pub serve: Serve,
+    pub(crate) serve: Serve,
 
-    /// Directory of the store and the runs [default: $LOOMD_DATA_DIR, else the platform's]
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Where things are")]
-    pub data_dir: Option<PathBuf>,
+    /// Data directory [default: $LOOMD_DATA_DIR, or the platform's]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) data_dir: Option<PathBuf>,
 
-    /// Configuration file [default: $LOOMD_CONFIG, else the platform's]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Where things are")]
-    pub config: Option<PathBuf>,
+    /// Configuration file [default: $LOOMD_CONFIG, or the platform's]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
 
-    /// Write the server's log to this file; $LOOMD_LOG says how much, like `debug` or `loomd::server=trace`
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Where things are")]
-    pub log_file: Option<PathBuf>,
+    /// Server log file; $LOOMD_LOG sets the level, e.g. `debug`
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) log_file: Option<PathBuf>,
 
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<CliCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum CliCommand {
     Serve(Serve),
     Run(cli::run::Options),
     #[command(visible_alias = "ls")]
@@ -65,114 +114,116 @@ pub enum Command {
     Export(cli::export::Options),
     Providers(cli::providers::Options),
     Sessions(cli::sessions::Options),
-    Delete(cli::delete::Options),
-    Prune(cli::prune::Options),
-    Stats(cli::stats::Options),
+    Delete(cli::retention::DeleteOptions),
+    Prune(cli::retention::PruneOptions),
+    Stats(cli::retention::StatsOptions),
+    Rules(cli::rules::Options),
     Doctor(cli::doctor::Options),
-    Schema(cli::schema::Options),
-    Completions(cli::completions::Options),
-    Man(cli::man::Options),
+    Schema(cli::generate::SchemaOptions),
+    Completions(cli::generate::CompletionsOptions),
+    Man(cli::generate::ManOptions),
 }
 
-/// Serve one client over stdin and stdout (what loomd does without a command)
+/// Serve one client over stdin and stdout (the default without a command)
 #[derive(Args, Clone, Debug)]
-pub struct Serve {
-    /// Over stdin and stdout: the only way there is, so it changes nothing
+pub(crate) struct Serve {
+    /// Serve over stdin and stdout, which loomd always does
     #[arg(long, hide = true)]
-    pub stdio: bool,
+    pub(crate) stdio: bool,
 
-    /// How messages are told apart on the wire [default: as the client's first byte shows]
+    /// Framing of messages [default: detected from the client's first byte]
     #[arg(long, value_name = "FRAMING", value_parser = framing())]
-    pub framing: Option<Framing>,
+    pub(crate) framing: Option<Framing>,
 }
 
 impl Arguments {
-    /// Reads this process's command line. `Err`: it was answered (help, version) or refused, and this is the exit code.
-    pub fn read() -> Result<Self, ExitCode> {
+    /// Parses this process's command line. `Err`: the exit code after a call for help or an invalid command line, which
+    /// has been answered.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-                return cli::go(async { Ok(error.print().map(|()| 0)?) });
+                return cli::run_to_exit_code(async { Ok(error.print().map(|()| 0)?) });
             }
-            anstream::eprintln!("{}", cli::render::error(&sentence(&error.render().to_string())));
-            ExitCode::from(cli::BAD_COMMAND_LINE)
+            cli::render::print_error(&one_line_error(&error.render().to_string()));
+            ExitCode::from(cli::EXIT_USAGE)
         })
     }
 
-    pub fn places(&self) -> Places {
-        Places { data_dir: self.data_dir.clone(), config: self.config.clone() }
+    pub(crate) fn locations(&self) -> Locations {
+        Locations { data_dir: self.data_dir.clone(), config: self.config.clone() }
     }
 
-    /// The grammar, for completions and man pages.
-    pub fn grammar() -> clap::Command {
+    /// The definition of the command line, for completions and manual pages.
+    pub(crate) fn clap_command() -> clap::Command {
         Self::command()
     }
 }
 
 fn framing() -> impl TypedValueParser<Value = Framing> {
-    PossibleValuesParser::new(["lsp", "ndjson"]).map(|word| if word == "lsp" { Framing::Lsp } else { Framing::Ndjson })
+    PossibleValuesParser::new(["lsp", "ndjson"]).map(|name| if name == "lsp" { Framing::Lsp } else { Framing::Ndjson })
 }
 
-/// What clap says in several paragraphs, as one sentence.
-fn sentence(said: &str) -> String {
-    let said = said.strip_prefix("error: ").unwrap_or(said);
-    let end = ["\nUsage:", "\nFor more information"].iter().filter_map(|mark| said.find(mark)).min().unwrap_or(said.len());
-    let paragraphs = said[..end].split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
-    let said = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect::<Vec<_>>().join("; ");
-    format!("{said}; see --help")
+/// The paragraphs of an error of clap as one line, without its usage.
+fn one_line_error(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let end = ["\nUsage:", "\nFor more information"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+    let paragraphs = text[..end].split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let text = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect::<Vec<_>>().join("; ");
+    format!("{text}; see --help")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Arguments {
+    fn parse(line: &str) -> Arguments {
         Arguments::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    fn refused(line: &str) -> String {
+    fn parse_error(line: &str) -> String {
         match Arguments::try_parse_from(line.split(' ')) {
-            Ok(_) => panic!("{line} is taken"),
-            Err(error) => sentence(&error.render().to_string()),
+            Ok(_) => panic!("{line} is accepted"),
+            Err(error) => one_line_error(&error.render().to_string()),
         }
     }
 
     #[test]
-    fn the_grammar_is_sound() {
-        Arguments::grammar().debug_assert();
+    fn the_command_line_is_well_defined() {
+        Arguments::clap_command().debug_assert();
     }
 
     #[test]
-    fn an_editor_may_say_what_it_is_used_to() {
+    fn the_usual_arguments_of_editors_are_accepted() {
         for line in ["loomd", "loomd --stdio", "loomd serve", "loomd serve --stdio", "loomd --data-dir /d serve --stdio"] {
-            assert!(matches!(parsed(line).command, None | Some(Command::Serve(_))), "{line}");
+            assert!(matches!(parse(line).command, None | Some(CliCommand::Serve(_))), "{line}");
         }
-        assert_eq!(parsed("loomd --framing ndjson").serve.framing, Some(Framing::Ndjson));
-        let Some(Command::Serve(serve)) = parsed("loomd serve --framing lsp --config c.toml").command else { panic!("serves") };
+        assert_eq!(parse("loomd --framing ndjson").serve.framing, Some(Framing::Ndjson));
+        let Some(CliCommand::Serve(serve)) = parse("loomd serve --framing lsp --config c.toml").command else { panic!("serves") };
         assert_eq!(serve.framing, Some(Framing::Lsp));
     }
 
     #[test]
-    fn the_programs_words_are_left_alone() {
+    fn arguments_of_the_program_are_not_parsed() {
         for line in ["loomd run -- make -j2 --data-dir x", "loomd run make -j2 --data-dir x"] {
-            let arguments = parsed(line);
+            let arguments = parse(line);
             assert_eq!(arguments.data_dir, None);
-            let Some(Command::Run(options)) = arguments.command else { panic!("runs") };
+            let Some(CliCommand::Run(options)) = arguments.command else { panic!("runs") };
             assert_eq!(options.command, ["make", "-j2", "--data-dir", "x"]);
         }
-        assert_eq!(parsed("loomd run --data-dir /d -- make").data_dir.as_deref(), Some(std::path::Path::new("/d")));
+        assert_eq!(parse("loomd run --data-dir /d -- make").data_dir.as_deref(), Some(std::path::Path::new("/d")));
     }
 
     #[test]
-    fn a_bad_command_line_is_told_in_one_sentence() {
+    fn an_invalid_command_line_gives_a_one_line_error() {
         assert_eq!(
-            refused("loomd logs --tial 5"),
+            parse_error("loomd logs --tial 5"),
             "unexpected argument '--tial' found; tip: a similar argument exists: '--tail'; see --help"
         );
-        assert_eq!(refused("loomd run"), "the following required arguments were not provided: <COMMAND>...; see --help");
-        let duration = refused("loomd run --timeout 5 -- make");
+        assert_eq!(parse_error("loomd run"), "the following required arguments were not provided: <COMMAND>...; see --help");
+        let duration = parse_error("loomd run --timeout 5 -- make");
         assert!(duration.contains("90s") && !duration.contains('\n'), "{duration}");
-        assert!(refused("loomd --framing tcp").contains("ndjson"));
-        assert!(refused("loomd bogus").starts_with("unrecognized subcommand 'bogus'"));
-        assert!(refused("loomd run --label x -- make").contains("KEY=VALUE"));
+        assert!(parse_error("loomd --framing tcp").contains("ndjson"));
+        assert!(parse_error("loomd bogus").starts_with("unrecognized subcommand 'bogus'"));
+        assert!(parse_error("loomd run --label x -- make").contains("KEY=VALUE"));
     }
 }

@@ -1,8 +1,10 @@
-//! Where things are, and what the configuration file says. A bad one is an error, never a silent default.
+//! The paths of the data directory and the configuration file, and the configuration itself. A configuration that
+//! cannot be read or is not valid is an error, never replaced by defaults.
 
 use std::{
     collections::BTreeMap,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -10,55 +12,82 @@ use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 use crate::{
-    model::{Failure, FailureKind, calls::Retention},
-    provider::{self, Plain},
+    model::{Failure, FailureKind, Plain, calls::Retention},
+    process::current_process,
+    provider,
 };
 
 /// Longest frame that a client may send, unless the configuration says otherwise: 64 MiB.
-pub const MAX_FRAME_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_FRAME_BYTES: u64 = 64 << 20;
 
 /// The configuration file, `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Config {
-    /// Keep the log files of finished runs beside the store.
-    pub keep_transcripts: bool,
-    /// Programs that the sweep at the end of a run spares, beside the known build daemons.
-    pub keep: Vec<String>,
-    pub limits: Limits,
-    /// What is removed from the store without being asked for.
-    pub retention: Retention,
-    pub providers: BTreeMap<String, ProviderConfig>,
+pub(crate) struct Config {
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub(crate) file: Option<PathBuf>,
+    /// Keeps the log files of finished runs beside the store.
+    pub(crate) keep_transcripts: bool,
+    /// Programs that are not ended with a run, besides the known build daemons.
+    pub(crate) keep: Vec<String>,
+    pub(crate) limits: Limits,
+    pub(crate) environment: EnvironmentConfig,
+    /// Which runs the server deletes on its own.
+    pub(crate) retention: Retention,
+    pub(crate) providers: BTreeMap<String, ProviderConfig>,
 }
 
 /// Limits of a server.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Limits {
-    pub max_frame_bytes: u64,
+pub(crate) struct Limits {
+    /// Longest frame that a client may send.
+    pub(crate) max_frame_bytes: u64,
 }
 
-/// A provider by name.
+/// What runs get of the server's environment, and what is added to it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct ProviderConfig {
-    /// `codex`, `claude`, `acp` or `command`; default: the provider's name, where it is a kind.
-    pub kind: Option<String>,
-    pub title: Option<String>,
+pub(crate) struct EnvironmentConfig {
+    /// Variables that runs get though they describe whoever started loomd: names, and beginnings with a `*` behind.
+    pub(crate) pass: Vec<String>,
+    /// Whether the login shell is asked for PATH and for what is missing.
+    pub(crate) shell: LoginShell,
+    /// An argv that prints variables as JSON; it runs in a run's working directory before each start.
+    pub(crate) command: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum LoginShell {
+    /// In a desktop, if no shell started loomd.
+    #[default]
+    Auto,
+    Never,
+}
+
+/// The configuration of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct ProviderConfig {
+    /// `codex`, `claude`, `acp` or `command`. Default: the provider's name, if that is a kind.
+    pub(crate) kind: Option<String>,
+    pub(crate) title: Option<String>,
     /// Replaces the executable of a built-in kind.
-    pub program: Option<String>,
+    pub(crate) program: Option<String>,
     /// The whole argv of an `acp` or `command` provider.
-    pub command: Option<Vec<String>>,
-    /// Follow the provider's own argv.
-    pub args: Vec<String>,
-    /// Added to the run's environment.
-    pub env: BTreeMap<String, String>,
-    /// Of a `command` provider: a regular expression that finds the session's id in a line of its output.
-    pub session: Option<String>,
-    /// Of a `command` provider: the argv that goes on with a session; `{session}` stands for its id.
-    pub resume: Option<Vec<String>>,
-    /// Of a `command` provider: the known form of its output.
-    pub format: Option<String>,
+    pub(crate) command: Option<Vec<String>>,
+    /// Arguments after the provider's own argv.
+    pub(crate) args: Vec<String>,
+    /// Variables that are added to the run's environment.
+    pub(crate) env: BTreeMap<String, String>,
+    /// For a `command` provider: a regular expression that finds the session's id in a line of its output.
+    pub(crate) session: Option<String>,
+    /// For a `command` provider: the argv that continues a session; `{session}` is replaced by its id.
+    pub(crate) resume: Option<Vec<String>>,
+    /// For a `command` provider: the name of the format of its output, if loomd knows it.
+    pub(crate) format: Option<String>,
 }
 
 impl Default for Limits {
@@ -67,75 +96,99 @@ impl Default for Limits {
     }
 }
 
-/// The kind of the built-in provider, which has no agent.
-pub const COMMAND: &str = "command";
+/// The kind of the built-in provider, which runs any program and has no agent.
+pub(crate) const COMMAND_KIND: &str = "command";
 
 impl ProviderConfig {
-    /// What it speaks, by its own word or by its name.
-    pub fn kind<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+    /// The kind of the provider `name`: the configured one, else the name itself if that is a kind.
+    pub(crate) fn kind<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.kind.as_deref().or_else(|| is_kind(name).then_some(name))
     }
 
-    /// How it is used, if it is a plain command-line tool.
-    pub fn plain(&self) -> Plain {
+    /// The settings of a plain command-line tool.
+    pub(crate) fn plain(&self) -> Plain {
         Plain { session: self.session.clone(), resume: self.resume.clone(), format: self.format.clone() }
     }
 }
 
 fn is_kind(name: &str) -> bool {
-    name == COMMAND || provider::kind(name).is_some()
+    name == COMMAND_KIND || provider::kind(name).is_some()
 }
 
-/// What the command line and the environment say about places.
+/// The paths from the command line. Where one is `None`, the environment and then the platform decide.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
-    pub data_dir: Option<PathBuf>,
-    pub config: Option<PathBuf>,
+pub(crate) struct Locations {
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
-impl Places {
-    /// The directory that holds the store and the runs: `--data-dir`, else `$LOOMD_DATA_DIR`, else the platform's.
-    pub fn data_dir(&self) -> Result<PathBuf, Failure> {
-        let named = self.data_dir.clone().or_else(|| non_empty("LOOMD_DATA_DIR"));
-        let dir = match named {
+impl Locations {
+    /// The directory that holds the store and the runs: `--data-dir`, which counts from the working directory, else
+    /// `$LOOMD_DATA_DIR`, else the platform's.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        let refused = |message: String| Failure::store(Path::new(""), message);
+        let explicit = match &self.data_dir {
+            Some(dir) => Some(dir.clone()),
+            None => absolute_variable("LOOMD_DATA_DIR").map_err(refused)?,
+        };
+        let dir = match explicit {
             Some(dir) => dir,
             None => {
+                absolute_variable("HOME").map_err(refused)?;
                 let base = etcetera::choose_base_strategy();
-                let base = base
-                    .map_err(|_| Failure::store("", "your home directory is not known; set LOOMD_DATA_DIR to where runs shall be kept"))?;
+                let base =
+                    base.map_err(|_| Failure::store("", "your home directory is unknown; set LOOMD_DATA_DIR to a directory for the runs"))?;
                 base.data_dir().join("loomd")
             }
         };
-        std::path::absolute(&dir)
-            .map_err(|error| Failure::store(&dir, format!("{} cannot be used as data directory: {error}", dir.display())))
+        let failed = |error: io::Error| {
+            let message = format!("cannot use {} as the data directory: {error}; set LOOMD_DATA_DIR to another directory", dir.display());
+            Failure::store(&dir, message)
+        };
+        let dir = std::path::absolute(&dir).map_err(failed)?;
+        // A link of the user's own may name the directory; below it there are none.
+        match std::fs::symlink_metadata(&dir) {
+            Ok(link) if link.is_symlink() && link.uid() != current_process::user_id() => {
+                Err(failed(io::Error::other("it is a link of another user")))
+            }
+            Ok(link) if link.is_symlink() => dir.canonicalize().map_err(failed),
+            _ => Ok(dir),
+        }
     }
 
-    /// The configuration file: `--config`, else `$LOOMD_CONFIG`, else the platform's.
-    pub fn config_file(&self) -> Option<PathBuf> {
-        let named = self.config.clone().or_else(|| non_empty("LOOMD_CONFIG"));
-        named.or_else(|| Some(etcetera::choose_base_strategy().ok()?.config_dir().join("loomd/config.toml")))
+    /// The configuration file: `--config`, which counts from the working directory, else `$LOOMD_CONFIG`, else the platform's.
+    pub(crate) fn config_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let refused = |message| Failure::new(FailureKind::Config, message);
+        if let Some(file) = &self.config {
+            return std::path::absolute(file).map(Some).map_err(|error| refused(format!("cannot use {}: {error}", file.display())));
+        }
+        if let Some(file) = absolute_variable("LOOMD_CONFIG").map_err(refused)? {
+            return Ok(Some(file));
+        }
+        absolute_variable("HOME").map_err(refused)?;
+        Ok(etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("loomd/config.toml")))
     }
 
-    /// Reads the configuration. Only the platform's own file may be missing.
-    pub fn read_config(&self) -> Result<Config, Failure> {
-        let Some(path) = self.config_file() else { return Ok(Config::default()) };
-        let is_named = self.config.is_some() || non_empty("LOOMD_CONFIG").is_some();
+    /// Reads the configuration. A file that was named explicitly must exist; the platform's own file may be missing.
+    pub(crate) fn read_config(&self) -> Result<Config, Failure> {
+        let Some(path) = self.config_file()? else { return Ok(Config::default()) };
+        let is_explicit = self.config.is_some() || non_empty("LOOMD_CONFIG").is_some();
         match std::fs::read(&path) {
             Ok(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => parse(text, &path),
+                Ok(text) => parse(text, &path).map(|config| Config { file: std::path::absolute(&path).ok(), ..config }),
                 Err(error) => {
                     let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-                    Err(config_failure(&path, format!("{}, line {line}: this is not UTF-8; save the file as UTF-8", path.display()))
+                    Err(config_failure(&path, format!("{}, line {line}: not valid UTF-8; save the file as UTF-8", path.display()))
                         .with("line", line))
                 }
             },
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
                 Err(config_failure(&path, format!("{} is a directory; name a file with --config", path.display())))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(Config::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_explicit => Ok(Config::default()),
             Err(error) => Err(config_failure(
                 &path,
-                format!("the configuration {} cannot be read: {error}; create it or name another with --config", path.display()),
+                format!("cannot read the configuration {}: {error}; create it, or name another file with --config", path.display()),
             )),
         }
     }
@@ -145,16 +198,28 @@ fn non_empty(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// A path in the environment. A relative one means another place for every process, so it is refused.
+fn absolute_variable(variable: &str) -> Result<Option<PathBuf>, String> {
+    match non_empty(variable) {
+        Some(path) if path.is_relative() => Err(format!("{variable} is a relative path ({}); set it to an absolute one", path.display())),
+        path => Ok(path),
+    }
+}
+
 fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
-        let place = line.map_or_else(String::new, |line| format!(", line {line}"));
-        let failure = config_failure(path, format!("{}{place}: {}; mend it or remove it", path.display(), error.message().trim_end()));
+        let position = line.map_or_else(String::new, |line| format!(", line {line}"));
+        let failure = config_failure(path, format!("{}{position}: {}; fix it or remove it", path.display(), error.message().trim_end()));
         match line {
             Some(line) => failure.with("line", line),
             None => failure,
         }
     })?;
+    if config.environment.command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+        let message = format!("{}: `command` in [environment] is empty; add a program or remove it", path.display());
+        return Err(config_failure(path, message));
+    }
     for (name, provider) in &config.providers {
         check_provider(name, provider).map_err(|message| {
             let line = text.lines().position(|line| line.trim_start().starts_with(&format!("[providers.{name}"))).map_or(1, |at| at + 1);
@@ -165,10 +230,10 @@ fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
 }
 
 fn check_provider(name: &str, provider: &ProviderConfig) -> Result<(), String> {
-    let plain_words = provider.session.is_some() || provider.resume.is_some() || provider.format.is_some();
-    let is_other = provider.kind.as_deref().is_some_and(|kind| kind != COMMAND);
-    if name == COMMAND && (is_other || provider.command.is_some() || !provider.args.is_empty() || plain_words) {
-        return Err("is built in and takes its argv from `run/start`; choose another name".to_owned());
+    let has_plain_settings = provider.session.is_some() || provider.resume.is_some() || provider.format.is_some();
+    let is_other = provider.kind.as_deref().is_some_and(|kind| kind != COMMAND_KIND);
+    if name == COMMAND_KIND && (is_other || provider.command.is_some() || !provider.args.is_empty() || has_plain_settings) {
+        return Err("is built in and takes its command from whoever starts it; choose another name".to_owned());
     }
     let preset = provider::preset(name);
     let Some(kind) = provider.kind(name).or(preset.map(|preset| preset.kind)) else {
@@ -177,15 +242,15 @@ fn check_provider(name: &str, provider: &ProviderConfig) -> Result<(), String> {
     if !is_kind(kind) {
         return Err(format!("has an unknown kind \"{kind}\"; choose \"command\", \"acp\", \"codex\" or \"claude\""));
     }
-    if plain_words && kind != COMMAND {
-        return Err(format!("is of kind \"{kind}\", which needs no session, resume or format; remove them"));
+    if has_plain_settings && kind != COMMAND_KIND {
+        return Err(format!("has kind \"{kind}\", which takes no session, resume or format; remove them"));
     }
-    let takes_command = matches!(kind, "acp" | COMMAND);
+    let takes_command = matches!(kind, "acp" | COMMAND_KIND);
     let needs_command = takes_command && !is_kind(name) && preset.is_none();
     match &provider.command {
         None if needs_command => Err("has no command; add command = [\"PROGRAM\", \"ARG\"]".to_owned()),
-        _ if provider.program.is_some() && takes_command => Err("takes no program; name it first in command".to_owned()),
-        Some(command) if command.is_empty() => Err("has an empty command; name a program".to_owned()),
+        _ if provider.program.is_some() && takes_command => Err("takes no program; put the program first in command".to_owned()),
+        Some(command) if command.is_empty() => Err("has an empty command; add a program".to_owned()),
         Some(_) if !takes_command => Err("takes no command; use program and args".to_owned()),
         _ => provider::check_plain(&provider.plain()),
     }
@@ -227,7 +292,17 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_read() {
+    fn what_runs_get_of_the_environment_can_be_configured() {
+        let read = |text| parse(text, Path::new("c")).expect("it is good").environment;
+        assert_eq!(read(""), EnvironmentConfig { pass: Vec::new(), shell: LoginShell::Auto, command: None });
+        let all = read("[environment]\npass = [\"NVIM\", \"VSCODE_*\"]\nshell = \"never\"\ncommand = [\"mise\", \"env\", \"--json\"]\n");
+        assert_eq!((all.pass.len(), all.shell, all.command.map_or(0, |command| command.len())), (2, LoginShell::Never, 3));
+        assert_eq!(failure("[environment]\nshell = \"often\"\n").data["line"], 2);
+        assert!(failure("[environment]\ncommand = []\n").message.contains("empty"));
+    }
+
+    #[test]
+    fn a_provider_can_be_configured() {
         let text = "[providers.tests]\nkind = \"command\"\ncommand = [\"make\"]\nargs = [\"test\"]\nenv = { CI = \"1\" }\n";
         let config = parse(text, Path::new("c")).expect("it is good");
         assert_eq!(config.providers["tests"].command.as_deref(), Some(&["make".to_owned()][..]));

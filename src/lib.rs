@@ -1,17 +1,27 @@
-//! loomd: runs coding agents and long commands for editors, live, kept, and alive when the editor goes.
+//! loomd runs coding agents and long commands for editors. A run outlives the editor that started it.
 //!
-//! `docs/architecture.md` is the map. Imports go down only: server, supervisor, rpc, log, store, process, model.
+//! loomd is a program, not a library. [`main`] is its only interface for other crates; clients use the protocol in
+//! `docs/protocol.md`. The other public items exist for the tests, benches and doc examples of this repository, and may
+//! change at any time. `docs/architecture.md` describes the modules.
 
-pub mod cli;
-pub mod config;
-pub mod export;
+mod args;
+mod claims;
+mod cli;
+mod config;
+mod environment;
+mod export;
 pub mod history;
 pub mod log;
 pub mod model;
 pub mod process;
 pub mod provider;
-pub mod rpc;
-pub mod search;
-pub mod server;
+mod rpc;
+mod rules;
+mod runs;
+mod search;
+mod server;
 pub mod store;
-pub mod supervisor;
+mod supervisor;
+mod transcript;
+
+pub use args::main;

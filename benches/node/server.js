@@ -1,5 +1,5 @@
-// The reference "in the usual manner": what one would write first for an editor extension. A chunk that arrives is
-// stored as a row and then told to the client; nothing is batched, nothing throttled, and the database is in WAL mode.
+// The reference `node`: what one would write first for an editor extension. A chunk that arrives is stored as a row and
+// then sent to the client; nothing is batched or throttled, and the database is in WAL mode.
 "use strict";
 
 const { spawn } = require("node:child_process");
@@ -67,7 +67,7 @@ connection.onRequest("run/start", ({ command }) => {
     child.once("error", reject);
     child.once("spawn", () => {
       resolve({ run: { id: runId, state: "running", pid: child.pid } });
-      // The answer must leave before the first notification about the run.
+      // The response must be sent before the first notification about the run.
       setImmediate(() => state("running"));
     });
     child.once("close", (exitCode) => state(exitCode === 0 ? "succeeded" : "failed", { exitCode }));

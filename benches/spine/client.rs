@@ -1,4 +1,4 @@
-//! The client, the same for every server: it takes frames as fast as they come and looks only at what it must.
+//! The client, the same for every server: it reads frames as fast as they come and parses only what it must.
 
 use std::{
     fs::File,
@@ -18,38 +18,38 @@ use crate::{
     processes::monotonic_ns,
 };
 
-/// What the reader does with output.
+/// How the reader handles output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
-    /// Looks at each frame's offset only, and at the last frame whole.
-    Count,
+pub(crate) enum ReadMode {
+    /// Reads only the offset of each frame, and parses the last one.
+    Offsets,
     /// Parses each frame and digests the text.
     Digest,
     /// Parses each frame and compares the time at the beginning of each line with now.
     Latency,
-    /// As `Count`, but reads nothing for so long after the answer to `run/start`.
+    /// As `Offsets`, but reads nothing for this long after the response to `run/start`.
     Stall(Duration),
 }
 
-/// What the reader tells. Times are monotonic nanoseconds of when the read returned.
-pub enum Event {
-    Answer { id: u64, at: u64, body: Value },
+/// What the reader reports. `at` is when the read returned, in monotonic nanoseconds.
+pub(crate) enum Event {
+    Response { id: u64, at: u64, body: Value },
     FirstOutput { at: u64 },
     Final { at: u64, state: String },
     Closed,
 }
 
-/// What the reader found in the output of a connection.
+/// The output that the reader has read from a connection.
 #[derive(Default)]
-pub struct Output {
-    /// Raw bytes; of the run that ended last where several ran.
+pub(crate) struct Output {
+    /// Raw bytes; if several runs ran, those of the one that ended last.
     pub bytes: u64,
     pub frames: u64,
     pub digest: Option<blake3::Hash>,
     pub latencies_ns: Vec<u64>,
 }
 
-pub struct Client {
+pub(crate) struct Client {
     process: Child,
     input: ChildStdin,
     framing: Framing,
@@ -60,48 +60,48 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn spawn(mut command: Command, log: File, framing: Framing, reading: Reading) -> io::Result<Client> {
+    pub(crate) fn spawn(mut command: Command, log: File, framing: Framing, read_mode: ReadMode) -> io::Result<Client> {
         let spawned_at = monotonic_ns();
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn()?;
-        let input = process.stdin.take().expect("asked for");
-        let output = File::from(OwnedFd::from(process.stdout.take().expect("asked for")));
+        let input = process.stdin.take().expect("piped above");
+        let output = File::from(OwnedFd::from(process.stdout.take().expect("piped above")));
         let (sender, events) = channel();
         let reader = thread::spawn(move || {
-            let mut reader = Reader { reading, sender, output: Output::default(), hasher: blake3::Hasher::new(), partial: Vec::new() };
+            let mut reader = Reader { read_mode, sender, output: Output::default(), hasher: blake3::Hasher::new(), partial: Vec::new() };
             let read = reader.read(output);
-            // The client may have gone before its reader.
-            let _ = reader.sender.send(Event::Closed);
-            reader.output.digest = (reading == Reading::Digest).then(|| reader.hasher.finalize());
+            // The client may have been dropped before its reader ends; then nobody needs the event.
+            reader.sender.send(Event::Closed).ok();
+            reader.output.digest = (read_mode == ReadMode::Digest).then(|| reader.hasher.finalize());
             read.map(|()| reader.output)
         });
         Ok(Client { process, input, framing, events, reader, next_id: 0, spawned_at })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    pub fn initialize(&mut self) -> io::Result<u64> {
+    pub(crate) fn initialize(&mut self) -> io::Result<u64> {
         let params = json!({"protocolVersion": 1, "clientInfo": {"name": "bench"}, "capabilities": {"watch": false}});
         let (at, _) = self.request("initialize", params)?;
         self.send(&json!({"jsonrpc": "2.0", "method": "initialized", "params": {}}))?;
         Ok(at)
     }
 
-    /// Starts a run. Does not wait for the answer.
-    pub fn start(&mut self, command: &[String]) -> io::Result<u64> {
+    /// Sends `run/start` and returns the request's id. Does not wait for the response.
+    pub(crate) fn start(&mut self, command: &[String]) -> io::Result<u64> {
         self.next_id += 1;
         let params = json!({"provider": "command", "command": command});
         self.send(&json!({"jsonrpc": "2.0", "id": self.next_id, "method": "run/start", "params": params}))?;
         Ok(self.next_id)
     }
 
-    /// The next event; an error answer, a run that failed and a closed connection are errors.
-    pub fn next(&mut self, deadline: Instant) -> io::Result<Event> {
+    /// The next event. An error response, a run that failed and a closed connection are errors.
+    pub(crate) fn next(&mut self, deadline: Instant) -> io::Result<Event> {
         match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Err(RecvTimeoutError::Timeout) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server said nothing for too long")),
+            Err(RecvTimeoutError::Timeout) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server sent nothing until the deadline")),
             Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the server closed the connection")),
-            Ok(Event::Answer { body, .. }) if body.get("error").is_some() => Err(io::Error::other(body["error"].to_string())),
+            Ok(Event::Response { body, .. }) if body.get("error").is_some() => Err(io::Error::other(body["error"].to_string())),
             Ok(Event::Final { state, .. }) if state != "succeeded" => Err(io::Error::other(format!("a run ended {state}"))),
             Ok(event) => Ok(event),
         }
@@ -112,7 +112,7 @@ impl Client {
         self.send(&json!({"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params}))?;
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            if let Event::Answer { id, at, body } = self.next(deadline)?
+            if let Event::Response { id, at, body } = self.next(deadline)?
                 && id == self.next_id
             {
                 return Ok((at, body));
@@ -126,17 +126,18 @@ impl Client {
         self.input.write_all(&bytes)
     }
 
-    /// `shutdown` and `exit`. The process is left to be reaped by its [`crate::processes::Tree`].
-    pub fn leave(mut self) -> io::Result<Output> {
+    /// Sends `shutdown` and `exit`. The process is reaped by its [`crate::processes::Tree`].
+    pub(crate) fn shut_down(mut self) -> io::Result<Output> {
         self.request("shutdown", Value::Null)?;
         self.send(&json!({"jsonrpc": "2.0", "method": "exit"}))?;
         drop(self.input);
         self.reader.join().expect("the reader does not panic")
     }
 
-    /// Ends a server that did not do as it should.
-    pub fn kill(mut self) {
-        let _ = self.process.kill();
+    /// Kills a server that failed.
+    pub(crate) fn kill(mut self) {
+        // It may have exited already.
+        self.process.kill().ok();
     }
 }
 
@@ -152,7 +153,7 @@ struct OutputParams {
 }
 
 struct Reader {
-    reading: Reading,
+    read_mode: ReadMode,
     sender: Sender<Event>,
     output: Output,
     hasher: blake3::Hasher,
@@ -164,11 +165,11 @@ impl Reader {
     fn read(&mut self, mut from: File) -> io::Result<()> {
         let mut splitter = Splitter::new();
         loop {
-            let n = from.read(splitter.room())?;
+            let n = from.read(splitter.free_space())?;
             if n == 0 {
                 return Ok(());
             }
-            splitter.filled(n);
+            splitter.advance(n);
             let at = monotonic_ns();
             let mut last_output = None;
             while let Some(range) = splitter.next()? {
@@ -193,21 +194,23 @@ impl Reader {
     fn output_frame(&mut self, frame: &[u8], at: u64) -> io::Result<()> {
         self.output.frames += 1;
         if self.output.frames == 1 {
-            // Nobody may listen any more.
-            let _ = self.sender.send(Event::FirstOutput { at });
+            // The client may have been dropped; then nobody needs the event.
+            self.sender.send(Event::FirstOutput { at }).ok();
         }
-        if matches!(self.reading, Reading::Count | Reading::Stall(_)) {
+        if matches!(self.read_mode, ReadMode::Offsets | ReadMode::Stall(_)) {
             let offset = offset(frame)?;
             if (self.output.frames == 1 && offset != 0) || (self.output.frames > 1 && offset <= self.output.bytes) {
-                return Err(wrong(format!("offset {offset} after {}", self.output.bytes)));
+                return Err(invalid_data(format!("offset {offset} after {}", self.output.bytes)));
             }
             self.output.bytes = offset;
             return Ok(());
         }
         let OutputParams { offset, text } = serde_json::from_slice::<OutputFrame>(frame)?.params;
-        match self.reading {
-            Reading::Digest if offset != self.output.bytes => return Err(wrong(format!("offset {offset} at byte {}", self.output.bytes))),
-            Reading::Digest => drop(self.hasher.update(text.as_bytes())),
+        match self.read_mode {
+            ReadMode::Digest if offset != self.output.bytes => {
+                return Err(invalid_data(format!("offset {offset} at byte {}", self.output.bytes)));
+            }
+            ReadMode::Digest => drop(self.hasher.update(text.as_bytes())),
             _ => {
                 let times = text.lines().filter_map(|line| line.get(..20)?.parse::<u64>().ok());
                 self.output.latencies_ns.extend(times.map(|time| at.saturating_sub(time)));
@@ -221,9 +224,9 @@ impl Reader {
         let body: Value = serde_json::from_slice(frame)?;
         let state = body["params"]["state"].as_str();
         let event = match (body["id"].as_u64(), body["method"].as_str(), state) {
-            (Some(id), None, _) => Event::Answer { id, at, body },
+            (Some(id), None, _) => Event::Response { id, at, body },
             (None, Some("run/state"), Some(state)) if !matches!(state, "starting" | "running" | "idle") => {
-                if matches!(self.reading, Reading::Count | Reading::Stall(_)) && !self.partial.is_empty() {
+                if matches!(self.read_mode, ReadMode::Offsets | ReadMode::Stall(_)) && !self.partial.is_empty() {
                     let last = serde_json::from_slice::<OutputFrame>(&self.partial)?.params;
                     self.output.bytes = last.offset + last.text.len() as u64;
                 }
@@ -231,10 +234,10 @@ impl Reader {
             }
             _ => return Ok(()),
         };
-        let started = matches!(&event, Event::Answer { body, .. } if body["result"]["run"].is_object());
-        // Nobody may listen any more.
-        let _ = self.sender.send(event);
-        if let (Reading::Stall(time), true) = (self.reading, started) {
+        let started = matches!(&event, Event::Response { body, .. } if body["result"]["run"].is_object());
+        // The client may have been dropped; then nobody needs the event.
+        self.sender.send(event).ok();
+        if let (ReadMode::Stall(time), true) = (self.read_mode, started) {
             thread::sleep(time);
         }
         Ok(())
@@ -244,11 +247,11 @@ impl Reader {
 fn offset(frame: &[u8]) -> io::Result<u64> {
     const NAME: &[u8] = b"\"offset\":";
     let head = &frame[..frame.len().min(512)];
-    let at = memchr::memmem::find(head, NAME).ok_or_else(|| wrong("no offset in the head of a frame".to_owned()))? + NAME.len();
+    let at = memchr::memmem::find(head, NAME).ok_or_else(|| invalid_data("no offset in the head of a frame".to_owned()))? + NAME.len();
     let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit());
     Ok(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
-fn wrong(what: String) -> io::Error {
+fn invalid_data(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

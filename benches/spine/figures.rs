@@ -1,55 +1,55 @@
-//! What is measured, what it must reach, and how figures of several servers are put side by side.
+//! The metrics, their goals, and the figures of several servers side by side.
 
 use serde_json::{Value, json};
 
-use crate::contenders::Server;
+use crate::options::Server;
 
-/// A thing that is measured, with its bounds for loomd.
-pub struct Metric {
+/// A quantity that is measured, with its goals for loomd.
+pub(crate) struct Metric {
     pub name: &'static str,
     pub unit: &'static str,
     pub goals: &'static [Goal],
 }
 
-pub enum Goal {
-    /// At least so many times the other's figure.
+pub(crate) enum Goal {
+    /// At least this many times the other server's figure.
     AtLeast(f64, Server),
-    /// At most so many times the other's figure.
+    /// At most this many times the other server's figure.
     AtMost(f64, Server),
-    /// At most this, whatever the others reach.
+    /// At most this, whatever the other servers reach.
     Below(f64),
 }
 
-pub const THROUGHPUT: Metric =
+pub(crate) const THROUGHPUT: Metric =
     Metric { name: "throughput", unit: "MB/s", goals: &[Goal::AtLeast(1.05, Server::Relay), Goal::AtLeast(8.0, Server::Node)] };
-pub const CPU: Metric = Metric { name: "processor time until quiet", unit: "s", goals: &[Goal::AtMost(2.0, Server::Relay)] };
-pub const QUIET: Metric = Metric { name: "from the last state to quiet", unit: "s", goals: &[] };
-pub const SERVER_MEMORY: Metric = Metric { name: "server, resident at the end", unit: "MB", goals: &[Goal::Below(20.0)] };
-pub const SERVER_PEAK: Metric = Metric { name: "server, resident at most", unit: "MB", goals: &[Goal::Below(20.0)] };
-pub const SUPERVISOR_PEAK: Metric = Metric { name: "supervisor, resident at most", unit: "MB", goals: &[Goal::Below(5.0)] };
-pub const WRITER_TIME: Metric = Metric { name: "the program's own time", unit: "s", goals: &[] };
-pub const MEDIAN_LATENCY: Metric = Metric { name: "latency, median", unit: "ms", goals: &[Goal::AtMost(1.6, Server::Relay)] };
-pub const P99_LATENCY: Metric = Metric { name: "latency, p99", unit: "ms", goals: &[Goal::AtMost(2.5, Server::Relay)] };
-pub const MAX_LATENCY: Metric = Metric { name: "latency, worst", unit: "ms", goals: &[] };
-pub const INITIALIZE: Metric = Metric { name: "spawn to initialize's answer", unit: "ms", goals: &[Goal::Below(4.0)] };
-pub const FIRST_OUTPUT: Metric = Metric { name: "run/start to first output", unit: "ms", goals: &[Goal::Below(8.0)] };
-pub const ACCOUNTED: Metric = Metric { name: "write_bytes per byte of output", unit: "", goals: &[] };
-pub const WRITTEN: Metric = Metric { name: "bytes to the disk per byte of output", unit: "", goals: &[Goal::Below(8.0)] };
+pub(crate) const CPU: Metric = Metric { name: "processor time until quiet", unit: "s", goals: &[Goal::AtMost(2.0, Server::Relay)] };
+pub(crate) const QUIET: Metric = Metric { name: "from the last state to quiet", unit: "s", goals: &[] };
+pub(crate) const SERVER_MEMORY: Metric = Metric { name: "server, resident at the end", unit: "MB", goals: &[Goal::Below(20.0)] };
+pub(crate) const SERVER_PEAK: Metric = Metric { name: "server, resident at most", unit: "MB", goals: &[Goal::Below(20.0)] };
+pub(crate) const SUPERVISOR_PEAK: Metric = Metric { name: "supervisor, resident at most", unit: "MB", goals: &[Goal::Below(5.0)] };
+pub(crate) const WRITER_TIME: Metric = Metric { name: "the program's own time", unit: "s", goals: &[] };
+pub(crate) const MEDIAN_LATENCY: Metric = Metric { name: "latency, median", unit: "ms", goals: &[Goal::AtMost(1.6, Server::Relay)] };
+pub(crate) const P99_LATENCY: Metric = Metric { name: "latency, p99", unit: "ms", goals: &[Goal::AtMost(2.5, Server::Relay)] };
+pub(crate) const MAX_LATENCY: Metric = Metric { name: "latency, worst", unit: "ms", goals: &[] };
+pub(crate) const INITIALIZE: Metric = Metric { name: "spawn to initialize's answer", unit: "ms", goals: &[Goal::Below(4.0)] };
+pub(crate) const FIRST_OUTPUT: Metric = Metric { name: "run/start to first output", unit: "ms", goals: &[Goal::Below(8.0)] };
+pub(crate) const PROCESS_WRITES: Metric = Metric { name: "write_bytes per byte of output", unit: "", goals: &[] };
+pub(crate) const DISK_WRITES: Metric = Metric { name: "bytes to the disk per byte of output", unit: "", goals: &[Goal::Below(8.0)] };
 
-/// One metric under one load, for each server the values in the order of the rounds.
-pub struct Row {
+/// One metric under one load, with each server's values in the order of the rounds.
+pub(crate) struct Row {
     pub load: String,
     pub metric: &'static Metric,
     values: Vec<(Server, Vec<f64>)>,
 }
 
 #[derive(Default)]
-pub struct Figures {
+pub(crate) struct Figures {
     pub rows: Vec<Row>,
 }
 
 impl Figures {
-    pub fn record(&mut self, load: &str, metric: &'static Metric, server: Server, value: f64) {
+    pub(crate) fn record(&mut self, load: &str, metric: &'static Metric, server: Server, value: f64) {
         let at = self.rows.iter().position(|row| row.load == load && row.metric.name == metric.name).unwrap_or_else(|| {
             self.rows.push(Row { load: load.to_owned(), metric, values: Vec::new() });
             self.rows.len() - 1
@@ -63,43 +63,43 @@ impl Figures {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub(crate) struct Spread {
     pub min: f64,
     pub median: f64,
     pub max: f64,
 }
 
 impl Spread {
-    pub fn of(values: &[f64]) -> Option<Spread> {
+    pub(crate) fn of(values: &[f64]) -> Option<Spread> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         Some(Spread { min: *sorted.first()?, median: percentile(&sorted, 0.5), max: *sorted.last()? })
     }
 }
 
-/// Of values in ascending order, of which there is at least one.
-pub fn percentile(sorted: &[f64], part: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * part).round() as usize]
+/// A percentile of values in ascending order, of which there must be at least one. `fraction` is 0 to 1.
+pub(crate) fn percentile(sorted: &[f64], fraction: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * fraction).round() as usize]
 }
 
 impl Row {
-    pub fn values(&self, server: Server) -> Option<&[f64]> {
+    pub(crate) fn values(&self, server: Server) -> Option<&[f64]> {
         self.values.iter().find(|(of, _)| *of == server).map(|(_, values)| values.as_slice())
     }
 
-    pub fn spread(&self, server: Server) -> Option<Spread> {
+    pub(crate) fn spread(&self, server: Server) -> Option<Spread> {
         Spread::of(self.values(server)?)
     }
 
-    /// loomd's figure in parts of the other's, round by round.
-    pub fn ratio(&self, other: Server) -> Option<Spread> {
+    /// loomd's figure divided by the other server's, round by round.
+    pub(crate) fn ratio(&self, other: Server) -> Option<Spread> {
         let pairs = self.values(Server::Loomd)?.iter().zip(self.values(other)?);
         Spread::of(&pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>())
     }
 
-    /// Each goal in words, and whether the median reaches it; unknown where a server was left out.
-    pub fn goals(&self) -> Vec<(String, Option<bool>)> {
-        let judge = |goal: &Goal| match *goal {
+    /// The text of each goal, and whether the median reaches it; `None` if a server was not measured.
+    pub(crate) fn goals(&self) -> Vec<(String, Option<bool>)> {
+        let evaluate = |goal: &Goal| match *goal {
             Goal::AtLeast(times, of) => (format!("≥ {times} × {}", of.name()), self.ratio(of).map(|ratio| ratio.median >= times)),
             Goal::AtMost(times, of) => (format!("≤ {times} × {}", of.name()), self.ratio(of).map(|ratio| ratio.median <= times)),
             Goal::Below(bound) => (
@@ -107,10 +107,10 @@ impl Row {
                 self.spread(Server::Loomd).map(|ours| ours.median <= bound),
             ),
         };
-        self.metric.goals.iter().map(judge).collect()
+        self.metric.goals.iter().map(evaluate).collect()
     }
 
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let servers: serde_json::Map<String, Value> = self
             .values
             .iter()

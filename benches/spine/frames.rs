@@ -1,20 +1,20 @@
-//! Frames on a byte stream, in both framings: written, and split without being parsed.
+//! Frames on a byte stream, in both framings: writing them, and splitting them without parsing.
 
 use std::{io, ops::Range};
 
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Framing {
-    /// `Content-Length` headers, as the language server protocol has them.
+pub(crate) enum Framing {
+    /// `Content-Length` headers, as in the Language Server Protocol.
     Lsp,
-    /// One message on a line.
+    /// One message on each line.
     Ndjson,
 }
 
 impl Framing {
-    /// Appends a message. The length stands in a field of fixed width, so that the body is written in its place at once.
-    pub fn write(self, out: &mut Vec<u8>, message: &impl Serialize) -> io::Result<()> {
+    /// Appends a message. The length is in a field of fixed width, so that the body can be written before it is known.
+    pub(crate) fn write(self, out: &mut Vec<u8>, message: &impl Serialize) -> io::Result<()> {
         const HEADER: &str = "Content-Length:           \r\n\r\n";
         const END_OF_DIGITS: usize = HEADER.len() - 4;
         let start = out.len();
@@ -35,38 +35,38 @@ impl Framing {
     }
 }
 
-/// A buffer that finds where frames end. The framing is told by the first byte.
-pub struct Splitter {
+/// A read buffer that finds where frames end. The first byte decides the framing.
+pub(crate) struct Splitter {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     framing: Option<Framing>,
-    /// Bytes that the frame under way needs, header included, once its header has been read.
-    wanted: usize,
+    /// Bytes that the next frame needs, header included, once its header has been read.
+    needed_bytes: usize,
 }
 
-/// The least room for a read.
-const ROOM: usize = 256 * 1024;
+/// The least free space that is offered to a read.
+const MIN_READ_BYTES: usize = 256 * 1024;
 
 impl Splitter {
-    pub fn new() -> Self {
-        Splitter { buffer: vec![0; 4 * ROOM], start: 0, end: 0, framing: None, wanted: 0 }
+    pub(crate) fn new() -> Self {
+        Splitter { buffer: vec![0; 4 * MIN_READ_BYTES], start: 0, end: 0, framing: None, needed_bytes: 0 }
     }
 
-    pub fn framing(&self) -> Framing {
-        self.framing.expect("asked for after a first frame")
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing.expect("called after the first frame")
     }
 
-    /// Where the next bytes go. What [`Splitter::next`] gave before is gone after this.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// The space for the next bytes. Ranges that [`Splitter::next`] returned before are invalid after this.
+    pub(crate) fn free_space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
-        if self.buffer.len() - self.end < ROOM.max(self.wanted.saturating_sub(self.end - self.start)) {
+        if self.buffer.len() - self.end < MIN_READ_BYTES.max(self.needed_bytes.saturating_sub(self.end - self.start)) {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
-            let least = self.end + ROOM.max(self.wanted);
+            let least = self.end + MIN_READ_BYTES.max(self.needed_bytes);
             if self.buffer.len() < least {
                 self.buffer.resize(least, 0);
             }
@@ -74,17 +74,17 @@ impl Splitter {
         &mut self.buffer[self.end..]
     }
 
-    /// Takes note that so many bytes were put into the room.
-    pub fn filled(&mut self, n: usize) {
+    /// Adds the first `n` bytes of the free space to the content.
+    pub(crate) fn advance(&mut self, n: usize) {
         self.end += n;
     }
 
-    pub fn frame(&self, range: Range<usize>) -> &[u8] {
+    pub(crate) fn frame(&self, range: Range<usize>) -> &[u8] {
         &self.buffer[range]
     }
 
-    /// The next whole frame's body, if it is there.
-    pub fn next(&mut self) -> io::Result<Option<Range<usize>>> {
+    /// The range of the next whole frame's body, if there is one.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Range<usize>>> {
         let bytes = &self.buffer[self.start..self.end];
         let Some(first) = bytes.first() else { return Ok(None) };
         let framing = *self.framing.get_or_insert(if matches!(first, b'{' | b'[') { Framing::Ndjson } else { Framing::Lsp });
@@ -92,7 +92,7 @@ impl Splitter {
             Framing::Ndjson => match memchr::memchr(b'\n', bytes) {
                 Some(end) => 0..end,
                 None => {
-                    self.wanted = 2 * bytes.len();
+                    self.needed_bytes = 2 * bytes.len();
                     return Ok(None);
                 }
             },
@@ -101,7 +101,7 @@ impl Splitter {
                 let length = content_length(&bytes[..header]).ok_or(io::ErrorKind::InvalidData)?;
                 let start = header + 4;
                 if bytes.len() < start + length {
-                    self.wanted = start + length;
+                    self.needed_bytes = start + length;
                     return Ok(None);
                 }
                 start..start + length
@@ -110,7 +110,7 @@ impl Splitter {
         let after = if framing == Framing::Ndjson { body.end + 1 } else { body.end };
         let range = self.start + body.start..self.start + body.end;
         self.start += after;
-        self.wanted = 0;
+        self.needed_bytes = 0;
         Ok(Some(range))
     }
 }

@@ -1,7 +1,8 @@
-//! The programs that are run under every server: a flood of log lines, and lines at a steady pace.
+//! The programs that every server runs: a flood of log lines, and lines at a steady pace.
 //!
-//! Both are deterministic but for the times in paced lines. A generator tells the bench, by a datagram and not by a
-//! file (whose writing would count), when it was done and what processor time it took: that time is taken off the server's.
+//! Both are deterministic except for the times in paced lines. When it is done, a generator reports its duration and
+//! processor time to the bench, which subtracts the latter from the server's. It sends a datagram, because writing a
+//! file would count for the server.
 
 use std::{
     io::{self, Write},
@@ -12,12 +13,12 @@ use std::{
 
 use crate::processes::{Report, monotonic_ns, own_cpu_ns};
 
-/// Bytes of one write of a flood.
-const WRITE: usize = 64 * 1024;
+/// Length of one write of a flood.
+const WRITE_BYTES: usize = 64 * 1024;
 
 #[derive(clap::Subcommand)]
-pub enum Program {
-    /// Log lines as fast as they are taken.
+pub(crate) enum Program {
+    /// Log lines as fast as the reader takes them.
     Flood {
         #[arg(long)]
         bytes: u64,
@@ -38,19 +39,19 @@ pub enum Program {
     },
 }
 
-pub fn run(program: Program) -> io::Result<()> {
-    let (bytes, begun, report) = match program {
+pub(crate) fn run(program: Program) -> io::Result<()> {
+    let (bytes, started_at, report) = match program {
         Program::Flood { bytes, report } => {
             let text = FloodText::new();
-            let begun = monotonic_ns();
-            (flood(&text, bytes)?, begun, report)
+            let started_at = monotonic_ns();
+            (flood(&text, bytes)?, started_at, report)
         }
         Program::Paced { lines, per_second, begin_ns, report } => {
             let begin_ns = if begin_ns == 0 { monotonic_ns() } else { begin_ns };
             (paced(lines, per_second, begin_ns)?, begin_ns, report)
         }
     };
-    send(&report, &Report { pid: std::process::id(), bytes, elapsed_ns: monotonic_ns() - begun, cpu_ns: own_cpu_ns()? })
+    send(&report, &Report { pid: std::process::id(), bytes, elapsed_ns: monotonic_ns() - started_at, cpu_ns: own_cpu_ns()? })
 }
 
 fn flood(text: &FloodText, bytes: u64) -> io::Result<u64> {
@@ -58,7 +59,7 @@ fn flood(text: &FloodText, bytes: u64) -> io::Result<u64> {
     let mut written = 0;
     while written < bytes {
         let chunk = text.at(written, bytes);
-        // Past the lock's line buffer: one write call, of a whole chunk.
+        // We bypass the buffer of `out`, so that each chunk is one write call.
         rustix::io::retry_on_intr(|| rustix::io::write(&out, chunk)).map(|n| written += n as u64)?;
     }
     out.flush()?;
@@ -79,21 +80,21 @@ fn paced(lines: u64, per_second: u64, begin_ns: u64) -> io::Result<u64> {
     Ok(written)
 }
 
-fn send(report: &Path, words: &Report) -> io::Result<()> {
-    UnixDatagram::unbound()?.send_to(&serde_json::to_vec(words)?, report).map(drop)
+fn send(socket: &Path, report: &Report) -> io::Result<()> {
+    UnixDatagram::unbound()?.send_to(&serde_json::to_vec(report)?, socket).map(drop)
 }
 
 /// Some megabytes of log lines of about a hundred bytes, repeated without end.
 ///
-/// Its length has nothing in common with the length of a write, so equal pieces never stand at equal places
-/// and nothing is gained by keeping whole chunks once.
-pub struct FloodText {
+/// The period has no common divisor with the length of a write, so equal lines are at different positions in each
+/// chunk, and storing equal chunks only once gains nothing.
+pub(crate) struct FloodText {
     bytes: Vec<u8>,
     period: usize,
 }
 
 impl FloodText {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut bytes = Vec::with_capacity(5 << 20);
         let mut number = 0x9e37_79b9_7f4a_7c15_u64;
         let mut line = 0_u64;
@@ -138,18 +139,18 @@ impl FloodText {
         }
         let period = bytes.len() | 1;
         bytes.resize(period, b'\n');
-        bytes.extend_from_within(..WRITE);
+        bytes.extend_from_within(..WRITE_BYTES);
         FloodText { bytes, period }
     }
 
-    /// The next write of a flood of `total` bytes of which `written` are out.
-    pub fn at(&self, written: u64, total: u64) -> &[u8] {
+    /// The next write of a flood of `total` bytes of which `written` are written.
+    pub(crate) fn at(&self, written: u64, total: u64) -> &[u8] {
         let start = (written % self.period as u64) as usize;
-        &self.bytes[start..start + (total - written).min(WRITE as u64) as usize]
+        &self.bytes[start..start + (total - written).min(WRITE_BYTES as u64) as usize]
     }
 
     /// The digest of a whole flood.
-    pub fn digest(&self, total: u64) -> blake3::Hash {
+    pub(crate) fn digest(&self, total: u64) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         let mut written = 0;
         while written < total {

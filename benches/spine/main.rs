@@ -1,12 +1,10 @@
-//! loomd beside two references, in one run and turn by turn. `cargo bench --bench spine -- --help` tells the rest;
-//! docs/performance.md says what is measured how.
+//! Measures loomd and two references in one run, turn by turn. `cargo bench --bench spine -- --help` lists the options;
+//! docs/performance.md says what is measured and how.
 //!
-//! Reads the accounts of processes where Linux keeps them, and runs nowhere else.
+//! The bench reads the accounts of processes in Linux's `/proc`, so it runs on Linux only.
 
 #[cfg(target_os = "linux")]
 mod client;
-#[cfg(target_os = "linux")]
-mod contenders;
 #[cfg(target_os = "linux")]
 mod figures;
 #[cfg(target_os = "linux")]
@@ -45,5 +43,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("bench: left out, it needs Linux");
+    eprintln!("bench: skipped, it needs Linux");
 }

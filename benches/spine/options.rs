@@ -1,15 +1,15 @@
-//! The command line: which servers and loads, how big and how often, and what the figures are printed as.
+//! The command line: which servers and loads, how large and how often, and how the figures are printed.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{contenders::Server, frames::Framing, generate};
+use crate::{frames::Framing, generate};
 
-/// Measures loomd beside a minimal relay and a Node server in the usual manner, turn by turn.
+/// Measures loomd beside a minimal relay and a simple Node server, turn by turn.
 #[derive(Parser)]
 #[command(name = "spine", disable_version_flag = true)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(subcommand)]
     pub part: Option<Part>,
     /// A few megabytes and seconds, everything verified: shows that the bench works, not how fast anything is.
@@ -51,13 +51,13 @@ pub struct Options {
     /// Given by `cargo bench`; without it, and without `--smoke`, nothing is measured.
     #[arg(long, hide = true)]
     pub bench: bool,
-    /// Asked by test runners; there are no tests here.
+    /// Given by test runners to list tests; there are none here.
     #[arg(long, hide = true)]
     pub list: bool,
 }
 
 #[derive(Subcommand)]
-pub enum Part {
+pub(crate) enum Part {
     /// The relay, on stdin and stdout.
     Relay,
     /// A program to be run by a server.
@@ -67,8 +67,28 @@ pub enum Part {
     },
 }
 
+/// A server that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Server {
+    Loomd,
+    /// The minimal relay that stores nothing.
+    Relay,
+    /// The Node server, as one would write it first.
+    Node,
+}
+
+impl Server {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Server::Loomd => "loomd",
+            Server::Relay => "relay",
+            Server::Node => "node",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Load {
+pub(crate) enum Load {
     /// As many log lines as are taken.
     Flood,
     /// A flood to a client that reads nothing for ten seconds.
@@ -82,7 +102,7 @@ pub enum Load {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     Markdown,
     Json,
 }

@@ -1,29 +1,30 @@
-//! Lines at a steady pace: how long each takes from its writing to the client, and what a quiet stream costs the disk.
+//! The loads `latency` and `written`: lines at a steady pace, how long each takes from its writing to the client, and
+//! what a slow stream writes to the disk.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use crate::{
-    client::{Event, Reading},
+    client::{Event, ReadMode},
     figures::{self, Figures, percentile},
     processes::monotonic_ns,
     servers::{Bench, Session},
 };
 
-/// Runs at once, and lines a second of each.
-pub const SETTINGS: [(u64, u64); 3] = [(1, 200), (10, 200), (50, 20)];
+/// Concurrent runs, and lines a second of each.
+pub(crate) const RUNS_AND_RATES: [(u64, u64); 3] = [(1, 200), (10, 200), (50, 20)];
 
 /// Time for all programs to be started before the first line is due.
 const HEAD_START_NS: u64 = 1_500_000_000;
 
-pub fn measure_latency(bench: &Bench, seconds: u64, figures: &mut Figures) -> io::Result<()> {
-    for (runs, per_second) in SETTINGS {
+pub(crate) fn measure_latency(bench: &Bench, seconds: u64, figures: &mut Figures) -> io::Result<()> {
+    for (runs, per_second) in RUNS_AND_RATES {
         let load = format!("{runs} × {per_second} lines/s");
-        for server in bench.turns(bench.rounds) {
+        for server in bench.interleaved(bench.rounds) {
             eprintln!("{load}: {}", server.name());
-            // Sampling would stand in the way of what is measured.
-            let session = bench.open_fresh(server, Reading::Latency, Duration::from_secs(60))?;
-            let ((), ended) = session.conduct(|session| pace(session, bench, runs, per_second, seconds * per_second))?;
-            let mut latencies: Vec<f64> = ended.output.latencies_ns.iter().map(|&ns| ns as f64 / 1e6).collect();
+            // Reading the memory of processes would disturb the latency, so the first reading is the only one.
+            let session = bench.open_fresh(server, ReadMode::Latency, Duration::from_secs(60))?;
+            let ((), session_result) = session.run(|session| pace(session, bench, runs, per_second, seconds * per_second))?;
+            let mut latencies: Vec<f64> = session_result.output.latencies_ns.iter().map(|&ns| ns as f64 / 1e6).collect();
             latencies.sort_by(f64::total_cmp);
             let lines = runs * per_second * seconds;
             if latencies.len() as u64 != lines {
@@ -37,31 +38,31 @@ pub fn measure_latency(bench: &Bench, seconds: u64, figures: &mut Figures) -> io
     Ok(())
 }
 
-/// One stream on a store that is there already, everything counted that its keeping writes, to the sealed end.
-pub fn measure_written(bench: &Bench, seconds: u64, figures: &mut Figures) -> io::Result<()> {
+/// Measures what one stream writes to the disk, on a store that exists already, until the run is sealed.
+pub(crate) fn measure_written(bench: &Bench, seconds: u64, figures: &mut Figures) -> io::Result<()> {
     const PER_SECOND: u64 = 200;
     let load = format!("{PER_SECOND} lines/s for {seconds} s");
-    for server in bench.turns(bench.rounds) {
+    for server in bench.interleaved(bench.rounds) {
         eprintln!("{load}: {}", server.name());
         crate::starts::warm_up(bench, server)?;
         let before = disk_written(bench.work());
-        let session = bench.open(server, bench.warm_dir(server), Reading::Latency, Duration::from_secs(60))?;
-        let (bytes, ended) = session.conduct(|session| {
+        let session = bench.open(server, bench.warm_dir(server), ReadMode::Latency, Duration::from_secs(60))?;
+        let (bytes, session_result) = session.run(|session| {
             pace(session, bench, 1, PER_SECOND, seconds * PER_SECOND)?;
             Ok(session.reports[0].bytes)
         })?;
         let after = disk_written(bench.work());
-        figures.record(&load, &figures::ACCOUNTED, server, ended.used.written as f64 / bytes as f64);
+        figures.record(&load, &figures::PROCESS_WRITES, server, session_result.usage.written as f64 / bytes as f64);
         if let (Some(before), Some(after)) = (before, after) {
-            figures.record(&load, &figures::WRITTEN, server, (after - before) as f64 / bytes as f64);
+            figures.record(&load, &figures::DISK_WRITES, server, (after - before) as f64 / bytes as f64);
         }
     }
     Ok(())
 }
 
-/// What the disk under a directory was sent since the system's start, with everything dirty synced; none where the file
-/// system has no single disk. It is the whole machine's figure, and the only true one: the account of a process charges a
-/// whole folio, up to megabytes, for a byte that is changed in it.
+/// Bytes that were written to the disk under a directory since the system's start, after a sync; `None` if the file
+/// system has no single disk. The figure is the whole machine's, but it is exact, while the account of a process is
+/// charged a whole folio, up to megabytes, for a byte that is changed in it.
 fn disk_written(path: &Path) -> Option<u64> {
     rustix::fs::sync();
     let device = fs::metadata(path).ok()?.dev();
@@ -74,14 +75,14 @@ fn pace(session: &mut Session, bench: &Bench, runs: u64, per_second: u64, lines:
     session.client.initialize()?;
     let begin = monotonic_ns() + HEAD_START_NS;
     for run in 0..runs {
-        // Spread over the interval, as programs that know nothing of each other are.
+        // The runs are spread over the interval, like independent programs.
         let begin = begin + run * 1_000_000_000 / per_second / runs;
         session.client.start(&bench.generator("paced", &[("lines", lines), ("per-second", per_second), ("begin-ns", begin)]))?;
     }
-    let mut ended = 0;
+    let mut ended_runs = 0;
     session.wait_for(|event| {
-        ended += u64::from(matches!(event, Event::Final { .. }));
-        (ended == runs).then_some(())
+        ended_runs += u64::from(matches!(event, Event::Final { .. }));
+        (ended_runs == runs).then_some(())
     })?;
-    session.take_reports(runs as usize)
+    session.wait_reports(runs as usize)
 }

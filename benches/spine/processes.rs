@@ -1,9 +1,9 @@
-//! What processes cost, to the last one, those included that detach themselves.
+//! The processor time, writes and memory of a server and all its processes, including those that detach themselves.
 //!
 //! The bench is a child subreaper: whatever a server leaves behind, by a double fork or by ending first, becomes the
-//! bench's own child, and nobody but [`Tree::end`] reaps here. A process that has ended still tells its processor time
-//! and what it wrote until it is reaped, and both numbers hold those of the children that it reaped itself. So the sum
-//! over what the bench reaps misses nothing, however short-lived, but children of a process that ignores SIGCHLD.
+//! bench's own child, and only [`Tree::end`] reaps here. Until it is reaped, a process that has ended has its processor
+//! time and writes in `/proc`, and both include those of the children that it reaped itself. So the sum over the
+//! processes that the bench reaps misses none, however short-lived, except children of a process that ignores SIGCHLD.
 //! The kernel's own threads (writeback, journal) are in nobody's account.
 
 use std::{
@@ -23,9 +23,9 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What a generator says of itself when it has written everything.
+/// What a generator reports when it has written everything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     pub pid: u32,
     pub bytes: u64,
     /// From its first write to the return of its last.
@@ -33,80 +33,80 @@ pub struct Report {
     pub cpu_ns: u64,
 }
 
-/// A generator is recognised by this word as its first argument.
-pub const GENERATE: &str = "generate";
+/// The first argument of every generator, by which the bench recognizes it.
+pub(crate) const GENERATE: &str = "generate";
 
-pub fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Processor time of this process, which must have one thread.
-pub fn own_cpu_ns() -> io::Result<u64> {
+pub(crate) fn own_cpu_ns() -> io::Result<u64> {
     let text = fs::read_to_string("/proc/self/schedstat")?;
     text.split(' ').next().and_then(|ns| ns.parse().ok()).ok_or_else(|| io::Error::other("no time in /proc/self/schedstat"))
 }
 
-/// Makes orphans of every server this process's children. To be called before the first server starts.
-pub fn become_reaper() -> io::Result<()> {
+/// Makes the bench the parent of every server's orphans. Must be called before the first server starts.
+pub(crate) fn become_reaper() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
 /// What the processes of one server used.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Used {
+pub(crate) struct ResourceUsage {
     pub cpu: Duration,
-    /// Bytes that were sent towards the disk.
+    /// Bytes that were written to files, as the kernel charged them.
     pub written: u64,
 }
 
 /// Resident memory in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     pub now: u64,
     pub peak: u64,
 }
 
-/// The last that was seen of the memory of a server's processes.
+/// The last readings of the memory of a server's processes.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(crate) struct TreeMemory {
     pub server: Memory,
-    /// By process; neither the server nor a generator.
+    /// By process id; neither the server nor a generator.
     pub others: HashMap<u32, Memory>,
 }
 
 /// A server and everything below it, from its start to the last process's end.
-pub struct Tree {
+pub(crate) struct Tree {
     server: u32,
-    seen: Arc<Mutex<Seen>>,
+    last_seen: Arc<Mutex<TreeMemory>>,
     stop: Arc<AtomicBool>,
     sampler: Option<JoinHandle<()>>,
 }
 
 impl Tree {
-    pub fn new(server: u32, sample_every: Duration) -> Self {
-        let (seen, stop) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
+    pub(crate) fn new(server: u32, sample_every: Duration) -> Self {
+        let (last_seen, stop) = (Arc::new(Mutex::new(TreeMemory::default())), Arc::new(AtomicBool::new(false)));
         let sampler = thread::spawn({
-            let (seen, stop) = (seen.clone(), stop.clone());
+            let (last_seen, stop) = (last_seen.clone(), stop.clone());
             move || {
                 while !stop.load(Ordering::Relaxed) {
-                    sample(server, &mut seen.lock().expect("no sampler panics"));
+                    sample(server, &mut last_seen.lock().expect("no sampler panics"));
                     thread::park_timeout(sample_every);
                 }
             }
         });
-        Tree { server, seen, stop, sampler: Some(sampler) }
+        Tree { server, last_seen, stop, sampler: Some(sampler) }
     }
 
-    /// Memory as of now, and of processes that have ended as last seen.
-    pub fn memory(&self) -> Seen {
-        let mut seen = self.seen.lock().expect("no sampler panics");
-        sample(self.server, &mut seen);
-        seen.clone()
+    /// The memory of running processes now, and of ended ones as last read.
+    pub(crate) fn memory(&self) -> TreeMemory {
+        let mut last_seen = self.last_seen.lock().expect("no sampler panics");
+        sample(self.server, &mut last_seen);
+        last_seen.clone()
     }
 
     /// Waits until all processes together have used no measurable time for a while.
-    pub fn wait_quiet(&self, deadline: Instant) -> io::Result<()> {
+    pub(crate) fn wait_quiet(&self, deadline: Instant) -> io::Result<()> {
         let mut still_since = Instant::now();
         let mut before = None;
         while still_since.elapsed() < Duration::from_millis(300) {
@@ -114,32 +114,33 @@ impl Tree {
             if before.replace(ticks) != Some(ticks) {
                 still_since = Instant::now();
             }
-            overdue(deadline, "the server did not become quiet")?;
+            check_deadline(deadline, "the server did not become quiet")?;
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// Kills and reaps all that is left of a server that did not do as it should.
-    pub fn kill(self) {
+    /// Kills and reaps all processes of a server that failed.
+    pub(crate) fn kill(self) {
         for pid in descendants() {
             if let Some(pid) = Pid::from_raw(pid as i32) {
-                // It may have ended meanwhile.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                // The process may have ended meanwhile.
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
             }
         }
-        // What it used does not matter any more.
-        let _ = self.end(&[], Instant::now() + Duration::from_secs(10));
+        // The bench has failed already, so neither the usage nor a second error matters.
+        self.end(&[], Instant::now() + Duration::from_secs(10)).ok();
     }
 
-    /// Reaps the server, which has been asked to end, and all that it left. `generators` are not charged to it.
-    pub fn end(mut self, generators: &[Report], deadline: Instant) -> io::Result<Used> {
+    /// Reaps the server, which has been sent `exit`, and all processes that it left. `generators` are not charged to
+    /// it.
+    pub(crate) fn end(mut self, generators: &[Report], deadline: Instant) -> io::Result<ResourceUsage> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sampler) = self.sampler.take() {
             sampler.thread().unpark();
             sampler.join().expect("no sampler panics");
         }
-        let mut used = Used::default();
+        let mut usage = ResourceUsage::default();
         let mut foreign: Duration = generators.iter().map(|report| Duration::from_nanos(report.cpu_ns)).sum();
         loop {
             let children = children(std::process::id());
@@ -149,39 +150,39 @@ impl Tree {
                     continue;
                 }
                 if let Some(report) = generators.iter().find(|report| report.pid == pid) {
-                    // Not reaped by a server, so in no server's account.
+                    // No server reaped this generator, so its time is in no server's account.
                     foreign -= Duration::from_nanos(report.cpu_ns);
                 } else {
-                    used.cpu += ticks(stat.ticks);
-                    used.written += written(pid)?;
+                    usage.cpu += ticks(stat.ticks);
+                    usage.written += written(pid)?;
                 }
                 rustix::process::waitpid(Pid::from_raw(pid as i32), WaitOptions::NOHANG)?;
             }
             if children.is_empty() {
-                used.cpu = used.cpu.saturating_sub(foreign);
-                return Ok(used);
+                usage.cpu = usage.cpu.saturating_sub(foreign);
+                return Ok(usage);
             }
-            overdue(deadline, "a process of the server did not end")?;
+            check_deadline(deadline, "a process of the server did not end")?;
             thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
-fn overdue(deadline: Instant, what: &'static str) -> io::Result<()> {
-    if Instant::now() < deadline { Ok(()) } else { Err(io::Error::new(io::ErrorKind::TimedOut, what)) }
+fn check_deadline(deadline: Instant, message: &'static str) -> io::Result<()> {
+    if Instant::now() < deadline { Ok(()) } else { Err(io::Error::new(io::ErrorKind::TimedOut, message)) }
 }
 
-fn sample(server: u32, seen: &mut Seen) {
+fn sample(server: u32, last_seen: &mut TreeMemory) {
     for pid in descendants() {
-        // A process that ends meanwhile keeps what was last seen of it.
+        // A process that has ended meanwhile keeps its last reading.
         let Some(memory) = memory(pid) else { continue };
         if pid == server {
-            seen.server = memory;
+            last_seen.server = memory;
         } else if is_generator(pid) {
-            seen.others.remove(&pid);
+            last_seen.others.remove(&pid);
         } else {
-            // The last look counts, not the highest: between fork and exec a child shows its parent's memory.
-            seen.others.insert(pid, memory);
+            // The last reading counts, not the highest: between fork and exec a child has its parent's memory.
+            last_seen.others.insert(pid, memory);
         }
     }
 }
@@ -214,7 +215,7 @@ struct Stat {
 impl Stat {
     fn read(pid: u32) -> io::Result<Stat> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name before the last parenthesis may hold anything.
+        // The process's name, which ends at the last parenthesis, may contain anything.
         let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
         let ticks = (11..=14).map(number).sum::<Option<u64>>();

@@ -1,7 +1,8 @@
-//! The opponent: a relay that keeps nothing. A child's pipe is read, checked to be UTF-8, framed as JSON and written out.
+//! The reference `relay`, which stores nothing: it reads a child's pipe, checks that it is UTF-8, frames it as JSON and
+//! writes it out.
 //!
-//! It is meant to be as good as that simple thing can be: one thread, epoll on both pipes, 1 MiB pipes, reads of 256 KiB,
-//! at most 64 KiB of text in a frame, one write for all frames of a read. Beaten is only who beats this.
+//! It is as fast as such a relay can be: one thread, epoll on both pipes, 1 MiB pipes, reads of 256 KiB, at most 64 KiB
+//! of text in a frame, one write for all frames of a read.
 
 use std::{
     io,
@@ -21,14 +22,14 @@ use uuid::Uuid;
 
 use crate::frames::{Framing, Splitter};
 
-const PIPE: usize = 1 << 20;
-const READ: usize = 256 * 1024;
-const TEXT: usize = 64 * 1024;
+const PIPE_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 256 * 1024;
+const MAX_TEXT_BYTES: usize = 64 * 1024;
 
 type Out = Rc<Mutex<pipe::Sender>>;
 
 #[derive(Deserialize)]
-struct Incoming<'a> {
+struct Request<'a> {
     method: String,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
@@ -58,29 +59,30 @@ struct OutputParams<'a> {
     text: &'a str,
 }
 
-pub fn serve() -> io::Result<()> {
+pub(crate) fn serve() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let code = tokio::task::LocalSet::new().block_on(&runtime, requests())?;
     std::process::exit(code)
 }
 
 async fn requests() -> io::Result<i32> {
-    let _ = rustix::pipe::fcntl_setpipe_size(io::stdout(), PIPE);
+    // A pipe that stays narrow only makes the relay slower.
+    rustix::pipe::fcntl_setpipe_size(io::stdout(), PIPE_BYTES).ok();
     let mut input = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
     let out: Out = Rc::new(Mutex::new(pipe::Sender::from_owned_fd(io::stdout().as_fd().try_clone_to_owned()?)?));
     let mut splitter = Splitter::new();
     let mut shut_down = false;
     loop {
         while let Some(frame) = splitter.next()? {
-            let incoming: Incoming = serde_json::from_slice(splitter.frame(frame))?;
+            let request: Request = serde_json::from_slice(splitter.frame(frame))?;
             let framing = splitter.framing();
-            let result = match incoming.method.as_str() {
+            let result = match request.method.as_str() {
                 "initialize" => json!({"protocolVersion": 1, "serverInfo": {"name": "relay"}, "providers": [], "capabilities": {}}),
                 "run/start" => {
                     let run = Run { id: Uuid::now_v7().to_string(), out: out.clone(), framing, seq: 0.into() };
                     let result = json!({"run": {"id": run.id, "state": "running"}});
-                    let child = Child::spawn(&incoming.params.unwrap_or_default().command)?;
-                    answer(&out, framing, incoming.id, &result).await?;
+                    let child = Child::spawn(&request.params.unwrap_or_default().command)?;
+                    respond(&out, framing, request.id, &result).await?;
                     tokio::task::spawn_local(run.follow(child));
                     continue;
                 }
@@ -91,17 +93,17 @@ async fn requests() -> io::Result<i32> {
                 "exit" => return Ok(if shut_down { 0 } else { 1 }),
                 _ => continue,
             };
-            answer(&out, framing, incoming.id, &result).await?;
+            respond(&out, framing, request.id, &result).await?;
         }
-        let n = input.read(splitter.room()).await?;
+        let n = input.read(splitter.free_space()).await?;
         if n == 0 {
             return Ok(1);
         }
-        splitter.filled(n);
+        splitter.advance(n);
     }
 }
 
-async fn answer(out: &Out, framing: Framing, id: Option<&RawValue>, result: &serde_json::Value) -> io::Result<()> {
+async fn respond(out: &Out, framing: Framing, id: Option<&RawValue>, result: &serde_json::Value) -> io::Result<()> {
     let mut bytes = Vec::new();
     framing.write(&mut bytes, &json!({"jsonrpc": "2.0", "id": id, "result": result}))?;
     out.lock().await.write_all(&bytes).await
@@ -125,7 +127,8 @@ impl Child {
 
 fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE);
+    // A pipe that stays narrow only makes the relay slower.
+    rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES).ok();
     Ok((read, write))
 }
 
@@ -139,29 +142,29 @@ struct Run {
 impl Run {
     async fn follow(self, child: Child) {
         let (stdout, stderr) = tokio::join!(self.relay("stdout", child.stdout), self.relay("stderr", child.stderr));
-        let status = ended(child.process).await;
+        let status = wait_exit(child.process).await;
         let state = if stdout.and(stderr).is_ok() && status.is_ok_and(|status| status.success()) { "succeeded" } else { "failed" };
         let mut bytes = Vec::new();
         let params = json!({"runId": self.id, "seq": self.next_seq(), "state": state});
         let framed = self.framing.write(&mut bytes, &json!({"jsonrpc": "2.0", "method": "run/state", "params": params}));
         if framed.is_ok() {
-            // Nobody is left to tell when the client has gone.
-            let _ = self.out.lock().await.write_all(&bytes).await;
+            // The client may have closed its end; then nobody needs the notification.
+            self.out.lock().await.write_all(&bytes).await.ok();
         }
     }
 
     async fn relay(&self, stream: &'static str, mut pipe: pipe::Receiver) -> io::Result<()> {
-        let mut read = vec![0; READ];
-        let mut frames = Vec::with_capacity(READ + READ / 4);
-        // Bytes of a character whose end has not come yet.
-        let mut held = 0;
+        let mut read = vec![0; READ_BYTES];
+        let mut frames = Vec::with_capacity(READ_BYTES + READ_BYTES / 4);
+        // Bytes at the beginning of `read` that begin a character whose end has not been read yet.
+        let mut partial_bytes = 0;
         let mut offset = 0;
         loop {
-            let n = pipe.read(&mut read[held..]).await?;
-            let mut rest = &read[..held + n];
+            let n = pipe.read(&mut read[partial_bytes..]).await?;
+            let mut rest = &read[..partial_bytes + n];
             frames.clear();
             while !rest.is_empty() {
-                let (text, used) = next_text(&rest[..rest.len().min(TEXT)], n == 0);
+                let (text, used) = next_text(&rest[..rest.len().min(MAX_TEXT_BYTES)], n == 0);
                 if used == 0 {
                     break;
                 }
@@ -170,13 +173,13 @@ impl Run {
                 offset += used as u64;
                 rest = &rest[used..];
             }
-            let (whole, kept) = (held + n - rest.len(), rest.len());
+            let (whole, remaining) = (partial_bytes + n - rest.len(), rest.len());
             self.out.lock().await.write_all(&frames).await?;
             if n == 0 {
                 return Ok(());
             }
-            read.copy_within(whole..whole + kept, 0);
-            held = kept;
+            read.copy_within(whole..whole + remaining, 0);
+            partial_bytes = remaining;
         }
     }
 
@@ -186,7 +189,8 @@ impl Run {
     }
 }
 
-/// The valid text at the beginning, and how many bytes it stands for; none when a character is unfinished.
+/// The text at the beginning, and how many bytes it stands for. The length is 0 if only an unfinished character is
+/// left.
 fn next_text(bytes: &[u8], last: bool) -> (std::borrow::Cow<'_, str>, usize) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.into(), bytes.len()),
@@ -200,8 +204,9 @@ fn next_text(bytes: &[u8], last: bool) -> (std::borrow::Cow<'_, str>, usize) {
     }
 }
 
-/// Waits on a thread of its own: the pipes are at their end, so it is nearly always over already.
-async fn ended(mut child: std::process::Child) -> io::Result<std::process::ExitStatus> {
+/// Waits for the child's exit on a thread of its own. The pipes are at their end, so the child has nearly always exited
+/// already.
+async fn wait_exit(mut child: std::process::Child) -> io::Result<std::process::ExitStatus> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || sender.send(child.wait()));
     receiver.await.map_err(io::Error::other)?

@@ -1,4 +1,4 @@
-//! The bench itself: each load, with each server in its turn, and the figures at the end.
+//! Runs the bench: each load with each server in turn, and the figures at the end.
 
 use std::{io, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     starts,
 };
 
-pub fn run() -> io::Result<()> {
+pub(crate) fn run() -> io::Result<()> {
     let mut options = Options::parse();
     match options.part {
         Some(Part::Relay) => return relay::serve(),
@@ -46,7 +46,7 @@ fn measure(options: &Options, stall: Duration) -> io::Result<()> {
             Load::Start => starts::measure(&bench, options.starts, &mut figures),
             Load::Written => paced::measure_written(&bench, options.seconds, &mut figures),
         };
-        measured.inspect_err(|_| eprintln!("bench: what was made is kept in {}", bench.work().display()))?;
+        measured.inspect_err(|_| eprintln!("bench: the work directory {} is kept", bench.work().display()))?;
     }
     bench.clean()?;
     let settings = format!(

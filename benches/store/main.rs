@@ -1,14 +1,14 @@
-//! What the store makes of logs: how small, how fast in, how fast out. `cargo bench --bench store -- --help` tells the rest;
-//! docs/performance.md says what must be reached.
+//! Measures the store: how small logs become, how fast they are sealed, and how fast they are read.
+//! `cargo bench --bench store -- --help` lists the options; docs/performance.md has the goals.
 
 #[allow(dead_code, reason = "the other bench needs more of it")]
 #[path = "../spine/frames.rs"]
 mod frames;
 mod logs;
-mod many;
-mod sealed;
-mod served;
+mod long_run;
+mod server;
 mod sizes;
+mod small_runs;
 
 use std::{io, process::ExitCode};
 
@@ -21,7 +21,7 @@ struct Options {
     /// A twentieth of everything: shows that the bench works, not how fast anything is.
     #[arg(long)]
     smoke: bool,
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "sizes,sealed,many")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sizes,repeats,sealed,many")]
     parts: Vec<Part>,
     /// MB of the long run.
     #[arg(long, default_value_t = 1000)]
@@ -35,7 +35,7 @@ struct Options {
     /// Given by `cargo bench`; without it, and without `--smoke`, nothing is measured.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Asked by test runners; there are no tests here.
+    /// Given by test runners to list tests; there are none here.
     #[arg(long, hide = true)]
     list: bool,
 }
@@ -44,6 +44,8 @@ struct Options {
 enum Part {
     /// How small logs become.
     Sizes,
+    /// What output takes that the store has already.
+    Repeats,
     /// One long run, sealed and read.
     Sealed,
     /// Many small runs.
@@ -69,14 +71,15 @@ fn measure(options: &Options) -> io::Result<()> {
     for part in &options.parts {
         match part {
             Part::Sizes => sizes::measure(share)?,
-            Part::Sealed => sealed::measure(options.megabytes * 1_000_000 / share as u64)?,
-            Part::Many => many::measure(options.runs / share, options.filler)?,
+            Part::Repeats => sizes::measure_repeats(share)?,
+            Part::Sealed => long_run::measure(options.megabytes * 1_000_000 / share as u64)?,
+            Part::Many => small_runs::measure(options.runs / share, options.filler)?,
         }
     }
     Ok(())
 }
 
-/// The middle one.
+/// The median of values, of which there must be at least one.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

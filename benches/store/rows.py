@@ -1,4 +1,4 @@
-"""The reference for reading: the same output as rows of an SQLite database, uncompressed, one row for each chunk."""
+"""The reference for reading: the same output as rows of an uncompressed SQLite database, one row for each chunk."""
 
 import sqlite3
 import sys
@@ -22,25 +22,25 @@ def chunks():
             offset += len(text)
 
 
-begun = time.perf_counter()
+started_at = time.perf_counter()
 with rows:
     rows.executemany("INSERT INTO entries (run, seq, at, stream, offset, text) VALUES (?, ?, ?, ?, ?, ?)", chunks())
-written = time.perf_counter() - begun
+written = time.perf_counter() - started_at
 
-begun = time.perf_counter()
+started_at = time.perf_counter()
 total = 0
 for (text,) in rows.execute("SELECT text FROM entries WHERE run = 'run' ORDER BY seq"):
     total += len(text)
-read = time.perf_counter() - begun
+read = time.perf_counter() - started_at
 
 
-def median(work, times):
-    taken = []
+def median(query, times):
+    seconds = []
     for number in range(times):
-        begun = time.perf_counter()
-        work(number)
-        taken.append(time.perf_counter() - begun)
-    return sorted(taken)[times // 2] * 1e3
+        started_at = time.perf_counter()
+        query(number)
+        seconds.append(time.perf_counter() - started_at)
+    return sorted(seconds)[times // 2] * 1e3
 
 
 def at_offset(number):
@@ -48,14 +48,14 @@ def at_offset(number):
 
 
 def last_lines(_):
-    found = 0
+    lines = 0
     for (text,) in rows.execute("SELECT text FROM entries WHERE run = 'run' ORDER BY seq DESC"):
-        found += text.count("\n")
-        if found > 200:
+        lines += text.count("\n")
+        if lines > 200:
             break
 
 
-print(f"| SQLite (Python's), written | {total / written / 1e6:.0f} MB/s | |")
-print(f"| SQLite, read in the process | {total / read / 1e6:.0f} MB/s | |")
-print(f"| SQLite, a chunk at any offset, median | {median(at_offset, 50):.2f} ms | |")
-print(f"| SQLite, last 200 lines, median | {median(last_lines, 20):.2f} ms | |")
+print(f"| SQLite: written | {total / written / 1e6:.0f} MB/s | |")
+print(f"| SQLite: read inside one process | {total / read / 1e6:.0f} MB/s | |")
+print(f"| SQLite: one chunk at any offset, median | {median(at_offset, 50):.2f} ms | |")
+print(f"| SQLite: last 200 lines, median | {median(last_lines, 20):.2f} ms | |")

@@ -1,126 +1,139 @@
-//! `loomd answer`: what an agent asks, and the answer.
-
-use serde_json::{Value, json};
+//! `loomd answer`: shows a permission request and answers it.
 
 use super::{
-    Stop,
+    EarlyExit,
     agent::{
+        self,
+        interactive::{KEY_GUARD, MENU_LINES},
         keyboard::{Key, Keyboard},
-        question::Question,
+        permission_prompt::{ANSWER_HINT, MORE_HINT, PermissionPrompt},
     },
-    client::{Launch, Session},
-    keys::{Keys, Wish},
-    render::{self, Ink},
-    words,
+    client::{ServerLaunch, ServerSession},
+    format,
+    input::Keys,
+    render::{self, Styles},
 };
-use crate::model::{Failure, Run, entry::PermissionStatus};
+use crate::model::{Failure, Run, calls::AnswerParams, item::ItemKind, methods::RunAnswer};
 
-/// Answer an agent's question; without an answer, show it and ask
+/// Answer an agent's permission request, or show it and prompt for an answer
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The run
-    pub run: String,
-    /// One of the options: its id, its name, its kind (`allow-once`) or its key
-    pub option: Option<String>,
-    /// Which question, where there are several [default: the oldest]
-    #[arg(long, value_name = "ID")]
-    pub question: Option<String>,
-    /// What to tell the agent beside it
+pub(crate) struct Options {
+    /// Run ID or its last digits
+    pub(crate) run: String,
+    /// Option to choose: its ID, name, kind (e.g. `allow-once`) or key
+    pub(crate) option: Option<String>,
+    /// Which permission request, if there are several [default: the oldest]
+    #[arg(long = "question", value_name = "ID")]
+    pub(crate) request: Option<String>,
+    /// Message to the agent, sent with the answer
     #[arg(long, short, value_name = "TEXT", requires = "option")]
-    pub message: Option<String>,
-    /// Choose nothing, so that nothing is allowed
+    pub(crate) message: Option<String>,
+    /// Dismiss the request without choosing an option; nothing is allowed
     #[arg(long, conflicts_with = "option")]
-    pub dismiss: bool,
-    /// Print the open questions as lines of JSON
+    pub(crate) dismiss: bool,
+    /// Print the pending requests as JSON lines
     #[arg(long, conflicts_with_all = ["option", "dismiss"])]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let launch = &launch.asking(options.option.is_none());
-    let session = launch.open_quiet().await?;
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let launch = &launch.for_interactive_use(options.option.is_none());
+    let session = launch.open_without_notifications().await?;
     let run = session.run(session.run_id(&options.run).await?).await?;
     if options.json {
         run.permissions.iter().try_for_each(render::print_json)?;
         session.close().await;
         return Ok(0);
     }
-    let question = question(&run, options.question.as_deref())?;
+    let mut request = pending_request(&session, &run, options.request.as_deref()).await?;
     let answer = match &options.option {
-        Some(word) => Some(json!({ "optionId": question.option_named(word)?.option_id, "message": options.message })),
-        None if options.dismiss => Some(json!({ "cancelled": true })),
-        None => ask(launch, &run, &question).await?,
+        Some(name) => {
+            let option = &request.find_option(name)?.option_id;
+            Some(AnswerParams { message: options.message, ..AnswerParams::option(run.id, request.id(), option) })
+        }
+        None if options.dismiss => {
+            let permission_id = request.id().to_owned();
+            Some(AnswerParams { run_id: run.id, permission_id, option_id: None, cancelled: Some(true), message: None })
+        }
+        None => prompt(launch, &run, &mut request).await?,
     };
     let code = match answer {
         Some(answer) => {
-            send(&session, &run, &question, answer).await?;
+            session.call(RunAnswer, answer).await?;
             0
         }
-        // It is still open.
+        // The request is still pending.
         None => 1,
     };
     session.close().await;
     Ok(code)
 }
 
-/// An open question of the run.
-fn question(run: &Run, id: Option<&str>) -> Result<Question, Failure> {
-    let short = words::short(run.id);
-    let mut open = run.permissions.iter().filter_map(|entry| match &entry.status {
-        PermissionStatus::Requested { tool_call, options } => {
-            Some(Question { id: entry.permission_id.clone(), tool_call: tool_call.clone(), options: options.clone() })
-        }
-        PermissionStatus::Resolved { .. } => None,
-    });
-    let found = match id {
-        Some(id) => open.find(|question| question.id == id),
-        None => open.next(),
+/// A pending permission request of the run: the one with this ID, or the oldest.
+async fn pending_request(session: &ServerSession, run: &Run, id: Option<&str>) -> Result<PermissionPrompt, Failure> {
+    let wanted = run.permissions.iter().map(|entry| &entry.permission_id).find(|pending| id.is_none_or(|id| id == *pending));
+    let Some(wanted) = wanted else {
+        let which = id.map_or_else(String::new, |id| format!(" `{}`", format::plain(id)));
+        let message = format!("run {} has no pending permission request{which}", format::short_id(run.id));
+        return Err(Failure::invalid_params("permissionId", message));
     };
-    found.ok_or_else(|| {
-        let which = id.map_or_else(|| "no question".to_owned(), |id| format!("no question `{}`", words::plain(id)));
-        Failure::invalid_params("permissionId", format!("run {short} has {which} that waits for an answer"))
-    })
+    let mut before = None;
+    loop {
+        let page = agent::items(session, run.id, None, before).await?;
+        for item in page.items.into_iter().rev() {
+            match item.kind {
+                ItemKind::Permission(permission) if permission.permission_id == *wanted => return Ok(PermissionPrompt::new(*permission)),
+                _ => {}
+            }
+        }
+        let none = || Failure::internal(format!("the transcript has no permission request {wanted}"));
+        before = Some(page.prev.ok_or_else(none)?);
+    }
 }
 
-async fn send(session: &Session, run: &Run, question: &Question, answer: Value) -> Result<(), Failure> {
-    let mut params = json!({ "runId": run.id, "permissionId": question.id });
-    let (Value::Object(params), Value::Object(answer)) = (&mut params, answer) else { return Ok(()) };
-    params.extend(answer.into_iter().filter(|(_, value)| !value.is_null()));
-    session.call::<_, Value>("run/answer", params).await.map(drop)
-}
-
-/// Shows a question and waits for a key, or says how it is answered.
-async fn ask(launch: &Launch, run: &Run, question: &Question) -> Result<Option<Value>, Stop> {
-    let ink = Ink::of_stdout();
-    render::print(&question.whole(&run.cwd, ink))?;
+/// Shows a permission request and waits for a key, or prints how to answer it. `None`: it was not answered.
+async fn prompt(launch: &ServerLaunch, run: &Run, request: &mut PermissionPrompt) -> Result<Option<AnswerParams>, EarlyExit> {
+    let styles = Styles::of_stdout();
     let keyboard = if launch.can_answer { Keyboard::open().filter(Keyboard::is_ours) } else { None };
     let Some(mut keyboard) = keyboard else {
-        let id = words::short(run.id);
-        let mut lines = format!("answer with `{} answer {id} OPTION`, where OPTION is one of\n", launch.again());
-        for option in &question.options {
-            lines.push_str(&format!("  {:<16}  {}\n", words::quoted(&words::plain(&option.option_id)), words::plain(&option.name)));
+        let id = format::short_id(run.id);
+        let mut lines = request.next_lines(usize::MAX, &run.cwd, styles, None);
+        lines.push_str(&format!("Answer with `{} answer {id} OPTION`. Options:\n", launch.command_prefix()));
+        for option in request.options() {
+            lines.push_str(&format!("  {:<16}  {}\n", format::quoted(&format::plain(&option.option_id)), format::plain(&option.name)));
         }
         render::print(&lines)?;
         return Ok(None);
     };
     let mut keys = Keys::listen()?;
-    // Before anything is shown: a key that is pressed then is an answer.
-    keyboard.take_keys();
+    keyboard.enter_key_mode();
     let columns = render::columns().unwrap_or(80);
-    render::print(&format!("{}\n{}\n", question.menu(ink, columns - 1).join("\n"), ink.dim("press a key; Esc leaves it open")))?;
     loop {
+        let text = request.next_lines(render::rows().saturating_sub(MENU_LINES), &run.cwd, styles, Some(columns));
+        let menu = if request.is_whole() {
+            format!("{}\n{}\n", request.menu(styles, columns - 1).join("\n"), styles.dim(ANSWER_HINT))
+        } else {
+            styles.dim(MORE_HINT) + "\n"
+        };
+        render::print(&(text + &menu))?;
         tokio::select! {
-            wish = keys.next() => return Ok(match wish {
-                Wish::Interrupt | Wish::Cancel | Wish::Kill | Wish::Leave | Wish::Terminate | Wish::HangUp => None,
-            }),
-            piece = keyboard.read() => match Key::of(&piece?) {
-                Key::Escape => return Ok(None),
-                Key::Other => {}
-                Key::Char(key) => if let Some(option) = question.option_of(key) {
-                    render::print(&format!("{}\n", words::plain(&option.name)))?;
-                    return Ok(Some(json!({ "optionId": option.option_id })));
+            // Every signal leaves the request pending.
+            _ = keys.next() => return Ok(None),
+            () = tokio::time::sleep(KEY_GUARD) => keyboard.drop_input(),
+        }
+        loop {
+            tokio::select! {
+                _ = keys.next() => return Ok(None),
+                bytes = keyboard.read() => match Key::of(&bytes?) {
+                    Key::Escape => return Ok(None),
+                    Key::Char(' ' | '\n' | '\r') if !request.is_whole() => break,
+                    Key::Char(key) if request.is_whole() => if let Some(option) = request.option_for_key(key) {
+                        render::print(&format!("{}\n", format::plain(&option.name)))?;
+                        return Ok(Some(AnswerParams::option(run.id, request.id(), &option.option_id)));
+                    },
+                    _ => {}
                 },
-            },
+            }
         }
     }
 }

@@ -1,137 +1,140 @@
-//! `loomd attach`: watches a run again, with the keys and the exit code of `loomd run`.
-
-use serde_json::json;
+//! `loomd attach`: shows a run live again, with the keys and the exit code of `loomd run`.
 
 use super::{
-    Stop,
+    EarlyExit,
     agent::{
         self,
-        history::{self, LastLines},
-        painter::Painter,
-        talk::{self, Manner, Talk},
+        interactive::{self, Interactive, ViewOptions},
+        renderer::Renderer,
     },
-    client::{Launch, Session},
-    keys::Keys,
-    live::{View, Watch},
-    outcome::Outcome,
+    client::{ServerLaunch, ServerSession},
+    format,
+    input::Keys,
+    live::{LiveView, Watch},
+    outcome::RunOutcome,
     render,
-    tail::{self, Place},
-    words,
+    tail::{self, TailPosition},
 };
 use crate::{
-    model::{Run, calls::RunResult},
+    model::{
+        Run,
+        calls::{AttachParams, RunResult},
+        methods::RunAttach,
+    },
     rpc::Notifications,
 };
 
-/// Lines that are shown of what was before.
-const LINES_BEFORE: u64 = 10;
+/// How many lines of earlier output are shown by default.
+const DEFAULT_TAIL_LINES: u64 = 10;
 
-/// Watch a run again: its output, its keys, its exit code
+/// Attach to a run: show its output live, use its keys, return its exit code
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The run [default: the newest]
-    pub run: Option<String>,
-    /// Show everything from its start
+pub(crate) struct Options {
+    /// Run ID or its last digits [default: the newest run]
+    pub(crate) run: Option<String>,
+    /// Show all output from the start
     #[arg(long, conflicts_with = "tail")]
-    pub from_start: bool,
-    /// Show so many lines of what was before
-    #[arg(long, short = 'n', value_name = "LINES", default_value_t = LINES_BEFORE, value_parser = words::parse_count)]
-    pub tail: u64,
-    /// Send what is typed here to the program, line by line
+    pub(crate) from_start: bool,
+    /// Show this many lines of earlier output
+    #[arg(long, short = 'n', value_name = "LINES", default_value_t = DEFAULT_TAIL_LINES, value_parser = format::parse_count)]
+    pub(crate) tail: u64,
+    /// Send typed lines to the program
     #[arg(long, short)]
-    pub interactive: bool,
-    /// Print the run's entries as lines of JSON, and the run itself as the last one
+    pub(crate) interactive: bool,
+    /// Print entries as JSON lines, followed by the run itself
     #[arg(long)]
-    pub json: bool,
-    /// Say nothing beside the program's own output, or the agent's own messages
+    pub(crate) json: bool,
+    /// Print only the program's output, or the agent's messages
     #[arg(long, short)]
-    pub quiet: bool,
-    /// Of an agent: what it wrote, as it wrote it, instead of what it means
+    pub(crate) quiet: bool,
+    /// For agents: print the agent's raw output instead of the transcript
     #[arg(long)]
-    pub raw: bool,
-    /// Of an agent: all output of its tools, and its changes whole
+    pub(crate) raw: bool,
+    /// For agents: show all tool output and full diffs
     #[arg(long)]
-    pub full: bool,
+    pub(crate) full: bool,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let launch = &launch.asking(!options.json && !options.raw);
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let launch = &launch.for_interactive_use(!options.json && !options.raw);
     let (session, notifications) = launch.open().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
-    let is_agent = agent::is_told(&run, &session.info.providers, launch);
+    let is_agent = run.has_transcript;
     if is_agent && !options.raw && !options.json {
-        return talk(&options, launch, run, (session, notifications)).await;
+        return attach_agent(&options, launch, run, (session, notifications)).await;
     }
-    let place = match options.from_start {
-        true => Place::default(),
-        false => tail::begin(&session, &run, None, options.tail).await?,
+    let position = match options.from_start {
+        true => TailPosition::default(),
+        false => tail::find_tail(&session, &run, None, options.tail).await?,
     };
     if render::stderr_is_terminal() && !options.quiet {
-        let (id, command) = (words::short(run.id), words::command_line(&run.command));
-        let keys = if run.state.is_final() { "" } else { r" (Ctrl-\ leaves it running)" };
-        render::note(&format!("run {id}: {command}{keys}"));
+        let (id, command) = (format::short_id(run.id), format::command_line(&run.command));
+        let keys = if run.state.is_final() { "" } else { r" (Ctrl-\ to detach)" };
+        render::note(&format!("Run {id}: {command}{keys}"));
     }
-    if run.state.is_final() && place.after_seq >= run.last_seq {
-        // Nothing is left to be told.
+    if run.state.is_final() && position.after_seq >= run.last_seq {
+        // The run has ended and no output remains to be printed.
         if options.json {
             render::print_json(&run)?;
         }
         drop(notifications);
         session.close().await;
-        let outcome = Outcome::from(&run);
+        let outcome = RunOutcome::from(&run);
         return Ok(if is_agent { outcome.agent_code() } else { outcome.code() });
     }
     let keys = Keys::listen()?;
-    let params = json!({ "runId": run.id, "afterSeq": place.after_seq });
-    let RunResult { run } = session.call("run/attach", params).await?;
-    let view = View {
+    let RunResult { run } = session.call(RunAttach, AttachParams::entries(run.id, position.after_seq)).await?;
+    let view = LiveView {
         json: options.json,
         ends_with_run: true,
         quiet: options.quiet,
         interactive: options.interactive,
         is_agent,
-        ..View::default()
+        raw: options.raw,
+        ..LiveView::default()
     };
-    Watch::new(launch, view, run, place, session, notifications).show_to_end(Some(keys)).await
+    Watch::new(launch, view, run, position, session, notifications).show_to_end(Some(keys)).await
 }
 
-/// Shows what an agent said before, and goes on from there.
-async fn talk(options: &Options, launch: &Launch, run: Run, (session, notifications): (Session, Notifications)) -> Result<u8, Stop> {
+/// Renders the transcript so far and follows it.
+async fn attach_agent(
+    options: &Options,
+    launch: &ServerLaunch,
+    run: Run,
+    (session, notifications): (ServerSession, Notifications),
+) -> Result<u8, EarlyExit> {
     let is_open = run.params.get("interactive").is_some_and(|interactive| interactive == true);
-    let manner = Manner {
+    let view = ViewOptions {
         full: options.full,
         quiet: options.quiet,
         interactive: options.interactive || (is_open && launch.can_answer),
-        only_look: false,
+        view_only: false,
     };
     if render::stderr_is_terminal() && !options.quiet {
-        let keys = if run.state.is_final() { "" } else { r" (Ctrl-\ leaves it running)" };
-        let asked = run.title.clone().or_else(|| agent::first_prompt_line(&run)).unwrap_or_default();
-        let line = format!("run {}: {} {}{keys}", words::short(run.id), run.provider, words::plain(&asked));
-        render::note(&line);
+        let keys = if run.state.is_final() { "" } else { r" (Ctrl-\ to detach)" };
+        let title = run.title.clone().or_else(|| agent::first_prompt_line(&run)).unwrap_or_default();
+        render::note(&format!("Run {}: {}: {}{keys}", format::short_id(run.id), run.provider, format::plain(&title)));
     }
-    let mut painter = Painter::new(talk::paper(manner), &run.cwd);
-    let mut last = LastLines::new(if options.from_start { u64::MAX } else { options.tail });
-    let after_seq = history::paint(&session, &run, &mut painter, async |text| {
-        last.push(&text);
-        Ok(())
-    })
-    .await?;
+    let mut renderer = Renderer::new(interactive::render_options(view), &run.cwd);
+    let (text, after_seq) = if options.from_start {
+        let after_seq = agent::render_history(&session, &run, &mut renderer, async |text| render::print(&text)).await?;
+        (String::new(), after_seq)
+    } else {
+        agent::render_tail(&session, &run, &mut renderer, options.tail).await?
+    };
+    render::print(&text)?;
     if run.state.is_final() {
-        painter.finish();
-        last.push(&painter.take());
-        render::print(&last.text())?;
+        renderer.finish();
+        render::print(&renderer.take())?;
         drop(notifications);
-        let outcome = Outcome::from(&run);
+        let outcome = RunOutcome::from(&run);
         if !options.quiet {
-            render::note(&format!("run {} {}", words::short(run.id), outcome.words()));
+            render::note(&format!("Run {} {}", format::short_id(run.id), outcome.description()));
         }
         session.close().await;
         return Ok(outcome.agent_code());
     }
-    render::print(&last.text())?;
     let keys = Keys::listen()?;
-    let params = json!({ "runId": run.id, "afterSeq": after_seq, "kinds": ["update"] });
-    let RunResult { run } = session.call("run/attach", params).await?;
-    Talk::new(launch, manner, run, (session, notifications), painter, after_seq).show_to_end(Some(keys)).await
+    let RunResult { run } = session.call(RunAttach, AttachParams::items(run.id, after_seq)).await?;
+    Interactive::new(launch, view, run, (session, notifications), renderer, after_seq).show_to_end(Some(keys)).await
 }

@@ -1,34 +1,37 @@
-//! `loomd cancel`: ends runs, and waits until they and all that they started are gone.
+//! `loomd cancel`: ends runs and waits until they and all their processes are gone.
 
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::{
-    Stop,
-    client::Launch,
-    outcome::Outcome,
+    EarlyExit,
+    client::ServerLaunch,
+    format,
+    outcome::RunOutcome,
     render::{self, Spinner},
-    words,
 };
-use crate::model::calls::{CancelParams, RunResult};
+use crate::model::{
+    calls::{CancelParams, RunResult},
+    methods::RunCancel,
+};
 
-/// Stop runs, and every process that they started
+/// Cancel runs and end all their processes
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The runs
+pub(crate) struct Options {
+    /// Run IDs or their last digits
     #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<String>,
-    /// How long a program may take to end by itself before it is killed [default: 2s]
-    #[arg(long, value_name = "DURATION", value_parser = words::parse_duration)]
-    pub grace: Option<Duration>,
-    /// Print each run as a line of JSON
+    pub(crate) runs: Vec<String>,
+    /// Time before the program is killed [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_duration)]
+    pub(crate) grace: Option<Duration>,
+    /// Print each run as a JSON line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let session = launch.open_quiet().await?;
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let session = launch.open_without_notifications().await?;
     let grace_ms = options.grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
     let mut code = 0;
     let mut runs = Vec::new();
@@ -36,28 +39,28 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
         match session.run_id(text).await {
             Ok(id) => runs.push(id),
             Err(failure) => {
-                render::tell_failure(&failure);
+                render::print_failure(&failure);
                 code = 1;
             }
         }
     }
-    let ask = |run_id| session.call::<_, RunResult>("run/cancel", CancelParams { run_id, grace_ms });
-    let mut answers: FuturesUnordered<_> = runs.into_iter().map(ask).collect();
-    let spinner = Spinner::start("waiting for the end".to_owned());
-    while let Some(answer) = answers.next().await {
-        match answer {
+    let cancel = |run_id| session.call(RunCancel, CancelParams { run_id, grace_ms });
+    let mut replies: FuturesUnordered<_> = runs.into_iter().map(cancel).collect();
+    let spinner = Spinner::start("Canceling".to_owned());
+    while let Some(reply) = replies.next().await {
+        match reply {
             Ok(RunResult { run }) if options.json => spinner.suspend(|| render::print_json(&run))?,
             Ok(RunResult { run }) => {
-                let line = format!("{} {}\n", words::short(run.id), Outcome::from(&run).words());
+                let line = format!("{} {}\n", format::short_id(run.id), RunOutcome::from(&run).description());
                 spinner.suspend(|| render::print(&line))?;
             }
             Err(failure) => {
-                spinner.suspend(|| render::tell_failure(&failure));
+                spinner.suspend(|| render::print_failure(&failure));
                 code = 1;
             }
         }
     }
-    drop((spinner, answers));
+    drop((spinner, replies));
     session.close().await;
     Ok(code)
 }

@@ -1,6 +1,8 @@
-//! The client that all commands share: starts a server of its own, greets it, finds runs by a few digits of their id.
+//! The client that all commands share. It starts a server of its own, initializes it, and finds runs by some digits of
+//! their ID.
 
 use std::{
+    borrow::Borrow,
     ffi::OsString,
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -9,101 +11,103 @@ use std::{
     time::Duration,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::words;
+use super::format;
 use crate::{
-    config::Places,
+    config::Locations,
     model::{
-        Failure, FailureKind, PROTOCOL_VERSION, Run, RunId,
-        calls::{ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, ListParams, ListResult, RunIdParams, RunResult},
+        Failure, FailureKind, PROTOCOL_VERSION, Run, RunId, TerminalSize,
+        calls::{ClientCapabilities, ClientInfo, Empty, InitializeParams, InitializeResult, ListParams, RunIdParams, SetSizeParams},
+        methods::{Initialize, Method, RunGet, RunList, RunSetSize, Shutdown},
     },
-    process::ending,
+    process::tree::wait_for_exit,
     rpc::{Client, Notifications},
 };
 
-/// How long an orderly goodbye may take before the server is left to itself.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// Longest wait for the server to shut down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most runs in one page of `run/list`.
-const PAGE: u64 = 500;
+const MAX_PAGE_RUNS: u64 = 500;
 
-/// How the server is to be started: what the command line said about places.
+/// How the server is started: what the command line said about its files.
 #[derive(Clone, Debug, Default)]
-pub struct Launch {
-    pub places: Places,
-    pub log_file: Option<PathBuf>,
-    /// Somebody is there who can answer an agent's question.
-    pub can_answer: bool,
+pub(crate) struct ServerLaunch {
+    pub(crate) locations: Locations,
+    pub(crate) log_file: Option<PathBuf>,
+    /// There is a person at a terminal who can answer permission requests.
+    pub(crate) can_answer: bool,
 }
 
-/// A greeted server of our own.
-pub struct Session {
+/// The connection to a server of our own, which has been initialized.
+pub(crate) struct ServerSession {
     client: Arc<Client>,
     server: Child,
-    /// What it answered to `initialize`.
-    pub info: InitializeResult,
+    /// The server's result of `initialize`.
+    pub(crate) info: InitializeResult,
 }
 
-impl Launch {
-    /// Starts a server, in a session of its own, and greets it. The notifications must be read, or dropped.
-    pub async fn open(&self) -> Result<(Session, Notifications), Failure> {
+impl ServerLaunch {
+    /// Starts a server and initializes it. The notifications must be read or dropped: replies queue behind them.
+    pub(crate) async fn open(&self) -> Result<(ServerSession, Notifications), Failure> {
         let program = own_executable();
         let spawned = Client::spawn(&program, self.arguments());
-        let spawned = spawned.map_err(|error| Failure::internal(format!("the server {} cannot be started: {error}", program.display())))?;
+        let spawned = spawned.map_err(|error| Failure::internal(format!("cannot start the server {}: {error}", program.display())))?;
         let params = InitializeParams {
             protocol_version: i64::from(PROTOCOL_VERSION),
             client_info: Some(ClientInfo { name: "loomd command line".to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
             process_id: Some(std::process::id()),
             capabilities: ClientCapabilities { permissions: self.can_answer, watch: false, ..ClientCapabilities::default() },
         };
-        let info = spawned.client.call("initialize", params).await;
-        let info: InitializeResult = info.map_err(|failure: Failure| match failure.kind {
-            FailureKind::Internal => {
-                Failure { message: format!("{failure}; see what a server says with `{} serve </dev/null`", self.again()), ..failure }
-            }
+        let info = spawned.client.call(Initialize, params).await;
+        let info = info.map_err(|failure: Failure| match failure.kind {
+            FailureKind::Internal => Failure {
+                message: format!("{failure}; run `{} serve </dev/null` to see the server's error", self.command_prefix()),
+                ..failure
+            },
             _ => failure,
         })?;
         if info.protocol_version != PROTOCOL_VERSION {
             return Err(Failure::internal(format!(
-                "the server {} speaks version {} of the protocol, this command version {PROTOCOL_VERSION}; install them anew",
+                "the server {} is not compatible with this command (protocol {}, expected {PROTOCOL_VERSION}); reinstall loomd",
                 program.display(),
                 info.protocol_version
             )));
         }
         spawned.client.notify("initialized", ()).await?;
-        Ok((Session { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
+        Ok((ServerSession { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
     }
 
-    /// The same for a command that asks what agents ask, if there is a terminal to ask on.
-    pub fn asking(&self, is_told: bool) -> Self {
+    /// The same launch, for a command that answers permission requests of agents if there is a terminal.
+    pub(crate) fn for_interactive_use(&self, answers_requests: bool) -> Self {
         let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        Self { can_answer: is_told && has_terminal, ..self.clone() }
+        Self { can_answer: answers_requests && has_terminal, ..self.clone() }
     }
 
-    /// Whether the output of this command-line tool has a form that is known, by the configuration: else it is text for people.
-    pub fn knows_format(&self, provider: &str) -> bool {
-        self.places.read_config().is_ok_and(|config| config.providers.get(provider).is_some_and(|provider| provider.format.is_some()))
+    /// Whether the configuration names the format of this command-line agent's output. Without a format, it is plain
+    /// text.
+    pub(crate) fn supports_format(&self, provider: &str) -> bool {
+        self.locations.read_config().is_ok_and(|config| config.providers.get(provider).is_some_and(|provider| provider.format.is_some()))
     }
 
-    /// As [`Self::open`], for commands that need no notifications.
-    pub async fn open_quiet(&self) -> Result<Session, Failure> {
+    /// As [`Self::open`], for commands that read no notifications.
+    pub(crate) async fn open_without_notifications(&self) -> Result<ServerSession, Failure> {
         Ok(self.open().await?.0)
     }
 
-    /// The words that reach the same runs in a later command: `loomd`, with the data directory if one was named.
-    pub fn again(&self) -> String {
-        match &self.places.data_dir {
-            Some(dir) => format!("loomd --data-dir {}", words::quoted(&absolute(dir).to_string_lossy())),
+    /// How a command that finds the same runs begins: `loomd`, with the data directory if one was named.
+    pub(crate) fn command_prefix(&self) -> String {
+        match &self.locations.data_dir {
+            Some(dir) => format!("loomd --data-dir {}", format::quoted(&absolute(dir).to_string_lossy())),
             None => "loomd".to_owned(),
         }
     }
 
-    /// A command that is this same program with the same places. Its arguments are still to be said.
-    pub fn again_as_command(&self) -> Command {
+    /// This program as a command that finds the same runs. The caller adds the arguments.
+    pub(crate) fn self_command(&self) -> Command {
         let mut command = Command::new(own_executable());
-        let named = [("LOOMD_DATA_DIR", &self.places.data_dir), ("LOOMD_CONFIG", &self.places.config)];
+        let named = [("LOOMD_DATA_DIR", &self.locations.data_dir), ("LOOMD_CONFIG", &self.locations.config)];
         for (name, path) in named {
             if let Some(path) = path {
                 command.env(name, absolute(path));
@@ -114,7 +118,7 @@ impl Launch {
 
     fn arguments(&self) -> Vec<OsString> {
         let mut arguments = vec![OsString::from("serve"), OsString::from("--stdio")];
-        let named = [("--data-dir", &self.places.data_dir), ("--config", &self.places.config), ("--log-file", &self.log_file)];
+        let named = [("--data-dir", &self.locations.data_dir), ("--config", &self.locations.config), ("--log-file", &self.log_file)];
         for (option, path) in named {
             if let Some(path) = path {
                 arguments.extend([option.into(), path.into()]);
@@ -124,61 +128,72 @@ impl Launch {
     }
 }
 
-impl Session {
-    pub async fn call<P: Serialize, R: DeserializeOwned>(&self, method: &str, params: P) -> Result<R, Failure> {
+impl ServerSession {
+    pub(crate) async fn call<M: Method>(&self, method: M, params: impl Borrow<M::Params>) -> Result<M::Result, Failure> {
         self.client.call(method, params).await
     }
 
-    /// The connection itself, for calls that go on beside others.
-    pub fn client(&self) -> Arc<Client> {
+    /// The connection, for requests that are sent while others are pending.
+    pub(crate) fn client(&self) -> Arc<Client> {
         self.client.clone()
     }
 
-    pub async fn run(&self, run_id: RunId) -> Result<Run, Failure> {
-        Ok(self.call::<_, RunResult>("run/get", RunIdParams { run_id }).await?.run)
+    pub(crate) async fn run(&self, run_id: RunId) -> Result<Run, Failure> {
+        Ok(self.call(RunGet, RunIdParams { run_id }).await?.run)
     }
 
-    /// The run that `text` names: a whole id, or a beginning or an end of exactly one.
-    pub async fn run_id(&self, text: &str) -> Result<RunId, Failure> {
+    /// The run that `text` names: by its whole ID, or by the beginning or the end of exactly one ID.
+    pub(crate) async fn run_id(&self, text: &str) -> Result<RunId, Failure> {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let digits = words::digits(text)?;
-        let mut found = Vec::new();
-        let mut params = ListParams { limit: Some(PAGE), ..ListParams::default() };
+        let digits = format::parse_id_digits(text)?;
+        let mut matches = Vec::new();
+        let mut params = ListParams { limit: Some(MAX_PAGE_RUNS), ..ListParams::default() };
         loop {
-            let page: ListResult = self.call("run/list", &params).await?;
-            found.extend(page.runs.iter().map(|run| run.id).filter(|id| words::fits(*id, &digits)));
+            let page = self.call(RunList, &params).await?;
+            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| format::matches_id(*id, &digits)));
             match page.next_cursor {
                 Some(cursor) => params.cursor = Some(cursor),
-                None => return words::the_only(found, text),
+                None => return format::only_match(matches, text),
             }
         }
     }
 
-    /// The run that `text` names, or else the newest one.
-    pub async fn run_id_or_newest(&self, text: Option<&str>) -> Result<RunId, Failure> {
+    /// The run that `text` names, or the newest one without `text`.
+    pub(crate) async fn run_id_or_newest(&self, text: Option<&str>) -> Result<RunId, Failure> {
         if let Some(text) = text {
             return self.run_id(text).await;
         }
-        let page: ListResult = self.call("run/list", ListParams { limit: Some(1), ..ListParams::default() }).await?;
+        let page = self.call(RunList, ListParams { limit: Some(1), ..ListParams::default() }).await?;
         let newest = page.runs.first().map(|run| run.id);
-        newest.ok_or_else(|| Failure::invalid_params("runId", "there is no run yet; start one with `loomd run -- COMMAND`"))
+        newest.ok_or_else(|| Failure::invalid_params("runId", "no runs yet; start one with `loomd run -- COMMAND`"))
     }
 
-    /// Says goodbye and waits until the server is gone, for a moment. Its notifications must have been dropped.
-    pub async fn close(self) {
-        let goodbye = async {
-            self.client.call::<_, Option<()>>("shutdown", ()).await.ok();
+    /// Shuts the server down and waits up to `SHUTDOWN_TIMEOUT` until it has ended. Its notifications must have been
+    /// dropped, because the reply queues behind them.
+    pub(crate) async fn close(self) {
+        // The results do not matter: whatever fails, the server ends when its input does, which is when this process
+        // ends.
+        let shutdown = async {
+            self.client.call(Shutdown, Empty {}).await.ok();
             self.client.notify("exit", ()).await.ok();
-            ending::ended(self.server.id()).await.ok();
+            wait_for_exit(self.server.id()).await.ok();
         };
-        // A server that hangs sees the end of its input when this process ends.
-        timeout(GOODBYE, goodbye).await.ok();
+        timeout(SHUTDOWN_TIMEOUT, shutdown).await.ok();
     }
 }
 
-/// This same program, also when its file was replaced meanwhile.
+/// Gives the run's terminal our size. That an older supervisor cannot do that is no failure of what the person does.
+pub(crate) async fn set_size(client: Arc<Client>, run_id: RunId, size: TerminalSize) -> Result<(), Failure> {
+    let params = SetSizeParams { run_id, rows: size.rows.into(), cols: size.cols.into() };
+    client.call(RunSetSize, params).await.map(drop).or_else(|failure| match failure.kind {
+        FailureKind::Unsupported | FailureKind::MethodNotFound => Ok(()),
+        _ => Err(failure),
+    })
+}
+
+/// The path of this program, also if its file was replaced while it runs.
 fn own_executable() -> PathBuf {
     match std::env::current_exe() {
         Ok(path) if path.exists() => path,
@@ -195,14 +210,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_and_later_commands_find_the_same_places() {
-        let launch = Launch {
-            places: Places { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) },
+    fn the_server_and_later_commands_use_the_same_files() {
+        let launch = ServerLaunch {
+            locations: Locations { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) },
             log_file: None,
             can_answer: false,
         };
         assert_eq!(launch.arguments(), ["serve", "--stdio", "--data-dir", "/my runs", "--config", "c.toml"]);
-        assert_eq!(launch.again(), "loomd --data-dir '/my runs'");
-        assert_eq!(Launch::default().again(), "loomd");
+        assert_eq!(launch.command_prefix(), "loomd --data-dir '/my runs'");
+        assert_eq!(ServerLaunch::default().command_prefix(), "loomd");
     }
 }

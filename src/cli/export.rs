@@ -1,4 +1,4 @@
-//! `loomd export`: a run as a file for others.
+//! `loomd export`: writes a run to a file that can be read without loomd.
 
 use std::{
     ffi::OsStr,
@@ -10,85 +10,90 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{Stop, agent, client::Launch, output::Output, render};
+use super::{EarlyExit, client::ServerLaunch, output::OutputWriter, render, screen::Content};
 use crate::model::{
     Failure, Stream,
-    calls::{ExportFormat, ExportParams, ExportResult},
+    calls::{ExportFormat, ExportParams},
+    methods::RunExport,
 };
 
-/// How much is passed on at a time.
-const BLOCK: usize = 64 << 10;
+/// Bytes that are copied to stdout at a time.
+const READ_BLOCK_BYTES: usize = 64 << 10;
 
-/// Write a run to a file that others can read: text, lines of JSON, Markdown, a web page, a recording for asciinema
+/// Export a run to a file: text, JSON lines, Markdown, HTML or an asciinema recording
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The run [default: the newest]
-    pub run: Option<String>,
-    /// As what [default: as FILE's ending says; else markdown for an agent, text for a command]
+pub(crate) struct Options {
+    /// Run ID or its last digits [default: the newest run]
+    pub(crate) run: Option<String>,
+    /// Format [default: by FILE's extension, or else markdown for agents and text for commands]
     #[arg(long, short, value_name = "FORMAT")]
-    pub format: Option<Format>,
-    /// Where to, replacing what is there [default: stdout]
+    pub(crate) format: Option<ExportFormatOption>,
+    /// File to write, overwriting it [default: stdout]
     #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// What the program wrote, byte for byte (.txt, .log)
+pub(crate) enum ExportFormatOption {
+    /// Raw output, byte for byte (.txt, .log)
     Text,
-    /// Every entry of the log, exactly (.jsonl)
+    /// All log entries, one JSON object per line (.jsonl)
     Jsonl,
-    /// For a pull request (.md)
+    /// Markdown, e.g. for a pull request (.md)
     Markdown,
-    /// One page that needs nothing else (.html)
+    /// Self-contained web page (.html)
     Html,
-    /// A recording that asciinema plays (.cast)
+    /// asciinema recording (.cast)
     Asciicast,
 }
 
-impl From<Format> for ExportFormat {
-    fn from(format: Format) -> Self {
+impl From<ExportFormatOption> for ExportFormat {
+    fn from(format: ExportFormatOption) -> Self {
         match format {
-            Format::Text => Self::Text,
-            Format::Jsonl => Self::Jsonl,
-            Format::Markdown => Self::Markdown,
-            Format::Html => Self::Html,
-            Format::Asciicast => Self::Asciicast,
+            ExportFormatOption::Text => Self::Text,
+            ExportFormatOption::Jsonl => Self::Jsonl,
+            ExportFormatOption::Markdown => Self::Markdown,
+            ExportFormatOption::Html => Self::Html,
+            ExportFormatOption::Asciicast => Self::Asciicast,
         }
     }
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
     let file = options.output.as_deref().filter(|path| *path != Path::new("-"));
     let named = match (options.format, file) {
         (Some(format), _) => Some(format.into()),
         (None, Some(file)) => Some(format_of(file)?),
         (None, None) => None,
     };
-    let session = launch.open_quiet().await?;
+    let session = launch.open_without_notifications().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
-    let format = named
-        .unwrap_or_else(|| if agent::is_told(&run, &session.info.providers, launch) { ExportFormat::Markdown } else { ExportFormat::Text });
+    let format = named.unwrap_or(if run.has_transcript { ExportFormat::Markdown } else { ExportFormat::Text });
     let export = async |path: &Path| {
-        let params = ExportParams { run_id: run.id, format, path: Some(text(path)?) };
-        session.call::<_, ExportResult>("run/export", params).await
+        let params = ExportParams { run_id: run.id, format, path: Some(utf8(path)?) };
+        session.call(RunExport, params).await
     };
     if let Some(file) = file {
         export(&std::path::absolute(file)?).await?;
         session.close().await;
-        render::note(&format!("written to {}", super::words::plain(&file.display().to_string())));
+        render::note(&format!("Exported to {}", super::format::plain(&file.display().to_string())));
         return Ok(0);
     }
-    // By way of a file: an answer would have an end, and could not hold bytes that are no text.
-    let passage = Passage::open()?;
-    let path = passage.0.join("run");
+    // The server writes a file also for stdout: the text in a result is limited, and cannot hold bytes that are not
+    // UTF-8.
+    let export_dir = ExportDir::create()?;
+    let path = export_dir.0.join("run");
     export(&path).await?;
     let mut content = File::open(&path)?;
-    drop(passage);
+    drop(export_dir);
     session.close().await;
-    let output = Output::start()?;
+    let output = OutputWriter::start(match format {
+        ExportFormat::Text => Content::Output,
+        ExportFormat::Jsonl | ExportFormat::Asciicast => Content::Json,
+        ExportFormat::Markdown | ExportFormat::Html => Content::Plain,
+    })?;
     loop {
-        let mut block = vec![0; BLOCK];
+        let mut block = vec![0; READ_BLOCK_BYTES];
         let read = content.read(&mut block)?;
         if read == 0 {
             break;
@@ -100,33 +105,36 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     Ok(0)
 }
 
+/// The format that a file's extension stands for.
 fn format_of(file: &Path) -> Result<ExportFormat, Failure> {
     let extension = file.extension().and_then(OsStr::to_str);
     extension.and_then(ExportFormat::of_extension).ok_or_else(|| {
-        let known = ExportFormat::ALL.map(ExportFormat::as_str).join(", ");
-        Failure::invalid_params("format", format!("the name {} does not say what to write; say --format {known}", file.display()))
+        let formats = ExportFormat::ALL.iter().map(|format| format.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("cannot tell the format from the name {}; use --format {formats}", file.display());
+        Failure::invalid_params("format", message)
     })
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+fn utf8(path: &Path) -> Result<String, Failure> {
     let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Failure::invalid_params("path", format!("the path {} is no text; name another one", path.display())))
+    text.ok_or_else(|| Failure::invalid_params("path", format!("the path {} is not valid UTF-8", path.display())))
 }
 
-/// A directory that goes when it is dropped.
-struct Passage(PathBuf);
+/// A temporary directory that is removed when it is dropped.
+struct ExportDir(PathBuf);
 
-impl Passage {
-    fn open() -> Result<Self, Stop> {
-        // A name that nobody took before us, who else may use the directory above.
+impl ExportDir {
+    fn create() -> Result<Self, EarlyExit> {
+        // Others may use the directory for temporary files as well. `create` fails if the name exists already.
         let path = std::path::absolute(std::env::temp_dir())?.join(format!("loomd-export-{}", uuid::Uuid::now_v7().simple()));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 }
 
-impl Drop for Passage {
+impl Drop for ExportDir {
     fn drop(&mut self) {
+        // A directory that cannot be removed is left to the system's cleaning of temporary files.
         std::fs::remove_dir_all(&self.0).ok();
     }
 }
@@ -136,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_what_to_write() {
+    fn the_extension_of_the_file_is_the_format() {
         assert_eq!(format_of(Path::new("a/run.html")), Ok(ExportFormat::Html));
         assert_eq!(format_of(Path::new("RUN.MD")), Ok(ExportFormat::Markdown));
         assert_eq!(format_of(Path::new("run.cast")), Ok(ExportFormat::Asciicast));

@@ -1,117 +1,137 @@
-//! A run on our own terminal: its output as it comes, its keys, and its exit code at the end.
+//! A command's run on a terminal: its output as it comes, the keys, and its exit code at the end.
 //!
-//! If the server goes, another one is started and the output goes on where it stopped: the run does not notice.
+//! If the server ends, another one is started and the output continues where it stopped. The run is not affected.
 
 use std::{borrow::Cow, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{
-    Stop,
-    client::{Launch, Session},
-    input::{self, Lines},
-    keys::{Keys, Wish},
-    outcome::Outcome,
-    output::Output,
+    EarlyExit,
+    client::{ServerLaunch, ServerSession, set_size},
+    format,
+    input::{self, Keys, Resizes, StdinChunks, UserAction, next_size},
+    outcome::RunOutcome,
+    output::OutputWriter,
     render,
-    tail::Place,
-    words,
+    screen::Content,
+    tail::TailPosition,
 };
 use crate::{
-    model::{Entry, Failure, FailureKind, Kind, Run, RunId, Stream},
+    model::{
+        Entry, Failure, FailureKind, Kind, Run, RunId, Stream,
+        calls::{AttachParams, CancelParams, RunIdParams, SendParams},
+        methods::{Method, RunAttach, RunCancel, RunCloseInput, RunInterrupt, RunSend},
+    },
     rpc::{Client, Notification, Notifications},
 };
 
-/// Exit codes of a program that a signal ended begin here, as shells count them.
-const BY_SIGNAL: u8 = 128;
+/// Exit codes of programs that a signal ended start here, as in shells.
+const SIGNAL_EXIT_BASE: u8 = 128;
 
-/// How often a server may go without a single entry from it before we give up.
-const SERVERS_IN_VAIN: u32 = 3;
+/// How many servers in a row may end without having sent a single entry.
+const MAX_FAILED_SERVERS: u32 = 3;
 
-/// What is shown, and how.
+/// What of a run is shown, and where.
 #[derive(Clone, Debug, Default)]
-pub struct View {
-    /// Entries as lines of JSON, all on stdout.
-    pub json: bool,
-    /// With `json`: the run itself is the last line.
-    pub ends_with_run: bool,
-    /// Only this stream.
-    pub stream: Option<Stream>,
-    /// Both streams on our stdout.
-    pub merged: bool,
-    /// No notes of ours.
-    pub quiet: bool,
-    /// Our stdin goes to the run.
-    pub interactive: bool,
-    /// The run is an agent's: lines of our stdin are prompts.
-    pub is_agent: bool,
+pub(crate) struct LiveView {
+    /// Entries are printed as lines of JSON, all on stdout.
+    pub(crate) json: bool,
+    /// With `json`, the last line is the run itself.
+    pub(crate) ends_with_run: bool,
+    /// Only this stream is printed.
+    pub(crate) stream: Option<Stream>,
+    /// Both streams are printed on our stdout.
+    pub(crate) merged: bool,
+    /// No notes of loomd's own are printed.
+    pub(crate) quiet: bool,
+    /// Our stdin is sent to the run.
+    pub(crate) interactive: bool,
+    /// The run is an agent's, so lines of our stdin are prompts.
+    pub(crate) is_agent: bool,
+    /// A terminal, too, gets what the program wrote byte for byte.
+    pub(crate) raw: bool,
 }
 
-impl View {
-    /// Where a stream's bytes go.
-    pub fn sink(&self, stream: Stream) -> Stream {
+impl LiveView {
+    pub(crate) fn content(&self) -> Content {
+        match (self.json, self.raw) {
+            (true, _) => Content::Json,
+            (false, true) => Content::Exact,
+            (false, false) => Content::Output,
+        }
+    }
+
+    /// The stream of ours that a stream of the run is printed on.
+    pub(crate) fn sink(&self, stream: Stream) -> Stream {
         if self.merged { Stream::Stdout } else { stream }
     }
 }
 
-/// How watching came to its end.
-pub(super) enum End {
-    Ended(Outcome),
-    /// Somebody left, and the run goes on.
-    Left(Wish),
+/// Why watching ended.
+pub(super) enum WatchEnd {
+    Ended(RunOutcome),
+    /// The person detached, and the run continues.
+    Detached(UserAction),
 }
 
 /// A run that is watched.
-pub struct Watch<'a> {
-    launch: &'a Launch,
-    view: View,
+pub(crate) struct Watch<'a> {
+    launch: &'a ServerLaunch,
+    view: LiveView,
     run: Run,
-    place: Place,
-    session: Session,
+    position: TailPosition,
+    session: ServerSession,
     notifications: Notifications,
     calls: JoinSet<Result<(), Failure>>,
 }
 
 impl<'a> Watch<'a> {
-    /// `session` is attached to `run` already, from `place` on.
-    pub fn new(launch: &'a Launch, view: View, run: Run, place: Place, session: Session, notifications: Notifications) -> Self {
-        Self { launch, view, run, place, session, notifications, calls: JoinSet::new() }
+    /// `session` is attached to `run` already, from `position` on.
+    pub(crate) fn new(
+        launch: &'a ServerLaunch,
+        view: LiveView,
+        run: Run,
+        position: TailPosition,
+        session: ServerSession,
+        notifications: Notifications,
+    ) -> Self {
+        Self { launch, view, run, position, session, notifications, calls: JoinSet::new() }
     }
 
-    /// Shows the run until it ends, or until somebody leaves it. Answers with the exit code.
-    pub async fn show_to_end(mut self, keys: Option<Keys>) -> Result<u8, Stop> {
-        let output = Output::start()?;
-        let end = self.over_servers(keys, &output).await;
-        // Answers come behind the notifications, which nobody reads from now on.
+    /// Shows the run until it ends or the person detaches. Returns the exit code.
+    pub(crate) async fn show_to_end(mut self, keys: Option<Keys>) -> Result<u8, EarlyExit> {
+        let output = OutputWriter::start(self.view.content())?;
+        let end = self.watch_until_end(keys, &output).await;
+        // Replies queue behind notifications, which nobody reads from now on.
         let Self { launch, view, run, session, notifications, .. } = self;
         drop(notifications);
         let code = match end {
-            Ok(End::Ended(outcome)) => {
+            Ok(WatchEnd::Ended(outcome)) => {
                 if view.json && view.ends_with_run {
                     let run = session.run(run.id).await?;
                     render::print_json(&run)?;
                 }
                 if !view.quiet {
-                    tell_end(&outcome, &run);
+                    print_end(&outcome, &run);
                 }
                 if view.is_agent { outcome.agent_code() } else { outcome.code() }
             }
-            // Nobody is there who could read a word, and nothing to say goodbye for.
-            Ok(End::Left(Wish::HangUp)) => return Ok(code_of_leaving(Wish::HangUp)),
-            Ok(End::Left(wish)) => {
-                tell_left(launch, &run, view.quiet);
-                code_of_leaving(wish)
+            // The terminal is closed, so nobody could read a note, and this process must not delay its end.
+            Ok(WatchEnd::Detached(UserAction::HangUp)) => return Ok(detach_exit_code(UserAction::HangUp)),
+            Ok(WatchEnd::Detached(action)) => {
+                print_detached(launch, &run, view.quiet);
+                detach_exit_code(action)
             }
-            Err(Stop::Closed) => {
-                tell_left(launch, &run, view.quiet);
+            Err(EarlyExit::Closed) => {
+                print_detached(launch, &run, view.quiet);
                 0
             }
             Err(stop) => {
                 if output.has_failed() {
-                    tell_left(launch, &run, view.quiet);
+                    print_detached(launch, &run, view.quiet);
                 }
                 return Err(stop);
             }
@@ -120,133 +140,156 @@ impl<'a> Watch<'a> {
         Ok(code)
     }
 
-    async fn over_servers(&mut self, mut keys: Option<Keys>, output: &Output) -> Result<End, Stop> {
-        let mut lines = self.view.interactive.then(input::lines);
-        let mut in_vain = 0;
+    async fn watch_until_end(&mut self, mut keys: Option<Keys>, output: &OutputWriter) -> Result<WatchEnd, EarlyExit> {
+        let mut lines = self.view.interactive.then(input::stdin_chunks);
+        let mut failed_servers = 0;
         loop {
-            let began = self.place.after_seq;
-            match self.show_over_this_server(&mut keys, &mut lines, output).await? {
+            let seq_before = self.position.after_seq;
+            match self.watch_on_server(&mut keys, &mut lines, output).await? {
                 Some(end) => return Ok(end),
-                None if self.place.after_seq > began => in_vain = 0,
-                None => in_vain += 1,
+                None if self.position.after_seq > seq_before => failed_servers = 0,
+                None => failed_servers += 1,
             }
-            self.again(in_vain).await?;
+            self.reconnect(failed_servers).await?;
         }
     }
 
-    /// `None`: the server went.
-    async fn show_over_this_server(
+    /// `None`: the server ended before the run did.
+    async fn watch_on_server(
         &mut self,
         keys: &mut Option<Keys>,
-        lines: &mut Option<Lines>,
-        output: &Output,
-    ) -> Result<Option<End>, Stop> {
+        lines: &mut Option<StdinChunks>,
+        output: &OutputWriter,
+    ) -> Result<Option<WatchEnd>, EarlyExit> {
         let run_id = self.run.id;
         let client = self.session.client();
-        let mut pump = Pump { run_id, view: &self.view, place: &mut self.place };
-        let mut pumping = std::pin::pin!(pump.until_end(&mut self.notifications, output));
+        // A run in a terminal has the size of the one in which it is shown.
+        let is_shown = keys.is_some() && !self.view.json;
+        let mut resizes = (self.run.tty.is_some() && is_shown).then(Resizes::listen).transpose()?;
+        if let Some(size) = render::terminal_size().filter(|_| resizes.is_some()) {
+            self.calls.spawn(set_size(client.clone(), run_id, size));
+        }
+        let mut printer = NotificationPrinter { run_id, view: &self.view, position: &mut self.position };
+        let mut printing = std::pin::pin!(printer.until_end(&mut self.notifications, output));
         let mut sending: Option<BoxFuture<'static, Result<(), Failure>>> = None;
         loop {
             tokio::select! {
                 biased;
-                wish = next_wish(keys) => {
-                    let (method, params) = match wish {
-                        Wish::Leave | Wish::Terminate | Wish::HangUp => return Ok(Some(End::Left(wish))),
-                        Wish::Interrupt => ("run/interrupt", json!({ "runId": run_id })),
-                        Wish::Cancel => ("run/cancel", json!({ "runId": run_id })),
-                        Wish::Kill => ("run/cancel", json!({ "runId": run_id, "graceMs": 0 })),
+                action = next_action(keys) => {
+                    let Some(request) = action_request(client.clone(), run_id, action) else {
+                        return Ok(Some(WatchEnd::Detached(action)));
                     };
                     if !self.view.quiet {
-                        tell_wish(wish);
+                        print_action(action);
                     }
-                    self.calls.spawn(order(client.clone(), method, params));
+                    self.calls.spawn(request);
                 }
-                ended = &mut pumping => return ended.map(|outcome| outcome.map(End::Ended)),
-                Some(Ok(answer)) = self.calls.join_next(), if !self.calls.is_empty() => tell_refusal(answer),
-                answer = async { sending.as_mut().expect("it is asked for only then").await }, if sending.is_some() => {
+                Some(size) = next_size(&mut resizes), if resizes.is_some() => {
+                    self.calls.spawn(set_size(client.clone(), run_id, size));
+                }
+                ended = &mut printing => return ended.map(|outcome| outcome.map(WatchEnd::Ended)),
+                Some(Ok(reply)) = self.calls.join_next(), if !self.calls.is_empty() => print_call_failure(reply),
+                reply = async { sending.as_mut().expect("the condition checks it").await }, if sending.is_some() => {
                     sending = None;
-                    tell_refusal(answer);
+                    print_call_failure(reply);
                 }
                 line = next_line(lines), if sending.is_none() => sending = Some(match line {
-                    Some(Ok(text)) => match sent(run_id, &text, self.view.is_agent) {
-                        Some(params) => Box::pin(order(client.clone(), "run/send", params)),
+                    Some(Ok(text)) => match send_params(run_id, &text, self.view.is_agent) {
+                        Some(params) => send_request(client.clone(), RunSend, params),
                         None => continue,
                     },
                     Some(Err(failure)) => Box::pin(std::future::ready(Err(failure))),
                     None => {
                         *lines = None;
-                        Box::pin(order(client.clone(), "run/closeInput", json!({ "runId": run_id })))
+                        send_request(client.clone(), RunCloseInput, RunIdParams { run_id })
                     }
                 }),
             }
         }
     }
 
-    async fn again(&mut self, in_vain: u32) -> Result<(), Stop> {
-        let params = json!({ "runId": self.run.id, "afterSeq": self.place.after_seq });
-        (self.session, self.notifications) = again(self.launch, self.run.id, params, in_vain).await?;
+    async fn reconnect(&mut self, failed_servers: u32) -> Result<(), EarlyExit> {
+        let params = AttachParams::entries(self.run.id, self.position.after_seq);
+        (self.session, self.notifications) = reconnect(self.launch, self.run.id, params, failed_servers).await?;
         Ok(())
     }
 }
 
-/// Starts another server, which goes on where the last one stopped. `in_vain`: how many have been started for nothing.
-pub(super) async fn again(launch: &Launch, run_id: RunId, attach: Value, in_vain: u32) -> Result<(Session, Notifications), Stop> {
-    if in_vain > SERVERS_IN_VAIN {
-        let id = words::short(run_id);
-        let message = format!("the server ends again and again; the run is not touched by that: `{} attach {id}`", launch.again());
+/// Starts another server and attaches to the run where the last one stopped. `failed_servers`: how many in a row have
+/// ended without having sent an entry.
+pub(super) async fn reconnect(
+    launch: &ServerLaunch,
+    run_id: RunId,
+    attach: AttachParams,
+    failed_servers: u32,
+) -> Result<(ServerSession, Notifications), EarlyExit> {
+    if failed_servers > MAX_FAILED_SERVERS {
+        let id = format::short_id(run_id);
+        let message = format!("the server keeps crashing; the run is not affected: `{} attach {id}`", launch.command_prefix());
         return Err(Failure::internal(message).into());
     }
     let (session, notifications) = launch.open().await?;
-    session.call::<_, Value>("run/attach", attach).await?;
+    session.call(RunAttach, attach).await?;
     Ok((session, notifications))
 }
 
-/// The params that send a line of our stdin. An agent is not asked nothing.
-pub(super) fn sent(run_id: RunId, text: &str, is_agent: bool) -> Option<Value> {
+/// The params of `run/send` for a line of our stdin. `None`: an empty line is no prompt for an agent.
+pub(super) fn send_params(run_id: RunId, text: &str, is_agent: bool) -> Option<SendParams> {
     match is_agent {
         true if text.trim().is_empty() => None,
-        true => Some(json!({ "runId": run_id, "prompt": text.trim_end() })),
-        false => Some(json!({ "runId": run_id, "text": text })),
+        true => Some(SendParams::prompt(run_id, text.trim_end())),
+        false => Some(SendParams { run_id, text: Some(text.to_owned()), prompt: None, mode: None }),
     }
 }
 
-pub(super) fn code_of_leaving(wish: Wish) -> u8 {
-    match wish {
-        Wish::HangUp => BY_SIGNAL + 1,
-        Wish::Terminate => BY_SIGNAL + 15,
+/// The exit code after a detach: that of the signal that asked for it, or 0.
+pub(super) fn detach_exit_code(action: UserAction) -> u8 {
+    match action {
+        UserAction::HangUp => SIGNAL_EXIT_BASE + 1,
+        UserAction::Terminate => SIGNAL_EXIT_BASE + 15,
         _ => 0,
     }
 }
 
-/// A call whose answer says no more than that it was done.
-pub(super) async fn order(client: Arc<Client>, method: &'static str, params: Value) -> Result<(), Failure> {
-    client.call::<_, Value>(method, params).await.map(drop)
+/// The request for what the person does. `None`: it is no request, for they leave.
+pub(super) fn action_request(client: Arc<Client>, run_id: RunId, action: UserAction) -> Option<BoxFuture<'static, Result<(), Failure>>> {
+    Some(match action {
+        UserAction::Detach | UserAction::Terminate | UserAction::HangUp => return None,
+        UserAction::Interrupt => send_request(client, RunInterrupt, RunIdParams { run_id }),
+        UserAction::Cancel => send_request(client, RunCancel, CancelParams { run_id, grace_ms: None }),
+        UserAction::Kill => send_request(client, RunCancel, CancelParams { run_id, grace_ms: Some(0) }),
+    })
 }
 
-pub(super) async fn next_wish(keys: &mut Option<Keys>) -> Wish {
+/// Sends a request whose result is not used.
+pub(super) fn send_request<M: Method>(client: Arc<Client>, method: M, params: M::Params) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(async move { client.call(method, params).await.map(drop) })
+}
+
+pub(super) async fn next_action(keys: &mut Option<Keys>) -> UserAction {
     match keys {
         Some(keys) => keys.next().await,
         None => std::future::pending().await,
     }
 }
 
-pub(super) async fn next_line(lines: &mut Option<Lines>) -> Option<Result<String, Failure>> {
+pub(super) async fn next_line(lines: &mut Option<StdinChunks>) -> Option<Result<String, Failure>> {
     match lines {
         Some(lines) => lines.recv().await,
         None => std::future::pending().await,
     }
 }
 
-/// From notifications to our stdout and stderr.
-struct Pump<'a> {
+/// Prints notifications on our stdout and stderr.
+struct NotificationPrinter<'a> {
     run_id: RunId,
-    view: &'a View,
-    place: &'a mut Place,
+    view: &'a LiveView,
+    position: &'a mut TailPosition,
 }
 
-impl Pump<'_> {
-    /// `None`: the server went before the run ended.
-    async fn until_end(&mut self, notifications: &mut Notifications, output: &Output) -> Result<Option<Outcome>, Stop> {
+impl NotificationPrinter<'_> {
+    /// Prints until the run ends. `None`: the server ended first.
+    async fn until_end(&mut self, notifications: &mut Notifications, output: &OutputWriter) -> Result<Option<RunOutcome>, EarlyExit> {
         while let Some(notification) = notifications.next().await {
             if let Some(outcome) = self.show(&notification, output).await? {
                 output.flush().await?;
@@ -256,15 +299,15 @@ impl Pump<'_> {
         Ok(None)
     }
 
-    /// Shows one notification. `Some`: it tells the run's end.
-    async fn show(&mut self, notification: &Notification, output: &Output) -> Result<Option<Outcome>, Stop> {
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.method() == notification.method) else { return Ok(None) };
+    /// Prints one notification. `Some`: the run has ended with it.
+    async fn show(&mut self, notification: &Notification, output: &OutputWriter) -> Result<Option<RunOutcome>, EarlyExit> {
+        let Some(kind) = Kind::ALL.iter().copied().find(|kind| kind.method() == notification.method) else { return Ok(None) };
         let text = notification.params.get();
-        let head: Head = read(text)?;
-        if head.run_id != self.run_id || head.seq <= self.place.after_seq {
+        let head: NotificationHead = read(text)?;
+        if head.run_id != self.run_id || head.seq <= self.position.after_seq {
             return Ok(None);
         }
-        self.place.after_seq = head.seq;
+        self.position.after_seq = head.seq;
         if kind == Kind::Output {
             self.show_output(text, output).await?;
             return Ok(None);
@@ -274,14 +317,23 @@ impl Pump<'_> {
         }
         match (kind, read::<Entry>(text)) {
             (Kind::State, Ok(Entry::State(entry))) if entry.state.is_final() => {
-                Ok(Some(Outcome::from(&entry).of_agent(self.view.is_agent)))
+                Ok(Some(RunOutcome::from(&entry).with_agent(self.view.is_agent)))
             }
             (Kind::State, Err(stop)) => Err(stop),
+            // Those of an agent stand in its transcript.
+            (Kind::Update, Ok(Entry::Update(entry))) if !(self.view.json || self.view.quiet || self.view.is_agent) => {
+                if let Some((title, description)) = entry.notice() {
+                    output.flush().await?;
+                    let description = description.map_or_else(String::new, |description| format!("; {description}"));
+                    render::note(&format::plain(&format!("{title}{description}")));
+                }
+                Ok(None)
+            }
             _ => Ok(None),
         }
     }
 
-    async fn show_output(&mut self, text: &str, output: &Output) -> Result<(), Stop> {
+    async fn show_output(&mut self, text: &str, output: &OutputWriter) -> Result<(), EarlyExit> {
         let chunk: Chunk<'_> = read(text)?;
         if self.view.stream.is_some_and(|stream| stream != chunk.stream) {
             return Ok(());
@@ -289,22 +341,20 @@ impl Pump<'_> {
         if self.view.json {
             return output.write(Stream::Stdout, format!("{text}\n").into_bytes()).await;
         }
-        let mut bytes = super::raw::exact_bytes(&chunk.text, chunk.data)?.into_owned();
-        let skipped = std::mem::take(&mut self.place.skip).min(bytes.len() as u64);
-        bytes.drain(..skipped as usize);
+        let bytes = self.position.take_bytes(&chunk.text, chunk.data)?;
         if bytes.is_empty() { Ok(()) } else { output.write(self.view.sink(chunk.stream), bytes).await }
     }
 }
 
-/// What every notification of an entry has.
+/// The members that the notifications of all entries have.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Head {
-    pub run_id: RunId,
-    pub seq: u64,
+pub(super) struct NotificationHead {
+    pub(crate) run_id: RunId,
+    pub(crate) seq: u64,
 }
 
-/// What is needed of an output entry, without copying text that has nothing escaped.
+/// The members of an output entry that are printed. Text without escapes is not copied.
 #[derive(Deserialize)]
 struct Chunk<'a> {
     stream: Stream,
@@ -314,56 +364,58 @@ struct Chunk<'a> {
     data: Option<&'a str>,
 }
 
-pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Stop> {
-    serde_json::from_str(text)
-        .map_err(|error| Failure::internal(format!("the server sent an entry that is not understood: {error}")).into())
+pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, EarlyExit> {
+    serde_json::from_str(text).map_err(|error| Failure::internal(format!("the server sent an invalid entry: {error}")).into())
 }
 
-fn tell_wish(wish: Wish) {
-    if let Some(text) = words_of(wish) {
-        // The terminal has just shown ^C.
+fn print_action(action: UserAction) {
+    if let Some(text) = action_note(action) {
+        // The line end ends the line on which the terminal has just echoed ^C.
         render::note(&format!("\n{text}"));
     }
 }
 
-/// What is done for a wish, in words.
-pub(super) fn words_of(wish: Wish) -> Option<&'static str> {
-    match wish {
-        Wish::Interrupt => Some(r"interrupting; Ctrl-C again cancels the run, Ctrl-\ leaves it running"),
-        Wish::Cancel => Some("cancelling; Ctrl-C again kills it at once"),
-        Wish::Kill => Some("killing"),
-        Wish::Leave | Wish::Terminate | Wish::HangUp => None,
+/// The note for an action.
+pub(super) fn action_note(action: UserAction) -> Option<&'static str> {
+    match action {
+        UserAction::Interrupt => Some(r"Interrupting… Press Ctrl-C again to cancel the run, Ctrl-\ to detach."),
+        UserAction::Cancel => Some("Canceling… Press Ctrl-C again to kill the run."),
+        UserAction::Kill => Some("Killing…"),
+        UserAction::Detach | UserAction::Terminate | UserAction::HangUp => None,
     }
 }
 
-/// A call that comes too late, or whose server went, is nobody's business.
-fn tell_refusal(answer: Result<(), Failure>) {
-    match answer {
-        Err(failure) if !matches!(failure.kind, FailureKind::RunNotActive | FailureKind::Internal) => render::tell_failure(&failure),
+/// Prints the failure of a request, unless it came too late or its server ended: the run's state shows what happened.
+fn print_call_failure(reply: Result<(), Failure>) {
+    match reply {
+        Err(failure) if !matches!(failure.kind, FailureKind::RunNotActive | FailureKind::Internal) => render::print_failure(&failure),
         _ => {}
     }
 }
 
-pub(super) fn tell_end(outcome: &Outcome, run: &Run) {
-    for process in outcome.left() {
-        render::note(&format!("left running: {} {}", process.pid, process.command));
+/// Prints which processes outlived the run, and how it ended if that is unusual.
+pub(super) fn print_end(outcome: &RunOutcome, run: &Run) {
+    for process in outcome.left_processes() {
+        render::note(&format!("Still running: {} (PID {})", format::plain(&process.command), process.pid));
     }
     if outcome.is_unusual() || (render::stderr_is_terminal() && outcome.code() != 0) {
-        let took = words::duration(render::now().saturating_sub(run.created_at));
-        render::note(&format!("run {} {} (after {took})", words::short(run.id), outcome.words()));
+        let duration_ms = render::now().saturating_sub(run.created_at);
+        render::note(&format!("Run {} {}", format::short_id(run.id), outcome.description_after(duration_ms)));
     }
 }
 
-pub(super) fn tell_left(launch: &Launch, run: &Run, quiet: bool) {
+/// Prints that the run continues and how to return to it.
+pub(super) fn print_detached(launch: &ServerLaunch, run: &Run, quiet: bool) {
     if quiet || run.state.is_final() {
         return;
     }
-    let (id, again) = (words::short(run.id), launch.again());
-    let fate = match run.params.get("onDisconnect").and_then(|choice| choice.as_str()) {
-        Some("cancel") => "is cancelled in 5 s unless somebody watches it",
-        _ => "goes on",
+    let (id, command_prefix) = (format::short_id(run.id), launch.command_prefix());
+    let state = match run.params.get("onDisconnect").and_then(|choice| choice.as_str()) {
+        Some("cancel") => "will be canceled in 5 s unless a client attaches",
+        _ => "is still running",
     };
-    render::note(&format!("\nrun {id} {fate}; watch it with `{again} attach {id}`, end it with `{again} cancel {id}`"));
+    let (attach, cancel) = (format!("{command_prefix} attach {id}"), format!("{command_prefix} cancel {id}"));
+    render::note(&format!("\nDetached. Run {id} {state}.\nAttach: {attach}\nCancel: {cancel}"));
 }
 
 #[cfg(test)]

@@ -1,103 +1,105 @@
-//! `loomd logs`: the output of a run, exactly as the program wrote it; of an agent's run, what it means. In pages, so that its size
-//! does not matter.
+//! `loomd logs`: the output of a command, exactly as it was written, or the transcript of an agent.
+//!
+//! It is read in pages, so that its size does not matter.
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
-    Stop,
+    EarlyExit,
     agent::{
         self,
-        history::{self, LastLines},
-        painter::Painter,
-        talk::{self, Manner, Talk},
+        interactive::{self, Interactive, ViewOptions},
+        renderer::Renderer,
     },
-    client::{Launch, Session},
-    live::{View, Watch},
-    outcome::Outcome,
-    output::Output,
+    client::{ServerLaunch, ServerSession},
+    format,
+    live::{self, LiveView, Watch},
+    outcome::RunOutcome,
+    output::OutputWriter,
     render,
-    tail::{self, Place},
-    words,
+    screen::Content,
+    tail::{self, TailPosition},
 };
 use crate::{
-    history::counted,
+    history::byte_count,
     model::{
-        Entry, Failure, Run, RunState,
-        calls::{RunResult, TextResult},
+        Entry, Kind, Run, RunState,
+        calls::{AttachParams, ReadParams, RunResult, TextParams},
         entry,
+        methods::{RunAttach, RunRead, RunText},
     },
     rpc::Notifications,
 };
 
-/// Print what a run has written; -f goes on until it ends
+/// Print the output of a run, or an agent's transcript
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The run [default: the newest]
-    pub run: Option<String>,
-    /// Go on until the run ends
+pub(crate) struct Options {
+    /// Run ID or its last digits [default: the newest run]
+    pub(crate) run: Option<String>,
+    /// Follow the output until the run ends
     #[arg(long, short)]
-    pub follow: bool,
-    /// Only the last lines
-    #[arg(long, short = 'n', value_name = "LINES", value_parser = words::parse_count)]
-    pub tail: Option<u64>,
-    /// Only this stream [default: both, in order of arrival]
+    pub(crate) follow: bool,
+    /// Print only the last LINES lines
+    #[arg(long, short = 'n', value_name = "LINES", value_parser = format::parse_count)]
+    pub(crate) tail: Option<u64>,
+    /// Print only this stream [default: both, in order of arrival]
     #[arg(long, value_name = "STREAM")]
-    pub stream: Option<Stream>,
-    /// From this byte of the stream on (stdout, if none is named), as `loomd search` tells it
-    #[arg(long, value_name = "BYTE", value_parser = words::parse_count, conflicts_with_all = ["follow", "tail", "json", "full"])]
-    pub offset: Option<u64>,
-    /// Print entries as lines of JSON
+    pub(crate) stream: Option<StreamOption>,
+    /// Start at this byte of the stream (default: stdout), as printed by `loomd search`
+    #[arg(long, value_name = "BYTE", value_parser = format::parse_count, conflicts_with_all = ["follow", "tail", "json", "full"])]
+    pub(crate) offset: Option<u64>,
+    /// Print entries as JSON lines
     #[arg(long)]
-    pub json: bool,
-    /// Of an agent: what it wrote, as it wrote it, instead of what it means
+    pub(crate) json: bool,
+    /// For agents: print the agent's raw output instead of the transcript
     #[arg(long)]
-    pub raw: bool,
-    /// Of an agent: all output of its tools, and its changes whole
+    pub(crate) raw: bool,
+    /// For agents: show all tool output and full diffs
     #[arg(long)]
-    pub full: bool,
+    pub(crate) full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Stream {
+pub(crate) enum StreamOption {
     Stdout,
     Stderr,
 }
 
-impl From<Stream> for entry::Stream {
-    fn from(stream: Stream) -> Self {
+impl From<StreamOption> for entry::Stream {
+    fn from(stream: StreamOption) -> Self {
         match stream {
-            Stream::Stdout => Self::Stdout,
-            Stream::Stderr => Self::Stderr,
+            StreamOption::Stdout => Self::Stdout,
+            StreamOption::Stderr => Self::Stderr,
         }
     }
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
     let (session, notifications) = launch.open().await?;
     let run = session.run(session.run_id_or_newest(options.run.as_deref()).await?).await?;
     if let Some(offset) = options.offset {
-        print_from(&session, &run, stream_of(&options).unwrap_or(entry::Stream::Stdout), offset).await?;
+        print_from(&session, &run, &options, offset).await?;
         session.close().await;
         return Ok(0);
     }
-    if agent::is_told(&run, &session.info.providers, launch) && !options.raw && !options.json && options.stream.is_none() {
-        return print_meaning(&options, launch, run, (session, notifications)).await;
+    if run.has_transcript && !options.raw && !options.json && options.stream.is_none() {
+        return print_transcript(&options, launch, run, (session, notifications)).await;
     }
     let stream = stream_of(&options);
-    let place = match options.tail {
-        Some(lines) => tail::begin(&session, &run, stream, lines).await?,
-        None => Place::default(),
+    let position = match options.tail {
+        Some(lines) => tail::find_tail(&session, &run, stream, lines).await?,
+        None => TailPosition::default(),
     };
-    let view = View { json: options.json, stream, merged: true, quiet: true, ..View::default() };
+    let view = LiveView { json: options.json, raw: options.raw, stream, merged: true, quiet: true, ..LiveView::default() };
     if options.follow && !run.state.is_final() {
-        let RunResult { run } = session.call("run/attach", json!({ "runId": run.id, "afterSeq": place.after_seq })).await?;
-        Watch::new(launch, view, run, place, session, notifications).show_to_end(None).await?;
+        let RunResult { run } = session.call(RunAttach, AttachParams::entries(run.id, position.after_seq)).await?;
+        Watch::new(launch, view, run, position, session, notifications).show_to_end(None).await?;
         return Ok(0);
     }
     drop(notifications);
-    print_pages(&session, &run, place, &view).await?;
+    print_pages(&session, &run, position, &view).await?;
     session.close().await;
     Ok(0)
 }
@@ -106,14 +108,16 @@ fn stream_of(options: &Options) -> Option<entry::Stream> {
     options.stream.map(entry::Stream::from)
 }
 
-/// Prints a stream from a byte on, as text.
-async fn print_from(session: &Session, run: &Run, stream: entry::Stream, mut offset: u64) -> Result<(), Stop> {
-    let output = Output::start()?;
+/// Prints a stream as text from the byte `offset` to its present end.
+async fn print_from(session: &ServerSession, run: &Run, options: &Options, mut offset: u64) -> Result<(), EarlyExit> {
+    let stream = stream_of(options).unwrap_or(entry::Stream::Stdout);
+    let output = OutputWriter::start(if options.raw { Content::Exact } else { Content::Output })?;
     loop {
-        let page: TextResult = session.call("run/text", json!({ "runId": run.id, "stream": stream, "offset": offset })).await?;
+        let params = TextParams { run_id: run.id, stream: Some(stream), offset: Some(offset), max_bytes: None, last_lines: None };
+        let page = session.call(RunText, params).await?;
         output.write(stream, page.text.into_bytes()).await?;
-        // As far as it was asked for; a run that writes faster than we print would never end.
-        let end = counted(run.bytes, Some(stream));
+        // A run that writes faster than we print would never end, so we stop where it ended at the start.
+        let end = byte_count(run.bytes, Some(stream));
         if page.next_offset >= end.min(page.total_bytes) || page.next_offset <= offset {
             return output.flush().await;
         }
@@ -121,88 +125,82 @@ async fn print_from(session: &Session, run: &Run, stream: entry::Stream, mut off
     }
 }
 
-/// Prints what an agent said and did.
-async fn print_meaning(
+/// Prints the transcript of an agent's run, and follows it with `-f`.
+async fn print_transcript(
     options: &Options,
-    launch: &Launch,
+    launch: &ServerLaunch,
     run: Run,
-    (session, notifications): (Session, Notifications),
-) -> Result<u8, Stop> {
-    let manner = Manner { full: options.full, only_look: true, ..Manner::default() };
-    let mut painter = Painter::new(talk::paper(manner), &run.cwd);
-    let mut last = options.tail.map(LastLines::new);
-    let output = Output::start()?;
-    let print = async |text: String| output.write(history::OUT, text.into_bytes()).await;
-    let after_seq = history::paint(&session, &run, &mut painter, async |text| match &mut last {
-        Some(last) => {
-            last.push(&text);
-            Ok(())
-        }
-        None => print(text).await,
-    })
-    .await?;
+    (session, notifications): (ServerSession, Notifications),
+) -> Result<u8, EarlyExit> {
+    let view = ViewOptions { full: options.full, view_only: true, ..ViewOptions::default() };
+    let mut renderer = Renderer::new(interactive::render_options(view), &run.cwd);
+    let output = OutputWriter::start(Content::Painted)?;
+    let print = async |text: String| output.write(entry::Stream::Stdout, text.into_bytes()).await;
     let follows = options.follow && !run.state.is_final();
-    if !follows {
-        painter.finish();
-    }
-    let rest = painter.take();
-    let rest = match last {
-        Some(mut last) => {
-            last.push(&rest);
-            last.text()
+    let after_seq = match options.tail {
+        Some(lines) => {
+            let (text, after_seq) = agent::render_tail(&session, &run, &mut renderer, lines).await?;
+            print(text).await?;
+            after_seq
         }
-        None => rest,
+        None => agent::render_history(&session, &run, &mut renderer, print).await?,
     };
-    print(rest).await?;
+    if !follows {
+        renderer.set_state(run.state);
+        renderer.finish();
+    }
+    output.write(entry::Stream::Stdout, renderer.take().into_bytes()).await?;
     output.flush().await?;
     if follows {
-        let params = json!({ "runId": run.id, "afterSeq": after_seq, "kinds": ["update"] });
-        let RunResult { run } = session.call("run/attach", params).await?;
-        Talk::new(launch, manner, run, (session, notifications), painter, after_seq).show_to_end(None).await?;
+        let RunResult { run } = session.call(RunAttach, AttachParams::items(run.id, after_seq)).await?;
+        Interactive::new(launch, view, run, (session, notifications), renderer, after_seq).show_to_end(None).await?;
         return Ok(0);
     }
     if run.state.is_final() && run.state != RunState::Succeeded {
-        render::note(&format!("run {} {}", words::short(run.id), Outcome::from(&run).words()));
+        render::note(&format!("Run {} {}", format::short_id(run.id), RunOutcome::from(&run).description()));
     }
     drop(notifications);
     session.close().await;
     Ok(0)
 }
 
-/// A page of entries that are passed on as they are.
+/// A page of entries whose JSON is printed unchanged.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct RawPage {
     entries: Vec<Box<RawValue>>,
     next_after_seq: u64,
     at_end: bool,
 }
 
-async fn print_pages(session: &Session, run: &Run, mut place: Place, view: &View) -> Result<(), Stop> {
-    let output = Output::start()?;
-    let mut params = json!({ "runId": run.id, "afterSeq": place.after_seq });
-    if !view.json || view.stream.is_some() {
-        params["kinds"] = json!(["output"]);
-    }
+/// Prints the entries up to `run.last_seq`, page by page.
+async fn print_pages(session: &ServerSession, run: &Run, mut position: TailPosition, view: &LiveView) -> Result<(), EarlyExit> {
+    let output = OutputWriter::start(view.content())?;
+    let kinds = (!view.json || view.stream.is_some()).then(|| vec![Kind::Output]);
+    let mut params = ReadParams { run_id: run.id, after_seq: None, before_seq: None, max_bytes: None, kinds };
     loop {
-        params["afterSeq"] = json!(place.after_seq);
-        let page: Page = session.call("run/read", &params).await?;
+        params.after_seq = Some(position.after_seq);
+        let page: RawPage = session.client().call_as(RunRead, &params).await?;
         for raw in &page.entries {
-            let entry = serde_json::from_str(raw.get());
-            let entry: Entry =
-                entry.map_err(|error| Failure::internal(format!("the server sent an entry that is not understood: {error}")))?;
-            print_entry(&entry, raw.get(), &mut place, view, &output).await?;
+            let entry: Entry = live::read(raw.get())?;
+            print_entry(&entry, raw.get(), &mut position, view, &output).await?;
         }
-        // What came after the first look is for `-f`; a run that writes faster than we print would never end.
-        if page.at_end || page.next_after_seq <= place.after_seq || page.next_after_seq >= run.last_seq {
+        // Later entries are for `-f`. Without it, a run that writes faster than we print would never end.
+        if page.at_end || page.next_after_seq <= position.after_seq || page.next_after_seq >= run.last_seq {
             break;
         }
-        place.after_seq = page.next_after_seq;
+        position.after_seq = page.next_after_seq;
     }
     output.flush().await
 }
 
-async fn print_entry(entry: &Entry, raw: &str, place: &mut Place, view: &View, output: &Output) -> Result<(), Stop> {
+async fn print_entry(
+    entry: &Entry,
+    raw: &str,
+    position: &mut TailPosition,
+    view: &LiveView,
+    output: &OutputWriter,
+) -> Result<(), EarlyExit> {
     let line = || format!("{raw}\n").into_bytes();
     let Entry::Output(chunk) = entry else { return output.write(entry::Stream::Stdout, line()).await };
     if view.stream.is_some_and(|stream| stream != chunk.stream) {
@@ -211,8 +209,6 @@ async fn print_entry(entry: &Entry, raw: &str, place: &mut Place, view: &View, o
     if view.json {
         return output.write(entry::Stream::Stdout, line()).await;
     }
-    let mut bytes = super::raw::exact_bytes(&chunk.text, chunk.data.as_deref())?.into_owned();
-    let skipped = std::mem::take(&mut place.skip).min(bytes.len() as u64);
-    bytes.drain(..skipped as usize);
+    let bytes = position.take_bytes(&chunk.text, chunk.data.as_deref())?;
     output.write(view.sink(chunk.stream), bytes).await
 }

@@ -1,108 +1,104 @@
-//! Commands for people. Each is a client of the protocol, through `rpc`, and never looks into the store.
+//! Commands for people. Each is a client of the protocol, through `rpc`, and never opens the store.
 //!
-//! The one exception is `doctor`, which must work when no server starts: it looks at files, and changes none.
+//! `doctor` also looks at files, because it must work when no server starts, and changes none. `rules import` reads a file that no
+//! server understands.
 
 mod agent;
-pub mod answer;
-pub mod attach;
-pub mod cancel;
-pub mod changes;
-pub mod client;
-pub mod completions;
-pub mod configure;
-pub mod delete;
-pub mod doctor;
-pub mod export;
+pub(crate) mod answer;
+pub(crate) mod attach;
+pub(crate) mod cancel;
+pub(crate) mod changes;
+pub(crate) mod client;
+pub(crate) mod configure;
+pub(crate) mod doctor;
+pub(crate) mod export;
+mod format;
+pub(crate) mod generate;
 mod input;
-mod keys;
-pub mod list;
+pub(crate) mod list;
 mod live;
-pub mod logs;
-pub mod man;
+pub(crate) mod logs;
 mod options;
 mod outcome;
 mod output;
-mod phrase;
-pub mod providers;
-pub mod prune;
-mod raw;
-pub mod render;
-pub mod run;
-pub mod schema;
-pub mod search;
-pub mod send;
-pub mod sessions;
-pub mod stats;
+pub(crate) mod providers;
+pub(crate) mod render;
+pub(crate) mod retention;
+pub(crate) mod rules;
+pub(crate) mod run;
+mod screen;
+pub(crate) mod search;
+pub(crate) mod send;
+pub(crate) mod sessions;
 mod tail;
-pub mod takeover;
-mod words;
+pub(crate) mod takeover;
 
 use std::{future::Future, io, process::ExitCode};
 
 use crate::model::{Failure, FailureKind};
 
-/// Exit code for a command line, a configuration or a store that cannot be used.
-pub const BAD_COMMAND_LINE: u8 = 2;
+/// Exit code for an invalid command line, configuration or store.
+pub(crate) const EXIT_USAGE: u8 = 2;
 
-/// Exit code when the program of `loomd run` cannot be started, as env(1) and timeout(1) have it.
-const CANNOT_START: u8 = 127;
+/// Exit code if the program of `loomd run` cannot be started, as env(1) and timeout(1) have it.
+const EXIT_CANNOT_START: u8 = 127;
 
 /// Why a command ends early.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum EarlyExit {
     Failure(Failure),
-    /// Nobody reads our output any more, which is no error.
+    /// Nobody reads our output any more, which is not an error.
     Closed,
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for EarlyExit {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
 }
 
-impl From<io::Error> for Stop {
+impl From<io::Error> for EarlyExit {
     fn from(error: io::Error) -> Self {
-        Self::unwritten(&error)
+        Self::write_failed(&error)
     }
 }
 
-impl Stop {
-    /// Our output was not taken.
-    fn unwritten(error: &io::Error) -> Self {
+impl EarlyExit {
+    /// Our output could not be written.
+    fn write_failed(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed,
-            _ => Self::Failure(Failure::internal(format!("the output cannot be written: {error}"))),
+            _ => Self::Failure(Failure::internal(format!("cannot write output: {error}"))),
         }
     }
 }
 
-/// Runs a command to its end and makes its exit code. A failure is told on stderr.
-pub fn go(command: impl Future<Output = Result<u8, Stop>>) -> ExitCode {
+/// Runs a command and turns its result into an exit code. A failure is printed on stderr.
+pub(crate) fn run_to_exit_code(command: impl Future<Output = Result<u8, EarlyExit>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            render::tell_failure(&Failure::internal(format!("the system refuses what a program needs: {error}")));
+            render::print_failure(&Failure::internal(format!("cannot start the async runtime: {error}")));
             return ExitCode::FAILURE;
         }
     };
-    let ended = runtime.block_on(command);
-    // What still waits for a terminal or a server is not waited for.
+    let result = runtime.block_on(command);
+    // Threads that still wait for a terminal or a server must not delay our end.
     runtime.shutdown_background();
-    match ended {
+    match result {
         Ok(code) => ExitCode::from(code),
-        Err(Stop::Closed) => ExitCode::SUCCESS,
-        Err(Stop::Failure(failure)) => {
-            render::tell_failure(&failure);
-            ExitCode::from(code_of(failure.kind))
+        Err(EarlyExit::Closed) => ExitCode::SUCCESS,
+        Err(EarlyExit::Failure(failure)) => {
+            render::print_failure(&failure);
+            ExitCode::from(exit_code_of(failure.kind))
         }
     }
 }
 
-fn code_of(kind: FailureKind) -> u8 {
+fn exit_code_of(kind: FailureKind) -> u8 {
     match kind {
-        FailureKind::Config | FailureKind::Store => BAD_COMMAND_LINE,
-        FailureKind::SpawnFailed => CANNOT_START,
+        FailureKind::Config | FailureKind::Store => EXIT_USAGE,
+        FailureKind::SpawnFailed => EXIT_CANNOT_START,
         _ => 1,
     }
 }

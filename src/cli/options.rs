@@ -1,87 +1,92 @@
-//! What `loomd run` can be told, for commands and for agents.
+//! The options of `loomd run`, for commands and for agents.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
-use super::words;
-use crate::model::{
-    Failure,
-    calls::{self, AttachChoice, StartParams},
+use super::{format, render};
+use crate::{
+    model::{
+        Failure, TerminalSize,
+        calls::{self, AttachChoice, StartParams, TtyChoice},
+    },
+    process::current_process,
 };
 
-/// How something is run.
+/// How a run is started.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct How {
-    /// Working directory [default: this one]
+pub(crate) struct StartOptions {
+    /// Working directory [default: the current directory]
     #[arg(long, value_name = "DIR")]
-    pub cwd: Option<PathBuf>,
-    /// Set a variable for the program; NAME alone removes it
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = words::parse_variable)]
-    pub env: Vec<(String, Option<String>)>,
-    /// Run it under a terminal of its own, for programs that show more on one
+    pub(crate) cwd: Option<PathBuf>,
+    /// Set an environment variable; NAME alone unsets it
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = format::parse_variable)]
+    pub(crate) env: Vec<(String, Option<String>)>,
+    /// Run in a pseudoterminal (colors, unbuffered output)
     #[arg(long, short)]
-    pub tty: bool,
-    /// Start it, print its id, and come back at once
+    pub(crate) tty: bool,
+    /// Start in the background and print the run ID
     #[arg(long, short)]
-    pub detach: bool,
-    /// Send what is typed here to the program, line by line; to an agent, as its next prompts
+    pub(crate) detach: bool,
+    /// Send typed lines to the program; for agents, keep the run open for more prompts
     #[arg(long, short)]
-    pub interactive: bool,
-    /// End it after so long, like 90s, 5m or 1h30m
-    #[arg(long, value_name = "DURATION", value_parser = words::parse_duration)]
-    pub timeout: Option<Duration>,
-    /// End it when it has written nothing for so long
-    #[arg(long, value_name = "DURATION", value_parser = words::parse_duration)]
-    pub idle_timeout: Option<Duration>,
-    /// End it when it has written more than this, like 64K, 10M or 1G
-    #[arg(long, value_name = "BYTES", value_parser = words::parse_bytes)]
-    pub max_output: Option<u64>,
-    /// What to call it in lists
+    pub(crate) interactive: bool,
+    /// Stop the run after this time, e.g. 90s, 5m or 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Stop the run if it writes nothing for this time
+    #[arg(long, value_name = "DURATION", value_parser = format::parse_duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Stop the run if it writes more than this, e.g. 64K, 10M or 1G
+    #[arg(long, value_name = "BYTES", value_parser = format::parse_bytes)]
+    pub(crate) max_output: Option<u64>,
+    /// Name shown in lists
     #[arg(long, value_name = "TEXT")]
-    pub title: Option<String>,
-    /// A label to find it by; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = words::parse_pair)]
-    pub label: Vec<(String, String)>,
-    /// What becomes of it when nobody watches it any more: it goes on (the default), or is cancelled after 5 seconds
-    #[arg(long, value_name = "FATE")]
-    pub on_disconnect: Option<OnDisconnect>,
-    /// Print the run's entries as lines of JSON, and the run itself as the last one
+    pub(crate) title: Option<String>,
+    /// Add a label (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = format::parse_pair)]
+    pub(crate) label: Vec<(String, String)>,
+    /// When the last client disconnects [default: detach]
+    #[arg(long, value_name = "ACTION")]
+    pub(crate) on_disconnect: Option<OnDisconnectOption>,
+    /// Print entries as JSON lines, followed by the run itself
     #[arg(long)]
-    pub json: bool,
-    /// Say nothing beside the program's own output, or the agent's own messages
+    pub(crate) json: bool,
+    /// Print only the program's output, or the agent's messages
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 
-    /// The model, in the agent's own words
-    #[arg(long, value_name = "MODEL", help_heading = "For agents")]
-    pub model: Option<String>,
-    /// Who decides what it may do [default: ask]
-    #[arg(long, value_name = "MODE", help_heading = "For agents")]
-    pub permissions: Option<Permissions>,
-    /// Go on with the session of an earlier run, or with one of the agent's own sessions
-    #[arg(long, value_name = "RUN|SESSION", help_heading = "For agents")]
-    pub resume: Option<String>,
-    /// Show all output of its tools, and its changes whole
-    #[arg(long, help_heading = "For agents")]
-    pub full: bool,
+    /// Model, by the agent's own name for it
+    #[arg(long, value_name = "MODEL", help_heading = "Agent options")]
+    pub(crate) model: Option<String>,
+    /// Permission mode [default: ask]
+    #[arg(long, value_name = "MODE", help_heading = "Agent options")]
+    pub(crate) permissions: Option<Permissions>,
+    /// Resume the session of a run, or one of the agent's own sessions
+    #[arg(long, value_name = "RUN|SESSION", help_heading = "Agent options")]
+    pub(crate) resume: Option<String>,
+    /// Show all tool output and full diffs
+    #[arg(long, help_heading = "Agent options")]
+    pub(crate) full: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnDisconnect {
+pub(crate) enum OnDisconnectOption {
+    /// Keep the run going
     Detach,
+    /// Cancel the run after 5 seconds
     Cancel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Permissions {
-    /// Every question waits for an answer
+pub(crate) enum Permissions {
+    /// Ask before every action
     Ask,
-    /// Edits of files are allowed, the rest is asked
+    /// Allow file edits; ask before other actions
     AcceptEdits,
-    /// Nothing may be changed
+    /// Deny all changes
     ReadOnly,
-    /// Everything is allowed
+    /// Allow everything without asking (dangerous)
     Bypass,
 }
 
@@ -96,9 +101,9 @@ impl From<Permissions> for calls::PermissionMode {
     }
 }
 
-impl How {
-    /// What was said later counts; what was said only once does too.
-    pub fn and_then(self, later: Self) -> Self {
+impl StartOptions {
+    /// The options before the provider's name, with those after it, which win.
+    pub(crate) fn merge(self, later: Self) -> Self {
         Self {
             cwd: later.cwd.or(self.cwd),
             env: [self.env, later.env].concat(),
@@ -120,27 +125,30 @@ impl How {
         }
     }
 
-    /// The params of a start, without what is started.
-    pub fn params(&self, provider: &str) -> Result<StartParams, Failure> {
+    /// The params of `run/start` for these options, without the command or the prompt.
+    pub(crate) fn params(&self, provider: &str) -> Result<StartParams, Failure> {
         let cwd = self.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
-        let no_cwd = |error| Failure::invalid_params("cwd", format!("the working directory {} cannot be used: {error}", cwd.display()));
-        // Without looking at what is there: the server says best what is wrong with it.
+        let no_cwd = |error| Failure::invalid_params("cwd", format!("invalid working directory {}: {error}", cwd.display()));
+        // Whether the directory exists is left to the server, whose message tells what is wrong with it.
         let absolute = match &self.cwd {
-            Some(cwd) => std::path::absolute(cwd),
-            None => std::env::current_dir(),
+            // A path that begins in our directory keeps the name by which the person knows that.
+            Some(cwd) if cwd.is_relative() => current_process::logical_directory().map(|here| here.join(cwd)),
+            Some(cwd) => Ok(cwd.clone()),
+            None => current_process::logical_directory(),
         };
         let cwd = absolute.map_err(no_cwd)?.into_os_string().into_string();
-        let cwd = cwd.map_err(|cwd| Failure::invalid_params("cwd", format!("the working directory {} is not UTF-8", cwd.display())))?;
+        let cwd =
+            cwd.map_err(|cwd| Failure::invalid_params("cwd", format!("the working directory {} is not valid UTF-8", cwd.display())))?;
         let ms = |duration: Option<Duration>| duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         Ok(StartParams {
             provider: provider.to_owned(),
             cwd: Some(cwd),
             env: self.env.iter().cloned().collect(),
-            tty: self.tty.then_some(true),
+            tty: self.tty.then(|| terminal_choice(render::terminal_size())),
             interactive: self.interactive.then_some(true),
             timeout_ms: ms(self.timeout),
             idle_timeout_ms: ms(self.idle_timeout),
-            on_disconnect: (self.on_disconnect == Some(OnDisconnect::Cancel)).then_some(calls::OnDisconnect::Cancel),
+            on_disconnect: (self.on_disconnect == Some(OnDisconnectOption::Cancel)).then_some(calls::OnDisconnect::Cancel),
             attach: self.detach.then_some(AttachChoice::Whether(false)),
             max_output_bytes: self.max_output,
             title: self.title.clone(),
@@ -150,4 +158,9 @@ impl How {
             ..StartParams::default()
         })
     }
+}
+
+/// The size of our terminal, or the default one where we have none.
+fn terminal_choice(size: Option<TerminalSize>) -> TtyChoice {
+    size.map_or(TtyChoice::Whether(true), |size| TtyChoice::Size { rows: size.rows.into(), cols: size.cols.into() })
 }

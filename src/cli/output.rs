@@ -1,10 +1,11 @@
-//! The way out of a program's bytes: to our own stdout and stderr, in order, from a thread that may be held up.
+//! Writes a run's output to our own stdout and stderr, in order, in a thread that may block.
 //!
-//! A terminal that was stopped with Ctrl-S, or a pager that nobody scrolls, stops this thread alone: keys are still heard.
+//! A terminal that was stopped with Ctrl-S, or a pager that nobody scrolls, blocks this thread alone: keys are still
+//! handled.
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, OnceLock},
 };
@@ -12,101 +13,124 @@ use std::{
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Stop;
+use super::{
+    EarlyExit,
+    screen::{Content, TerminalFilter},
+};
 use crate::model::Stream;
 
-/// Pieces that may wait, each of at most one notification's bytes.
-const WAITING: usize = 64;
+/// Most chunks that wait for the thread. Each has at most the bytes of one notification.
+const MAX_QUEUED_CHUNKS: usize = 64;
 
-/// Takes bytes, and makes the caller wait when nobody takes them from us.
+/// Queues bytes for the thread, and makes the caller wait while the queue is full.
 #[derive(Clone)]
-pub struct Output {
-    queue: mpsc::Sender<Piece>,
-    /// Why the thread ended before its time.
-    fault: Arc<OnceLock<io::Error>>,
+pub(crate) struct OutputWriter {
+    queue: mpsc::Sender<OutputChunk>,
+    /// Why the thread ended early.
+    write_error: Arc<OnceLock<io::Error>>,
 }
 
-enum Piece {
+enum OutputChunk {
     Bytes(Stream, Vec<u8>),
-    Mark(oneshot::Sender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
-impl Output {
-    /// Starts the thread. It lives until everything is written, or the process ends.
-    pub fn start() -> io::Result<Self> {
+impl OutputWriter {
+    /// Starts the thread. It ends when the last `OutputWriter` is dropped and everything is written, or with the
+    /// process.
+    pub(crate) fn start(content: Content) -> io::Result<Self> {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Ok(Self::to(stdout, stderr))
+        Ok(Self::to(stdout, stderr, content))
     }
 
-    fn to(stdout: File, stderr: File) -> Self {
-        let (queue, mut pieces) = mpsc::channel(WAITING);
-        let fault = Arc::new(OnceLock::new());
-        let told = fault.clone();
+    fn to(stdout: File, stderr: File, content: Content) -> Self {
+        let (queue, mut chunks) = mpsc::channel(MAX_QUEUED_CHUNKS);
+        let write_error = Arc::new(OnceLock::new());
+        let write_error_of_thread = write_error.clone();
         std::thread::spawn(move || {
-            // The queue is closed behind that, which is how the other side hears of it.
-            if let Err(error) = write_all_pieces(&mut pieces, stdout, stderr) {
-                told.set(error).ok();
+            // The thread ends after that, and `chunks` closes the queue: `write` and `flush` then find the error.
+            if let Err(error) = write_chunks(&mut chunks, Sink::of(stdout, content), Sink::of(stderr, content)) {
+                // It is set once only, by this thread.
+                write_error_of_thread.set(error).ok();
             }
         });
-        Self { queue, fault }
+        Self { queue, write_error }
     }
 
-    /// Hands bytes over. `Closed`: nobody reads our stdout any more.
-    pub async fn write(&self, stream: Stream, bytes: Vec<u8>) -> Result<(), Stop> {
-        self.queue.send(Piece::Bytes(stream, bytes)).await.map_err(|_| self.stop())
+    /// Queues bytes. `Closed`: nobody reads our stdout any more.
+    pub(crate) async fn write(&self, stream: Stream, bytes: Vec<u8>) -> Result<(), EarlyExit> {
+        self.queue.send(OutputChunk::Bytes(stream, bytes)).await.map_err(|_| self.early_exit())
     }
 
-    /// Whether something could not be written, though somebody was there to read it.
-    pub fn has_failed(&self) -> bool {
-        self.fault.get().is_some_and(|error| error.kind() != io::ErrorKind::BrokenPipe)
+    /// Whether writing failed for another reason than that nobody reads our stdout.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.write_error.get().is_some_and(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
 
-    fn stop(&self) -> Stop {
-        match self.fault.get() {
-            Some(error) => Stop::unwritten(error),
-            None => Stop::Closed,
+    fn early_exit(&self) -> EarlyExit {
+        match self.write_error.get() {
+            Some(error) => EarlyExit::write_failed(error),
+            None => EarlyExit::Closed,
         }
     }
 
-    /// Completes when everything before it has been written.
-    pub async fn flush(&self) -> Result<(), Stop> {
-        let (mark, passed) = oneshot::channel();
-        self.queue.send(Piece::Mark(mark)).await.map_err(|_| self.stop())?;
-        passed.await.map_err(|_| self.stop())
+    /// Waits until everything queued before has been written.
+    pub(crate) async fn flush(&self) -> Result<(), EarlyExit> {
+        let (sender, flushed) = oneshot::channel();
+        self.queue.send(OutputChunk::Flush(sender)).await.map_err(|_| self.early_exit())?;
+        flushed.await.map_err(|_| self.early_exit())
     }
 }
 
-fn write_all_pieces(pieces: &mut mpsc::Receiver<Piece>, mut stdout: File, mut stderr: File) -> io::Result<()> {
-    while let Some(piece) = pieces.blocking_recv() {
-        match piece {
-            Piece::Bytes(Stream::Stdout, bytes) => write_all(&mut stdout, &bytes)?,
-            // A closed stderr loses what goes there, as it does for any program.
-            Piece::Bytes(Stream::Stderr, bytes) => {
-                write_all(&mut stderr, &bytes).ok();
+/// A stream of ours. A terminal gets only what may reach one.
+struct Sink {
+    file: File,
+    filter: TerminalFilter,
+}
+
+impl Sink {
+    fn of(file: File, content: Content) -> Self {
+        let content = if file.is_terminal() { content } else { Content::Exact };
+        Self { file, filter: TerminalFilter::new(content) }
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        write_all(&mut self.file, &self.filter.filter(bytes))
+    }
+}
+
+fn write_chunks(chunks: &mut mpsc::Receiver<OutputChunk>, mut stdout: Sink, mut stderr: Sink) -> io::Result<()> {
+    while let Some(chunk) = chunks.blocking_recv() {
+        match chunk {
+            OutputChunk::Bytes(Stream::Stdout, bytes) => stdout.write(bytes)?,
+            // Output to a closed stderr is lost, as it is with any program.
+            OutputChunk::Bytes(Stream::Stderr, bytes) => {
+                stderr.write(bytes).ok();
             }
-            Piece::Mark(mark) => {
-                mark.send(()).ok();
+            OutputChunk::Flush(sender) => {
+                // Nobody waits any more if the future of `flush` was dropped.
+                sender.send(()).ok();
             }
         }
     }
     Ok(())
 }
 
-/// Writes everything, also to a descriptor that whoever shares it with us made non-blocking.
+/// Writes everything, even if another process that shares the descriptor made it non-blocking.
 fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for_room(file.as_fd())?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_writable(file.as_fd())?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-fn wait_for_room(fd: BorrowedFd<'_>) -> io::Result<()> {
+fn wait_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
@@ -125,12 +149,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_go_where_they_belong_whole_and_in_order() {
+    async fn all_bytes_arrive_in_order_on_their_stream() {
         let (mut out, stdout) = pipe();
         let (mut err, stderr) = pipe();
-        // More than a pipe holds, into one that refuses to wait.
+        // More than a pipe holds, into a descriptor that does not block.
         rustix::io::ioctl_fionbio(&stdout, true).expect("non-blocking");
-        let output = Output::to(stdout, stderr);
+        let output = OutputWriter::to(stdout, stderr, Content::Output);
         let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
         let expected = sent.clone();
         let reader = std::thread::spawn(move || {
@@ -144,35 +168,35 @@ mod tests {
         output.flush().await.expect("written");
         drop(output);
         assert!(reader.join().expect("no panic").expect("reads") == expected);
-        let mut said = Vec::new();
-        err.read_to_end(&mut said).expect("reads");
-        assert_eq!(said, b"\xff!");
+        let mut text = Vec::new();
+        err.read_to_end(&mut text).expect("reads");
+        assert_eq!(text, b"\xff!");
     }
 
     #[tokio::test]
-    async fn a_closed_stdout_is_noticed_and_a_closed_stderr_is_not_missed() {
+    async fn a_closed_stdout_is_an_early_exit_and_a_closed_stderr_is_not() {
         let (out, stdout) = pipe();
         let (err, stderr) = pipe();
         drop(OwnedFd::from(err));
-        let output = Output::to(stdout, stderr);
+        let output = OutputWriter::to(stdout, stderr, Content::Output);
         output.write(Stream::Stderr, b"lost".to_vec()).await.expect("taken");
-        output.flush().await.expect("goes on");
+        output.flush().await.expect("no early exit");
         drop(OwnedFd::from(out));
         output.write(Stream::Stdout, b"x".to_vec()).await.expect("taken");
-        assert!(matches!(output.flush().await, Err(Stop::Closed)));
+        assert!(matches!(output.flush().await, Err(EarlyExit::Closed)));
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn what_cannot_be_written_is_told() {
+    async fn a_write_error_is_a_failure() {
         let full = || File::options().write(true).open("/dev/full").expect("there");
-        let output = Output::to(full(), full());
+        let output = OutputWriter::to(full(), full(), Content::Output);
         output.write(Stream::Stderr, b"lost".to_vec()).await.expect("taken");
-        output.flush().await.expect("goes on");
+        output.flush().await.expect("no early exit");
         output.write(Stream::Stdout, b"x".to_vec()).await.expect("taken");
         for _ in 0..2 {
-            let Err(Stop::Failure(failure)) = output.flush().await else { panic!("told") };
-            assert!(failure.message.starts_with("the output cannot be written: No space left"), "{failure}");
+            let Err(EarlyExit::Failure(failure)) = output.flush().await else { panic!("no failure") };
+            assert!(failure.message.starts_with("cannot write output: No space left"), "{failure}");
         }
     }
 }

@@ -1,60 +1,64 @@
-//! `loomd providers`: which agents there are, and what to do about those that are not.
-
-use serde_json::json;
+//! `loomd providers`: the agents, and how to install those that are missing.
 
 use super::{
-    Stop,
+    EarlyExit,
     agent::start::COMMAND,
-    client::Launch,
-    render::{self, Ink, Spinner},
-    words,
+    client::ServerLaunch,
+    format,
+    render::{self, Spinner, Styles},
 };
-use crate::model::{ProviderInfo, calls::ProvidersResult};
+use crate::model::{
+    ProviderInfo,
+    calls::{Empty, ProvidersResult},
+    methods::ProviderList,
+};
 
-/// List the agents that can be asked, and what is missing of the others
+/// List agents, their versions, and how to install missing ones
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// Print each as a line of JSON
+pub(crate) struct Options {
+    /// Print each provider as a JSON line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let session = launch.open_quiet().await?;
-    let spinner = Spinner::start("asking each for its version".to_owned());
-    let answer = session.call("provider/list", json!({})).await;
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let session = launch.open_without_notifications().await?;
+    let spinner = Spinner::start("Checking versions".to_owned());
+    let reply = session.call(ProviderList, Empty {}).await;
     drop(spinner);
-    let ProvidersResult { providers } = answer?;
+    let ProvidersResult { providers } = reply?;
     if options.json {
         providers.iter().try_for_each(render::print_json)?;
     } else {
-        render::print(&table(&providers, render::columns(), Ink::of_stdout()))?;
+        render::print(&table(&providers, render::columns(), Styles::of_stdout()))?;
     }
     session.close().await;
     Ok(0)
 }
 
-fn table(providers: &[ProviderInfo], columns: Option<usize>, ink: Ink) -> String {
+fn table(providers: &[ProviderInfo], columns: Option<usize>, styles: Styles) -> String {
     let rows: Vec<[String; 4]> = providers
         .iter()
         .filter(|info| info.id != COMMAND)
         .map(|info| {
             let available = if info.available { "yes" } else { "no" };
-            let version = info.version.as_deref().map_or_else(String::new, words::plain);
+            let version = info.version.as_deref().map_or_else(String::new, format::plain);
             let usage = if info.id == "acp" { "loomd run acp \"PROMPT\" -- AGENT ARGS" } else { "" };
-            let todo = info.reason.as_deref().or(info.program.as_deref()).unwrap_or(usage);
-            [words::plain(&info.id), available.to_owned(), version, words::plain(todo)]
+            let detail = info.reason.as_deref().or(info.program.as_deref()).unwrap_or(usage);
+            [format::plain(&info.id), available.to_owned(), version, format::plain(detail)]
         })
         .collect();
-    render::table(["PROVIDER", "THERE", "VERSION", "PROGRAM, OR WHAT TO DO"], &rows, columns, ink)
+    render::table(["PROVIDER", "AVAILABLE", "VERSION", "PROGRAM"], &rows, columns, styles)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn what_is_missing_is_told() {
+    fn the_row_of_a_missing_agent_tells_how_to_install_it() {
         let capabilities = json!({ "resume": true, "send": true, "steer": true, "interrupt": true, "permissions": true, "updates": true });
         let provider = |more: serde_json::Value| -> ProviderInfo {
             let mut info = json!({ "title": "T", "kind": "k", "capabilities": capabilities });
@@ -66,6 +70,6 @@ mod tests {
             provider(json!({ "id": "codex", "available": true, "version": "1.2", "program": "/bin/codex" })),
             provider(json!({ "id": "claude", "available": false, "reason": "Install it." })),
         ];
-        assert_eq!(table(&providers, None, Ink::default()), "codex   yes  1.2  /bin/codex\nclaude  no        Install it.\n");
+        assert_eq!(table(&providers, None, Styles::default()), "codex   yes  1.2  /bin/codex\nclaude  no        Install it.\n");
     }
 }

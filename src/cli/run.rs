@@ -3,33 +3,34 @@
 use std::ffi::OsString;
 
 use super::{
-    Stop,
-    agent::{self, start::Asking},
-    client::{Launch, Session},
-    input,
-    keys::Keys,
-    live::{View, Watch},
-    options::How,
-    render, tail, words,
+    EarlyExit,
+    agent::{self, start::AgentStart},
+    client::{ServerLaunch, ServerSession},
+    format, input,
+    input::Keys,
+    live::{LiveView, Watch},
+    options::StartOptions,
+    render, tail,
 };
 use crate::model::{
-    Failure, FailureKind, ProviderInfo, Run,
+    Failure, ProviderInfo, Run,
     calls::{RunResult, StartParams},
+    methods::RunStart,
 };
 
-const KEYS: &str = r#"With `--`, what follows is a command. Without it, a first word that is the name of a provider (`loomd providers`)
-means that agent, and the next one what it is asked; any other word is a command.
+const AFTER_HELP: &str = r#"After `--` comes a command. Without `--`, the first argument may be a provider (see `loomd providers`),
+which runs that agent with the prompt after it; anything else is a command.
 
 Keys:
-  Ctrl-C   interrupt the program, or the agent's turn; again: cancel the run; again: kill it at once
-  Ctrl-\   leave; the run goes on (so it does when the terminal is closed)
-  Ctrl-D   at an agent's prompt: no more prompts; the run ends
+  Ctrl-C   interrupt the program or the agent's turn; again to cancel the run; again to kill it
+  Ctrl-\   detach; the run keeps running, as it does when the terminal closes
+  Ctrl-D   at an agent's prompt: end the run
 
-Stdin: the run outlives this terminal, so by itself it reads an empty stdin; -i passes ours on, as text, to its end.
+Stdin is not passed to the program, because a run outlives its terminal. Use -i to pass it on, as text.
 
-Exit code: the program's own; 128+N when signal N ended it, 124 when it ran out of time, 130 when it was
-cancelled, 127 when it cannot be started, 1 when it was lost, 2 when the configuration or the store is bad.
-Of an agent: 0 when it succeeded, 1 when it failed, 130 when it was cancelled.
+Exit code: that of the program. 128+N if signal N ended it, 124 on a timeout, 130 if canceled,
+127 if it cannot be started, 1 if the run was lost, 2 if the configuration or the store is invalid.
+For agents: 0 on success, 1 on failure, 130 if canceled.
 
 Examples:
   loomd run -- cargo test
@@ -40,133 +41,151 @@ Examples:
   loomd run claude --permissions accept-edits - < task.md
   loomd run acp "what is this?" -- my-agent --acp"#;
 
-/// Run a command or ask an agent, and watch it; it goes on when this terminal goes
+/// Run a command or an agent; it keeps running when this terminal closes
 #[derive(clap::Args, Debug)]
-#[command(after_help = KEYS, override_usage = "loomd run [OPTIONS] -- COMMAND...\n       loomd run [OPTIONS] PROVIDER [OPTIONS] [PROMPT|-]")]
-pub struct Options {
+#[command(after_help = AFTER_HELP, override_usage = "loomd run [OPTIONS] -- COMMAND...\n       loomd run [OPTIONS] PROVIDER [OPTIONS] [PROMPT|-]")]
+pub(crate) struct Options {
     #[command(flatten)]
-    pub how: How,
-    /// The program and its arguments; or a provider and what it is asked
+    pub(crate) start_options: StartOptions,
+    /// Program and arguments, or a provider and its prompt
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let is_command = is_command_for_sure(std::env::args_os().collect(), &options.command);
-    let launch = &launch.asking(!is_command && !options.how.detach && !options.how.json);
+/// `reason` of a failure to start a program that does not exist.
+const NOT_FOUND: &str = "notFound";
+
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let is_command = has_dashes(std::env::args_os().collect(), &options.command);
+    let launch = &launch.for_interactive_use(!is_command && !options.start_options.detach && !options.start_options.json);
     let (session, notifications) = launch.open().await?;
-    let asking = match provider(&options, &session.info.providers, is_command) {
-        Some(provider) => Some(Asking::of(&options.how, &options.command, provider, launch, &session).await?),
+    let agent = match provider(&options, &session.info.providers, is_command) {
+        Some(provider) => Some(AgentStart::of(&options.start_options, &options.command, provider, launch, &session).await?),
         None => None,
     };
-    let (how, params) = match &asking {
-        Some(asking) => (&asking.how, asking.params.clone()),
-        None => (&options.how, command_params(&options)?),
+    let is_certain = is_command || agent.is_some();
+    let (start_options, params) = match &agent {
+        Some(agent) => (&agent.start_options, agent.params.clone()),
+        None => (&options.start_options, command_params(&options)?),
     };
-    if how.detach {
+    if start_options.detach {
         drop(notifications);
-        let RunResult { run } = session.call("run/start", &params).await.map_err(|failure| hinted(failure, &options, is_command))?;
-        tell_unread(how, asking.is_some());
-        match how.json {
+        let RunResult { run } = session.call(RunStart, &params).await.map_err(|failure| with_hint(failure, &options, is_certain))?;
+        warn_unread_stdin(start_options, agent.is_some());
+        match start_options.json {
             true => render::print_json(&run)?,
             false => render::print(&format!("{}\n", run.id))?,
         }
         session.close().await;
         return Ok(0);
     }
-    // From here on keys are for the run.
+    // From here on, the keys that send signals are for the run.
     let mut keys = Keys::listen()?;
     let run = start(&session, &params, &mut keys).await.map_err(|stop| match stop {
-        Stop::Failure(failure) => hinted(failure, &options, is_command).into(),
-        closed @ Stop::Closed => closed,
+        EarlyExit::Failure(failure) => with_hint(failure, &options, is_certain).into(),
+        closed @ EarlyExit::Closed => closed,
     })?;
-    let (of_agent, told) = (asking.is_some(), tell_unread(how, asking.is_some()));
-    let how_before = how.clone();
-    if render::stderr_is_terminal() && !how.quiet {
-        let (id, again) = (words::short(run.id), launch.again());
-        render::note(&format!(r"run {id}; `{again} logs {id}` reads it back, Ctrl-\ leaves it running"));
+    let (of_agent, warned) = (agent.is_some(), warn_unread_stdin(start_options, agent.is_some()));
+    let options_before = start_options.clone();
+    if render::stderr_is_terminal() && !start_options.quiet {
+        let (id, command_prefix) = (format::short_id(run.id), launch.command_prefix());
+        render::note(&format!(r"Run {id} (Ctrl-\ to detach; `{command_prefix} logs {id}` prints its output)"));
     }
-    let is_agent = asking.as_ref().is_some_and(|asking| asking.is_told);
-    let view = View { json: how.json, ends_with_run: true, quiet: how.quiet, interactive: how.interactive, is_agent, ..View::default() };
-    let code = match asking {
-        Some(asking) if is_agent && !view.json => asking.talk(launch, run, (session, notifications)).show_to_end(Some(keys)).await,
-        _ => Watch::new(launch, view, run, tail::Place::default(), session, notifications).show_to_end(Some(keys)).await,
+    let is_agent = agent.as_ref().is_some_and(|agent| agent.has_transcript);
+    let view = LiveView {
+        json: start_options.json,
+        ends_with_run: true,
+        quiet: start_options.quiet,
+        interactive: start_options.interactive,
+        is_agent,
+        ..LiveView::default()
     };
-    // Whoever writes into our stdin may have been slower than the start.
-    if !told {
-        tell_unread(&how_before, of_agent);
+    let code = match agent {
+        Some(agent) if is_agent && !view.json => agent.interactive(launch, run, (session, notifications)).show_to_end(Some(keys)).await,
+        _ => Watch::new(launch, view, run, tail::TailPosition::default(), session, notifications).show_to_end(Some(keys)).await,
+    };
+    // A writer to our stdin may have been slower than the start of the run.
+    if !warned {
+        warn_unread_stdin(&options_before, of_agent);
     }
     code
 }
 
-/// Says that what waits in our stdin is not passed on, and how it would be. It is not by itself: a run outlives whoever feeds it, and
-/// takes only text.
-fn tell_unread(how: &How, of_agent: bool) -> bool {
-    let tells = !how.interactive && !how.quiet && input::is_left();
-    if tells {
-        let way = match (of_agent, how.detach) {
-            (true, _) => "`-` as the prompt reads the prompt from it",
-            (false, true) => "`--interactive`, and then `loomd send RUN -`, pass it on",
-            (false, false) => "`--interactive` (-i) passes it on",
+/// Prints that unread stdin is not passed on, and how to pass it on. It is not passed on by default, because a run
+/// outlives the writer of our stdin and takes only text. Returns whether it printed.
+fn warn_unread_stdin(start_options: &StartOptions, of_agent: bool) -> bool {
+    let is_unread = !start_options.interactive && !start_options.quiet && input::has_unread_input();
+    if is_unread {
+        let hint = match (of_agent, start_options.detach) {
+            (true, _) => "use `-` as the prompt to read the prompt from it",
+            (false, true) => "use `--interactive`, then `loomd send RUN -`",
+            (false, false) => "use `--interactive` (-i) to pass it on",
         };
-        render::note(&format!("stdin is not passed on; {way}"));
+        render::note(&format!("Stdin is not passed to the run; {hint}."));
     }
-    tells
+    is_unread
 }
 
-/// A word that is neither a provider nor a program may have been meant as either.
-fn hinted(mut failure: Failure, options: &Options, is_command: bool) -> Failure {
-    let word = &options.command[0];
-    let is_meant = failure.kind == FailureKind::SpawnFailed && failure.message.starts_with(&format!("`{word}` was not found in PATH"));
-    if is_meant && !is_command {
-        let hint = format!("`{word}` is no provider either: `loomd providers` lists them, `loomd run -- COMMAND` runs a command");
+/// Adds a hint to the failure if the first argument is neither a program nor a provider, but may have been meant as
+/// one. `is_certain`: it is a provider, or `--` comes before it.
+fn with_hint(mut failure: Failure, options: &Options, is_certain: bool) -> Failure {
+    let name = &options.command[0];
+    let is_unknown = failure.data.get("reason").is_some_and(|reason| reason == NOT_FOUND) && !name.contains('/');
+    if is_unknown && !is_certain {
+        let hint = format!("`{name}` is not a provider either; see `loomd providers`, or use `loomd run -- COMMAND`");
+        // The hint stands in the place of the one for this reason.
+        failure.data.remove("reason");
         failure.data.insert("hint".to_owned(), hint.into());
     }
     failure
 }
 
-/// Whether `--` says that a command follows. `line`: our whole command line, which ends with the command's words.
-fn is_command_for_sure(line: Vec<OsString>, command: &[String]) -> bool {
+/// Whether `--` comes before the command. `line`: our whole command line, which ends with the command's arguments.
+fn has_dashes(line: Vec<OsString>, command: &[String]) -> bool {
     let before = line.len().checked_sub(command.len() + 1);
-    before.and_then(|at| line.get(at)).is_some_and(|word| word == "--")
+    before.and_then(|at| line.get(at)).is_some_and(|argument| argument == "--")
 }
 
-/// The provider that is asked for by its name.
+/// The provider that the first argument names.
 fn provider<'a>(options: &Options, providers: &'a [ProviderInfo], is_command: bool) -> Option<&'a ProviderInfo> {
     let name = options.command.first().filter(|name| !is_command && *name != agent::start::COMMAND)?;
     providers.iter().find(|info| info.id == *name)
 }
 
-/// Starts the run. A key that comes meanwhile is for the run, a second one for us.
-async fn start(session: &Session, params: &StartParams, keys: &mut Keys) -> Result<Run, Stop> {
-    let mut answer = std::pin::pin!(session.call::<_, RunResult>("run/start", params));
-    let mut early = None;
+/// Starts the run. A key that is pressed before the server replies is for the run; a second one ends this process.
+async fn start(session: &ServerSession, params: &StartParams, keys: &mut Keys) -> Result<Run, EarlyExit> {
+    let mut reply = std::pin::pin!(session.call(RunStart, params));
+    let mut early_action = None;
     loop {
         tokio::select! {
-            answer = &mut answer => {
-                if let Some(wish) = early {
-                    keys.put_back(wish);
+            reply = &mut reply => {
+                if let Some(action) = early_action {
+                    keys.put_back(action);
                 }
-                return Ok(answer?.run);
+                return Ok(reply?.run);
             }
-            wish = keys.next() => {
-                if early.is_some() {
-                    return Err(Failure::internal("left before the server answered; `loomd list` shows whether the run was started").into());
+            action = keys.next() => {
+                if early_action.is_some() {
+                    return Err(Failure::internal("interrupted; `loomd list` shows whether the run was started").into());
                 }
-                early = Some(wish);
+                early_action = Some(action);
             }
         }
     }
 }
 
 fn command_params(options: &Options) -> Result<StartParams, Failure> {
-    let how = &options.how;
-    let for_agents = [("--model", how.model.is_some()), ("--resume", how.resume.is_some()), ("--permissions", how.permissions.is_some())];
+    let start_options = &options.start_options;
+    let for_agents = [
+        ("--model", start_options.model.is_some()),
+        ("--resume", start_options.resume.is_some()),
+        ("--permissions", start_options.permissions.is_some()),
+    ];
     if let Some((option, _)) = for_agents.into_iter().find(|(_, is_given)| *is_given) {
-        let message = format!("{option} is for agents, and `{}` is a command; `loomd providers` lists the agents", options.command[0]);
+        let message = format!("{option} is only for agents, and `{}` is a command (see `loomd providers`)", options.command[0]);
         return Err(Failure::invalid_params("provider", message));
     }
-    Ok(StartParams { command: Some(options.command.clone()), ..how.params(agent::start::COMMAND)? })
+    Ok(StartParams { command: Some(options.command.clone()), ..start_options.params(agent::start::COMMAND)? })
 }
 
 #[cfg(test)]
@@ -178,13 +197,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[derive(Parser)]
-    struct Line {
+    struct ParsedOptions {
         #[command(flatten)]
         options: Options,
     }
 
     fn params(line: &[&str]) -> StartParams {
-        let line = Line::try_parse_from([&["run"], line].concat()).unwrap_or_else(|error| panic!("{error}"));
+        let line = ParsedOptions::try_parse_from([&["run"], line].concat()).unwrap_or_else(|error| panic!("{error}"));
         command_params(&line.options).expect("a directory")
     }
 
@@ -219,11 +238,11 @@ mod tests {
         assert_eq!((params.timeout_ms, params.idle_timeout_ms, params.max_output_bytes), (Some(90_000), Some(5_000), Some(1024)));
         assert_eq!(params.labels, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
         assert_eq!(params.on_disconnect, Some(calls::OnDisconnect::Cancel));
-        assert_eq!((params.tty, params.attach), (Some(true), Some(AttachChoice::Whether(false))));
+        assert_eq!((params.tty.is_some(), params.attach), (true, Some(AttachChoice::Whether(false))));
     }
 
     #[test]
-    fn what_is_not_said_is_left_to_the_server() {
+    fn omitted_options_are_left_to_the_server() {
         let params = params(&["true"]);
         let cwd = params.cwd.clone().expect("ours");
         assert!(std::path::Path::new(&cwd).is_absolute());
@@ -238,19 +257,19 @@ mod tests {
 
     #[test]
     fn two_dashes_mean_a_command() {
-        let sure = |line: &str, command: &[&str]| {
+        let has_dashes_in = |line: &str, command: &[&str]| {
             let line = line.split(' ').map(OsString::from).collect();
-            is_command_for_sure(line, &command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+            has_dashes(line, &command.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>())
         };
-        assert!(sure("loomd run -- codex x", &["codex", "x"]));
-        assert!(!sure("loomd run codex x", &["codex", "x"]));
-        assert!(!sure("loomd run acp x -- agent", &["acp", "x", "--", "agent"]));
-        assert!(sure("loomd run --title t -- acp -- x", &["acp", "--", "x"]));
+        assert!(has_dashes_in("loomd run -- codex x", &["codex", "x"]));
+        assert!(!has_dashes_in("loomd run codex x", &["codex", "x"]));
+        assert!(!has_dashes_in("loomd run acp x -- agent", &["acp", "x", "--", "agent"]));
+        assert!(has_dashes_in("loomd run --title t -- acp -- x", &["acp", "--", "x"]));
     }
 
     #[test]
-    fn what_is_for_agents_is_refused_for_a_command() {
-        let line = Line::try_parse_from(["run", "--model", "m", "make"]).expect("it parses");
-        assert!(command_params(&line.options).expect_err("refused").message.contains("--model is for agents"));
+    fn options_for_agents_are_refused_for_a_command() {
+        let line = ParsedOptions::try_parse_from(["run", "--model", "m", "make"]).expect("it parses");
+        assert!(command_params(&line.options).expect_err("refused").message.contains("--model is only for agents"));
     }
 }

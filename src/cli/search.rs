@@ -1,61 +1,65 @@
-//! `loomd search`: lines in what runs have written, as grep shows them.
+//! `loomd search`: finds lines in the output of runs and prints them as grep does.
 
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    Stop,
-    client::Launch,
-    render::{self, Ink},
-    words,
+    EarlyExit,
+    client::ServerLaunch,
+    format,
+    render::{self, Styles},
 };
 use crate::model::{
     Stream,
-    calls::{SearchHit, SearchParams, SearchResult},
+    calls::{SearchHit, SearchParams},
+    methods::RunSearch,
 };
 
-/// Most hits of a page. What is found is shown within a second all the same, which is as long as a page may take.
-const PAGE: u64 = 1000;
+/// Most hits in one page of `run/search`. A page also ends after a second, so that hits are shown soon.
+const MAX_PAGE_HITS: u64 = 1000;
 
-/// Find lines in the output of runs, the newest run first
+/// Search the output of runs, newest run first
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-A hit is shown as RUN:OFFSET: LINE, or RUN:stderr:OFFSET: LINE; `loomd logs RUN --offset OFFSET` prints the output from there on.
-Colours do not count, and in lines of JSON the texts are searched as they read. The exit code is 0 where something was found, 1 where nothing was, and 2 for an error.")]
-pub struct Options {
-    /// What to look for: a text
-    pub query: String,
-    /// It is a regular expression
+Prints RUN:OFFSET: LINE, or RUN:stderr:OFFSET: LINE.
+`loomd logs RUN --offset OFFSET` prints the output from there.
+Color codes are ignored, and text inside JSON lines is searched decoded.
+
+Exit code: 0 if a line was found, 1 if none was, 2 on an error.")]
+pub(crate) struct Options {
+    /// Text to search for
+    pub(crate) query: String,
+    /// Search for a regular expression
     #[arg(long, short = 'e')]
-    pub regex: bool,
-    /// Upper and lower case are the same
+    pub(crate) regex: bool,
+    /// Ignore case
     #[arg(long, short)]
-    pub ignore_case: bool,
-    /// Only in this run
+    pub(crate) ignore_case: bool,
+    /// Search only this run
     #[arg(long, value_name = "RUN")]
-    pub run: Option<String>,
-    /// At most so many lines [default: all]
-    #[arg(long, short = 'n', value_name = "COUNT", value_parser = words::parse_some)]
-    pub limit: Option<u64>,
-    /// Print each hit as a line of JSON
+    pub(crate) run: Option<String>,
+    /// Print at most COUNT lines [default: all]
+    #[arg(long, short = 'n', value_name = "COUNT", value_parser = format::parse_positive_count)]
+    pub(crate) limit: Option<u64>,
+    /// Print each hit as a JSON line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-/// As grep exits, so that a script can tell an error from nothing found.
-const ERROR: u8 = 2;
+/// Exit code for an error, as grep has it, so that a script can tell it from "not found".
+const EXIT_ERROR: u8 = 2;
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
     match search(options, launch).await {
-        Err(Stop::Failure(failure)) => {
-            render::tell_failure(&failure);
-            Ok(ERROR)
+        Err(EarlyExit::Failure(failure)) => {
+            render::print_failure(&failure);
+            Ok(EXIT_ERROR)
         }
-        ended => ended,
+        result => result,
     }
 }
 
-async fn search(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let session = launch.open_quiet().await?;
+async fn search(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let session = launch.open_without_notifications().await?;
     let run_id = match &options.run {
         Some(run) => Some(session.run_id(run).await?),
         None => None,
@@ -68,12 +72,12 @@ async fn search(options: Options, launch: &Launch) -> Result<u8, Stop> {
         limit: None,
         cursor: None,
     };
-    let marker = Marker::new(&options, Ink::of_stdout());
-    let (mut left, mut found) = (options.limit.unwrap_or(u64::MAX), false);
-    while left > 0 {
-        params.limit = Some(left.min(PAGE));
-        let page: SearchResult = session.call("run/search", &params).await?;
-        left = left.saturating_sub(page.hits.len() as u64);
+    let marker = Marker::new(&options, Styles::of_stdout());
+    let (mut remaining, mut found) = (options.limit.unwrap_or(u64::MAX), false);
+    while remaining > 0 {
+        params.limit = Some(remaining.min(MAX_PAGE_HITS));
+        let page = session.call(RunSearch, &params).await?;
+        remaining = remaining.saturating_sub(page.hits.len() as u64);
         found |= !page.hits.is_empty();
         if options.json {
             page.hits.iter().try_for_each(render::print_json)?;
@@ -89,32 +93,33 @@ async fn search(options: Options, launch: &Launch) -> Result<u8, Stop> {
     Ok(if found { 0 } else { 1 })
 }
 
-/// Makes lines of hits, with what was looked for in colour.
+/// Formats hits as lines, with the matching text in color.
 struct Marker {
-    ink: Ink,
+    styles: Styles,
     query: Option<regex::Regex>,
 }
 
 impl Marker {
-    fn new(options: &Options, ink: Ink) -> Self {
+    fn new(options: &Options, styles: Styles) -> Self {
         let pattern = if options.regex { options.query.clone() } else { regex::escape(&options.query) };
+        // Without a valid expression nothing is colored; the server reports what is wrong with it.
         let query = regex::RegexBuilder::new(&pattern).case_insensitive(options.ignore_case).build().ok();
-        Self { ink, query: query.filter(|_| ink.has_colour) }
+        Self { styles, query: query.filter(|_| styles.has_color) }
     }
 
     fn line(&self, hit: &SearchHit) -> String {
-        let run = self.ink.paint(AnsiColor::Magenta.on_default(), &words::short(hit.run_id));
-        let offset = self.ink.paint(AnsiColor::Green.on_default(), &hit.offset.to_string());
+        let run = self.styles.apply(AnsiColor::Magenta.on_default(), &format::short_id(hit.run_id));
+        let offset = self.styles.apply(AnsiColor::Green.on_default(), &hit.offset.to_string());
         let stream = if hit.stream == Stream::Stderr { "stderr:" } else { "" };
-        // A tab stays one; nothing else of it moves a terminal.
-        let line = words::plain_lines(&hit.line);
+        // Tabs stay; other control characters must not reach the terminal.
+        let line = format::plain_lines(&hit.line);
         format!("{run}:{stream}{offset}: {}\n", self.marked(&line))
     }
 
     fn marked(&self, line: &str) -> String {
-        const STYLE: Style = AnsiColor::Red.on_default().bold();
+        const MATCH_STYLE: Style = AnsiColor::Red.on_default().bold();
         let Some(query) = &self.query else { return line.to_owned() };
-        query.replace_all(line, |found: &regex::Captures<'_>| self.ink.paint(STYLE, &found[0])).into_owned()
+        query.replace_all(line, |found: &regex::Captures<'_>| self.styles.apply(MATCH_STYLE, &found[0])).into_owned()
     }
 }
 
@@ -128,11 +133,11 @@ mod tests {
         let options = |regex, ignore_case| Options { query: "a.b".to_owned(), regex, ignore_case, run: None, limit: None, json: false };
         let run_id: RunId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
         let hit = |stream, line: &str| SearchHit { run_id, seq: 2, stream, offset: 70, line: line.to_owned() };
-        let plain = Marker::new(&options(false, false), Ink { has_colour: false });
+        let plain = Marker::new(&options(false, false), Styles { has_color: false });
         assert_eq!(plain.line(&hit(Stream::Stdout, "x a.b\ty\u{7}")), "099a8057:70: x a.b\ty␣\n");
         assert_eq!(plain.line(&hit(Stream::Stderr, "a.b")), "099a8057:stderr:70: a.b\n");
-        let coloured = |regex, case| Marker::new(&options(regex, case), Ink { has_colour: true }).marked("acb a.b A.B");
-        assert_eq!(coloured(false, false), "acb \x1b[1m\x1b[31ma.b\x1b[0m A.B");
-        assert_eq!(coloured(true, true).matches("\x1b[0m").count(), 3);
+        let colored = |regex, case| Marker::new(&options(regex, case), Styles { has_color: true }).marked("acb a.b A.B");
+        assert_eq!(colored(false, false), "acb \x1b[1m\x1b[31ma.b\x1b[0m A.B");
+        assert_eq!(colored(true, true).matches("\x1b[0m").count(), 3);
     }
 }

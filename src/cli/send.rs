@@ -1,73 +1,66 @@
-//! `loomd send`: text to the stdin of a run that was started with `--interactive`, or the next prompt to an agent.
+//! `loomd send`: sends text to the stdin of a run that was started with `--interactive`, or a prompt to an agent.
 
 use std::io;
 
-use serde_json::{Value, json};
-
-use super::{
-    Stop,
-    agent::{self, start},
-    client::Launch,
-    input::Pieces,
-    render,
-};
+use super::{EarlyExit, agent::start, client::ServerLaunch, input::TextReader, render};
 use crate::model::{
     Failure,
-    calls::{Prompt, SendMode, SendParams},
+    calls::{RunIdParams, SendMode, SendParams},
+    methods::{RunCloseInput, RunSend},
 };
 
-/// Send text to an interactive run's stdin, or a prompt to an agent
+/// Send text to a program's stdin, or a prompt to an agent
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The run
-    pub run: String,
-    /// What to send, with a line end behind it; `-` sends our stdin as it is, to an agent as one prompt
+pub(crate) struct Options {
+    /// Run ID or its last digits
+    pub(crate) run: String,
+    /// Text to send, followed by a newline; `-` sends stdin as it is, to an agent as one prompt
     #[arg(required_unless_present = "close", allow_hyphen_values = true)]
-    pub text: Option<String>,
-    /// Add no line end
+    pub(crate) text: Option<String>,
+    /// Do not add a newline
     #[arg(long, short)]
-    pub no_newline: bool,
-    /// Close the run's stdin afterwards; an agent's run ends when its turn has
+    pub(crate) no_newline: bool,
+    /// Close the run's stdin afterwards; an agent's run ends after its turn
     #[arg(long)]
-    pub close: bool,
-    /// Into the agent's running turn, where it can be steered; else the prompt waits for the next one
+    pub(crate) close: bool,
+    /// Send the prompt to the agent's running turn instead of queuing it for the next one
     #[arg(long)]
-    pub steer: bool,
+    pub(crate) steer: bool,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let session = launch.open_quiet().await?;
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let session = launch.open_without_notifications().await?;
     let run_id = session.run_id(&options.run).await?;
     let params = |text| SendParams { run_id, text: Some(text), prompt: None, mode: None };
     let run = session.run(run_id).await?;
-    let is_agent = agent::is_told(&run, &session.info.providers, launch);
+    let is_agent = run.has_transcript;
     if options.steer && !is_agent {
-        return Err(Failure::invalid_params("mode", "--steer is for agents, and this run is a command").into());
+        return Err(Failure::invalid_params("mode", "--steer is only for agents, and this run is a command").into());
     }
     match options.text.as_deref() {
         Some(text) if is_agent => {
             let prompt = if text == "-" { start::prompt_of_stdin()? } else { text.to_owned() };
             let mode = options.steer.then_some(SendMode::Steer);
-            session.call::<_, Value>("run/send", SendParams { run_id, text: None, prompt: Some(Prompt::Text(prompt)), mode }).await?;
+            session.call(RunSend, SendParams { mode, ..SendParams::prompt(run_id, &prompt) }).await?;
             let provider = session.info.providers.iter().find(|info| info.id == run.provider);
             if options.steer && provider.is_some_and(|info| !info.capabilities.steer) {
-                render::note(&format!("{} cannot be steered: the prompt is queued for the next turn", run.provider));
+                render::note(&format!("Steering is not supported by {}; the prompt is queued for the next turn.", run.provider));
             }
         }
         None => {}
         Some("-") => {
-            let mut pieces = Pieces::of(io::stdin().lock());
-            while let Some(piece) = pieces.next()? {
-                session.call::<_, Value>("run/send", params(piece)).await?;
+            let mut chunks = TextReader::of(io::stdin().lock());
+            while let Some(chunk) = chunks.next()? {
+                session.call(RunSend, params(chunk)).await?;
             }
         }
         Some(text) => {
             let end = if options.no_newline || text.ends_with('\n') { "" } else { "\n" };
-            session.call::<_, Value>("run/send", params(format!("{text}{end}"))).await?;
+            session.call(RunSend, params(format!("{text}{end}"))).await?;
         }
     }
     if options.close {
-        session.call::<_, Value>("run/closeInput", json!({ "runId": run_id })).await?;
+        session.call(RunCloseInput, RunIdParams { run_id }).await?;
     }
     session.close().await;
     Ok(0)

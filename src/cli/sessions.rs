@@ -1,79 +1,81 @@
-//! `loomd sessions`: a provider's own sessions, also those made outside of loomd.
+//! `loomd sessions`: an agent's own sessions, including those started outside of loomd.
 
 use std::path::PathBuf;
 
 use super::{
-    Stop,
-    client::Launch,
-    render::{self, Ink, Spinner},
-    words,
+    EarlyExit,
+    client::ServerLaunch,
+    format,
+    render::{self, Spinner, Styles},
 };
 use crate::model::{
     Failure, UnixMs,
-    calls::{ListedSession, SessionsParams, SessionsResult},
+    calls::{ListedSession, SessionsParams},
+    methods::SessionList,
 };
 
-const LIMIT: usize = 50;
+/// How many sessions are listed by default.
+const DEFAULT_LIMIT: usize = 50;
 
-/// List an agent's own sessions, which `loomd run PROVIDER --resume SESSION` goes on with
+/// List an agent's own sessions, to resume with `loomd run PROVIDER --resume SESSION`
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// The provider, as `loomd providers` lists it
-    pub provider: String,
+pub(crate) struct Options {
+    /// Provider, as listed by `loomd providers`
+    pub(crate) provider: String,
     /// Only sessions of this directory
     #[arg(long, value_name = "DIR")]
-    pub cwd: Option<PathBuf>,
-    /// At most so many
-    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = LIMIT)]
-    pub limit: usize,
-    /// All of them
+    pub(crate) cwd: Option<PathBuf>,
+    /// List at most COUNT sessions
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = DEFAULT_LIMIT)]
+    pub(crate) limit: usize,
+    /// List all sessions
     #[arg(long, short, conflicts_with = "limit")]
-    pub all: bool,
-    /// Print each as a line of JSON
+    pub(crate) all: bool,
+    /// Print each session as a JSON line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let session = launch.open_quiet().await?;
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let session = launch.open_without_notifications().await?;
     let cwd = options.cwd.as_ref().map(std::path::absolute).transpose();
-    let cwd = cwd.map_err(|error| Failure::invalid_params("cwd", format!("the directory cannot be used: {error}")))?;
+    let cwd = cwd.map_err(|error| Failure::invalid_params("cwd", format!("invalid directory: {error}")))?;
     let cwd = cwd.map(|dir| dir.to_string_lossy().into_owned());
     let limit = if options.all { usize::MAX } else { options.limit };
     let mut params = SessionsParams { provider: options.provider.clone(), cwd, cursor: None };
-    let mut found: Vec<ListedSession> = Vec::new();
-    let spinner = Spinner::start(format!("asking {}", words::plain(&options.provider)));
-    while found.len() < limit {
-        let page: SessionsResult = session.call("session/list", &params).await?;
+    let mut sessions: Vec<ListedSession> = Vec::new();
+    let spinner = Spinner::start(format!("Loading sessions from {}", format::plain(&options.provider)));
+    while sessions.len() < limit {
+        let page = session.call(SessionList, &params).await?;
         let is_empty = page.sessions.is_empty();
-        found.extend(page.sessions);
+        sessions.extend(page.sessions);
         params.cursor = page.next_cursor;
         if is_empty || params.cursor.is_none() {
             break;
         }
     }
     drop(spinner);
-    found.truncate(limit);
+    sessions.truncate(limit);
     if options.json {
-        found.iter().try_for_each(render::print_json)?;
+        sessions.iter().try_for_each(render::print_json)?;
     } else {
-        render::print(&table(&found, render::now(), render::columns(), Ink::of_stdout()))?;
+        render::print(&table(&sessions, render::now(), render::columns(), Styles::of_stdout()))?;
     }
     session.close().await;
     Ok(0)
 }
 
-fn table(sessions: &[ListedSession], now: UnixMs, columns: Option<usize>, ink: Ink) -> String {
+fn table(sessions: &[ListedSession], now: UnixMs, columns: Option<usize>, styles: Styles) -> String {
     let rows: Vec<[String; 5]> = sessions
         .iter()
         .map(|session| {
-            let used = session.updated_at.map_or_else(String::new, |at| render::when(at, now));
-            let run = session.run_id.map_or_else(String::new, words::short);
-            let plain = |text: &Option<String>| text.as_deref().map_or_else(String::new, |text| words::plain(text.trim()));
-            [words::plain(&session.id), used, run, plain(&session.cwd), plain(&session.title)]
+            let used = session.updated_at.map_or_else(String::new, |at| render::format_time(at, now));
+            let run = session.run_id.map_or_else(String::new, format::short_id);
+            let plain = |text: &Option<String>| text.as_deref().map_or_else(String::new, |text| format::plain(text.trim()));
+            [format::plain(&session.id), used, run, plain(&session.cwd), plain(&session.title)]
         })
         .collect();
-    render::table(["SESSION", "USED", "RUN", "DIRECTORY", "TITLE"], &rows, columns, ink)
+    render::table(["SESSION", "UPDATED", "RUN", "DIRECTORY", "TITLE"], &rows, columns, styles)
 }
 
 #[cfg(test)]
@@ -89,6 +91,6 @@ mod tests {
             updated_at: Some(1_000_000),
             run_id: None,
         };
-        assert_eq!(table(&[session], 1_060_000, None, Ink::default()), "s-1  1 min ago    /w  日本␣\n");
+        assert_eq!(table(&[session], 1_060_000, None, Styles::default()), "s-1  1 min ago    /w  日本␣\n");
     }
 }

@@ -1,106 +1,106 @@
-//! What a terminal would show of a program's bytes, as lines of coloured spans.
+//! What a terminal would show of a program's bytes, as lines of styled spans.
 //!
-//! Lines that a program overwrites (progress bars) are kept as they were last. Where the cursor goes to another line, nothing
-//! follows it: a log is no screen.
+//! Of a line that a program overwrites (a progress bar) the last state is kept. Sequences that move the cursor to another line are
+//! ignored, because a log has no screen to move it on.
 
 use anstyle_parse::{DefaultCharAccumulator, Params, Parser, Perform};
 
 use super::{
-    facts::{is_order, may_be_order},
-    pen::{Pen, paint},
+    sgr::{SgrState, apply_sgr},
+    summary::{is_unsafe_char, may_be_unsafe_char},
 };
 use crate::model::Stream;
 
-/// A piece of a line in one look.
+/// A piece of a line in one style.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub pen: Pen,
-    pub text: String,
+pub(crate) struct Span {
+    pub(crate) style: SgrState,
+    pub(crate) text: String,
 }
 
-/// A line longer than this is passed on in pieces.
-const LONG: usize = 16 << 10;
-/// A sequence longer than this is none.
-const SILENT: usize = 4 << 10;
-/// A string that a terminal takes for itself (a title, a link, a picture) and that is longer than this is none.
-const STRING: usize = 64 << 10;
+/// A longer line is passed on in pieces.
+const MAX_LINE_BYTES: usize = 16 << 10;
+/// An escape sequence that is longer is taken for text.
+const MAX_SEQUENCE_BYTES: usize = 4 << 10;
+/// A control string (a title, a link, a picture) that is longer is taken for text.
+const MAX_CONTROL_STRING_BYTES: usize = 64 << 10;
 
 const ESCAPE: u8 = 0x1b;
 
 /// Bytes of both streams go in, lines come out.
 #[derive(Default)]
-pub struct Screen {
-    sides: [Side; 2],
-    line: Line,
+pub(crate) struct Screen {
+    parsers: [StreamParser; 2],
+    line: ScreenLine,
 }
 
-/// One stream.
+/// The parser of one stream.
 #[derive(Default)]
-struct Side {
-    place: Place,
+struct StreamParser {
+    state: ParserState,
     parser: Parser<DefaultCharAccumulator>,
-    pen: Pen,
+    style: SgrState,
 }
 
-/// Where a stream stands.
+/// Where the parser of one stream stands.
 #[derive(Clone, Copy, Default)]
-enum Place {
+enum ParserState {
     #[default]
     Text,
     /// Behind an escape character.
     Escape,
-    /// So far in a sequence, which the parser knows.
+    /// So many bytes into a sequence, which the parser has taken.
     Sequence(usize),
-    /// So far in a string.
+    /// So many bytes into a control string.
     String(usize),
 }
 
 #[derive(Default)]
-struct Line {
+struct ScreenLine {
     spans: Vec<Span>,
     length: usize,
-    /// The cursor stands at the line's beginning: what comes overwrites it.
+    /// The cursor stands at the line's beginning, so the next text overwrites the line.
     is_returned: bool,
 }
 
 /// Takes a line, and whether it ended.
-pub type EachLine<'a> = &'a mut dyn FnMut(&[Span], bool);
+pub(crate) type EachLine<'a> = &'a mut dyn FnMut(&[Span], bool);
 
 impl Screen {
-    pub fn feed(&mut self, stream: Stream, bytes: &[u8], each: EachLine<'_>) {
-        let Side { place, parser, pen } = &mut self.sides[usize::from(stream == Stream::Stderr)];
-        pen.stderr = stream == Stream::Stderr;
-        let mut hand = Hand { pen, line: &mut self.line, each, is_over: false };
+    pub(crate) fn feed(&mut self, stream: Stream, bytes: &[u8], each: EachLine<'_>) {
+        let StreamParser { state, parser, style } = &mut self.parsers[usize::from(stream == Stream::Stderr)];
+        style.stderr = stream == Stream::Stderr;
+        let mut sink = SpanSink { style, line: &mut self.line, each, is_over: false };
         let text = String::from_utf8_lossy(bytes);
         let mut rest = &*text;
         while let Some(&byte) = rest.as_bytes().first() {
-            let taken = match *place {
-                Place::Text if byte == ESCAPE => {
+            let taken = match *state {
+                ParserState::Text if byte == ESCAPE => {
                     *parser = Parser::default();
-                    parser.advance(&mut hand, byte);
-                    *place = Place::Escape;
+                    parser.advance(&mut sink, byte);
+                    *state = ParserState::Escape;
                     1
                 }
-                Place::Text => hand.take(rest),
-                Place::Escape if matches!(byte, b'P' | b'X' | b']' | b'^' | b'_') => {
-                    *place = Place::String(0);
+                ParserState::Text => sink.take(rest),
+                ParserState::Escape if matches!(byte, b'P' | b'X' | b']' | b'^' | b'_') => {
+                    *state = ParserState::String(0);
                     1
                 }
-                Place::String(length) => {
+                ParserState::String(length) => {
                     let (taken, next) = in_string(rest, length);
-                    *place = next;
+                    *state = next;
                     taken
                 }
                 // A sequence ends with its line, and has no characters but those of ASCII.
-                Place::Escape | Place::Sequence(_) if matches!(byte, b'\n' | ESCAPE | 0x80..) => {
-                    *place = Place::Text;
+                ParserState::Escape | ParserState::Sequence(_) if matches!(byte, b'\n' | ESCAPE | 0x80..) => {
+                    *state = ParserState::Text;
                     0
                 }
-                Place::Escape | Place::Sequence(_) => {
-                    let length = if let Place::Sequence(length) = *place { length } else { 0 };
-                    parser.advance(&mut hand, byte);
-                    let is_over = std::mem::take(&mut hand.is_over) || matches!(byte, 0x18 | 0x1a) || length >= SILENT;
-                    *place = if is_over { Place::Text } else { Place::Sequence(length + 1) };
+                ParserState::Escape | ParserState::Sequence(_) => {
+                    let length = if let ParserState::Sequence(length) = *state { length } else { 0 };
+                    parser.advance(&mut sink, byte);
+                    let is_over = std::mem::take(&mut sink.is_over) || matches!(byte, 0x18 | 0x1a) || length >= MAX_SEQUENCE_BYTES;
+                    *state = if is_over { ParserState::Text } else { ParserState::Sequence(length + 1) };
                     1
                 }
             };
@@ -109,7 +109,7 @@ impl Screen {
     }
 
     /// The last line, if it has no end.
-    pub fn finish(&mut self, each: EachLine<'_>) {
+    pub(crate) fn finish(&mut self, each: EachLine<'_>) {
         if !self.line.spans.is_empty() {
             each(&self.line.spans, false);
         }
@@ -118,7 +118,7 @@ impl Screen {
 }
 
 /// The text alone.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut take = |spans: &[Span], ended: bool| {
         spans.iter().for_each(|span| out.push_str(&span.text));
@@ -132,30 +132,30 @@ pub fn plain(text: &str) -> String {
     out
 }
 
-/// How much of `rest` belongs to a string, of which so much was seen, and what comes then. Its end is a bell, `ESC \\`, the end of its
-/// line at the latest; else a torn one would hide all that follows.
-fn in_string(rest: &str, length: usize) -> (usize, Place) {
+/// How much of `rest` belongs to a control string of which `length` bytes were taken already, and the state after it. The string ends with
+/// a bell or `ESC \\`, and with its line at the latest; otherwise one without an end would hide the rest of the log.
+fn in_string(rest: &str, length: usize) -> (usize, ParserState) {
     let end = rest.bytes().position(|byte| matches!(byte, 7 | b'\n' | 0x18 | 0x1a | ESCAPE));
-    let most = STRING.saturating_sub(length);
+    let max_bytes = MAX_CONTROL_STRING_BYTES.saturating_sub(length);
     match end.unwrap_or(rest.len()) {
-        taken if taken > most => (rest.floor_char_boundary(most), Place::Text),
-        taken if end.is_none() => (taken, Place::String(length + taken)),
-        taken => (taken + usize::from(!matches!(rest.as_bytes()[taken], b'\n' | ESCAPE)), Place::Text),
+        taken if taken > max_bytes => (rest.floor_char_boundary(max_bytes), ParserState::Text),
+        taken if end.is_none() => (taken, ParserState::String(length + taken)),
+        taken => (taken + usize::from(!matches!(rest.as_bytes()[taken], b'\n' | ESCAPE)), ParserState::Text),
     }
 }
 
-struct Hand<'a, 'b> {
-    pen: &'a mut Pen,
-    line: &'a mut Line,
+struct SpanSink<'a, 'b> {
+    style: &'a mut SgrState,
+    line: &'a mut ScreenLine,
     each: &'a mut (dyn FnMut(&[Span], bool) + 'b),
-    /// A sequence was told.
+    /// A sequence is complete.
     is_over: bool,
 }
 
-impl Hand<'_, '_> {
+impl SpanSink<'_, '_> {
     fn pass_on(&mut self, ended: bool) {
         (self.each)(&self.line.spans, ended);
-        *self.line = Line::default();
+        *self.line = ScreenLine::default();
     }
 
     fn clear(&mut self) {
@@ -171,8 +171,8 @@ impl Hand<'_, '_> {
             return 1;
         }
         // A slice ends where a character does: it goes on with a first byte.
-        let room = text.ceil_char_boundary(LONG - self.line.length.min(LONG - 1));
-        let plain = bytes[..room].iter().position(|byte| may_be_order(*byte)).unwrap_or(room);
+        let room = text.ceil_char_boundary(MAX_LINE_BYTES - self.line.length.min(MAX_LINE_BYTES - 1));
+        let plain = bytes[..room].iter().position(|byte| may_be_unsafe_char(*byte)).unwrap_or(room);
         if plain > 0 {
             self.append(&text[..plain]);
             return plain;
@@ -187,19 +187,19 @@ impl Hand<'_, '_> {
             self.clear();
         }
         match self.line.spans.last_mut() {
-            Some(span) if span.pen == *self.pen => span.text.push_str(text),
-            _ => self.line.spans.push(Span { pen: *self.pen, text: text.to_owned() }),
+            Some(span) if span.style == *self.style => span.text.push_str(text),
+            _ => self.line.spans.push(Span { style: *self.style, text: text.to_owned() }),
         }
         self.line.length += text.len();
-        if self.line.length >= LONG {
+        if self.line.length >= MAX_LINE_BYTES {
             self.pass_on(false);
         }
     }
 }
 
-impl Perform for Hand<'_, '_> {
+impl Perform for SpanSink<'_, '_> {
     fn print(&mut self, c: char) {
-        let c = if is_order(c) { '␣' } else { c };
+        let c = if is_unsafe_char(c) { '␣' } else { c };
         self.append(c.encode_utf8(&mut [0; 4]));
     }
 
@@ -225,7 +225,7 @@ impl Perform for Hand<'_, '_> {
         self.is_over = true;
         let first = params.iter().next().and_then(|param| param.first()).copied().unwrap_or(0);
         match action {
-            b'm' if intermediates.is_empty() => paint(self.pen, params),
+            b'm' if intermediates.is_empty() => apply_sgr(self.style, params),
             b'K' if first == 2 || (first == 0 && self.line.is_returned) => self.clear(),
             b'G' if first <= 1 => self.line.is_returned = true,
             _ => {}
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_to_a_terminal_leave_nothing() {
+    fn control_sequences_leave_nothing() {
         assert_eq!(plain("a\x1b]8;;http://x\x07link\x1b]8;;\x07\x1b[2J\x1b[Hb\x07\0"), "alinkb");
         assert_eq!(plain("a\u{202e}b\tc"), "a␣b\tc");
         assert_eq!(plain("\u{fffd}é日本🦀"), "\u{fffd}é日本🦀");
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_sequence_without_an_end_does_not_swallow_the_log() {
-        let text = format!("\x1b]0;{}\nseen\n", "x".repeat(3 * SILENT));
+        let text = format!("\x1b]0;{}\nseen\n", "x".repeat(3 * MAX_SEQUENCE_BYTES));
         assert!(plain(&text).ends_with("\nseen\n"));
     }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_torn_string_without_a_line_feed_is_bounded() {
         for string in STRINGS {
-            let shown = plain(&format!("{string}{}the end", "é\r".repeat(STRING)));
+            let shown = plain(&format!("{string}{}the end", "é\r".repeat(MAX_CONTROL_STRING_BYTES)));
             assert!(shown.ends_with("the end"), "{string:?}");
         }
     }
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_comes_in_pieces() {
-        let text = "y".repeat(3 * LONG + 5);
+        let text = "y".repeat(3 * MAX_LINE_BYTES + 5);
         assert_eq!(lines(text.as_bytes()).len(), 4);
         assert_eq!(plain(&text), text);
     }

@@ -4,37 +4,32 @@
 //! but [`mod@file`], and nothing an agent or a program wrote gets out of its place in what is made of it.
 
 mod ansi;
-mod calls;
 mod cast;
-mod facts;
-pub mod file;
+pub(crate) mod file;
 mod html;
-mod kept;
+mod item_queue;
+mod item_text;
 mod markdown;
-mod patch;
-mod pen;
-mod story;
-#[cfg(test)]
-mod tests;
+mod sgr;
+mod summary;
 mod text;
-mod told;
-mod words;
+mod text_writer;
 
 use std::io::{self, Write};
 
 use crate::{
-    history::{Forward, Found, History},
+    history::{ForwardReader, History, ReadOutcome},
     model::{Entry, Failure, Kind, Run, calls::ExportFormat, line},
 };
 
 /// How much of a log is read at a time.
-const BLOCK: usize = 256 << 10;
-/// An agent has said something within so many bytes of its log; else its run is shown as a command's is.
-const FIRST_WORDS: usize = 8 << 20;
+const READ_BLOCK_BYTES: usize = 256 << 10;
+/// A run without an update in so many bytes of its log is shown as a command's.
+const MAX_BYTES_WITHOUT_UPDATE: usize = 8 << 20;
 
 /// Why an export ends early.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum ExportError {
     /// The bytes cannot be written.
     Write(io::Error),
     /// The run cannot be read.
@@ -42,13 +37,13 @@ pub enum Trouble {
     Cancelled,
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for ExportError {
     fn from(error: io::Error) -> Self {
         Self::Write(error)
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for ExportError {
     fn from(failure: Failure) -> Self {
         Self::Read(failure)
     }
@@ -68,25 +63,25 @@ trait Render {
 }
 
 /// Writes a run, up to the entry `run.last_seq`.
-pub fn write(
+pub(crate) fn write(
     history: &History,
     run: &Run,
     format: ExportFormat,
     out: &mut dyn Write,
     is_cancelled: &dyn Fn() -> bool,
-) -> Result<(), Trouble> {
-    let is_told = format != ExportFormat::Jsonl && is_told(history, run, is_cancelled)?;
-    let mut render = renderer(run, format, is_told);
+) -> Result<(), ExportError> {
+    let has_transcript = format != ExportFormat::Jsonl && has_transcript(history, run, is_cancelled)?;
+    let mut render = renderer(run, format, has_transcript);
     render.begin(out)?;
-    let mut reader = Forward::new(run.id, 0);
+    let mut reader = ForwardReader::new(run.id, 0);
     let mut lines = Vec::new();
     while reader.seq() < run.last_seq {
         if is_cancelled() {
-            return Err(Trouble::Cancelled);
+            return Err(ExportError::Cancelled);
         }
         lines.clear();
-        if reader.read(history, BLOCK, &mut lines)? == Found::Nothing {
-            // It was there a moment ago.
+        if reader.read(history, READ_BLOCK_BYTES, &mut lines)? == ReadOutcome::Nothing {
+            // The run was there a moment ago, so it has been deleted since.
             return Err(Failure::run_not_found(run.id).into());
         }
         for line in line::lines(&lines) {
@@ -96,9 +91,12 @@ pub fn write(
             render.line(line, out).map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                     let path = history.dir(run.id).path().to_owned();
-                    Trouble::Read(Failure::store(path, format!("an entry of the run is not understood: {error}; `loomd doctor` says more")))
+                    ExportError::Read(Failure::store(
+                        path,
+                        format!("cannot read an entry of the run: {error}; run `loomd doctor` for details"),
+                    ))
                 }
-                _ => Trouble::Write(error),
+                _ => ExportError::Write(error),
             })?;
         }
     }
@@ -106,29 +104,28 @@ pub fn write(
     Ok(())
 }
 
-fn renderer<'a>(run: &'a Run, format: ExportFormat, is_told: bool) -> Box<dyn Render + 'a> {
+fn renderer<'a>(run: &'a Run, format: ExportFormat, has_transcript: bool) -> Box<dyn Render + 'a> {
     match format {
-        ExportFormat::Text if is_told => Box::new(text::Told::new()),
-        ExportFormat::Text => Box::new(text::Text),
-        ExportFormat::Jsonl => Box::new(text::Lines),
-        ExportFormat::Markdown if is_told => Box::new(markdown::Agent::new(run)),
-        ExportFormat::Markdown => Box::new(markdown::Command::new(run)),
-        ExportFormat::Html => Box::new(html::Page::new(run, is_told, &uuid::Uuid::now_v7().simple().to_string())),
-        ExportFormat::Asciicast => Box::new(cast::Cast::new(run, is_told)),
+        ExportFormat::Text if has_transcript => Box::new(text::TranscriptText::new()),
+        ExportFormat::Text => Box::new(text::TextRenderer),
+        ExportFormat::Jsonl => Box::new(text::JsonlRenderer),
+        ExportFormat::Markdown if has_transcript => Box::new(markdown::AgentPage::new(run)),
+        ExportFormat::Markdown => Box::new(markdown::CommandPage::new(run)),
+        ExportFormat::Html => Box::new(html::HtmlPage::new(run, has_transcript, &uuid::Uuid::now_v7().simple().to_string())),
+        ExportFormat::Asciicast => Box::new(cast::Cast::new(run, has_transcript)),
     }
 }
 
-/// Whether what the run did is told by updates, so that its output is only how it was told.
-fn is_told(history: &History, run: &Run, is_cancelled: &dyn Fn() -> bool) -> Result<bool, Trouble> {
-    let is_asked = run.params.contains_key("prompt") || run.params.contains_key("resume") || run.session.is_some();
-    if !is_asked {
+/// Whether the run's log has updates, so that its output is only the provider's protocol.
+fn has_transcript(history: &History, run: &Run, is_cancelled: &dyn Fn() -> bool) -> Result<bool, ExportError> {
+    if !run.has_transcript {
         return Ok(false);
     }
-    let mut reader = Forward::new(run.id, 0);
+    let mut reader = ForwardReader::new(run.id, 0);
     let (mut lines, mut seen) = (Vec::new(), 0);
-    while reader.seq() < run.last_seq && seen < FIRST_WORDS && !is_cancelled() {
+    while reader.seq() < run.last_seq && seen < MAX_BYTES_WITHOUT_UPDATE && !is_cancelled() {
         lines.clear();
-        if reader.read(history, BLOCK, &mut lines)? == Found::Nothing {
+        if reader.read(history, READ_BLOCK_BYTES, &mut lines)? == ReadOutcome::Nothing {
             break;
         }
         seen += lines.len();
@@ -139,8 +136,8 @@ fn is_told(history: &History, run: &Run, is_cancelled: &dyn Fn() -> bool) -> Res
     Ok(false)
 }
 
-/// The entry in a line, where it means something beside what the program wrote.
-fn meaning(line: &[u8]) -> io::Result<Option<Entry>> {
+/// The entry in a line, unless it is output.
+fn transcript_entry(line: &[u8]) -> io::Result<Option<Entry>> {
     if line::head(line).is_some_and(|head| head.kind == Kind::Output) {
         return Ok(None);
     }
@@ -150,10 +147,13 @@ fn meaning(line: &[u8]) -> io::Result<Option<Entry>> {
     }
 }
 
-/// The bytes that the program wrote, in a line.
-fn written(line: &[u8]) -> io::Result<Option<(line::OutputLine<'_>, Vec<u8>)>> {
+/// The output entry in a line, and the bytes that the program wrote.
+fn output_of(line: &[u8]) -> io::Result<Option<(line::OutputLine<'_>, Vec<u8>)>> {
     let Some(output) = line::output(line) else { return Ok(None) };
     let mut raw = Vec::new();
     output.raw(&mut raw).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(Some((output, raw)))
 }
+
+#[cfg(test)]
+mod tests;

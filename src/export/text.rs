@@ -1,47 +1,61 @@
-//! `text` and `jsonl`: what was written or told, and the log as it is.
+//! `text` and `jsonl`: the output or the transcript, and the log as it is.
 
 use std::io::{self, Write};
 
-use super::{Render, meaning, words::Words, written};
+use super::{
+    Render,
+    item_queue::{ItemNode, ItemQueue},
+    output_of,
+    text_writer::TextWriter,
+    transcript_entry,
+};
 
 /// What the program wrote, byte for byte, both streams in order of arrival.
-pub struct Text;
+pub(crate) struct TextRenderer;
 
-/// What an agent said, did and was asked, for a reader without a terminal.
-pub struct Told(Words);
+/// A transcript for a reader without a terminal: every item as it stands at last.
+pub(crate) struct TranscriptText {
+    queue: ItemQueue,
+    writer: TextWriter,
+}
 
-impl Told {
-    pub fn new() -> Self {
-        Self(Words::new(usize::MAX))
+impl TranscriptText {
+    pub(crate) fn new() -> Self {
+        Self { queue: ItemQueue::new(), writer: TextWriter::new(usize::MAX) }
+    }
+
+    fn write(&mut self, nodes: &[ItemNode], out: &mut dyn Write) -> io::Result<()> {
+        nodes.iter().try_for_each(|node| write!(out, "{}", anstream::adapter::strip_str(&self.writer.node(node))))
     }
 }
 
 /// Entries as the log has them, one a line.
-pub struct Lines;
+pub(crate) struct JsonlRenderer;
 
-impl Render for Text {
+impl Render for TextRenderer {
     fn line(&mut self, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        match written(line)? {
+        match output_of(line)? {
             Some((_, raw)) => out.write_all(&raw),
             None => Ok(()),
         }
     }
 }
 
-impl Render for Told {
+impl Render for TranscriptText {
     fn line(&mut self, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        match meaning(line)? {
-            Some(entry) => write!(out, "{}", anstream::adapter::strip_str(&self.0.of(&entry))),
-            None => Ok(()),
-        }
+        let Some(entry) = transcript_entry(line)? else { return Ok(()) };
+        let ready = self.queue.take(&entry);
+        self.write(&ready, out)
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        write!(out, "{}", anstream::adapter::strip_str(&self.0.end()))
+        let rest = self.queue.finish();
+        self.write(&rest, out)?;
+        write!(out, "{}", anstream::adapter::strip_str(&self.writer.end()))
     }
 }
 
-impl Render for Lines {
+impl Render for JsonlRenderer {
     fn line(&mut self, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
         out.write_all(line)?;
         out.write_all(b"\n")

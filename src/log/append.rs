@@ -1,41 +1,54 @@
-//! The writer of a run's log. There is exactly one, in the run's supervisor (or, after its death, the adopter).
+//! Writes a run's log. A log has exactly one [`Appender`]: in the run's supervisor or, once that has died, in the
+//! adopter.
 //!
-//! An entry is in the log when its one `write` has returned: from then on it survives `kill -9` of everything. Nobody is
-//! shown an entry before that. A failed write leaves nothing behind, so it can be tried again.
+//! An entry is in the log as soon as its one `write` has returned: from then on it survives `kill -9` of every process.
+//! The supervisor shows no entry to anybody before that. A failed write leaves nothing behind, so it can be tried
+//! again.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
 use super::{
-    files::RunDir,
-    head::{Head, HeadFile},
+    RunDir,
+    follow::MAX_LINE_BYTES,
+    head::HeadFile,
     index::{IndexFile, SegmentRecord},
-    sync::{Durable, Syncer, Written},
+    sync::{AppendProgress, SyncStatus, Syncer},
 };
 use crate::{
     model::{Entry, Run, RunBytes, Stream, UnixMs, line},
-    process::disk,
+    process::{data_file, disk},
 };
 
-/// A segment is closed once it is as long as this.
+/// A segment that is at least as long as this gets no more entries, except the last ones of a run ([`Reserve`]).
 const SEGMENT_BYTES: u64 = 8 << 20;
-/// Room that is kept behind the end for the last words on a full disk.
+/// Allocated behind the end of the newest segment, so that a full disk still takes the last entries of a run.
 const RESERVE_BYTES: u64 = 64 << 10;
-/// How much of it is for the entry that ends the run, whatever else is said last.
-const END_BYTES: u64 = 8 << 10;
-/// First allocation of a segment; it grows by doubling.
-const FIRST_ALLOCATION: u64 = 256 << 10;
-/// Room for lines that is kept from one append to the next; what a long line took beyond it is given back.
-const KEPT_LINES: usize = 256 << 10;
+/// The part of [`RESERVE_BYTES`] that only the run's final entry may use, whatever else is written late.
+const FINAL_ENTRY_BYTES: u64 = 8 << 10;
+/// First allocation of a segment; each further one doubles it.
+const FIRST_ALLOCATION_BYTES: u64 = 256 << 10;
+/// Capacity of the line buffer that stays allocated between appends; a buffer that a long line has grown beyond it is
+/// freed.
+const MAX_SPARE_BUFFER_BYTES: usize = 256 << 10;
+
+/// How old the head may be when an update is appended. Other entries, and each sync, write it at once.
+const HEAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The writing end of a log.
 #[derive(Debug)]
-pub struct Appender {
+pub(crate) struct Appender {
     dir: RunDir,
     run: Run,
     file: Arc<File>,
-    /// Which segment this is, counted from 0.
+    /// Position of the segment among all of the run, counted from 0.
     position: u64,
     record: SegmentRecord,
     checksum: crc32fast::Hasher,
@@ -43,30 +56,32 @@ pub struct Appender {
     allocated: u64,
     can_allocate: bool,
     head: HeadFile,
+    head_written_at: Instant,
     index: IndexFile,
     syncer: Syncer,
     lines: Vec<u8>,
 }
 
-/// Which room an append may use.
+/// How much of [`RESERVE_BYTES`] an append may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// What leaves the reserve alone.
-    Usual,
-    /// The reserve too, but for the end's part: for what was said before the end.
-    Late,
-    /// All of it: for the end of a run.
-    Last,
+pub(crate) enum Reserve {
+    /// Usual appends leave the whole reserve alone.
+    Untouched,
+    /// What was written before the run's end and did not fit may use all but [`FINAL_ENTRY_BYTES`].
+    LateEntries,
+    /// The entries that end a run may use all of it.
+    FinalEntry,
 }
 
 impl Appender {
-    /// Begins a log, or goes on with one whose last entry is `run.last_seq`, in a new segment.
-    pub fn open(dir: RunDir, run: Run) -> io::Result<Self> {
+    /// Begins a log, or continues one whose last entry is `run.last_seq` in a new segment.
+    pub(crate) fn open(dir: RunDir, run: Run) -> io::Result<Self> {
         let position = super::index::read(&dir)?.len() as u64;
         let syncer = Syncer::start(&dir)?;
         let head = HeadFile::create(&dir)?;
         let index = IndexFile::create(&dir)?;
-        let record = SegmentRecord { first_seq: run.last_seq + 1, before: run.bytes, synced: 0, last_seq: run.last_seq, checksum: 0 };
+        let record =
+            SegmentRecord { first_seq: run.last_seq + 1, bytes_before: run.bytes, synced_bytes: 0, last_seq: run.last_seq, checksum: 0 };
         let mut appender = Self {
             file: Arc::new(open_segment(&dir, record.first_seq)?),
             dir,
@@ -78,26 +93,27 @@ impl Appender {
             allocated: 0,
             can_allocate: true,
             head,
+            head_written_at: Instant::now(),
             index,
             syncer,
             lines: Vec::new(),
         };
-        appender.make_room(0, Room::Usual)?;
+        appender.allocate_for(0, Reserve::Untouched)?;
         appender.index.write(appender.position, &appender.record)?;
         appender.write_head()?;
         Ok(appender)
     }
 
-    /// Goes on in the newest segment of a log whose writer is gone, in the room that was set aside behind its end: on a full
-    /// disk there is no other. The log has been repaired.
-    pub fn resume(dir: RunDir, run: Run) -> io::Result<Self> {
+    /// Continues the newest segment of a repaired log whose writer has died, in the reserve that the writer allocated
+    /// behind its end: a full disk has no other space.
+    pub(crate) fn resume(dir: RunDir, run: Run) -> io::Result<Self> {
         let Some(first_seq) = dir.segments()?.pop() else { return Self::open(dir, run) };
         let records = super::index::read(&dir)?;
         let Some(position) = records.iter().position(|record| record.first_seq == first_seq) else { return Self::open(dir, run) };
         let path = dir.segment(first_seq);
         let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&std::fs::read(&path)?);
-        let file = File::options().read(true).write(true).open(&path)?;
+        checksum.update(&data_file::read_bounded(&path, SEGMENT_BYTES + MAX_LINE_BYTES as u64)?);
+        let file = data_file::write(&path)?;
         let length = file.metadata()?.len();
         Ok(Self {
             file: Arc::new(file),
@@ -108,6 +124,7 @@ impl Appender {
             allocated: length + RESERVE_BYTES,
             can_allocate: true,
             head: HeadFile::create(&dir)?,
+            head_written_at: Instant::now(),
             index: IndexFile::create(&dir)?,
             syncer: Syncer::start(&dir)?,
             lines: Vec::new(),
@@ -117,45 +134,45 @@ impl Appender {
     }
 
     /// The run as of its newest entry.
-    pub fn run(&self) -> &Run {
+    pub(crate) fn run(&self) -> &Run {
         &self.run
     }
 
-    /// The same, as it is told to others: with the file that the newest entries are in.
-    pub fn picture(&self) -> Run {
+    /// The run as of its newest entry, with `transcript` naming the file that holds the newest entries.
+    pub(crate) fn snapshot(&self) -> Run {
         let transcript = self.dir.segment(self.record.first_seq).to_string_lossy().into_owned();
         Run { transcript: Some(transcript), ..self.run.clone() }
     }
 
-    /// Changes what is not told by entries (title, labels, pid …).
-    pub fn describe(&mut self, change: impl FnOnce(&mut Run)) -> io::Result<()> {
+    /// Changes what no entry tells: title, labels, pid and their like. The change goes into the head.
+    pub(crate) fn update_run(&mut self, change: impl FnOnce(&mut Run)) -> io::Result<()> {
         change(&mut self.run);
         self.write_head()
     }
 
-    /// How far the log would survive a power cut.
-    pub fn durable(&self) -> watch::Receiver<Durable> {
-        self.syncer.durable()
+    /// Watches how far the log would survive a power cut.
+    pub(crate) fn sync_status(&self) -> watch::Receiver<SyncStatus> {
+        self.syncer.sync_status()
     }
 
-    /// Takes over what the sync thread has achieved into the picture that readers find.
-    pub fn note_durable(&mut self, seq: u64) -> io::Result<()> {
+    /// Writes the number of the last durable entry into the head, where readers find it.
+    pub(crate) fn note_durable(&mut self, seq: u64) -> io::Result<()> {
         self.run.durable_seq = self.run.durable_seq.max(seq);
         self.write_head()
     }
 
-    /// Asks for everything to be made durable now.
-    pub fn hurry(&self) {
-        self.syncer.hurry();
+    /// Has the sync thread make everything durable without its usual delay.
+    pub(crate) fn sync_now(&self) {
+        self.syncer.sync_now();
     }
 
-    /// The directory got its final name.
-    pub fn renamed(&mut self, dir: RunDir) {
+    /// Follows the directory to its final name.
+    pub(crate) fn set_dir(&mut self, dir: RunDir) {
         self.dir = dir;
     }
 
-    /// Appends pieces of output, in this order, each as one entry. All of them or none.
-    pub fn output(&mut self, at: UnixMs, stream: Stream, pieces: &[&[u8]], room: Room) -> io::Result<()> {
+    /// Appends pieces of output in this order, each as one entry. Either all of them are appended or none.
+    pub(crate) fn output(&mut self, at: UnixMs, stream: Stream, pieces: &[&[u8]], reserve: Reserve) -> io::Result<()> {
         let mut offset = match stream {
             Stream::Stdout => self.run.bytes.stdout,
             Stream::Stderr => self.run.bytes.stderr,
@@ -167,59 +184,62 @@ impl Appender {
             line::write_output(&mut self.lines, self.run.id, seq, at, stream, offset, piece);
             offset += piece.len() as u64;
         }
-        self.commit(room)?;
+        self.commit(reserve)?;
         self.run.last_seq = seq;
         match stream {
             Stream::Stdout => self.run.bytes.stdout = offset,
             Stream::Stderr => self.run.bytes.stderr = offset,
         }
-        self.wrote();
+        self.report_progress();
         Ok(())
     }
 
-    /// Appends one entry that is not output; `make` gets its number. Returns its line, without the line feed.
-    pub fn entry(&mut self, make: impl FnOnce(u64) -> Entry, room: Room) -> io::Result<Vec<u8>> {
+    /// Appends one entry that is not output; `make` gets its number. Returns the entry's line without the line feed.
+    pub(crate) fn entry(&mut self, make: impl FnOnce(u64) -> Entry, reserve: Reserve) -> io::Result<Vec<u8>> {
         let entry = make(self.run.last_seq + 1);
         self.lines.clear();
         line::write(&mut self.lines, &entry);
-        self.commit(room)?;
+        self.commit(reserve)?;
         self.run.apply(&entry);
-        self.wrote();
-        match self.write_head() {
-            // It is in the log, and must not be appended again. Readers move an older head on.
-            Err(error) if disk::is_full(&error) => {}
-            written => written?,
+        self.report_progress();
+        if !matches!(entry, Entry::Output(_) | Entry::Update(_)) || self.head_written_at.elapsed() >= HEAD_INTERVAL {
+            match self.write_head() {
+                // The entry is in the log and must not be appended again. Readers that find an older head move it on
+                // themselves.
+                Err(error) if disk::is_full(&error) => {}
+                written => written?,
+            }
         }
         let line = self.lines[..self.lines.len() - 1].to_vec();
-        if self.lines.capacity() > KEPT_LINES {
+        if self.lines.capacity() > MAX_SPARE_BUFFER_BYTES {
             self.lines = Vec::new();
         }
         Ok(line)
     }
 
-    /// Makes everything durable and ends the sync thread. The picture that readers find says so.
-    pub fn finish(mut self) -> io::Result<Run> {
-        let durable = self.syncer.durable();
+    /// Makes everything durable, ends the sync thread, and writes both into the head.
+    pub(crate) fn finish(mut self) -> io::Result<Run> {
+        let durable = self.syncer.sync_status();
         self.syncer.finish();
-        let reached = durable.borrow().clone();
-        self.run.durable_seq = reached.seq;
-        let head = Head { run: self.run.clone(), segment: self.record.first_seq, position: self.length };
-        self.head.write(&head)?;
-        match reached.error {
+        let status = durable.borrow().clone();
+        self.run.durable_seq = status.durable_seq;
+        self.head.write(&mut self.run, self.record.first_seq, self.length)?;
+        match status.error {
             Some(error) => Err(io::Error::other(error)),
             None => Ok(self.run),
         }
     }
 
-    /// Writes the lines that are ready, in one `write`, into this segment or a new one.
-    fn commit(&mut self, room: Room) -> io::Result<()> {
+    /// Writes `self.lines` with one `write`, into this segment or a new one.
+    fn commit(&mut self, reserve: Reserve) -> io::Result<()> {
         let needed = self.lines.len() as u64;
-        if self.length > 0 && self.length + needed > SEGMENT_BYTES && room == Room::Usual {
+        if self.length > 0 && self.length + needed > SEGMENT_BYTES && reserve == Reserve::Untouched {
             self.rotate()?;
         }
-        self.make_room(needed, room)?;
+        self.allocate_for(needed, reserve)?;
         if let Err(error) = self.file.write_all_at(&self.lines, self.length) {
-            // Nothing of a failed append may be seen, and the room behind the end is wanted back.
+            // Readers must not see a part of a failed append, and truncating to `length` frees what was allocated
+            // behind it.
             self.file.set_len(self.length)?;
             self.allocated = self.length;
             return Err(error);
@@ -229,52 +249,55 @@ impl Appender {
         Ok(())
     }
 
-    fn wrote(&mut self) {
+    fn report_progress(&mut self) {
         self.record.last_seq = self.run.last_seq;
-        self.record.synced = self.length;
+        self.record.synced_bytes = self.length;
         self.record.checksum = self.checksum.clone().finalize();
-        self.syncer.wrote(Written { file: Arc::clone(&self.file), position: self.position, record: self.record });
+        self.syncer.report(AppendProgress { file: Arc::clone(&self.file), position: self.position, record: self.record });
     }
 
-    /// Begins a new segment. The head points to it before it is there: once it is, the old one may be sealed and removed.
+    /// Begins a new segment. The head points to it before its file has its name: once it has, the old segment may be
+    /// sealed and removed.
     fn rotate(&mut self) -> io::Result<()> {
         let first_seq = self.run.last_seq + 1;
         let file = disk::create_private_file(&self.dir.segment(first_seq).with_extension("next"))?;
-        let renamed = disk::allocate(&file, 0, FIRST_ALLOCATION).and_then(|can_allocate| {
+        let result = disk::allocate(&file, 0, FIRST_ALLOCATION_BYTES).and_then(|can_allocate| {
             self.can_allocate = can_allocate;
-            self.head.write(&Head { run: self.run.clone(), segment: first_seq, position: 0 })?;
-            // By byte, a reader finds its way from the first moment on.
+            self.head.write(&mut self.run, first_seq, 0)?;
+            // The index names the segment as well, so that readers by byte find it from the first moment on.
             self.index.write(
                 self.position + 1,
-                &SegmentRecord { first_seq, before: self.run.bytes, synced: 0, last_seq: self.run.last_seq, checksum: 0 },
+                &SegmentRecord { first_seq, bytes_before: self.run.bytes, synced_bytes: 0, last_seq: self.run.last_seq, checksum: 0 },
             )?;
             std::fs::rename(self.dir.segment(first_seq).with_extension("next"), self.dir.segment(first_seq))
         });
-        if let Err(error) = renamed {
-            let _ = std::fs::remove_file(self.dir.segment(first_seq).with_extension("next"));
+        if let Err(error) = result {
+            // A leftover with this extension is no segment; `rotate` fails with the error that matters.
+            std::fs::remove_file(self.dir.segment(first_seq).with_extension("next")).ok();
             return Err(error);
         }
         self.file = Arc::new(file);
         self.position += 1;
-        self.record = SegmentRecord { first_seq, before: self.run.bytes, synced: 0, last_seq: self.run.last_seq, checksum: 0 };
+        self.record = SegmentRecord { first_seq, bytes_before: self.run.bytes, synced_bytes: 0, last_seq: self.run.last_seq, checksum: 0 };
         self.checksum = crc32fast::Hasher::new();
         self.length = 0;
-        self.allocated = if self.can_allocate { FIRST_ALLOCATION } else { 0 };
+        self.allocated = if self.can_allocate { FIRST_ALLOCATION_BYTES } else { 0 };
         Ok(())
     }
 
-    /// Sees to it that `needed` bytes fit, and behind them the reserve. Fails as the disk fails, before anything is written.
-    fn make_room(&mut self, needed: u64, room: Room) -> io::Result<()> {
-        let reserve = match room {
-            Room::Usual => RESERVE_BYTES,
-            Room::Late => END_BYTES,
-            Room::Last => 0,
+    /// Allocates space for `needed` bytes and for the part of the reserve that this append must leave. Fails before
+    /// anything is written, with the disk's error.
+    fn allocate_for(&mut self, needed: u64, reserve: Reserve) -> io::Result<()> {
+        let reserved_bytes = match reserve {
+            Reserve::Untouched => RESERVE_BYTES,
+            Reserve::LateEntries => FINAL_ENTRY_BYTES,
+            Reserve::FinalEntry => 0,
         };
-        let end = self.length + needed + reserve;
+        let end = self.length + needed + reserved_bytes;
         if !self.can_allocate || end <= self.allocated {
             return Ok(());
         }
-        let generous = end.max((self.allocated * 2).clamp(FIRST_ALLOCATION, SEGMENT_BYTES + FIRST_ALLOCATION));
+        let generous = end.max((self.allocated * 2).clamp(FIRST_ALLOCATION_BYTES, SEGMENT_BYTES + FIRST_ALLOCATION_BYTES));
         for wanted in [generous, end] {
             match disk::allocate(&self.file, self.allocated, wanted - self.allocated) {
                 Ok(true) => {
@@ -293,23 +316,21 @@ impl Appender {
     }
 
     fn write_head(&mut self) -> io::Result<()> {
-        let head = Head { run: self.run.clone(), segment: self.record.first_seq, position: self.length };
-        self.head.write(&head)
+        self.head_written_at = Instant::now();
+        self.head.write(&mut self.run, self.record.first_seq, self.length)
     }
 
     /// Bytes of both streams so far.
-    pub fn bytes(&self) -> RunBytes {
+    pub(crate) fn bytes(&self) -> RunBytes {
         self.run.bytes
     }
 }
 
-/// A segment's file. An adopter may find one that was made and not yet written to.
+/// Creates a segment's file. An adopter may find one that its writer created and did not write to.
 fn open_segment(dir: &RunDir, first_seq: u64) -> io::Result<File> {
     let path = dir.segment(first_seq);
     match disk::create_private_file(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.metadata()?.len() == 0 => {
-            File::options().read(true).write(true).open(&path)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.metadata()?.len() == 0 => data_file::write(&path),
         created => created,
     }
 }

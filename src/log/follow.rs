@@ -1,15 +1,22 @@
-//! A reader of a run's log: a cursor that moves forward over the segments, live or not.
+//! Follows a run's log: a cursor that moves forward over the segments of a live or an ended run.
 
 use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use rustix::{buffer::spare_capacity, io::pread};
 
-use super::files::RunDir;
-use crate::model::line;
+use super::RunDir;
+use crate::{model::line, process::data_file};
 
-/// Where in the log a reader stands: after entry `seq`.
+/// Bytes of a log that are read at a time to find a place in it.
+pub(crate) const READ_BLOCK_BYTES: usize = 1 << 20;
+/// Bytes of a log that are read at a time to count output.
+const COUNT_BLOCK_BYTES: usize = 64 << 10;
+/// No line of a log is longer: a client's frame and an agent's line are shorter, also as JSON.
+pub(super) const MAX_LINE_BYTES: usize = 256 << 20;
+
+/// A reader's position in a log: after entry `seq`.
 #[derive(Debug)]
-pub struct Cursor {
+pub(crate) struct LogCursor {
     dir: RunDir,
     file: File,
     segment: u64,
@@ -17,21 +24,21 @@ pub struct Cursor {
     seq: u64,
 }
 
-/// What a read found.
+/// What [`LogCursor::read`] yielded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Lines were read. `short`: up to the end of what was there.
-    Lines { short: bool },
-    /// Nothing more yet.
+pub(crate) enum FollowRead {
+    /// Lines were read. `at_end`: they reach the end of what was there.
+    Lines { at_end: bool },
+    /// The log has no more entries yet.
     Tip,
-    /// What follows has been moved into the store.
+    /// The entries that follow have been moved into the store.
     Sealed,
 }
 
-impl Cursor {
-    /// Opens the log after entry `after`. `None`: the next entry is not in a file; it is in the store, or nowhere.
-    pub fn open(dir: &RunDir, after: u64) -> io::Result<Option<Self>> {
-        // A segment may be sealed between the listing and the opening; then the listing has changed.
+impl LogCursor {
+    /// Opens the log after entry `after`. `None`: the next entry is in no segment file; it is in the store, or nowhere.
+    pub(crate) fn open(dir: &RunDir, after: u64) -> io::Result<Option<Self>> {
+        // A segment may be sealed between the listing and the opening; a new listing does not have it.
         loop {
             let segments = match dir.segments() {
                 Ok(segments) => segments,
@@ -39,7 +46,7 @@ impl Cursor {
                 Err(error) => return Err(error),
             };
             let Some(segment) = segments.into_iter().rev().find(|first| *first <= after + 1) else { return Ok(None) };
-            match File::open(dir.segment(segment)) {
+            match data_file::read(&dir.segment(segment)) {
                 Ok(file) => {
                     let mut cursor = Self { dir: dir.clone(), file, segment, position: 0, seq: segment - 1 };
                     cursor.skip_to(after)?;
@@ -52,53 +59,53 @@ impl Cursor {
     }
 
     /// Number of the last entry that was read.
-    pub fn seq(&self) -> u64 {
+    pub(crate) fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// Appends whole lines to `out`: about `max` bytes at most, but one line at least where there is one.
-    pub fn read(&mut self, max: usize, out: &mut Vec<u8>) -> io::Result<Place> {
+    /// Appends whole lines to `out`: about `max` bytes at most, but at least one line if there is one.
+    pub(crate) fn read(&mut self, max: usize, out: &mut Vec<u8>) -> io::Result<FollowRead> {
         let start = out.len();
         loop {
             let read = whole_lines(&self.file, self.position, max, out)?;
             if read > 0 {
                 self.position += read as u64;
                 self.seq = last_seq(&out[start..])?;
-                // Not the end of what is there unless it is the end of the file, and of the newest one.
-                let short = self.waiting_bytes() == 0 && !self.dir.segment(self.seq + 1).exists();
-                return Ok(Place::Lines { short });
+                // The read reaches the end only if it reached the end of this file and no newer segment exists.
+                let at_end = self.unread_bytes() == 0 && !self.dir.segment(self.seq + 1).exists();
+                return Ok(FollowRead::Lines { at_end });
             }
-            // A segment is named by its first entry, so the one that goes on where we stand has our next number.
-            match File::open(self.dir.segment(self.seq + 1)) {
+            // A segment is named by its first entry, so the one that continues here has the next entry's number.
+            match data_file::read(&self.dir.segment(self.seq + 1)) {
                 Ok(next) if self.segment != self.seq + 1 => (self.file, self.segment, self.position) = (next, self.seq + 1, 0),
-                Ok(_) => return Ok(Place::Tip),
+                Ok(_) => return Ok(FollowRead::Tip),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Err(_) if self.is_current() => return Ok(Place::Tip),
-                Err(_) => return Ok(Place::Sealed),
+                Err(_) if self.is_current() => return Ok(FollowRead::Tip),
+                Err(_) => return Ok(FollowRead::Sealed),
             }
         }
     }
 
     /// How many bytes of the open segment have not been read.
-    pub fn waiting_bytes(&self) -> u64 {
+    pub(crate) fn unread_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(self.position))
     }
 
-    /// How many raw bytes of output have not been read; no more than tells that it is `enough`.
-    pub fn waiting_output(&self, enough: u64) -> u64 {
-        let (mut found, mut position, mut block) = (0, self.position, Vec::new());
-        while found < enough {
+    /// How many raw bytes of output have not been read. Counting stops once there are `enough`.
+    pub(crate) fn unread_output(&self, enough: u64) -> u64 {
+        let (mut output_bytes, mut position, mut block) = (0, self.position, Vec::new());
+        while output_bytes < enough {
             block.clear();
-            match whole_lines(&self.file, position, 64 << 10, &mut block) {
+            match whole_lines(&self.file, position, COUNT_BLOCK_BYTES, &mut block) {
                 Ok(read) if read > 0 => position += read as u64,
                 _ => break,
             }
-            found += line::lines(&block).filter_map(line::output).map(|output| output.raw_len()).sum::<u64>();
+            output_bytes += line::lines(&block).filter_map(line::output).map(|output| output.raw_len()).sum::<u64>();
         }
-        found
+        output_bytes
     }
 
-    /// Whether the segment that is open still stands in the directory.
+    /// Whether the open file still has its name in the directory, so that more may be written to it.
     fn is_current(&self) -> bool {
         let (Ok(open), Ok(named)) = (self.file.metadata(), std::fs::metadata(self.dir.segment(self.segment))) else { return false };
         open.ino() == named.ino()
@@ -108,7 +115,7 @@ impl Cursor {
         let mut block = Vec::new();
         while self.seq < after {
             block.clear();
-            let read = whole_lines(&self.file, self.position, 1 << 20, &mut block)?;
+            let read = whole_lines(&self.file, self.position, READ_BLOCK_BYTES, &mut block)?;
             if read == 0 {
                 return Ok(());
             }
@@ -130,8 +137,8 @@ impl Cursor {
     }
 }
 
-/// Appends to `out` the whole lines that stand at `position`: about `max` bytes, but one line at least where there is
-/// one. Returns how many bytes that is.
+/// Appends to `out` the whole lines that stand at `position`: about `max` bytes, but at least one line if there is one.
+/// Returns how many bytes that is.
 pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) -> io::Result<usize> {
     let start = out.len();
     let mut want = max;
@@ -139,10 +146,10 @@ pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) ->
         out.reserve(want.saturating_sub(out.len() - start));
         let mut ended = false;
         while out.len() - start < want && !ended {
-            let room = out.capacity() - out.len();
+            let free_bytes = out.capacity() - out.len();
             let at = position + (out.len() - start) as u64;
             let read = pread(file, spare_capacity(out), at)?;
-            ended = read < room;
+            ended = read < free_bytes;
         }
         if let Some(end) = memchr::memrchr(b'\n', &out[start..]) {
             out.truncate(start + end + 1);
@@ -152,19 +159,22 @@ pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) ->
             out.truncate(start);
             return Ok(0);
         }
+        if out.len() - start >= MAX_LINE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line is longer than {MAX_LINE_BYTES} bytes")));
+        }
         want *= 2;
     }
 }
 
 /// The number of the last entry in a block of whole lines.
-pub fn last_seq(lines: &[u8]) -> io::Result<u64> {
+pub(crate) fn last_seq(lines: &[u8]) -> io::Result<u64> {
     let body = lines.strip_suffix(b"\n").unwrap_or(lines);
     let start = memchr::memrchr(b'\n', body).map_or(0, |at| at + 1);
     seq_of(&body[start..])
 }
 
 /// The number of the entry in a line.
-pub fn seq_of(line: &[u8]) -> io::Result<u64> {
+pub(crate) fn seq_of(line: &[u8]) -> io::Result<u64> {
     match line::head(line) {
         Some(head) => Ok(head.seq),
         None => Ok(line::parse(line)?.seq()),

@@ -1,100 +1,119 @@
-//! How a run stands, for whoever was not there: the file `head`, and the picture made from it and the log behind it.
+//! The state of a run for readers that did not follow it: the file `head`, and a snapshot made from it and the log
+//! behind it.
 //!
-//! The supervisor rewrites the file in place, into two slots in turn, so that one of them is always whole and a full
-//! disk does not matter. It may be older than the log: [`picture`] moves it on by the entries that follow, so what a
-//! reader sees agrees with every entry that was ever shown.
+//! The supervisor rewrites the file in place, alternating between two slots, so that one of them is always whole and a
+//! full disk does not matter. The head may be older than the log: [`snapshot`] moves it on by the entries that follow,
+//! so that what a reader sees agrees with every entry that was ever shown.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{describe::Description, files::RunDir, follow};
+use super::{Description, RunDir, follow};
 use crate::{
-    model::{Kind, Run, RunId, Stream, line},
-    process::disk,
+    model::{Kind, Run, Stream, agent::OFFER_UPDATES, line},
+    process::{data_file, disk},
 };
 
-/// Where the second slot begins. The file is sparse, so this costs nothing.
-const SLOT: u64 = 1 << 20;
-/// Length (4 bytes), CRC-32 (4) and generation (8), little endian, stand before the JSON text.
-const PREFIX: usize = 16;
-/// Set aside at the beginning of each slot, so that a full disk cannot refuse a rewrite of usual size.
-const ALLOCATED: u64 = 16 << 10;
+/// Offset of the second slot. The file is sparse, so the gap costs nothing.
+const SLOT_BYTES: u64 = 1 << 20;
+/// Length (4 bytes), CRC-32 (4) and generation (8) in little endian precede the JSON text of a slot.
+const PREFIX_BYTES: usize = 16;
+/// Allocated at the beginning of each slot, so that a full disk cannot refuse a rewrite of usual size.
+const SLOT_ALLOCATION_BYTES: u64 = 16 << 10;
 
-/// The run as of its `lastSeq`, and where the log goes on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Head {
-    pub run: Run,
-    /// First entry of the segment in which the next entry stands,
-    pub segment: u64,
-    /// and at which byte.
-    pub position: u64,
+/// How many times [`snapshot`] begins again because a segment that it needs has been sealed meanwhile.
+const MAX_SNAPSHOT_ATTEMPTS: u32 = 8;
+
+/// The run as of its `lastSeq`, and where its log continues.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) run: Run,
+    /// First entry of the segment that the next entry belongs to.
+    pub(crate) segment: u64,
+    /// Byte of that segment at which the next entry begins.
+    pub(crate) position: u64,
 }
 
-/// The file, open for writing.
+/// A [`Head`] to be written.
+#[derive(Serialize)]
+struct HeadRef<'a> {
+    run: &'a Run,
+    segment: u64,
+    position: u64,
+}
+
+/// The file `head`, open for writing.
 #[derive(Debug)]
-pub struct HeadFile {
+pub(crate) struct HeadFile {
     file: File,
     generation: u64,
 }
 
 impl HeadFile {
-    pub fn create(dir: &RunDir) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.head())?;
-        disk::allocate(&file, 0, ALLOCATED)?;
-        disk::allocate(&file, SLOT, ALLOCATED)?;
+    pub(crate) fn create(dir: &RunDir) -> io::Result<Self> {
+        let file = data_file::write_or_create(&dir.head())?;
+        disk::allocate(&file, 0, SLOT_ALLOCATION_BYTES)?;
+        disk::allocate(&file, SLOT_BYTES, SLOT_ALLOCATION_BYTES)?;
         let generation = newest_slot(&file)?.map_or(0, |(generation, _)| generation);
         Ok(Self { file, generation })
     }
 
-    /// Writes the next generation over the older slot. One that does not fit into a slot is left out: readers start
-    /// from the older one then.
-    pub fn write(&mut self, head: &Head) -> io::Result<()> {
+    /// Writes the next generation over the older slot, without the params, which never change: they stand in `run.json`. A head that
+    /// does not fit into a slot is not written; readers start from the older one then.
+    pub(crate) fn write(&mut self, run: &mut Run, segment: u64, position: u64) -> io::Result<()> {
         let generation = self.generation + 1;
-        let mut bytes = vec![0; PREFIX];
-        serde_json::to_writer(&mut bytes, head)?;
-        if bytes.len() as u64 > SLOT {
+        let mut bytes = vec![0; PREFIX_BYTES];
+        let params = std::mem::take(&mut run.params);
+        let written = serde_json::to_writer(&mut bytes, &HeadRef { run, segment, position });
+        run.params = params;
+        written?;
+        if bytes.len() as u64 > SLOT_BYTES {
+            tracing::error!(run = %run.id, bytes = bytes.len(), "the run's head does not fit; readers start from an older one");
             return Ok(());
         }
-        let length = u32::try_from(bytes.len() - PREFIX).expect("a slot is small");
+        let length = u32::try_from(bytes.len() - PREFIX_BYTES).expect("a slot is small");
         bytes[..4].copy_from_slice(&length.to_le_bytes());
         bytes[8..16].copy_from_slice(&generation.to_le_bytes());
         let checksum = crc32fast::hash(&bytes[8..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
-        self.file.write_all_at(&bytes, (generation % 2) * SLOT)?;
+        self.file.write_all_at(&bytes, (generation % 2) * SLOT_BYTES)?;
         self.generation = generation;
         Ok(())
     }
 }
 
-/// The newest whole head of a run; `None` where there is none.
-pub fn read(dir: &RunDir) -> io::Result<Option<Head>> {
-    let file = match File::open(dir.head()) {
+/// The newest whole head of a run; `None` if there is none.
+pub(crate) fn read(dir: &RunDir) -> io::Result<Option<Head>> {
+    let file = match data_file::read(&dir.head()) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(newest_slot(&file)?.and_then(|(_, text)| serde_json::from_slice(&text).ok()))
+    let Some(mut head) = newest_slot(&file)?.and_then(|(_, text)| serde_json::from_slice::<Head>(&text).ok()) else { return Ok(None) };
+    if head.run.params.is_empty() {
+        match Description::read(dir) {
+            Ok(description) => head.run.params = description.run.params,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(head))
 }
 
 fn newest_slot(file: &File) -> io::Result<Option<(u64, Vec<u8>)>> {
-    let slots = [slot(file, 0)?, slot(file, SLOT)?];
+    let slots = [slot(file, 0)?, slot(file, SLOT_BYTES)?];
     Ok(slots.into_iter().flatten().max_by_key(|(generation, _)| *generation))
 }
 
 fn slot(file: &File, at: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
-    let mut prefix = [0; PREFIX];
+    let mut prefix = [0; PREFIX_BYTES];
     if file.read_exact_at(&mut prefix, at).is_err() {
         return Ok(None);
     }
     let length = u32::from_le_bytes(prefix[..4].try_into().expect("four bytes"));
     let checksum = u32::from_le_bytes(prefix[4..8].try_into().expect("four bytes"));
-    if length == 0 || u64::from(length) > SLOT {
+    if length == 0 || u64::from(length) > SLOT_BYTES {
         return Ok(None);
     }
     let mut bytes = vec![0; 8 + length as usize];
@@ -110,50 +129,52 @@ fn slot(file: &File, at: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
 }
 
 /// The run as of the newest entry in its log. `NotFound`: the directory is gone.
-pub fn picture(dir: &RunDir) -> io::Result<Run> {
+pub fn snapshot(dir: &RunDir) -> io::Result<Run> {
     // A segment that the head points into may be sealed and removed meanwhile; then there is a newer head.
-    for _ in 0..8 {
-        // What was there when we were asked; a program that writes faster than we read is not chased.
+    for _ in 0..MAX_SNAPSHOT_ATTEMPTS {
+        // The snapshot ends at what the log held when it was begun, so that a program which writes faster than this
+        // reads does not hold it up.
         let end = end_of(dir)?;
         let head = match read(dir)? {
             Some(head) => head,
             None => Head { run: Description::read(dir)?.run, segment: 1, position: 0 },
         };
-        if let Some(head) = caught_up(dir, head, end)? {
+        if let Some(head) = catch_up(dir, head, end)? {
             let mut run = head.run;
             if run.state.is_final()
-                && let Ok(described) = Description::read(dir)
+                && let Ok(description) = Description::read(dir)
             {
-                // An edit after the end has no supervisor that would write it into the head.
-                (run.title, run.labels, run.pinned) = (described.run.title, described.run.labels, described.run.pinned);
+                // An ended run has no supervisor that would write an edit into the head, so the description is newer.
+                run.take_edits(description.run);
             }
             run.transcript = Some(dir.segment(head.segment).to_string_lossy().into_owned());
             return Ok(run);
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log in {} does not go on where its head ends", dir.path().display())))
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the log in {} does not continue where its head ends", dir.path().display())))
 }
 
-/// A place in a log: the first entry of a segment, and a byte in it.
-pub type End = (u64, u64);
+/// A position in a log: the first entry of a segment, and a byte in it.
+pub(crate) type LogPosition = (u64, u64);
 
-/// The end of a log that nobody writes.
-pub const WHOLE: End = (u64::MAX, u64::MAX);
+/// Stands for the end of a log that no process writes: [`catch_up`] reads all of it.
+pub(crate) const LOG_END: LogPosition = (u64::MAX, u64::MAX);
 
-fn end_of(dir: &RunDir) -> io::Result<End> {
-    let Some(newest) = dir.segments()?.pop() else { return Ok(WHOLE) };
-    // One that is sealed and removed just now is not the newest any more; then everything there is counts.
-    Ok(std::fs::metadata(dir.segment(newest)).map_or(WHOLE, |metadata| (newest, metadata.len())))
+fn end_of(dir: &RunDir) -> io::Result<LogPosition> {
+    let Some(newest) = dir.segments()?.pop() else { return Ok(LOG_END) };
+    // A segment that has been sealed and removed just now is not the newest any more; then everything that is there
+    // counts.
+    Ok(std::fs::metadata(dir.segment(newest)).map_or(LOG_END, |metadata| (newest, metadata.len())))
 }
 
-/// Moves a head on to `end` at least. `None`: a segment that it needs is not there.
-pub fn caught_up(dir: &RunDir, mut head: Head, end: End) -> io::Result<Option<Head>> {
+/// Moves a head on over the log, at least to `end`. `None`: a segment that it needs is not there.
+pub(crate) fn catch_up(dir: &RunDir, mut head: Head, end: LogPosition) -> io::Result<Option<Head>> {
     let mut lines = Vec::new();
     loop {
-        let file = match File::open(dir.segment(head.segment)) {
+        let file = match data_file::read(&dir.segment(head.segment)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // At position 0 the next segment may simply not have been made yet; but then none may be newer.
+                // At position 0 the next segment may simply not have been created yet; but then none may be newer.
                 let is_tip = head.position == 0 && dir.segments()?.last().is_none_or(|last| *last < head.segment);
                 return Ok(is_tip.then_some(head));
             }
@@ -161,7 +182,7 @@ pub fn caught_up(dir: &RunDir, mut head: Head, end: End) -> io::Result<Option<He
         };
         loop {
             lines.clear();
-            let read = follow::whole_lines(&file, head.position, 1 << 20, &mut lines)?;
+            let read = follow::whole_lines(&file, head.position, follow::READ_BLOCK_BYTES, &mut lines)?;
             if read == 0 {
                 break;
             }
@@ -179,7 +200,7 @@ pub fn caught_up(dir: &RunDir, mut head: Head, end: End) -> io::Result<Option<He
     }
 }
 
-/// Applies a block of lines, taking apart of all output only the last of each stream.
+/// Applies a block of lines to the run. Of all output it parses only the last entry of each stream.
 fn apply(run: &mut Run, lines: &[u8]) -> io::Result<()> {
     let mut last_output: [Option<&[u8]>; 2] = [None, None];
     for line in line::lines(lines) {
@@ -188,8 +209,10 @@ fn apply(run: &mut Run, lines: &[u8]) -> io::Result<()> {
                 run.last_seq = output.seq;
                 last_output[usize::from(output.stream == Stream::Stderr)] = Some(line);
             }
-            // It may be long, and says nothing about the run's state.
-            None if line::head(line).is_some_and(|head| head.kind == Kind::Update) => run.last_seq = follow::seq_of(line)?,
+            // An update may be long, and changes nothing but what the agent offers.
+            None if line::head(line).is_some_and(|head| head.kind == Kind::Update) && !may_be_offer(line) => {
+                run.last_seq = follow::seq_of(line)?;
+            }
             None => run.apply(&line::parse(line)?),
         }
     }
@@ -201,7 +224,42 @@ fn apply(run: &mut Run, lines: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The run that a directory's name speaks of.
-pub fn id_of(name: &str) -> Option<RunId> {
-    name.parse().ok()
+/// Whether an update may be one of those that [`Run::apply`] looks at.
+fn may_be_offer(line: &[u8]) -> bool {
+    OFFER_UPDATES.iter().any(|kind| memchr::memmem::find(line, kind.as_bytes()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::{
+        log::{Appender, append::Reserve},
+        model::{Entry, RunId, entry::UpdateEntry},
+    };
+
+    /// A prompt may be long, and an agent sends thousands of updates.
+    #[test]
+    fn updates_do_not_write_the_params_again_and_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let dir = RunDir::of(directory.path(), RunId::new());
+        std::fs::create_dir(dir.path()).expect("a new directory");
+        let mut run = Run::new(dir.id().expect("named"), "codex", vec!["codex".to_owned()], "/", 1);
+        run.params = json!({ "prompt": "p".repeat(300_000) }).as_object().expect("an object").clone();
+        run.name();
+        Description { version: Description::VERSION, run: run.clone(), token: None }.write(&dir).expect("written");
+        let began = std::time::Instant::now();
+        let mut log = Appender::open(dir.clone(), run.clone()).expect("a log");
+        for _ in 0..500 {
+            let entry = |seq| Entry::Update(UpdateEntry { run_id: run.id, seq, at: 1, update: Map::new() });
+            log.entry(entry, Reserve::Untouched).expect("appended");
+        }
+        let file = data_file::read(&dir.head()).expect("there");
+        let (generation, text) = newest_slot(&file).expect("readable").expect("whole");
+        assert!(generation <= 2 + began.elapsed().as_secs(), "{generation} heads for 500 updates");
+        assert!(text.len() < 2_000, "a head of {} bytes", text.len());
+        let seen = snapshot(&dir).expect("readable");
+        assert_eq!((seen.last_seq, &seen.params, &seen.display_title), (500, &run.params, &run.display_title));
+    }
 }

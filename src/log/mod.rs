@@ -1,24 +1,24 @@
-//! One run's log on disk: append, sync, follow, repair.
+//! A run's log on disk: append, sync, follow, repair.
 //!
-//! A run's directory holds segment files of about 8 MiB, each line one entry ([`crate::model::line`]). One process, the
-//! run's supervisor, writes them; anybody reads them. What a reader has seen stays: lines are only ever added, and a
-//! segment file goes away only after its rows are durable in the store.
+//! A run's directory holds segment files of about 8 MiB, in which each line is one entry ([`crate::model::line`]). One
+//! process, the run's supervisor, writes them, and any process reads them. Lines are only ever added, so what a reader
+//! has seen stays true; a segment file is removed only after its rows are durable in the store.
 
-pub mod append;
-pub mod describe;
-pub mod files;
+pub(crate) mod append;
 pub mod follow;
 pub mod head;
-pub mod index;
+pub(crate) mod index;
+pub(crate) mod repair;
+mod run_dir;
+pub(crate) mod seek;
+mod sync;
+pub(crate) mod text;
+
+pub(crate) use append::Appender;
+pub(crate) use follow::{FollowRead, LogCursor};
+pub(crate) use run_dir::Description;
+pub use run_dir::RunDir;
+pub(crate) use sync::SyncStatus;
+
 #[cfg(test)]
 mod power_tests;
-pub mod repair;
-pub mod seek;
-mod sync;
-pub mod text;
-
-pub use append::Appender;
-pub use describe::Description;
-pub use files::RunDir;
-pub use follow::{Cursor, Place};
-pub use sync::Durable;

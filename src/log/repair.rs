@@ -1,6 +1,6 @@
-//! What is left of a log after its writer was killed or the power failed: cut at the first entry that is not whole.
+//! Repairs a log whose writer was killed or whose machine lost power: cuts it at the first entry that is not whole.
 //!
-//! What comes after the cut is kept aside and named, never deleted.
+//! What comes after the cut is moved to files of its own and named, never deleted.
 
 use std::{
     fs::{self, File},
@@ -15,65 +15,71 @@ use super::{
 };
 use crate::{
     model::{Run, line},
-    process::disk,
+    process::{data_file, disk},
 };
 
-/// A log that is whole again.
+/// Bytes that are read at a time to check a checksum.
+const CHECKSUM_BLOCK_BYTES: usize = 256 << 10;
+
+/// A log that holds whole entries only.
 #[derive(Debug)]
-pub struct Repaired {
+pub(crate) struct RepairedLog {
     /// The run as of its last whole entry.
-    pub run: Run,
-    /// Where what was cut off is kept.
-    pub aside: Vec<PathBuf>,
+    pub(crate) run: Run,
+    /// The files that hold what was cut off.
+    pub(crate) cut_files: Vec<PathBuf>,
 }
 
-/// Repairs the log in `dir` and makes it durable; the caller holds its lock. What is cut off goes to the directory `aside`.
-pub fn repair(dir: &RunDir, aside: &Path) -> io::Result<Repaired> {
+/// Repairs the log in `dir` and makes it durable; the caller holds the directory's lock. What is cut off goes to the
+/// directory `aside_dir`.
+pub(crate) fn repair(dir: &RunDir, aside_dir: &Path) -> io::Result<RepairedLog> {
     let records = index::read(dir)?;
     let segments = dir.segments()?;
-    let mut kept = Vec::new();
+    let mut cut_files = Vec::new();
     let mut next_seq = segments.first().copied().unwrap_or(1);
-    for (place, first) in segments.iter().copied().enumerate() {
+    for (position, first) in segments.iter().copied().enumerate() {
         let path = dir.segment(first);
         let record = records.iter().find(|record| record.first_seq == first);
-        let whole = if first == next_seq { whole_part(&path, first, record)? } else { Whole { length: 0, next_seq } };
+        let whole = if first == next_seq { whole_part(&path, first, record)? } else { WholePart { length: 0, next_seq } };
         next_seq = whole.next_seq;
         if whole.length < fs::metadata(&path)?.len() {
-            kept.push(cut(dir, &path, whole.length, aside)?);
-            // Whatever stands in later segments does not follow any more.
-            for later in &segments[place + 1..] {
-                kept.push(cut(dir, &dir.segment(*later), 0, aside)?);
+            cut_files.push(move_tail_aside(dir, &path, whole.length, aside_dir)?);
+            // Entries in later segments do not follow any more.
+            for later in &segments[position + 1..] {
+                cut_files.push(move_tail_aside(dir, &dir.segment(*later), 0, aside_dir)?);
             }
             break;
         }
     }
     for first in dir.segments()? {
-        File::open(dir.segment(first))?.sync_all()?;
+        data_file::read(&dir.segment(first))?.sync_all()?;
     }
     disk::sync_dir(dir.path())?;
-    let mut run = picture(dir, next_seq - 1)?;
+    let mut run = snapshot(dir, next_seq - 1)?;
     run.durable_seq = run.last_seq;
-    Ok(Repaired { run, aside: kept })
+    Ok(RepairedLog { run, cut_files })
 }
 
-struct Whole {
+/// The part of a segment that is whole: its length, and the number of the entry that would follow.
+struct WholePart {
     length: u64,
     next_seq: u64,
 }
 
-/// How much of a segment is whole: what its checksum proves, and behind that every line that parses and follows.
-fn whole_part(path: &Path, first: u64, record: Option<&SegmentRecord>) -> io::Result<Whole> {
-    let mut file = File::open(path)?;
-    let mut whole = Whole { length: 0, next_seq: first };
+/// How much of a segment is whole: what its checksum proves, and after that every line that parses and has the next
+/// number.
+fn whole_part(path: &Path, first: u64, record: Option<&SegmentRecord>) -> io::Result<WholePart> {
+    let mut file = data_file::read(path)?;
+    let mut whole = WholePart { length: 0, next_seq: first };
     if let Some(record) = record
-        && prefix_checksum(&mut file, record.synced)? == Some(record.checksum)
+        && prefix_checksum(&mut file, record.synced_bytes)? == Some(record.checksum)
     {
-        whole = Whole { length: record.synced, next_seq: record.last_seq.max(first - 1) + 1 };
+        whole = WholePart { length: record.synced_bytes, next_seq: record.last_seq.max(first - 1) + 1 };
     }
     let mut block = Vec::new();
     loop {
         block.clear();
-        if follow::whole_lines(&file, whole.length, 1 << 20, &mut block)? == 0 {
+        if follow::whole_lines(&file, whole.length, follow::READ_BLOCK_BYTES, &mut block)? == 0 {
             return Ok(whole);
         }
         for line in line::lines(&block) {
@@ -86,72 +92,73 @@ fn whole_part(path: &Path, first: u64, record: Option<&SegmentRecord>) -> io::Re
     }
 }
 
+/// CRC-32 of the first `length` bytes; `None` if the file is shorter.
 fn prefix_checksum(file: &mut File, length: u64) -> io::Result<Option<u32>> {
     let mut hasher = crc32fast::Hasher::new();
     let mut prefix = file.take(length);
-    let mut block = vec![0; 256 << 10];
-    let mut left = length;
-    while left > 0 {
+    let mut block = vec![0; CHECKSUM_BLOCK_BYTES];
+    let mut rest = length;
+    while rest > 0 {
         let read = prefix.read(&mut block)?;
         if read == 0 {
             return Ok(None);
         }
         hasher.update(&block[..read]);
-        left -= read as u64;
+        rest -= read as u64;
     }
     Ok(Some(hasher.finalize()))
 }
 
-/// Moves what stands in a segment from `length` on to a file of its own.
-fn cut(dir: &RunDir, segment: &Path, length: u64, aside: &Path) -> io::Result<PathBuf> {
-    disk::create_private_dir(aside)?;
+/// Moves the bytes of a segment from `length` on to a file in `aside_dir`.
+fn move_tail_aside(dir: &RunDir, segment: &Path, length: u64, aside_dir: &Path) -> io::Result<PathBuf> {
+    disk::create_private_dir(aside_dir)?;
     let run = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let kept = aside.join(format!("{run}.{name}.{length}"));
+    let target = aside_dir.join(format!("{run}.{name}.{length}"));
     if length == 0 {
-        fs::rename(segment, &kept)?;
+        fs::rename(segment, &target)?;
         disk::sync_dir(dir.path())?;
     } else {
-        let mut from = File::open(segment)?;
+        let mut from = data_file::write(segment)?;
         io::Seek::seek(&mut from, io::SeekFrom::Start(length))?;
-        let mut to = File::create(&kept)?;
+        let mut to = data_file::replace(&target)?;
         io::copy(&mut from, &mut to)?;
         to.sync_all()?;
-        let file = File::options().write(true).open(segment)?;
-        file.set_len(length)?;
-        file.sync_all()?;
+        from.set_len(length)?;
+        from.sync_all()?;
     }
-    disk::sync_dir(aside)?;
-    Ok(kept)
+    disk::sync_dir(aside_dir)?;
+    Ok(target)
 }
 
-/// The run as of entry `last`, which is the last that is left. A head that speaks of entries which are no longer there is not
-/// believed: it may have reached the disk before they did.
-fn picture(dir: &RunDir, last: u64) -> io::Result<Run> {
+/// The run as of entry `last`, which is the last one that is left. A head that counts entries which are no longer there
+/// is ignored: it may have reached the disk before they did.
+fn snapshot(dir: &RunDir, last: u64) -> io::Result<Run> {
     let head = head::read(dir)?;
     if let Some(head) = &head
         && head.run.last_seq <= last
-        && points_into_the_log(dir, head)?
-        && let Some(head) = head::caught_up(dir, head.clone(), head::WHOLE)?
+        && points_into_log(dir, head)?
+        && let Some(head) = head::catch_up(dir, head.clone(), head::LOG_END)?
     {
         return Ok(head.run);
     }
     let first = dir.segments()?.first().copied().unwrap_or(last + 1);
     let start = match head {
-        // What was before is in the store; of the run's numbers there, the index and the entries themselves tell.
+        // Earlier entries are in the store. The byte counts there follow from the index, everything else from the
+        // entries themselves.
         Some(head) if first > 1 => {
             let record = index::read(dir)?.into_iter().find(|record| record.first_seq == first);
-            let bytes = record.map_or(head.run.bytes, |record| record.before);
+            let bytes = record.map_or(head.run.bytes, |record| record.bytes_before);
             Head { run: Run { last_seq: first - 1, bytes, permissions: Vec::new(), ..head.run }, segment: first, position: 0 }
         }
         _ => Head { run: Description::read(dir)?.run, segment: 1, position: 0 },
     };
-    let caught_up = head::caught_up(dir, start, head::WHOLE)?;
+    let head = head::catch_up(dir, start, head::LOG_END)?;
     let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("the beginning of the log in {} is missing", dir.path().display()));
-    Ok(caught_up.ok_or_else(missing)?.run)
+    Ok(head.ok_or_else(missing)?.run)
 }
 
-fn points_into_the_log(dir: &RunDir, head: &Head) -> io::Result<bool> {
+fn points_into_log(dir: &RunDir, head: &Head) -> io::Result<bool> {
     let length = match fs::metadata(dir.segment(head.segment)) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

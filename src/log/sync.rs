@@ -1,108 +1,120 @@
-//! The thread that makes what was appended survive a power cut.
+//! The thread that makes appended entries survive a power cut.
 //!
-//! It never stands in front of an append: the appender leaves word of how far it is, and this thread syncs within 200 ms
-//! of the first byte that is not durable yet (so that with the disk's own time 250 ms are kept), or at once when asked.
+//! No append waits for it: the appender reports its progress, and this thread syncs within 200 ms of the first byte
+//! that is not durable yet (so that 250 ms hold with the disk's own time), or at once if it is told to by
+//! [`Syncer::sync_now`].
 
 use std::{
     fs::File,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use super::{files::RunDir, index::IndexFile, index::SegmentRecord};
+use super::{
+    RunDir,
+    index::{IndexFile, SegmentRecord},
+};
 use crate::process::disk;
 
-const DELAY: Duration = Duration::from_millis(200);
+/// How long written bytes wait for others, so that one sync serves many appends.
+const SYNC_DELAY: Duration = Duration::from_millis(200);
+/// How long the thread waits before it repeats a sync that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times a failed sync is repeated once the appender has finished.
+const MAX_FINAL_RETRIES: u32 = 3;
 
-/// How far the appender is in one segment.
+/// How far the appender has written one segment.
 #[derive(Clone, Debug)]
-pub struct Written {
-    pub file: Arc<File>,
-    /// Which segment of the run, counted from 0.
-    pub position: u64,
-    pub record: SegmentRecord,
+pub(crate) struct AppendProgress {
+    pub(crate) file: Arc<File>,
+    /// Position of the segment among all of the run, counted from 0.
+    pub(crate) position: u64,
+    pub(crate) record: SegmentRecord,
 }
 
-/// The appender's end.
+/// The appender's handle of the sync thread.
 #[derive(Debug)]
-pub struct Syncer {
-    shared: Arc<Shared>,
-    durable: watch::Receiver<Durable>,
+pub(crate) struct Syncer {
+    queue: Arc<SyncQueue>,
+    status: watch::Receiver<SyncStatus>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread has achieved.
+/// How far the log is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Durable {
-    pub seq: u64,
-    /// The disk refused; the thread goes on trying.
-    pub error: Option<String>,
+pub(crate) struct SyncStatus {
+    /// Number of the last durable entry.
+    pub(crate) durable_seq: u64,
+    /// The error of the newest attempt, if the disk refused it; the thread goes on trying.
+    pub(crate) error: Option<String>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SyncQueue {
+    state: Mutex<SyncState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SyncState {
     /// One for each segment that is not durable yet, ascending.
-    dirty: Vec<Written>,
-    at_once: bool,
-    ended: bool,
+    dirty: Vec<AppendProgress>,
+    sync_now: bool,
+    stopping: bool,
 }
 
 impl Syncer {
-    pub fn start(dir: &RunDir) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let (sender, durable) = watch::channel(Durable::default());
+    pub(crate) fn start(dir: &RunDir) -> io::Result<Self> {
+        let queue = Arc::new(SyncQueue::default());
+        let (sender, status) = watch::channel(SyncStatus::default());
         let thread =
-            Worker { dir: dir.clone(), index: IndexFile::create(dir)?, known_segments: 0, shared: Arc::clone(&shared), durable: sender };
+            SyncThread { dir: dir.clone(), index: IndexFile::create(dir)?, known_segments: 0, queue: Arc::clone(&queue), status: sender };
         let thread = std::thread::Builder::new().name("sync".to_owned()).stack_size(128 << 10).spawn(move || thread.run())?;
-        Ok(Self { shared, durable, thread: Some(thread) })
+        Ok(Self { queue, status, thread: Some(thread) })
     }
 
-    /// Leaves word of how far the appender is.
-    pub fn wrote(&self, written: Written) {
-        let mut state = self.shared.lock();
+    /// Tells the thread how far the appender has written.
+    pub(crate) fn report(&self, progress: AppendProgress) {
+        let mut state = self.queue.state.lock();
         match state.dirty.last_mut() {
-            Some(last) if last.position == written.position => *last = written,
+            Some(last) if last.position == progress.position => *last = progress,
             _ => {
-                state.dirty.push(written);
-                self.shared.changed.notify_one();
+                state.dirty.push(progress);
+                self.queue.changed.notify_one();
             }
         }
     }
 
-    /// Asks for what is written to be made durable now.
-    pub fn hurry(&self) {
-        self.shared.lock().at_once = true;
-        self.shared.changed.notify_one();
+    /// Has the thread make everything that is written durable without delay.
+    pub(crate) fn sync_now(&self) {
+        self.queue.state.lock().sync_now = true;
+        self.queue.changed.notify_one();
     }
 
-    pub fn durable(&self) -> watch::Receiver<Durable> {
-        self.durable.clone()
+    pub(crate) fn sync_status(&self) -> watch::Receiver<SyncStatus> {
+        self.status.clone()
     }
 
-    /// Makes what is written durable and ends the thread.
-    pub fn finish(mut self) {
+    /// Makes everything that is written durable and ends the thread.
+    pub(crate) fn finish(mut self) {
         self.stop();
     }
 
     fn stop(&mut self) {
-        let mut state = self.shared.lock();
-        state.ended = true;
-        state.at_once = true;
+        let mut state = self.queue.state.lock();
+        state.stopping = true;
+        state.sync_now = true;
         drop(state);
-        self.shared.changed.notify_one();
+        self.queue.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; what was not synced is not said to be.
-            let _ = thread.join();
+            // The panic hook has printed a panic of the thread already, and `SyncStatus` never counts what was not
+            // synced.
+            thread.join().ok();
         }
     }
 }
@@ -113,71 +125,67 @@ impl Drop for Syncer {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding this")
-    }
-
-    /// Waits until something is to be synced and takes it; `None` at the end.
-    fn next(&self) -> Option<Vec<Written>> {
-        let mut state = self.lock();
+impl SyncQueue {
+    /// Waits until there is something to sync and takes it; `None` once the appender has finished.
+    fn next(&self) -> Option<Vec<AppendProgress>> {
+        let mut state = self.state.lock();
         while state.dirty.is_empty() {
-            if state.ended {
+            if state.stopping {
                 return None;
             }
-            state.at_once = false;
-            state = self.changed.wait(state).expect("nobody panics while holding this");
+            state.sync_now = false;
+            self.changed.wait(&mut state);
         }
-        let due = Instant::now() + DELAY;
-        while !state.at_once {
+        let due = Instant::now() + SYNC_DELAY;
+        while !state.sync_now {
             let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else { break };
-            state = self.changed.wait_timeout(state, left).expect("nobody panics while holding this").0;
+            self.changed.wait_for(&mut state, left);
         }
-        state.at_once = state.ended;
+        state.sync_now = state.stopping;
         Some(std::mem::take(&mut state.dirty))
     }
 }
 
-struct Worker {
+struct SyncThread {
     dir: RunDir,
     index: IndexFile,
     known_segments: u64,
-    shared: Arc<Shared>,
-    durable: watch::Sender<Durable>,
+    queue: Arc<SyncQueue>,
+    status: watch::Sender<SyncStatus>,
 }
 
-impl Worker {
+impl SyncThread {
     fn run(mut self) {
-        while let Some(dirty) = self.shared.next() {
+        while let Some(dirty) = self.queue.next() {
             let mut failures = 0;
             while let Err(error) = self.sync(&dirty) {
                 let message = format!("{}: {error}", self.dir.path().display());
-                self.durable.send_modify(|durable| durable.error = Some(message));
+                self.status.send_modify(|status| status.error = Some(message));
                 failures += 1;
-                if self.shared.lock().ended && failures > 3 {
+                if self.queue.state.lock().stopping && failures > MAX_FINAL_RETRIES {
                     return;
                 }
-                std::thread::sleep(Duration::from_secs(1));
+                std::thread::sleep(RETRY_INTERVAL);
             }
         }
     }
 
-    fn sync(&mut self, dirty: &[Written]) -> io::Result<()> {
-        for written in dirty {
-            written.file.sync_data()?;
-            if written.position >= self.known_segments {
-                // The segment's name, too, must be durable before anything in it counts as such.
+    fn sync(&mut self, dirty: &[AppendProgress]) -> io::Result<()> {
+        for progress in dirty {
+            progress.file.sync_data()?;
+            if progress.position >= self.known_segments {
+                // The directory must hold the segment's name durably before anything in the segment counts as durable.
                 disk::sync_dir(self.dir.path()).or_else(ignore_renamed)?;
-                self.known_segments = written.position + 1;
+                self.known_segments = progress.position + 1;
             }
-            self.index.write(written.position, &written.record)?;
-            self.durable.send_replace(Durable { seq: written.record.last_seq, error: None });
+            self.index.write(progress.position, &progress.record)?;
+            self.status.send_replace(SyncStatus { durable_seq: progress.record.last_seq, error: None });
         }
         Ok(())
     }
 }
 
-/// The directory is renamed once, when its run is born; whoever renames it syncs it under its new name.
+/// The directory is renamed once, when its run starts; the supervisor that renames it syncs it under its new name.
 fn ignore_renamed(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

@@ -1,18 +1,15 @@
-//! The entries of a run's log. Each is also the params of the notification that pushes it.
-
-use std::fmt;
+//! The entries of a run's log. Each is also the params of the notification that delivers it.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use super::{
     UnixMs,
-    id::RunId,
-    session::Session,
-    shape::open_object,
-    state::{RunError, RunState, Usage},
+    provider::Session,
+    state::{RunError, RunId, RunState, TerminalSize, Usage},
 };
 
 /// One numbered entry of a run's log. `seq` counts 1, 2, 3 … over all kinds.
@@ -24,41 +21,44 @@ pub enum Entry {
     Update(UpdateEntry),
     Permission(PermissionEntry),
     State(StateEntry),
+    Size(SizeEntry),
 }
 
-/// The kinds of entries, as `kinds` filters name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// The kinds of entries, as in `kinds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum Kind {
     Output,
     Session,
     Update,
     Permission,
     State,
+    Size,
 }
 
-/// What the program wrote, byte for byte.
+/// Output of the program, byte for byte.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputEntry {
     /// Which run.
-    pub run_id: RunId,
-    /// Number of the entry; of the last one, where several were merged for a slow client.
-    pub seq: u64,
-    /// Number of the first entry merged into this notification; absent in the log itself.
+    pub(crate) run_id: RunId,
+    /// Number of the entry. If several entries were merged for a slow client, number of the last one.
+    pub(crate) seq: u64,
+    /// Number of the first entry that was merged into this notification. Absent in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_seq: Option<u64>,
+    pub(crate) first_seq: Option<u64>,
     /// When the bytes were read, Unix milliseconds.
-    pub at: UnixMs,
+    pub(crate) at: UnixMs,
     /// Which of the two streams.
-    pub stream: Stream,
-    /// Position of the first byte within its own stream, counted in the program's raw bytes.
-    pub offset: u64,
-    /// The bytes as UTF-8. U+FFFD stands where the program wrote something else, and then `data` is there.
-    pub text: String,
-    /// The exact bytes in base64 (RFC 4648, padded), only where they are not UTF-8.
+    pub(crate) stream: Stream,
+    /// Position of the first byte in its stream, counted in the raw bytes of the program.
+    pub(crate) offset: u64,
+    /// The bytes as UTF-8. U+FFFD replaces what is not UTF-8; `data` is present then.
+    pub(crate) text: String,
+    /// The exact bytes in base64 (RFC 4648, padded). Present only if they are not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
+    pub(crate) data: Option<String>,
 }
 
 /// The provider's session became known, or more of it did.
@@ -66,16 +66,16 @@ pub struct OutputEntry {
 #[serde(rename_all = "camelCase")]
 pub struct SessionEntry {
     /// Which run.
-    pub run_id: RunId,
+    pub(crate) run_id: RunId,
     /// Number of the entry.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// When, Unix milliseconds.
-    pub at: UnixMs,
-    /// All that is known of it now.
-    pub session: Session,
+    pub(crate) at: UnixMs,
+    /// The session as far as it is known now.
+    pub(crate) session: Session,
 }
 
-/// What the output means, in the words of the Agent Client Protocol, schema 1.15.
+/// The meaning of the output, as an update of the Agent Client Protocol (ACP), schema 1.15.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateEntry {
@@ -85,72 +85,76 @@ pub struct UpdateEntry {
     pub seq: u64,
     /// When, Unix milliseconds.
     pub at: UnixMs,
-    /// An ACP v1 `SessionUpdate`: an open object with `sessionUpdate: string`. Variants that a client does not know are to be ignored.
+    /// An ACP v1 `SessionUpdate`: an open object with `sessionUpdate: string`. Clients ignore variants that they do not
+    /// know.
     #[schemars(schema_with = "open_object")]
     pub update: Map<String, Value>,
 }
 
-/// A provider asks for a decision, or a question was settled.
+/// A permission request of a provider, or its resolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionEntry {
     /// Which run.
-    pub run_id: RunId,
+    pub(crate) run_id: RunId,
     /// Number of the entry.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// When, Unix milliseconds.
-    pub at: UnixMs,
+    pub(crate) at: UnixMs,
     /// Unique in the run.
-    pub permission_id: String,
+    pub(crate) permission_id: String,
     #[serde(flatten)]
-    pub status: PermissionStatus,
+    pub(crate) status: PermissionStatus,
 }
 
-/// Where a question stands.
+/// The status of a permission request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum PermissionStatus {
     Requested {
-        /// An ACP `ToolCallUpdate`, complete.
+        /// The whole tool call, as an ACP `ToolCallUpdate`.
         #[schemars(schema_with = "open_object")]
         tool_call: Map<String, Value>,
-        /// The answers to choose from.
+        /// The options to choose from.
         options: Vec<PermissionOption>,
     },
     Resolved {
         /// The option that was chosen.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         option_id: Option<String>,
-        /// Nobody chose; nothing was allowed.
+        /// True if nobody chose an option. Nothing was allowed then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cancelled: Option<bool>,
-        /// What was said beside the choice.
+        /// The message that came with the choice.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
-        /// Who settled it.
+        /// Who resolved it.
         by: ResolvedBy,
+        /// The rule that resolved it, by its id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
 }
 
-/// One answer that a permission request offers (ACP `PermissionOption`).
+/// One option of a permission request (ACP `PermissionOption`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionOption {
-    /// What `run/answer` names.
-    pub option_id: String,
-    /// What a person reads.
-    pub name: String,
+    /// The id that `run/answer` takes.
+    pub(crate) option_id: String,
+    /// A name for people.
+    pub(crate) name: String,
     /// `allow_once`, `allow_always`, `reject_once` or `reject_always`.
-    pub kind: String,
+    pub(crate) kind: String,
 }
 
-/// Who settled a question.
+/// Who resolved a permission request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ResolvedBy {
     /// A client, by `run/answer`.
     Client,
-    /// The run's permission mode.
+    /// The run's permission mode, or a rule.
     Policy,
     /// The provider itself.
     Provider,
@@ -161,57 +165,94 @@ pub enum ResolvedBy {
 #[serde(rename_all = "camelCase")]
 pub struct StateEntry {
     /// Which run.
-    pub run_id: RunId,
+    pub(crate) run_id: RunId,
     /// Number of the entry.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// When, Unix milliseconds.
-    pub at: UnixMs,
+    pub(crate) at: UnixMs,
     /// The new state.
-    pub state: RunState,
+    pub(crate) state: RunState,
     /// The turn that begins or ends here: 1, 2, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turn: Option<u64>,
-    /// Why the turn ended: an ACP `StopReason` (`end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`) or `error`.
+    pub(crate) turn: Option<u64>,
+    /// Why the turn ended: an ACP `StopReason` (`end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`)
+    /// or `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop_reason: Option<String>,
+    pub(crate) stop_reason: Option<String>,
     /// The program's exit code, if it exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
+    pub(crate) exit_code: Option<i32>,
     /// The signal that ended the program, by name (`SIGKILL`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<String>,
-    /// What went wrong.
+    pub(crate) signal: Option<String>,
+    /// Why the run or the turn failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<RunError>,
-    /// What this turn used.
+    pub(crate) error: Option<RunError>,
+    /// Usage of this turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
-    /// Processes of the run's tree that were spared (`keep`) or could not be ended.
+    pub(crate) usage: Option<Usage>,
+    /// Processes of the run's tree that were kept (`keep`) or could not be ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<LeftProcess>,
+    pub(crate) left: Vec<LeftProcess>,
+}
+
+/// The size of the run's terminal: at its start, and at each change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SizeEntry {
+    /// Which run.
+    pub(crate) run_id: RunId,
+    /// Number of the entry.
+    pub(crate) seq: u64,
+    /// When, Unix milliseconds.
+    pub(crate) at: UnixMs,
+    #[serde(flatten)]
+    pub(crate) size: TerminalSize,
 }
 
 /// A process that outlived its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct LeftProcess {
+pub(crate) struct LeftProcess {
     /// Its process id.
-    pub pid: u32,
-    /// Its command line, words joined by spaces, shortened to 200 bytes.
-    pub command: String,
+    pub(crate) pid: u32,
+    /// Its command line, joined by spaces and shortened to 200 bytes.
+    pub(crate) command: String,
 }
 
 /// One of the program's two output streams. Under a pseudoterminal everything is `stdout`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum Stream {
     Stdout,
     Stderr,
 }
 
+impl UpdateEntry {
+    /// Title and description of the notice that this is, if it is one.
+    pub(crate) fn notice(&self) -> Option<(&str, Option<&str>)> {
+        let text = |name: &str| self.update.get(name).and_then(Value::as_str);
+        let title = text("title").filter(|_| text("sessionUpdate") == Some("notice"))?;
+        Some((title, text("description")))
+    }
+}
+
+/// A notice for people that no agent wrote, as an update.
+pub(crate) fn notice(severity: &str, title: &str, description: Option<&str>) -> Map<String, Value> {
+    let members = [("sessionUpdate", "notice"), ("severity", severity), ("title", title)];
+    let members = members.into_iter().chain(description.map(|description| ("description", description)));
+    members.map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+/// The schema of an object whose members the protocol does not prescribe.
+pub(crate) fn open_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": true })
+}
+
 impl OutputEntry {
-    /// How many raw bytes of the program's this entry stands for.
-    pub fn raw_len(&self) -> u64 {
+    /// How many raw bytes of the program this entry has.
+    pub(crate) fn raw_len(&self) -> u64 {
         match &self.data {
             None => self.text.len() as u64,
             Some(data) => {
@@ -221,97 +262,60 @@ impl OutputEntry {
         }
     }
 
-    /// The bytes that the program wrote; where `data` is no base64, its text.
-    pub fn raw(&self) -> Vec<u8> {
+    /// The raw bytes that the program wrote; those of `text` if `data` is not valid base64.
+    pub(crate) fn raw(&self) -> Vec<u8> {
         let data = self.data.as_ref().and_then(|data| BASE64.decode(data).ok());
         data.unwrap_or_else(|| self.text.clone().into_bytes())
     }
 }
 
-impl Stream {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Output, Self::Session, Self::Update, Self::Permission, Self::State];
+    pub(crate) const ALL: &[Self] = Self::VARIANTS;
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Output => "output",
-            Self::Session => "session",
-            Self::Update => "update",
-            Self::Permission => "permission",
-            Self::State => "state",
-        }
+    pub(crate) fn as_str(self) -> &'static str {
+        self.into()
     }
 
-    /// The notification that pushes entries of this kind.
-    pub fn method(self) -> &'static str {
+    /// The method of the notification that delivers entries of this kind.
+    pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Output => "run/output",
             Self::Session => "run/session",
             Self::Update => "run/update",
             Self::Permission => "run/permission",
             Self::State => "run/state",
+            Self::Size => "run/size",
         }
     }
 
-    /// Rare entries (session, state, permission) go to every client that watches; the others only to attached ones.
-    pub fn is_rare(self) -> bool {
+    /// Whether entries of this kind are rare (session, permission, state). Rare entries go to every client that
+    /// watches, the others only to attached ones.
+    pub(crate) fn is_rare(self) -> bool {
         matches!(self, Self::Session | Self::Permission | Self::State)
     }
 }
 
 impl Entry {
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Output(_) => Kind::Output,
-            Self::Session(_) => Kind::Session,
-            Self::Update(_) => Kind::Update,
-            Self::Permission(_) => Kind::Permission,
-            Self::State(_) => Kind::State,
-        }
-    }
-
-    pub fn run_id(&self) -> RunId {
-        match self {
-            Self::Output(entry) => entry.run_id,
-            Self::Session(entry) => entry.run_id,
-            Self::Update(entry) => entry.run_id,
-            Self::Permission(entry) => entry.run_id,
-            Self::State(entry) => entry.run_id,
-        }
-    }
-
-    pub fn seq(&self) -> u64 {
+    pub(crate) fn seq(&self) -> u64 {
         match self {
             Self::Output(entry) => entry.seq,
             Self::Session(entry) => entry.seq,
             Self::Update(entry) => entry.seq,
             Self::Permission(entry) => entry.seq,
             Self::State(entry) => entry.seq,
+            Self::Size(entry) => entry.seq,
         }
     }
 
     /// When it was logged.
-    pub fn at(&self) -> UnixMs {
+    pub(crate) fn at(&self) -> UnixMs {
         match self {
             Self::Output(entry) => entry.at,
             Self::Session(entry) => entry.at,
             Self::Update(entry) => entry.at,
             Self::Permission(entry) => entry.at,
             Self::State(entry) => entry.at,
+            Self::Size(entry) => entry.at,
         }
     }
 }

@@ -1,27 +1,29 @@
-//! Failures that a client is told about: one code, one kind, one sentence that says what to do.
+//! Failures, as clients receive them: a code, a kind, and a sentence that says what to do.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use strum::{IntoStaticStr, VariantArray};
 
-use super::{id::RunId, state::RunState};
+use super::{state::RunId, state::RunState};
 
-/// An error answer: `{code, message, data: {kind, …}}`. It also travels between a supervisor and the servers.
+/// An error answer: `{code, message, data: {kind, …}}`. Supervisors send it to servers as well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    pub kind: FailureKind,
+    pub(crate) kind: FailureKind,
     /// One sentence that a person can act on.
-    pub message: String,
-    /// What `data` holds beside `kind`.
+    pub(crate) message: String,
+    /// The members of `data` besides `kind`.
     #[serde(default)]
-    pub data: Map<String, Value>,
+    pub(crate) data: Map<String, Value>,
 }
 
-/// `data.kind` of an error answer. Each belongs to one code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// `data.kind` of an error answer. Each kind has one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum FailureKind {
     Parse,
     InvalidRequest,
@@ -42,32 +44,14 @@ pub enum FailureKind {
     PermissionNotFound,
     PermissionResolved,
     Config,
+    Forbidden,
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 19] = [
-        Self::Parse,
-        Self::InvalidRequest,
-        Self::MethodNotFound,
-        Self::InvalidParams,
-        Self::Internal,
-        Self::NotInitialized,
-        Self::Cancelled,
-        Self::RunNotFound,
-        Self::ProviderNotFound,
-        Self::SpawnFailed,
-        Self::RunActive,
-        Self::RunNotActive,
-        Self::Unsupported,
-        Self::Store,
-        Self::Limit,
-        Self::SessionBusy,
-        Self::PermissionNotFound,
-        Self::PermissionResolved,
-        Self::Config,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The JSON-RPC error code. Below -32000 stand those of JSON-RPC 2.0 and of the Language Server Protocol.
+    /// The JSON-RPC error code. Failures that JSON-RPC 2.0 or the Language Server Protocol define have the codes
+    /// defined there.
     pub fn code(self) -> i32 {
         match self {
             Self::Parse => -32700,
@@ -87,40 +71,21 @@ impl FailureKind {
             Self::SessionBusy => -32016,
             Self::PermissionNotFound | Self::PermissionResolved => -32017,
             Self::Config => -32018,
+            Self::Forbidden => -32019,
         }
     }
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Parse => "parse",
-            Self::InvalidRequest => "invalidRequest",
-            Self::MethodNotFound => "methodNotFound",
-            Self::InvalidParams => "invalidParams",
-            Self::Internal => "internal",
-            Self::NotInitialized => "notInitialized",
-            Self::Cancelled => "cancelled",
-            Self::RunNotFound => "runNotFound",
-            Self::ProviderNotFound => "providerNotFound",
-            Self::SpawnFailed => "spawnFailed",
-            Self::RunActive => "runActive",
-            Self::RunNotActive => "runNotActive",
-            Self::Unsupported => "unsupported",
-            Self::Store => "store",
-            Self::Limit => "limit",
-            Self::SessionBusy => "sessionBusy",
-            Self::PermissionNotFound => "permissionNotFound",
-            Self::PermissionResolved => "permissionResolved",
-            Self::Config => "config",
-        }
+        self.into()
     }
 
-    /// What `data` holds beside `kind`, for the reference.
+    /// The members that `data` may have besides `kind`, for the reference.
     pub fn members(self) -> &'static [&'static str] {
         match self {
             Self::InvalidParams => &["field"],
-            Self::RunNotFound | Self::SessionBusy => &["runId"],
+            Self::RunNotFound | Self::SessionBusy | Self::Forbidden => &["runId"],
             Self::ProviderNotFound => &["provider", "known"],
-            Self::SpawnFailed => &["program", "cwd", "hint"],
+            Self::SpawnFailed => &["program", "cwd", "hint", "reason"],
             Self::RunActive | Self::RunNotActive => &["state"],
             Self::Unsupported => &["capability"],
             Self::Store => &["path"],
@@ -133,92 +98,85 @@ impl FailureKind {
 }
 
 impl Failure {
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), data: Map::new() }
     }
 
     /// Adds a member to `data`.
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.data.insert(name.to_owned(), value.into());
         self
     }
 
-    pub fn code(&self) -> i32 {
-        self.kind.code()
-    }
-
-    /// The error object's `data`, with the kind in it.
-    pub fn wire_data(&self) -> Value {
-        let mut data = Map::new();
-        data.insert("kind".to_owned(), json!(self.kind));
-        data.extend(self.data.clone());
-        Value::Object(data)
-    }
-
-    pub fn parse(message: impl Into<String>) -> Self {
+    pub(crate) fn parse(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Parse, message)
     }
 
-    pub fn invalid_request(message: impl Into<String>) -> Self {
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(FailureKind::InvalidRequest, message)
     }
 
-    pub fn method_not_found(method: &str) -> Self {
-        Self::new(FailureKind::MethodNotFound, format!("there is no method `{method}`; `loomd schema` lists those that there are"))
+    pub(crate) fn method_not_found(method: &str) -> Self {
+        Self::new(FailureKind::MethodNotFound, format!("unknown method `{method}`; `loomd schema` lists all methods"))
     }
 
-    pub fn invalid_params(field: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid_params(field: &str, message: impl Into<String>) -> Self {
         Self::new(FailureKind::InvalidParams, message).with("field", field)
     }
 
-    pub fn internal(message: impl Into<String>) -> Self {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Internal, message)
     }
 
-    pub fn not_initialized() -> Self {
-        Self::new(FailureKind::NotInitialized, "send `initialize` first and wait for its answer")
+    pub(crate) fn not_initialized() -> Self {
+        Self::new(FailureKind::NotInitialized, "send `initialize` first, and wait for its answer")
     }
 
-    pub fn cancelled() -> Self {
-        Self::new(FailureKind::Cancelled, "the request was cancelled")
+    pub(crate) fn cancelled() -> Self {
+        Self::new(FailureKind::Cancelled, "the request was canceled")
     }
 
-    pub fn run_not_found(id: RunId) -> Self {
-        Self::new(FailureKind::RunNotFound, format!("there is no run {id}; `run/list` names those that there are"))
-            .with("runId", id.to_string())
+    pub(crate) fn run_not_found(id: RunId) -> Self {
+        Self::new(FailureKind::RunNotFound, format!("there is no run {id}; `run/list` lists all runs")).with("runId", id.to_string())
     }
 
-    pub fn permission_resolved(permission_id: &str) -> Self {
-        Self::new(FailureKind::PermissionResolved, format!("the question {permission_id} has been settled already"))
+    pub(crate) fn permission_resolved(permission_id: &str) -> Self {
+        Self::new(FailureKind::PermissionResolved, format!("permission request {permission_id} has already been resolved"))
             .with("permissionId", permission_id)
     }
 
-    pub fn provider_not_found(provider: &str, known: &[String]) -> Self {
+    pub(crate) fn provider_not_found(provider: &str, known: &[String]) -> Self {
         let names = known.join(", ");
-        Self::new(FailureKind::ProviderNotFound, format!("there is no provider `{provider}`; known are: {names}"))
+        Self::new(FailureKind::ProviderNotFound, format!("unknown provider `{provider}`; choose one of {names}"))
             .with("provider", provider)
             .with("known", known.to_vec())
     }
 
-    pub fn run_active(state: RunState) -> Self {
+    pub(crate) fn run_active(state: RunState) -> Self {
         Self::new(FailureKind::RunActive, format!("the run is {}; cancel it first with `run/cancel`", state.as_str()))
             .with("state", state.as_str())
     }
 
-    pub fn run_not_active(state: RunState) -> Self {
+    pub(crate) fn run_not_active(state: RunState) -> Self {
         Self::new(FailureKind::RunNotActive, format!("the run has ended ({}); start a new one with `run/start`", state.as_str()))
             .with("state", state.as_str())
+    }
+
+    /// A process in the tree of `run` asked for this.
+    pub(crate) fn forbidden(run: RunId) -> Self {
+        let message = format!("this comes from run {run} itself, and a run must not do it; do it from a terminal or editor outside of it");
+        Self::new(FailureKind::Forbidden, message).with("runId", run.to_string())
     }
 
     pub fn unsupported(capability: &str, message: impl Into<String>) -> Self {
         Self::new(FailureKind::Unsupported, message).with("capability", capability)
     }
 
-    pub fn store(path: impl AsRef<std::path::Path>, message: impl Into<String>) -> Self {
+    pub(crate) fn store(path: impl AsRef<std::path::Path>, message: impl Into<String>) -> Self {
         Self::new(FailureKind::Store, message).with("path", path.as_ref().to_string_lossy())
     }
 
-    pub fn limit(limit: u64, message: impl Into<String>) -> Self {
+    pub(crate) fn limit(limit: u64, message: impl Into<String>) -> Self {
         Self::new(FailureKind::Limit, message).with("limit", limit)
     }
 }

@@ -1,58 +1,56 @@
-//! The one way in which an entry is written as a line, and the fast ways to read it back.
+//! Writes entries as lines in their canonical form, and reads such lines without a JSON parser.
 //!
-//! A line of the log is the notification's `params`, byte for byte, so a follower copies it without parsing.
-//! That only works while everybody writes entries in the same canonical form: members in the order below, no white
-//! space, the short escapes of RFC 8259 where there are any. The readers here insist on that form; a line that is not
-//! canonical is still an entry for [`parse`], but never taken apart by bytes.
+//! A line of the log is the notification's `params`, byte for byte, so a follower copies it without parsing. The
+//! canonical form makes that possible: members in the order in which [`write_output`] writes them, no white space, and
+//! the short escapes of RFC 8259 where they exist. [`head`], [`output`] and [`OutputLine::raw`] accept only this form.
+//! [`parse`] accepts any JSON.
 
-use std::{fmt::Write, io};
+use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     UnixMs,
     entry::{Entry, Kind, Stream},
-    id::RunId,
+    state::RunId,
 };
 
-/// Where an entry stands in its log.
+/// The beginning of a line: kind, number and time of the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineHead {
-    pub kind: Kind,
-    pub seq: u64,
-    pub at: UnixMs,
+pub(crate) struct LineHead {
+    pub(crate) kind: Kind,
+    pub(crate) seq: u64,
+    pub(crate) at: UnixMs,
 }
 
-/// An output line taken apart; the texts are still as they stand in the line.
+/// The members of an output line; `text` and `data` are still encoded as in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputLine<'a> {
-    pub seq: u64,
-    pub at: UnixMs,
-    pub stream: Stream,
-    pub offset: u64,
+pub(crate) struct OutputLine<'a> {
+    pub(crate) seq: u64,
+    pub(crate) at: UnixMs,
+    pub(crate) stream: Stream,
+    pub(crate) offset: u64,
     /// JSON-escaped, without the quotes.
-    pub text: &'a [u8],
+    pub(crate) text: &'a [u8],
     /// Base64, without the quotes.
-    pub data: Option<&'a [u8]>,
+    pub(crate) data: Option<&'a [u8]>,
 }
 
 /// A line that is not in the canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the line is not in the canonical form")]
-pub struct NotCanonical;
+pub(crate) struct NotCanonical;
 
 /// Appends an entry as a line, with its line feed.
 pub fn write(out: &mut Vec<u8>, entry: &Entry) {
-    serde_json::to_writer(io::Write::by_ref(out), entry).expect("an entry always has a JSON form");
+    serde_json::to_writer(&mut *out, entry).expect("an entry always has a JSON form");
     out.push(b'\n');
 }
 
 /// Appends an output entry as a line, with its line feed: the same bytes as [`write()`], several times faster.
 pub fn write_output(out: &mut Vec<u8>, run: RunId, seq: u64, at: UnixMs, stream: Stream, offset: u64, raw: &[u8]) {
-    let mut head = String::with_capacity(160);
-    write!(head, r#"{{"kind":"output","runId":"{run}","seq":{seq},"at":{at},"stream":"{stream}","offset":{offset},"text":"#)
-        .expect("writing to a string cannot fail");
-    out.extend_from_slice(head.as_bytes());
+    write!(out, r#"{{"kind":"output","runId":"{run}","seq":{seq},"at":{at},"stream":"{stream}","offset":{offset},"text":"#)
+        .expect("writing to memory cannot fail");
     match simdutf8::basic::from_utf8(raw) {
         Ok(text) => {
             json_escape_simd::escape_into(text, out);
@@ -68,7 +66,7 @@ pub fn write_output(out: &mut Vec<u8>, run: RunId, seq: u64, at: UnixMs, stream:
 }
 
 /// The lines of a block, without their line feeds.
-pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = block;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -81,23 +79,25 @@ pub fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Reads a whole line as an entry.
-pub fn parse(line: &[u8]) -> Result<Entry, serde_json::Error> {
+pub(crate) fn parse(line: &[u8]) -> Result<Entry, serde_json::Error> {
     serde_json::from_slice(line)
 }
 
-/// Reads the beginning of a line: kind, number and time. Looks at about a hundred bytes, whatever the line's length.
-pub fn head(line: &[u8]) -> Option<LineHead> {
+/// Reads the beginning of a line. It reads about a hundred bytes, whatever the length of the line. `None` if the
+/// beginning is not canonical.
+pub(crate) fn head(line: &[u8]) -> Option<LineHead> {
     let rest = line.strip_prefix(br#"{"kind":""#)?;
     let end = memchr::memchr(b'"', rest.get(..16.min(rest.len()))?)?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == &rest[..end])?;
+    let kind = Kind::ALL.iter().copied().find(|kind| kind.as_str().as_bytes() == &rest[..end])?;
     let rest = rest[end..].strip_prefix(br#"","runId":""#)?.get(36..)?;
     let (seq, rest) = number(rest.strip_prefix(br#"","seq":"#)?)?;
     let (at, _) = number(rest.strip_prefix(br#","at":"#)?)?;
     Some(LineHead { kind, seq, at })
 }
 
-/// Takes an output line apart, without its line feed. `None` for other kinds and for lines that are not canonical.
-pub fn output(line: &[u8]) -> Option<OutputLine<'_>> {
+/// Splits an output line, which is given without its line feed, into its members. `None` for other kinds and for lines
+/// that are not canonical.
+pub(crate) fn output(line: &[u8]) -> Option<OutputLine<'_>> {
     let rest = line.strip_prefix(br#"{"kind":"output","runId":""#)?.get(36..)?;
     let (seq, rest) = number(rest.strip_prefix(br#"","seq":"#)?)?;
     let (at, rest) = number(rest.strip_prefix(br#","at":"#)?)?;
@@ -108,18 +108,18 @@ pub fn output(line: &[u8]) -> Option<OutputLine<'_>> {
     };
     let (offset, rest) = number(rest.strip_prefix(br#"","offset":"#)?)?;
     let body = rest.strip_prefix(br#","text":""#)?.strip_suffix(br#""}"#)?;
-    // An unescaped quote cannot stand inside the text, so this mark is where the text ends and the data begins.
-    const MARK: &[u8] = br#"","data":""#;
+    // The text has no unescaped quote, so this separator can only be where the text ends and the data begins.
+    const DATA_SEPARATOR: &[u8] = br#"","data":""#;
     let (text, data) = match memchr::memrchr(b'"', body) {
-        Some(quote) if body[..=quote].ends_with(MARK) => (&body[..=quote - MARK.len()], Some(&body[quote + 1..])),
+        Some(quote) if body[..=quote].ends_with(DATA_SEPARATOR) => (&body[..=quote - DATA_SEPARATOR.len()], Some(&body[quote + 1..])),
         _ => (body, None),
     };
     Some(OutputLine { seq, at, stream, offset, text, data })
 }
 
 impl OutputLine<'_> {
-    /// How many raw bytes the line stands for, without making them.
-    pub fn raw_len(&self) -> u64 {
+    /// How many raw bytes the line has, counted without decoding them.
+    pub(crate) fn raw_len(&self) -> u64 {
         if let Some(data) = self.data {
             let padding = data.iter().rev().take_while(|byte| **byte == b'=').count();
             return (data.len() / 4 * 3 - padding) as u64;
@@ -134,9 +134,9 @@ impl OutputLine<'_> {
         length as u64
     }
 
-    /// Appends the raw bytes that the program wrote. Fails unless [`write_output`] would make exactly this line of them,
-    /// so whoever keeps the bytes instead of the line loses nothing.
-    pub fn raw(&self, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    /// Appends the raw bytes that the program wrote. Fails unless [`write_output`] writes exactly this line from them,
+    /// so a caller that stores the bytes instead of the line loses nothing.
+    pub(crate) fn raw(&self, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
         let Some(data) = self.data else { return unescape(self.text, out) };
         let raw = BASE64.decode(data).map_err(|_| NotCanonical)?;
         let mut text = Vec::with_capacity(self.text.len());
@@ -158,7 +158,7 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((value, &bytes[digits..]))
 }
 
-/// Undoes JSON escapes, accepting only those that the writer makes.
+/// Decodes JSON escapes. Accepts only those that [`write_output`] writes.
 fn unescape(escaped: &[u8], out: &mut Vec<u8>) -> Result<(), NotCanonical> {
     let mut rest = escaped;
     loop {
@@ -183,7 +183,7 @@ fn unescape(escaped: &[u8], out: &mut Vec<u8>) -> Result<(), NotCanonical> {
     }
 }
 
-/// The control characters that have no short escape, as four lower-case hexadecimal digits.
+/// Decodes four lower-case hexadecimal digits. Accepts only control characters without a short escape.
 fn control(digits: &[u8]) -> Result<u8, NotCanonical> {
     let hex = |digit: u8| match digit {
         b'0'..=b'9' => Ok(digit - b'0'),
@@ -191,8 +191,8 @@ fn control(digits: &[u8]) -> Result<u8, NotCanonical> {
         _ => Err(NotCanonical),
     };
     let byte = hex(digits[2])? << 4 | hex(digits[3])?;
-    let has_short_form = matches!(byte, 8 | 9 | 10 | 12 | 13);
-    if digits[..2] != *b"00" || byte >= 0x20 || has_short_form { Err(NotCanonical) } else { Ok(byte) }
+    let has_short_escape = matches!(byte, 8 | 9 | 10 | 12 | 13);
+    if digits[..2] != *b"00" || byte >= 0x20 || has_short_escape { Err(NotCanonical) } else { Ok(byte) }
 }
 
 #[cfg(test)]

@@ -1,31 +1,34 @@
-//! The protocol's words as types: runs, log entries, sessions, failures, params and results.
+//! The types of the protocol: runs, log entries, sessions, failures, params and results; and those of the control
+//! protocol between servers and supervisors.
 //!
-//! Nothing here does IO, knows a clock or a process. The JSON Schema and the protocol reference are
-//! made from these types (`loomd schema`), so their doc comments are what a client author reads.
+//! Nothing here does IO, reads a clock or knows a process. `loomd schema` generates the JSON Schema and the protocol
+//! reference from these types, so authors of clients read their doc comments.
 
+pub(crate) mod agent;
 pub mod calls;
-pub mod directory;
-pub mod entry;
-pub mod failure;
-pub mod id;
+pub(crate) mod control;
+pub(crate) mod entry;
+pub(crate) mod failure;
+pub(crate) mod item;
 pub mod line;
-pub mod provider;
+pub(crate) mod methods;
+pub(crate) mod provider;
 pub mod reference;
-pub mod run;
-pub mod session;
-mod shape;
-pub mod state;
+pub(crate) mod rule;
+pub(crate) mod run;
+pub(crate) mod state;
+pub mod task;
 
-pub use entry::{Entry, Kind, OutputEntry, PermissionEntry, PermissionOption, SessionEntry, StateEntry, Stream, UpdateEntry};
+pub use entry::{Entry, Kind, OutputEntry, PermissionEntry, PermissionOption, SessionEntry, SizeEntry, StateEntry, Stream, UpdateEntry};
 pub use failure::{Failure, FailureKind};
-pub use id::RunId;
-pub use provider::{ProviderCapabilities, ProviderInfo};
+pub use methods::METHODS;
+pub use provider::{ProviderCapabilities, ProviderInfo, Session, Takeover, TakeoverKind};
 pub use run::Run;
-pub use session::{Session, Takeover, TakeoverKind};
-pub use state::{RunBytes, RunError, RunState, Usage};
+pub use state::{RunBytes, RunError, RunId, RunState, TerminalSize, Usage};
+pub use task::{Plain, Task};
 
-/// Version of the protocol that this build speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The version of the protocol that this build supports.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
 /// Integer Unix milliseconds, UTC.
-pub type UnixMs = u64;
+pub(crate) type UnixMs = u64;

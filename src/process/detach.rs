@@ -1,7 +1,8 @@
-//! Starts a supervisor out of everybody's reach: own session, no parent of ours, no descriptor by accident.
+//! Starts a supervisor detached: in a session of its own, without the server as its parent, and with no inherited
+//! descriptor but the two that it needs.
 //!
-//! Editors end the trees of their children when a window reloads, so the supervisor must not be found by walking
-//! parents. The process that is forked from the server forks once more and ends; the supervisor's parent is then init,
+//! Editors end the process trees of their children when a window reloads, so the supervisor must not be found by
+//! walking parents. The process that the server forks forks once more and exits; the supervisor's parent is then init
 //! or the nearest subreaper.
 
 use std::{
@@ -18,88 +19,98 @@ use rustix::io::{dup2, fcntl_dupfd_cloexec};
 
 use super::lock::Lock;
 
-const ORDERS_FD: RawFd = 3;
+/// The descriptor numbers that a supervisor starts with, beside stdin, stdout and stderr.
+const CONTROL_FD: RawFd = 3;
 const LOCK_FD: RawFd = 4;
+/// Lowest number for the copies that [`spawn_detached`] makes before it moves them to their numbers. It is above both,
+/// so that moving one never overwrites the other.
+const FIRST_FREE_FD: RawFd = 10;
+/// Where `close_range` is missing, descriptors up to this number are closed on exec.
+const FALLBACK_MAX_FDS: RawFd = 4096;
 
-/// The mark by which the processes of a run are known, in their environment.
-pub const MARK: &str = "LOOMD_RUN_ID";
+/// The environment variable that marks the processes of a run; its value is the run's id. [`super::tree::marked`] reads
+/// it.
+pub(crate) const RUN_MARK_VARIABLE: &str = "LOOMD_RUN_ID";
 
-/// What a supervisor is born with.
+/// The descriptors that a supervisor inherits from the server that starts it.
 #[derive(Debug)]
-pub struct Inheritance {
-    /// The server's end says what to start and hears how it went.
-    pub orders: UnixStream,
-    /// The lock on the run's directory.
-    pub lock: Lock,
+pub(crate) struct InheritedFds {
+    /// The first control connection: over it the server launches the run.
+    pub(crate) control: UnixStream,
+    /// The lock on the run's directory. The supervisor holds it until it exits, which proves that the run is alive.
+    pub(crate) lock: Lock,
 }
 
-/// Starts this same executable as `loomd ARGS…`, detached. Returns once it runs.
+/// Starts this executable as `loomd ARGS…`, detached. Returns once the exec has succeeded.
 #[expect(unsafe_code, reason = "the closure runs after fork and makes only async-signal-safe system calls, and allocates nothing")]
-pub fn spawn_detached(args: &[&OsStr], orders: BorrowedFd<'_>, lock: &Lock) -> io::Result<()> {
-    // Above the numbers that they will get, so that placing one never overwrites the other.
-    let orders = fcntl_dupfd_cloexec(orders, 10)?;
-    let lock = fcntl_dupfd_cloexec(lock.as_fd(), 10)?;
+pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: &Lock) -> io::Result<()> {
+    let control = fcntl_dupfd_cloexec(control, FIRST_FREE_FD)?;
+    let lock = fcntl_dupfd_cloexec(lock.as_fd(), FIRST_FREE_FD)?;
     let mut command = Command::new(own_executable()?);
-    command.arg0("loomd").args(args).current_dir("/").env_remove(MARK);
+    command.arg0("loomd").args(args).current_dir("/").env_remove(RUN_MARK_VARIABLE);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let detach = move || {
         super::spawn::reset_signals();
         rustix::process::setsid()?;
-        // SAFETY: fork in a child that has only this thread; the parent leaves without running anything.
+        // SAFETY: this child of fork has only this thread, and the parent of the second fork exits without running any
+        // code.
         match unsafe { libc::fork() } {
             -1 => return Err(io::Error::last_os_error()),
             0 => {}
             // SAFETY: as above.
             _ => unsafe { libc::_exit(0) },
         }
-        place(&orders, ORDERS_FD)?;
-        place(&lock, LOCK_FD)?;
+        move_to(&control, CONTROL_FD)?;
+        move_to(&lock, LOCK_FD)?;
         close_on_exec_from(LOCK_FD + 1);
         Ok(())
     };
     // SAFETY: see the reason above.
     unsafe { command.pre_exec(detach) };
-    // The one that is waited for is the one in the middle, which has ended already.
+    // The child that we wait for is the intermediate process, which has exited already; this reaps it.
     command.spawn()?.wait()?;
     Ok(())
 }
 
-/// Takes what [`spawn_detached`] left. To be called once, first thing in the supervisor.
+/// Takes the descriptors that [`spawn_detached`] passed on. The supervisor calls it once, before it opens anything.
 #[expect(unsafe_code, reason = "the two descriptors were placed by the parent; nothing else in this process owns them")]
-pub fn inheritance() -> io::Result<Inheritance> {
-    for fd in [ORDERS_FD, LOCK_FD] {
-        // SAFETY: only asks whether the number is open.
+pub(crate) fn inherited_fds() -> io::Result<InheritedFds> {
+    for fd in [CONTROL_FD, LOCK_FD] {
+        // SAFETY: sets a flag, and fails where the number is not open.
         if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
-            return Err(io::Error::other("`loomd supervise` is started by a loomd server, not by hand"));
+            return Err(io::Error::other("`loomd supervise` can only be started by a loomd server; use `loomd run` to start a run"));
         }
     }
-    // SAFETY: both are open, and this function is called once.
-    let (orders, lock) = unsafe { (OwnedFd::from_raw_fd(ORDERS_FD), OwnedFd::from_raw_fd(LOCK_FD)) };
-    Ok(Inheritance { orders: orders.into(), lock: Lock::from_fd(lock) })
+    // SAFETY: both numbers are open, and this function is called once, so nothing else owns them.
+    let (control, lock) = unsafe { (OwnedFd::from_raw_fd(CONTROL_FD), OwnedFd::from_raw_fd(LOCK_FD)) };
+    Ok(InheritedFds { control: control.into(), lock: Lock::from_fd(lock) })
 }
 
-/// Makes this process the one that orphans of its tree come to, so that none gets away.
-pub fn adopt_orphans() -> io::Result<()> {
+/// Makes this process the subreaper of its tree: an orphan in it becomes our child, so the sweep still finds it. On
+/// systems without subreapers it does nothing; the run mark finds orphans there.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())
 }
 
-/// The executable of this process, also when its file was replaced by a newer one.
+/// The executable of this process. On Linux it is the running one, even if an upgrade has replaced its file.
 fn own_executable() -> io::Result<std::path::PathBuf> {
     if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
 #[expect(unsafe_code, reason = "the target number is wrapped only for the call and never closed by the wrapper")]
-fn place(fd: &OwnedFd, at: RawFd) -> io::Result<()> {
-    // SAFETY: `ManuallyDrop` keeps the number open; whatever was there is replaced on purpose.
+fn move_to(fd: &OwnedFd, at: RawFd) -> io::Result<()> {
+    // SAFETY: `ManuallyDrop` keeps the number open after this call. `dup2` closes what the number named before, as
+    // intended.
     let mut target = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(at) });
     dup2(fd.as_fd(), &mut target).map_err(io::Error::from)?;
     debug_assert_ne!(fd.as_raw_fd(), at);
     Ok(())
 }
 
-/// Marks every descriptor from `first` on so that the next exec closes it.
+/// Sets close-on-exec on every descriptor from `first` on. The fallback reaches only numbers below
+/// [`FALLBACK_MAX_FDS`].
 #[expect(unsafe_code, reason = "there is no safe wrapper for close_range; it only changes flags of our own descriptors")]
 fn close_on_exec_from(first: RawFd) {
     #[cfg(target_os = "linux")]
@@ -110,8 +121,8 @@ fn close_on_exec_from(first: RawFd) {
             return;
         }
     }
-    // SAFETY: numbers that are not open are refused.
-    (first..4096).for_each(|fd| unsafe {
+    // SAFETY: changes flags only; the call refuses numbers that are not open.
+    (first..FALLBACK_MAX_FDS).for_each(|fd| unsafe {
         libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
     });
 }

@@ -1,44 +1,75 @@
-//! Private files and directories, their durability, and what kind of file system they are on.
+//! Creates private files and directories, makes them durable, and tells which network file system a path is on.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
 use rustix::{
-    fs::{Access, FallocateFlags, access, fallocate},
+    fs::{Access, FallocateFlags, Mode, OFlags, access, fallocate},
     io::Errno,
 };
 
-/// Makes a directory and what is missing above it, for the owner alone.
-pub fn create_private_dir(path: &Path) -> io::Result<()> {
+use super::data_file;
+
+/// Creates a directory and its missing parents with mode 0700.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Opens a new file for the owner alone. Fails if it is there already.
-pub fn create_private_file(path: &Path) -> io::Result<File> {
+/// Creates a file with mode 0600 and opens it. Fails if the file exists.
+pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Writes a file so that it is there whole or not at all, and survives a power cut.
-pub fn replace_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
+/// Replaces a file so that a reader, also after a power cut, sees the old contents or the new ones whole. It writes a
+/// temporary file with the extension `new` beside it, and renames that.
+pub(crate) fn replace_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = data_file::replace(&temporary)?;
     file.write_all(contents)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     sync_dir(path.parent().expect("a file has a directory"))
 }
 
-/// Makes the names in a directory durable.
-pub fn sync_dir(path: &Path) -> io::Result<()> {
+/// Reads a file that nobody but this user may have written: a regular one of the user's own, not longer than `max_bytes`. It
+/// neither follows a link in the last place nor waits for a pipe. The error's text goes on after the file's name.
+pub(crate) fn read_own_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::NOENT) => return Err(io::ErrorKind::NotFound.into()),
+        Err(Errno::LOOP) => return Err(io::Error::other("is a link; put the file itself there")),
+        Err(error) => return Err(io::Error::other(format!("cannot be read: {}", io::Error::from(error)))),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("is no regular file; put one there"));
+    }
+    if metadata.uid() != super::current_process::user_id() {
+        return Err(io::Error::other("belongs to another user; own it yourself"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(io::Error::other("can be written by others; take that from them with `chmod go-w`"));
+    }
+    let mut contents = Vec::new();
+    file.take(max_bytes + 1).read_to_end(&mut contents)?;
+    if contents.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("is longer than {max_bytes} bytes; shorten it")));
+    }
+    Ok(contents)
+}
+
+/// Makes the entries of a directory durable, such as a file that was created or renamed in it.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Sets room aside behind the end of a file, which keeps its length. `Ok(false)`: this file system cannot.
-pub fn allocate(file: &File, from: u64, length: u64) -> io::Result<bool> {
+/// Allocates space for a range of a file without changing the file's length. `Ok(false)` means that the file system
+/// cannot.
+pub(crate) fn allocate(file: &File, from: u64, length: u64) -> io::Result<bool> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, from, length) {
         Ok(()) => Ok(true),
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
@@ -46,18 +77,19 @@ pub fn allocate(file: &File, from: u64, length: u64) -> io::Result<bool> {
     }
 }
 
-/// Whether the disk, or our share of it, is full.
-pub fn is_full(error: &io::Error) -> bool {
+/// Whether an error says that the disk or the user's quota is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Whether we may create files in a directory.
-pub fn is_writable(dir: &Path) -> io::Result<()> {
+/// Succeeds if this process may create files in a directory.
+pub(crate) fn is_writable(dir: &Path) -> io::Result<()> {
     access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
 }
 
-/// The name of the network file system that a path is on, if it is on one: locks do not hold there.
-pub fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
+/// The name of the network file system that a path is on, if it is on one. Locks are not reliable there. On systems
+/// other than Linux and macOS it is always `None`.
+pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
     #[cfg(target_os = "linux")]
     {
         // Magic numbers from linux/magic.h and the file systems' own headers.
@@ -94,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_is_private() {
+    fn created_files_and_directories_are_private() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let dir = parent.path().join("a/b");
         create_private_dir(&dir).expect("made");
@@ -107,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn allocated_room_is_behind_the_end() {
+    fn allocation_keeps_the_length() {
         let file = tempfile::tempfile().expect("a temporary file");
         if allocate(&file, 0, 1 << 20).expect("there is room") {
             assert_eq!(file.metadata().expect("it is open").len(), 0);

@@ -1,14 +1,15 @@
-//! Locks that prove life: an advisory lock on a directory or file, held by an open file description.
+//! An advisory lock (`flock`) on a directory or file, which proves that the process holding it is alive.
 //!
-//! The kernel frees such a lock when the last process that holds the description is gone, however it went. It can be
-//! handed to another process with the descriptor. So «the lock is free» always means «nobody is there».
+//! The lock belongs to an open file description. The kernel releases it when the last process that has the description
+//! open has exited, for whatever reason, and a process can pass it on with the descriptor. So a free lock means that no
+//! holder is alive.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::{MetadataExt, OpenOptionsExt},
+        unix::fs::MetadataExt,
     },
     path::Path,
 };
@@ -18,23 +19,24 @@ use rustix::{
     io::Errno,
 };
 
-/// A lock that this process holds, alone or together with whoever it handed it to.
+use super::data_file;
+
+/// A lock that this process holds, alone or together with a process that inherited its descriptor.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock on what is at `path`, a directory or a file, without waiting. `None`: somebody holds it.
-    /// `NotFound`: nothing is there, or what was locked is no longer what stands at `path`.
-    pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        Self::try_lock(File::open(path)?, path)
+    /// Takes the lock on the directory or file at `path`, without waiting. `None` means that another description holds
+    /// it. The error `NotFound` means that `path` does not exist, or names another file by the time the lock is taken.
+    pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        Self::try_lock(data_file::to_lock(path)?, path)
     }
 
-    /// Like [`Self::try_take`], for a file that is made if it is not there.
+    /// Like [`Self::try_take`], for a file, which is created if it does not exist.
     pub fn try_take_or_create(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        Self::try_lock(file, path)
+        Self::try_lock(data_file::write_or_create(path)?, path)
     }
 
     fn try_lock(file: File, path: &Path) -> io::Result<Option<Self>> {
@@ -47,18 +49,19 @@ impl Lock {
         if lock.is_at(path) { Ok(Some(lock)) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// A lock that was handed over with its descriptor.
-    pub fn from_fd(fd: OwnedFd) -> Self {
+    /// A lock that this process inherited with its descriptor.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
         Self { file: fd.into() }
     }
 
-    /// Whether `path` still names what is locked: a directory may have been removed, and made anew, in between.
-    pub fn is_at(&self, path: &Path) -> bool {
+    /// Whether `path` still names what is locked. The directory may have been removed and created again in between.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
         let (Ok(ours), Ok(theirs)) = (self.file.metadata(), std::fs::metadata(path)) else { return false };
         (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
     }
 
-    pub fn file(&self) -> &File {
+    /// The locked file itself.
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 }

@@ -1,14 +1,16 @@
-//! The operating system, and only here: locks, private files, detached processes, process trees.
+//! Processes and files as the operating system has them: locks, private files, detached processes, process trees.
 //!
-//! Nothing outside this folder knows which system it runs on, and only this folder may use `unsafe`.
+//! Only this module may use `unsafe` and `libc` (test `imports_go_down_only` in `tests/tidy`). It is not the only one
+//! that calls the system: modules above it read, write, poll and signal through `rustix` as well, and a few of them
+//! have a `cfg(target_os)` of their own.
 
-pub mod ask;
-pub mod detach;
-pub mod disk;
-pub mod ending;
-pub mod find;
+pub(crate) mod ancestry;
+pub(crate) mod current_process;
+pub(crate) mod data_file;
+pub(crate) mod detach;
+pub(crate) mod disk;
+pub(crate) mod find;
 pub mod lock;
-pub mod own;
-pub mod ready;
+pub(crate) mod run_once;
 pub mod spawn;
-pub mod tree;
+pub(crate) mod tree;

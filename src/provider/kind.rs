@@ -1,66 +1,171 @@
-//! A kind of provider: how its program is started and what is known of it before it runs.
+//! What a provider implements: [`Provider`] says how its program is started and what is known before it runs, and
+//! [`Adapter`] translates one run's conversation with the program.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{adapter::Adapter, task::Task};
-use crate::model::{Failure, ProviderCapabilities, calls::ListedSession};
+use super::{event_sink::EventSink, provider_event::SessionInfo};
+use crate::model::{
+    Failure, ProviderCapabilities, Takeover, TakeoverKind,
+    calls::{ListedSession, PermissionMode},
+    task::{ContentBlocks, Task},
+};
 
-/// A kind of provider. One per file, listed in [`super::TABLE`].
+/// A kind of provider. Each has a module of its own and is listed in [`super::KINDS`].
 pub trait Provider: Sync {
-    /// Its name, in `run/start` and in the configuration.
+    /// The name of the kind, in `run/start` and in the configuration.
     fn kind(&self) -> &'static str;
 
-    /// A name for people.
+    /// The name that people see.
     fn title(&self) -> &'static str;
 
-    /// What it can do.
+    /// What runs of this kind can do.
     fn capabilities(&self) -> ProviderCapabilities;
 
-    /// The argv that is started, unless the configuration names another; empty if there is none without a configuration.
+    /// The argv that is started unless the configuration names another. It is empty for a kind that needs a
+    /// configuration.
     fn program(&self) -> &'static [&'static str];
 
-    /// One sentence: what to do if its program is not there.
-    fn missing(&self) -> &'static str;
+    /// One sentence that says what to do when the program is not found.
+    fn install_hint(&self) -> &'static str;
 
-    /// What makes the program tell its version.
+    /// The arguments with which the program prints its version, or `None` if it cannot.
     fn version_args(&self) -> Option<&'static [&'static str]> {
         Some(&["--version"])
     }
 
-    /// Where the real executable may stand, beside the file that PATH leads to (links resolved), best first. For programs whose
-    /// npm package puts a wrapper before a native binary.
-    fn executables(&self, _found: &Path) -> Vec<PathBuf> {
+    /// Other places where the real executable may be, best first. `_resolved` is the file that PATH leads to, with
+    /// links resolved. Programs whose npm package puts a wrapper before a native binary need this.
+    fn executables(&self, _resolved: &Path) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// How the program is started for a task. `program` is its argv so far: the executable and what the configuration adds.
+    /// Returns how the program is started for a task. `program` is the argv so far: the executable and the arguments
+    /// that the configuration adds.
     fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure>;
 
-    /// The other side of the conversation.
+    /// Creates the adapter for one run.
     fn adapter(&self, task: Task) -> Box<dyn Adapter>;
 
-    /// Where it keeps its sessions as files, for one that has no way to be asked for them.
+    /// The ways to continue a session in a terminal, of a run that is known from its record only. `recorded` are those that
+    /// its adapter announced; nothing in them but their kinds may be trusted.
+    fn takeovers(&self, task: Task, session: &SessionInfo, _recorded: &[Takeover]) -> Vec<Takeover> {
+        self.adapter(task).takeovers(session)
+    }
+
+    /// How to read the sessions that the provider keeps as files. Only a provider without a request for its sessions
+    /// has this.
     fn session_files(&self) -> Option<&'static dyn SessionFiles> {
         None
     }
 
-    /// A short conversation that answers a question about the provider, without a run.
-    fn inquire(&self, _question: &Question) -> Option<Box<dyn Inquiry>> {
+    /// Creates the probe that answers a query about the provider without a run, or returns `None` if the provider
+    /// cannot answer it.
+    fn probe(&self, _query: &ProbeQuery) -> Option<Box<dyn Probe>> {
         None
     }
 }
 
-/// Sessions that are files in directories, one directory for each place that was worked in.
+/// One provider's side of one run.
+///
+/// An adapter is a state machine without IO: it touches no process, no clock and no file. So a recorded conversation is
+/// a test, and a crash cannot corrupt an adapter. It is called in the order in which things happen, and answers through
+/// [`EventSink`].
+pub trait Adapter {
+    /// The program was started: sends what the program needs first. The adapter calls [`EventSink::ready`] once prompts
+    /// can be sent.
+    fn start(&mut self, out: &mut EventSink);
+
+    /// Handles a whole line of the program's stdout, without its line feed. A line that means nothing to the adapter is
+    /// ignored; the log has it as output.
+    fn handle_line(&mut self, _line: &[u8], _out: &mut EventSink) {}
+
+    /// Whether each line is JSON. The objects in it then come to [`Self::handle_message`], and a line that cannot be read
+    /// becomes a notice.
+    fn speaks_json(&self) -> bool {
+        false
+    }
+
+    /// Handles a JSON object of the program's stdout.
+    fn handle_message(&mut self, _message: Value, _out: &mut EventSink) {}
+
+    /// Sends the prompt of the next turn. It is called only between turns, after [`EventSink::ready`]. The adapter
+    /// calls [`EventSink::prompt_accepted`] when the provider has accepted the prompt, and [`EventSink::turn_ended`]
+    /// when the turn is over.
+    fn start_turn(&mut self, prompt: &ContentBlocks, out: &mut EventSink);
+
+    /// Sends a prompt into the running turn. `false` means that this provider cannot do so; the conversation then keeps
+    /// the prompt for the next turn.
+    fn steer(&mut self, _prompt: &ContentBlocks, _out: &mut EventSink) -> bool {
+        false
+    }
+
+    /// Stops the running turn and keeps the session. The adapter calls [`EventSink::turn_ended`] afterwards.
+    fn interrupt(&mut self, out: &mut EventSink);
+
+    /// Sends the answer to a permission request. `question` is the
+    /// [`PermissionRequest::id`](super::provider_event::PermissionRequest::id) that the adapter chose in
+    /// [`EventSink::request_permission`]. `false`: the provider does not wait for it any more.
+    fn answer(&mut self, question: &str, answer: &Answer, out: &mut EventSink) -> bool;
+
+    /// Checks whether these settings are possible. It is called before [`Self::configure`].
+    fn can_configure(&self, _model: Option<&str>, _permissions: Option<PermissionMode>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Changes settings from the next turn on; `None` leaves one as it is. It is called only between turns.
+    fn configure(&mut self, _model: Option<&str>, _permissions: Option<PermissionMode>, _out: &mut EventSink) {}
+
+    /// Lets the program end, because no turn runs and no prompt will follow. For most programs that is the end of their
+    /// stdin.
+    fn finish(&mut self, out: &mut EventSink) {
+        out.close_stdin();
+    }
+
+    /// The timer that [`EventSink::set_timer`] set with this token has expired.
+    fn handle_timer(&mut self, _token: u32, _out: &mut EventSink) {}
+
+    /// The program has ended, and [`Self::handle_line`] has received all its output. This is the last call in which the
+    /// adapter can report anything.
+    fn handle_exit(&mut self, _exit: Exit, _out: &mut EventSink) {}
+
+    /// Whether a later run can resume this session.
+    fn can_resume(&self) -> bool {
+        true
+    }
+
+    /// The ways to continue the session in a terminal, best first.
+    fn takeovers(&self, session: &SessionInfo) -> Vec<Takeover>;
+}
+
+/// The answer to a permission request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The chosen option of the request. `None` means that nobody chose, and so nothing is allowed.
+    pub(crate) option: Option<String>,
+    /// A message for the agent beside the choice.
+    pub(crate) message: Option<String>,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    pub(crate) code: Option<i32>,
+    /// The name of the signal (`SIGKILL`).
+    pub(crate) signal: Option<String>,
+}
+
+/// Sessions that a provider keeps as files, in one directory for each working directory.
 pub trait SessionFiles: Sync {
-    /// The directory of those directories. `variable` looks into the provider's environment.
+    /// The directory that holds those directories. `variable` looks up a variable in the provider's environment.
     fn root(&self, variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf>;
 
-    /// The name of the directory for a place.
+    /// The name of the directory for a working directory.
     fn directory(&self, cwd: &str) -> String;
 
-    /// The session of a file, from its name and the beginning of its text; `None`: it is something else.
+    /// Reads the session of a file from the file's name and the beginning of its text. `None` means that the file is no
+    /// session.
     fn session(&self, name: &str, text: &str) -> Option<ListedSession>;
 }
 
@@ -68,55 +173,122 @@ pub trait SessionFiles: Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     pub argv: Vec<String>,
-    /// Added to the run's environment; what the run itself asks for wins.
+    /// Variables that are added to the run's environment; those that the run itself sets take precedence.
     pub env: Vec<(String, String)>,
-    pub stdin: Stdin,
+    pub stdin: StdinUse,
 }
 
-/// What a program's stdin is for.
+/// What the program's stdin is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stdin {
+pub enum StdinUse {
     Null,
     /// The adapter writes to it.
     Protocol,
 }
 
-/// A provider that is there without a configuration: a name, and how its kind is started for it.
+/// A provider that exists without a configuration: a name, and how its kind is started for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    pub name: &'static str,
-    pub title: &'static str,
-    pub kind: &'static str,
-    pub command: &'static [&'static str],
-    /// One sentence: what to do if its program is not there.
-    pub missing: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) command: &'static [&'static str],
+    /// One sentence that says what to do when the program is not found.
+    pub(crate) install_hint: &'static str,
 }
 
-/// What can be asked of a provider outside of a run.
+/// A query about a provider that needs no run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// Its models and modes, in this directory. Answered as `provider/options` answers.
+pub enum ProbeQuery {
+    /// The models and modes of the provider in this directory. The result is that of `provider/options`.
     Options { cwd: String },
-    /// Its own sessions. Answered as `session/list` answers.
+    /// The provider's own sessions. The result is that of `session/list`.
     Sessions { cwd: Option<String>, cursor: Option<String> },
 }
 
-/// A short conversation: begun, then told each line, until it has its answer.
-pub trait Inquiry: Send {
-    /// How the program is started. `program` as in [`Provider::launch`].
+/// A short conversation that answers a [`ProbeQuery`]: it starts, and then handles each line until it has a result.
+pub trait Probe: Send {
+    /// Returns how the program is started. `program` is as in [`Provider::launch`].
     fn launch(&self, program: &[String]) -> Launch;
 
-    /// What is said first.
-    fn begin(&mut self) -> Vec<u8>;
+    /// Returns the bytes that are written to the program first.
+    fn start(&mut self) -> Vec<u8>;
 
-    /// What a line of the program's leads to.
-    fn line(&mut self, line: &[u8]) -> Reply;
+    /// Handles a line of the program's stdout.
+    fn handle_line(&mut self, line: &[u8]) -> Reply;
 }
 
-/// What an inquiry does next.
+/// What a probe does after a line.
 #[derive(Debug)]
 pub enum Reply {
-    /// Says this, and waits for more.
-    Say(Vec<u8>),
+    /// Writes these bytes to the program and waits for the next line.
+    Send(Vec<u8>),
     Done(Result<Value, Failure>),
+}
+
+// The ways to take over a session in a terminal: an argv, the directory to start it in, and the line that a person could type instead.
+
+/// A takeover that is possible. Without `reason` it is verified: it was seen to work.
+pub(crate) fn available_takeover(kind: TakeoverKind, command: Vec<String>, cwd: &str, reason: Option<&str>) -> Takeover {
+    let display = format!("cd {} && {}", quoted(cwd), command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+    Takeover {
+        kind,
+        verified: reason.is_none(),
+        reason: reason.map(str::to_owned),
+        command: Some(command),
+        cwd: Some(cwd.to_owned()),
+        env: None,
+        display,
+    }
+}
+
+/// A takeover that is possible only once the provider has saved the session.
+pub(crate) fn resumable_takeover(
+    session: &SessionInfo,
+    kind: TakeoverKind,
+    command: Vec<String>,
+    cwd: &str,
+    reason: Option<&str>,
+) -> Takeover {
+    if session.resumable {
+        available_takeover(kind, command, cwd, reason)
+    } else {
+        unavailable_takeover(kind, "the provider has not stored the session yet")
+    }
+}
+
+/// A takeover that is not possible, and the reason.
+pub(crate) fn unavailable_takeover(kind: TakeoverKind, reason: &str) -> Takeover {
+    Takeover {
+        kind,
+        verified: false,
+        reason: Some(reason.to_owned()),
+        command: None,
+        cwd: None,
+        env: None,
+        display: format!("not available: {reason}"),
+    }
+}
+
+/// Quotes one word of a command line for a shell of the Bourne family.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_quotes_directory_and_arguments() {
+        let takeover = available_takeover(
+            TakeoverKind::Resume,
+            vec!["agent".to_owned(), "--resume".to_owned(), "a b".to_owned()],
+            "/it's here",
+            Some("untried"),
+        );
+        assert_eq!(takeover.display, r"cd '/it'\''s here' && agent --resume 'a b'");
+        assert!(!takeover.verified && takeover.command.is_some());
+    }
 }

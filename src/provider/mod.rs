@@ -1,57 +1,53 @@
-//! What the providers' programs say and want to hear: a request becomes an argv, lines become updates, words become lines.
+//! Translates between loomd and the programs of the providers: a task becomes an argv, a line that a program writes
+//! becomes updates, and a prompt or an answer becomes a line for its stdin.
 //!
-//! No IO here: no process, no clock, no file. [`TABLE`] is the list of all kinds; docs/providers.md shows how one is added.
+//! This module does no IO: it starts no process, reads no clock and opens no file. [`KINDS`] lists all kinds of
+//! providers; docs/providers.md shows how one is added.
 
-pub mod acp;
-pub mod adapter;
-pub mod claude;
-pub mod codex;
-pub mod conversation;
-#[cfg(test)]
-mod conversation_tests;
-pub mod effect;
-pub mod fault;
-pub mod kind;
-pub mod out;
-pub mod plain;
-pub mod policy;
-mod readable;
-pub mod reconcile;
-#[cfg(test)]
-pub mod recording;
-#[cfg(test)]
-pub mod talk;
-pub mod task;
-pub mod terminal;
+pub(crate) mod acp;
+pub(crate) mod claude;
+pub(crate) mod codex;
+pub(crate) mod conversation;
+pub(crate) mod error_kind;
+pub mod event_sink;
+mod ids;
+mod json_lines;
+pub(crate) mod kind;
+pub(crate) mod plain;
+pub mod provider_event;
+mod reconcile;
 mod tools;
 
-pub use adapter::{Adapter, Answer, Exit};
-pub use conversation::{Act, Body, Conversation, Verdict};
-pub use kind::{Inquiry, Launch, Preset, Provider, Question, Reply, SessionFiles, Stdin};
-pub use task::{Plain, Task};
+pub use conversation::{Action, Conversation, EntryBody, FinalState};
+pub(crate) use conversation::{PermissionRules, RuleAnswer};
+pub use kind::{Adapter, Answer, Exit, Launch, Preset, Probe, ProbeQuery, Provider, Reply, SessionFiles, StdinUse};
 
-/// The example of docs/providers.md is compiled and run as a test.
+/// Compiles and runs the example of docs/providers.md as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/providers.md")]
-struct Documented;
+struct ProvidersDocExample;
 
-/// All kinds of agents.
-pub const TABLE: &[&dyn Provider] = &[&codex::Codex, &claude::Claude, &acp::Acp, &plain::PlainCli];
+/// All kinds of providers.
+pub(crate) const KINDS: &[&dyn Provider] = &[&codex::Codex, &claude::Claude, &acp::Acp, &plain::PlainCli];
 
-/// The kind of this name.
-pub fn kind(name: &str) -> Option<&'static dyn Provider> {
-    TABLE.iter().find(|provider| provider.kind() == name).copied()
+/// The kind with this name.
+pub(crate) fn kind(name: &str) -> Option<&'static dyn Provider> {
+    KINDS.iter().find(|provider| provider.kind() == name).copied()
 }
 
-/// Providers that are there without a configuration, beside the kinds themselves.
-pub const PRESETS: &[Preset] = acp::PRESETS;
+/// The providers that exist without a configuration, in addition to the kinds themselves.
+pub(crate) const PRESETS: &[Preset] = acp::PRESETS;
 
-/// The preset of this name.
-pub fn preset(name: &str) -> Option<&'static Preset> {
+/// The preset with this name.
+pub(crate) fn preset(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name)
 }
 
-/// Whether the configuration of a plain command-line tool makes sense; if not, what to do, after "provider NAME".
-pub fn check_plain(plain: &Plain) -> Result<(), String> {
-    plain::check_words(plain)
+/// Checks the configuration of a plain command-line tool. The error says what to change and continues a message that
+/// begins with "provider NAME".
+pub(crate) fn check_plain(plain: &crate::model::Plain) -> Result<(), String> {
+    plain::check_settings(plain)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

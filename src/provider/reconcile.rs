@@ -1,97 +1,94 @@
-//! What was streamed against what is said at the end: a text that a provider repeats is compared by position, so that
-//! nothing is logged twice, nothing is lost, and a contradiction is seen.
+//! Compares what a provider streamed with the whole text that it sends at the end. A repeated text is compared by
+//! position, so that nothing is logged twice, nothing is lost, and a contradiction is noticed.
 
-/// So much of a streamed text is kept to be compared byte by byte; of what follows, a checksum for each [`BLOCK`].
-const KEPT: usize = 1 << 20;
-const BLOCK: usize = 64 << 10;
+/// This much of a streamed text is kept and compared byte by byte. Of what follows, only a checksum for each
+/// [`CHECKSUM_BLOCK_BYTES`] is kept.
+const MAX_KEPT_BYTES: usize = 1 << 20;
+const CHECKSUM_BLOCK_BYTES: usize = 64 << 10;
 
-/// A text as far as it was streamed.
+/// The part of a text that was streamed so far.
 #[derive(Clone, Debug, Default)]
-pub struct Streamed {
-    kept: String,
+pub(crate) struct StreamedText {
+    /// The first [`MAX_KEPT_BYTES`].
+    prefix: String,
     length: usize,
-    /// Checksums of whole blocks behind what is kept, and the block that is not whole yet.
-    blocks: Vec<[u8; 16]>,
-    unfinished: Vec<u8>,
-    /// All of it, once it is not kept any more: how long, and its checksum.
+    /// Checksums of the whole blocks behind `prefix`.
+    block_checksums: Vec<[u8; 16]>,
+    /// The bytes behind those blocks, which do not fill a block yet.
+    partial_block: Vec<u8>,
+    /// Length and checksum of the text, once [`Self::close`] has dropped the text itself.
     closed: Option<(usize, [u8; 16])>,
 }
 
-/// What a repeated text has that was not streamed.
+/// The difference between a whole text and what was streamed of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compared<'a> {
-    /// It goes on from what was streamed by this; empty if all was.
+pub(crate) enum Comparison<'a> {
+    /// The whole text continues what was streamed with this; it is empty if all was streamed.
     Missing(&'a str),
-    /// It says something else from this byte on. Beyond the first MiB the byte is known to within 64 KiB.
+    /// The whole text differs from this byte on. Beyond the first MiB, the byte is known to within 64 KiB.
     Contradiction { at: usize },
 }
 
-impl Streamed {
-    /// Takes note of the next piece.
-    pub fn push(&mut self, piece: &str) {
+impl StreamedText {
+    /// Appends the next piece.
+    pub(crate) fn push(&mut self, piece: &str) {
         self.length += piece.len();
-        let room = KEPT.saturating_sub(self.kept.len());
-        let cut = if self.length <= KEPT { piece.len() } else { floor(piece, room) };
-        // Once something is beyond, everything is: the two parts must stay adjacent.
-        let cut = if self.blocks.is_empty() && self.unfinished.is_empty() { cut } else { 0 };
-        self.kept.push_str(&piece[..cut]);
-        self.unfinished.extend_from_slice(&piece.as_bytes()[cut..]);
-        while self.unfinished.len() >= BLOCK {
-            self.blocks.push(checksum(&self.unfinished[..BLOCK]));
-            self.unfinished.drain(..BLOCK);
+        let free = MAX_KEPT_BYTES.saturating_sub(self.prefix.len());
+        let cut = if self.length <= MAX_KEPT_BYTES { piece.len() } else { piece.floor_char_boundary(free) };
+        // Once a piece went beyond `prefix`, all later ones do: the two parts must stay adjacent.
+        let cut = if self.block_checksums.is_empty() && self.partial_block.is_empty() { cut } else { 0 };
+        self.prefix.push_str(&piece[..cut]);
+        self.partial_block.extend_from_slice(&piece.as_bytes()[cut..]);
+        while self.partial_block.len() >= CHECKSUM_BLOCK_BYTES {
+            self.block_checksums.push(checksum(&self.partial_block[..CHECKSUM_BLOCK_BYTES]));
+            self.partial_block.drain(..CHECKSUM_BLOCK_BYTES);
         }
     }
 
     /// How many bytes were streamed.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// The text is complete: only its length and checksum are kept, for one that says it again. A contradiction is then known to
-    /// lie in it, not where.
-    pub fn close(&mut self) {
-        if self.closed.is_none() && self.length <= KEPT {
-            let sum = checksum(self.kept.as_bytes());
+    /// Drops the text, because it is complete, and keeps only its length and checksum to compare a repetition. A
+    /// contradiction is then recognized, but not its position.
+    pub(crate) fn close(&mut self) {
+        if self.closed.is_none() && self.length <= MAX_KEPT_BYTES {
+            let sum = checksum(self.prefix.as_bytes());
             *self = Self { length: self.length, closed: Some((self.length, sum)), ..Self::default() };
         }
     }
 
     /// Compares the whole text with what was streamed.
-    pub fn compare<'a>(&self, whole: &'a str) -> Compared<'a> {
+    pub(crate) fn compare<'a>(&self, whole: &'a str) -> Comparison<'a> {
         let bytes = whole.as_bytes();
         if let Some((length, sum)) = self.closed {
             let same = self.length == length
                 && whole.is_char_boundary(length.min(bytes.len()))
-                && bytes.get(..length).is_some_and(|said| checksum(said) == sum);
-            return if same { Compared::Missing(&whole[length..]) } else { Compared::Contradiction { at: 0 } };
+                && bytes.get(..length).is_some_and(|part| checksum(part) == sum);
+            return if same { Comparison::Missing(&whole[length..]) } else { Comparison::Contradiction { at: 0 } };
         }
-        if let Some(at) = self.kept.bytes().zip(bytes).position(|(streamed, said)| streamed != *said) {
-            return Compared::Contradiction { at };
+        if let Some(at) = self.prefix.bytes().zip(bytes).position(|(streamed, part)| streamed != *part) {
+            return Comparison::Contradiction { at };
         }
-        if bytes.len() < self.kept.len() {
-            return Compared::Contradiction { at: bytes.len() };
+        if bytes.len() < self.prefix.len() {
+            return Comparison::Contradiction { at: bytes.len() };
         }
-        let mut at = self.kept.len();
-        for block in &self.blocks {
-            match bytes.get(at..at + BLOCK) {
-                Some(said) if checksum(said) == *block => at += BLOCK,
-                _ => return Compared::Contradiction { at },
+        let mut at = self.prefix.len();
+        for block in &self.block_checksums {
+            match bytes.get(at..at + CHECKSUM_BLOCK_BYTES) {
+                Some(part) if checksum(part) == *block => at += CHECKSUM_BLOCK_BYTES,
+                _ => return Comparison::Contradiction { at },
             }
         }
-        match bytes.get(at..at + self.unfinished.len()) {
-            Some(said) if said == self.unfinished => Compared::Missing(&whole[at + self.unfinished.len()..]),
-            _ => Compared::Contradiction { at },
+        match bytes.get(at..at + self.partial_block.len()) {
+            Some(part) if part == self.partial_block => Comparison::Missing(&whole[at + self.partial_block.len()..]),
+            _ => Comparison::Contradiction { at },
         }
-    }
-
-    /// Begins again: from now on, this is what was streamed.
-    pub fn replace(&mut self, whole: &str) {
-        *self = Self::default();
-        self.push(whole);
     }
 }
 
@@ -101,103 +98,93 @@ fn checksum(bytes: &[u8]) -> [u8; 16] {
     short
 }
 
-/// The last place at or before `limit` where a character begins.
-pub fn floor(text: &str, limit: usize) -> usize {
-    if limit >= text.len() {
-        return text.len();
-    }
-    (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
-}
-
-/// The first place at or after `from` where a character begins.
-pub fn ceiling(text: &str, from: usize) -> usize {
-    (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn streamed(pieces: &[&str]) -> Streamed {
-        let mut streamed = Streamed::default();
+    fn streamed(pieces: &[&str]) -> StreamedText {
+        let mut streamed = StreamedText::default();
         pieces.iter().for_each(|piece| streamed.push(piece));
         streamed
     }
 
     #[test]
-    fn only_what_is_missing_is_missing() {
-        assert_eq!(streamed(&["The ", "answer"]).compare("The answer"), Compared::Missing(""));
-        assert_eq!(streamed(&["The "]).compare("The answer"), Compared::Missing("answer"));
-        assert_eq!(streamed(&[]).compare("The answer"), Compared::Missing("The answer"));
+    fn a_comparison_returns_what_was_not_streamed() {
+        assert_eq!(streamed(&["The ", "answer"]).compare("The answer"), Comparison::Missing(""));
+        assert_eq!(streamed(&["The "]).compare("The answer"), Comparison::Missing("answer"));
+        assert_eq!(streamed(&[]).compare("The answer"), Comparison::Missing("The answer"));
     }
 
     #[test]
-    fn a_closed_text_is_small_and_still_known() {
+    fn a_closed_text_is_compared_by_its_checksum() {
         let whole = "0123456789".repeat(10_000);
         let mut text = streamed(&[&whole]);
         text.close();
-        assert!(text.kept.capacity() == 0 && text.len() == whole.len());
-        assert_eq!(text.compare(&whole), Compared::Missing(""));
-        assert_eq!(text.compare(&format!("{whole}more")), Compared::Missing("more"));
-        assert_eq!(text.compare("another"), Compared::Contradiction { at: 0 });
+        assert!(text.prefix.capacity() == 0 && text.len() == whole.len());
+        assert_eq!(text.compare(&whole), Comparison::Missing(""));
+        assert_eq!(text.compare(&format!("{whole}more")), Comparison::Missing("more"));
+        assert_eq!(text.compare("another"), Comparison::Contradiction { at: 0 });
         text.push("more");
-        assert_eq!(text.compare(&format!("{whole}more")), Compared::Contradiction { at: 0 }, "rather twice than lost");
+        assert_eq!(text.compare(&format!("{whole}more")), Comparison::Contradiction { at: 0 }, "rather twice than lost");
     }
 
     #[test]
-    fn a_contradiction_is_found_where_it_is() {
-        assert_eq!(streamed(&["tick 2\n"]).compare("tick 1\ntick 2\n"), Compared::Contradiction { at: 5 });
-        assert_eq!(streamed(&["too much"]).compare("too"), Compared::Contradiction { at: 3 });
+    fn a_contradiction_is_found_at_its_byte() {
+        assert_eq!(streamed(&["tick 2\n"]).compare("tick 1\ntick 2\n"), Comparison::Contradiction { at: 5 });
+        assert_eq!(streamed(&["too much"]).compare("too"), Comparison::Contradiction { at: 3 });
     }
 
     #[test]
     fn a_long_text_is_compared_to_its_end() {
         let line = "a line of a long output, with an é in it\n";
-        let whole = line.repeat((KEPT + 5 * BLOCK) / line.len());
-        let mut streamed = Streamed::default();
+        let whole = line.repeat((MAX_KEPT_BYTES + 5 * CHECKSUM_BLOCK_BYTES) / line.len());
+        let mut streamed = StreamedText::default();
         whole
             .as_bytes()
             .chunks(1000)
             .scan(0, |from, chunk| {
-                let to = ceiling(&whole, *from + chunk.len());
+                let to = whole.ceil_char_boundary(*from + chunk.len());
                 let piece = &whole[*from..to.max(*from)];
                 *from = to.max(*from);
                 Some(piece)
             })
             .for_each(|piece| streamed.push(piece));
         assert_eq!(streamed.len(), whole.len());
-        assert!(streamed.kept.len() <= KEPT && streamed.unfinished.len() < BLOCK, "memory does not grow with the text");
-        assert_eq!(streamed.compare(&whole), Compared::Missing(""));
-        assert_eq!(streamed.compare(&format!("{whole}more")), Compared::Missing("more"));
+        assert!(
+            streamed.prefix.len() <= MAX_KEPT_BYTES && streamed.partial_block.len() < CHECKSUM_BLOCK_BYTES,
+            "memory does not grow with the text"
+        );
+        assert_eq!(streamed.compare(&whole), Comparison::Missing(""));
+        assert_eq!(streamed.compare(&format!("{whole}more")), Comparison::Missing("more"));
         let mut other = whole.clone().into_bytes();
-        let at = KEPT + 2 * BLOCK + 7;
+        let at = MAX_KEPT_BYTES + 2 * CHECKSUM_BLOCK_BYTES + 7;
         other[at] = b'#';
         let other = String::from_utf8_lossy(&other).into_owned();
-        let Compared::Contradiction { at: found } = streamed.compare(&other) else { panic!("it differs") };
-        assert!(found <= at && at - found < BLOCK + 4, "{found} is not near {at}");
+        let Comparison::Contradiction { at: reported } = streamed.compare(&other) else { panic!("it differs") };
+        assert!(reported <= at && at - reported < CHECKSUM_BLOCK_BYTES + 4, "{reported} is not near {at}");
     }
 
     proptest! {
         #[test]
-        fn whatever_the_splits_the_whole_is_said_once(text in "\\PC{0,80}", cuts in proptest::collection::vec(0_usize..200, 0..6), kept in 0_usize..200) {
-            let mut cuts: Vec<usize> = cuts.iter().map(|cut| floor(&text, *cut)).collect();
-            let kept = floor(&text, kept);
-            cuts.retain(|cut| *cut <= kept);
-            cuts.extend([0, kept]);
+        fn every_split_of_a_text_adds_up_to_it_once(text in "\\PC{0,80}", cuts in proptest::collection::vec(0_usize..200, 0..6), streamed_bytes in 0_usize..200) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(*cut)).collect();
+            let streamed_bytes = text.floor_char_boundary(streamed_bytes);
+            cuts.retain(|cut| *cut <= streamed_bytes);
+            cuts.extend([0, streamed_bytes]);
             cuts.sort_unstable();
-            let mut streamed = Streamed::default();
+            let mut streamed = StreamedText::default();
             let mut shown = String::new();
             for pair in cuts.windows(2) {
                 streamed.push(&text[pair[0]..pair[1]]);
                 shown.push_str(&text[pair[0]..pair[1]]);
             }
-            let Compared::Missing(missing) = streamed.compare(&text) else { panic!("a prefix contradicts nothing") };
+            let Comparison::Missing(missing) = streamed.compare(&text) else { panic!("a prefix contradicts nothing") };
             shown.push_str(missing);
             prop_assert_eq!(&shown, &text);
             streamed.push(missing);
-            prop_assert_eq!(streamed.compare(&text), Compared::Missing(""), "a third time adds nothing");
+            prop_assert_eq!(streamed.compare(&text), Comparison::Missing(""), "a third time adds nothing");
         }
     }
 }

@@ -1,183 +1,330 @@
-//! The tool calls of a turn: what is known of each, and its output as it grows.
+//! The tool calls of a run: what is known of each, and its output as it grows.
 //!
-//! ACP's `content` replaces what was there, so output that grows is told apart from it: `_meta["loomd/output"] = {offset, text}` means
-//! cut at the byte `offset` and append `text`. Only the end repeats anything: the last 64 KiB, as `content`.
+//! In ACP, a new `content` replaces the old one, so growing output is reported beside it: `_meta["loomd/output"] =
+//! {offset, text}` means to cut the output at the byte `offset` and to append `text`. Only the end repeats output: the
+//! last 64 KiB, as `content`.
+//!
+//! Providers use a name again for another call. Each call gets an id that is its own in the run.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    reconcile::{Compared, Streamed, ceiling, floor},
-    task::object,
+    ids::{PROVIDER_ID_KEY, UsedIds},
+    reconcile::{Comparison, StreamedText},
 };
+use crate::model::task::object;
 
-/// Most output that one update carries, and that the closing one repeats.
-const PIECE: usize = 64 << 10;
+/// The most output that one update carries, and that the last update of a tool call repeats.
+const MAX_PIECE_BYTES: usize = 64 << 10;
 
-/// In `_meta`, a partial diff.
-const PATCH: &str = "loomd/patch";
+/// The member of `_meta` with a partial diff.
+const PATCH_KEY: &str = "loomd/patch";
 
-/// The tool calls that are known, by id.
+/// Calls that have ended stay known while there are no more than these, because a provider may say more of them.
+const MAX_KNOWN_CALLS: usize = 1024;
+
+/// The known tool calls, by number in the order in which they began.
 #[derive(Debug, Default)]
-pub struct Tools(BTreeMap<String, Tool>);
-
-#[derive(Debug, Default)]
-struct Tool {
-    /// All members of it that were told.
-    known: Map<String, Value>,
-    /// The last `_meta["loomd/patch"]`.
-    patch: Option<Value>,
-    output: Streamed,
-    /// The end of the output.
-    tail: String,
-    ended: bool,
-    /// Once it has ended, what was told of it and is large: only checksums, to know a repeat by.
-    told: BTreeMap<String, [u8; 32]>,
+pub(crate) struct Tools {
+    calls: BTreeMap<u64, ToolState>,
+    count: u64,
+    /// The newest call under each of the provider's names. Each session has names of its own.
+    names: BTreeMap<String, BTreeMap<String, u64>>,
+    used_ids: UsedIds,
+    turn: u64,
+    /// The session whose names are meant: empty for the run's own, else that of a sub-agent.
+    pub(super) session: String,
+    /// The id of the tool call whose sub-agent speaks; `None` while the agent itself speaks.
+    pub(super) parent: Option<String>,
 }
 
-/// Larger members of a tool call that has ended are not kept.
-const SMALL: usize = 256;
+#[derive(Debug, Default)]
+struct ToolState {
+    /// The id in the log.
+    id: String,
+    session: String,
+    /// The provider's name.
+    name: String,
+    parent: Option<String>,
+    /// The turn in which it began.
+    turn: u64,
+    /// All reported members of the tool call. After [`ToolState::shrink`], only the small ones.
+    members: Map<String, Value>,
+    /// The last `_meta["loomd/patch"]`.
+    patch: Option<Value>,
+    output: StreamedText,
+    /// The last [`MAX_PIECE_BYTES`] of the output.
+    tail: String,
+    has_ended: bool,
+    /// It was ended with its turn, and not by the provider.
+    was_closed: bool,
+    /// Its output was repeated once, at its end.
+    was_repeated: bool,
+    /// Checksums of the large members that [`ToolState::shrink`] removed, to recognize their repetition.
+    checksums: BTreeMap<String, [u8; 32]>,
+}
+
+/// Larger members of a finished tool call are not kept.
+const MAX_KEPT_MEMBER_BYTES: usize = 256;
 
 impl Tools {
-    pub fn knows(&self, id: &str) -> bool {
-        self.0.contains_key(id)
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.number(name).is_some()
+    }
+
+    /// The id of a call of the run's own session.
+    pub(crate) fn id_of(&self, name: &str) -> Option<&str> {
+        let number = self.names.get("")?.get(name)?;
+        Some(&self.calls.get(number)?.id)
+    }
+
+    /// The id of a call of the session that is meant.
+    pub(crate) fn own_id_of(&self, name: &str) -> Option<&str> {
+        Some(&self.state(name)?.id)
+    }
+
+    /// Whether the call has ended, so that what begins under its name is another one.
+    pub(crate) fn has_ended(&self, name: &str) -> bool {
+        self.state(name).is_some_and(|tool| tool.has_ended)
+    }
+
+    /// Whether the call was ended with its turn, and nothing began since that could use its name.
+    pub(crate) fn was_closed(&self, name: &str) -> bool {
+        self.state(name).is_some_and(|tool| tool.was_closed && tool.turn == self.turn)
+    }
+
+    /// Whether one of these members says something else than what is known.
+    pub(crate) fn differs(&self, name: &str, fields: &Map<String, Value>, members: &[&str]) -> bool {
+        let Some(tool) = self.state(name) else { return true };
+        let is_other = |(member, value): (&String, &Value)| {
+            !value.is_null() && tool.members.get(member) != Some(value) && !tool.was_reported(member, value)
+        };
+        fields.iter().filter(|(member, _)| members.contains(&member.as_str())).any(is_other)
+    }
+
+    /// What is reported under this name from now on is another call.
+    pub(crate) fn begin_another(&mut self, name: &str) {
+        if let Some(names) = self.names.get_mut(&self.session) {
+            names.remove(name);
+        }
     }
 
     /// Everything that is known of a tool call, as an ACP `ToolCallUpdate`.
-    pub fn picture(&self, id: &str) -> Option<Map<String, Value>> {
-        let tool = self.0.get(id)?;
-        let mut picture = object(json!({ "toolCallId": id }));
-        picture.extend(tool.known.clone());
-        if let Some(patch) = &tool.patch {
-            picture.insert("_meta".to_owned(), json!({ PATCH: patch }));
+    pub(crate) fn snapshot(&self, name: &str) -> Option<Map<String, Value>> {
+        let tool = self.state(name)?;
+        let mut snapshot = object(json!({ "toolCallId": tool.id }));
+        snapshot.extend(tool.members.clone());
+        let mut meta = Map::new();
+        meta.extend(tool.patch.iter().map(|patch| (PATCH_KEY.to_owned(), patch.clone())));
+        tool.add_provider_id(&mut meta);
+        if !meta.is_empty() {
+            snapshot.insert("_meta".to_owned(), Value::Object(meta));
         }
-        Some(picture)
+        Some(snapshot)
     }
 
-    /// Takes note of what is said of a tool call and returns what is new of it, as an update.
-    pub fn tell(&mut self, id: &str, mut fields: Map<String, Value>) -> Vec<Map<String, Value>> {
+    /// Records these members of a tool call and returns an update with those that are new.
+    pub(crate) fn report(&mut self, name: &str, mut fields: Map<String, Value>) -> Vec<Map<String, Value>> {
         fields.remove("sessionUpdate");
         fields.remove("toolCallId");
-        let is_new = !self.knows(id);
-        let tool = self.0.entry(id.to_owned()).or_default();
-        let mut meta = fields.remove("_meta");
-        if let Some(Value::Object(members)) = &mut meta {
-            match members.get(PATCH) {
-                Some(patch) if tool.patch.as_ref() == Some(patch) => drop(members.remove(PATCH)),
-                Some(patch) => tool.patch = Some(patch.clone()),
-                None => {}
-            }
+        let known = self.number(name).and_then(|number| self.calls.get_mut(&number));
+        let is_new = known.is_none();
+        let tool = match known {
+            Some(tool) => tool,
+            None => self.insert(name),
+        };
+        let mut meta = object(fields.remove("_meta").unwrap_or_default());
+        match meta.get(PATCH_KEY) {
+            Some(patch) if tool.patch.as_ref() == Some(patch) => drop(meta.remove(PATCH_KEY)),
+            Some(patch) => tool.patch = Some(patch.clone()),
+            None => {}
         }
-        meta = meta.filter(|meta| meta.as_object().is_none_or(|members| !members.is_empty()));
-        fields.retain(|name, value| !value.is_null() && tool.known.get(name) != Some(value) && !tool.has_told(name, value));
-        tool.known.extend(fields.clone());
+        fields.retain(|name, value| !value.is_null() && tool.members.get(name) != Some(value) && !tool.was_reported(name, value));
+        if let Some(status) = fields.get("status").and_then(Value::as_str) {
+            tool.has_ended = matches!(status, "completed" | "failed");
+            tool.was_closed = false;
+        }
+        tool.members.extend(fields.clone());
         if is_new {
-            for (name, default) in [("title", json!(id)), ("kind", json!("other")), ("status", json!("pending"))] {
+            for (name, default) in [("title", json!(tool.name)), ("kind", json!("other")), ("status", json!("pending"))] {
                 if !fields.contains_key(name) {
                     fields.insert(name.to_owned(), default.clone());
-                    tool.known.insert(name.to_owned(), default);
+                    tool.members.insert(name.to_owned(), default);
                 }
             }
-        } else if fields.is_empty() && meta.is_none() {
+            tool.add_provider_id(&mut meta);
+        } else if fields.is_empty() && meta.is_empty() {
             return Vec::new();
         }
-        vec![update(id, is_new, fields, meta)]
+        vec![update(&tool.id, is_new, fields, (!meta.is_empty()).then_some(Value::Object(meta)))]
     }
 
-    /// More output.
-    pub fn output(&mut self, id: &str, delta: &str) -> Vec<Map<String, Value>> {
-        let mut updates = self.tell(id, Map::new());
-        let tool = self.0.get_mut(id).expect("it was just told");
-        tool.append(id, delta, None, &mut updates);
+    /// Appends to the output.
+    pub(crate) fn output(&mut self, name: &str, delta: &str) -> Vec<Map<String, Value>> {
+        let mut updates = self.report(name, Map::new());
+        if let Some(tool) = self.state_mut(name) {
+            tool.append(delta, None, &mut updates);
+        }
         updates
     }
 
-    /// All output so far.
-    pub fn output_so_far(&mut self, id: &str, whole: &str) -> Vec<Map<String, Value>> {
-        let mut updates = self.tell(id, Map::new());
-        let tool = self.0.get_mut(id).expect("it was just told");
+    /// Compares all output so far with what was reported, and reports the difference.
+    pub(crate) fn output_so_far(&mut self, name: &str, whole: &str) -> Vec<Map<String, Value>> {
+        let mut updates = self.report(name, Map::new());
+        let Some(tool) = self.state_mut(name) else { return updates };
         match tool.output.compare(whole) {
-            Compared::Missing(missing) => tool.append(id, missing, None, &mut updates),
-            Compared::Contradiction { at } => {
-                tool.output = Streamed::default();
+            Comparison::Missing(missing) => tool.append(missing, None, &mut updates),
+            Comparison::Contradiction { at } => {
+                tool.output = StreamedText::default();
                 tool.tail.clear();
-                tool.append(id, whole, Some(at), &mut updates);
+                tool.append(whole, Some(at), &mut updates);
             }
         }
         updates
     }
 
-    /// The end of a tool call.
-    pub fn ended(&mut self, id: &str, status: &str, whole: Option<&str>, mut fields: Map<String, Value>) -> Vec<Map<String, Value>> {
+    /// Ends a tool call.
+    pub(crate) fn finish(
+        &mut self,
+        name: &str,
+        status: &str,
+        whole: Option<&str>,
+        mut fields: Map<String, Value>,
+    ) -> Vec<Map<String, Value>> {
         let mut updates = match whole {
-            Some(whole) => self.output_so_far(id, whole),
-            None => self.tell(id, Map::new()),
+            Some(whole) => self.output_so_far(name, whole),
+            None => self.report(name, Map::new()),
         };
-        let tool = self.0.get_mut(id).expect("it was just told");
+        let Some(tool) = self.state_mut(name) else { return updates };
         fields.insert("status".to_owned(), json!(status));
-        if !tool.tail.is_empty() && !std::mem::replace(&mut tool.ended, true) {
-            let mut content = match fields.remove("content").or_else(|| tool.known.get("content").cloned()) {
-                // Diffs and images stay; texts are in the output.
-                Some(Value::Array(blocks)) => blocks.into_iter().filter(|block| !is_told_as_output(block)).collect(),
-                _ => Vec::new(),
-            };
-            content.push(json!({ "type": "content", "content": { "type": "text", "text": tool.tail } }));
-            fields.insert("content".to_owned(), Value::Array(content));
-        }
-        updates.extend(self.tell(id, fields));
-        if let Some(tool) = self.0.get_mut(id) {
+        tool.repeat_output(&mut fields);
+        updates.extend(self.report(name, fields));
+        if let Some(tool) = self.state_mut(name) {
             tool.shrink();
         }
         updates
     }
 
-    /// The turn is over.
-    pub fn forget(&mut self) {
-        self.0.clear();
+    /// A turn begins: the names of calls that have ended may be used again.
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    /// Ends the calls that the provider left open, because their turn is over. Each update comes with its parent.
+    pub(crate) fn close_open(&mut self) -> Vec<(Option<String>, Map<String, Value>)> {
+        let mut updates = Vec::new();
+        for tool in self.calls.values_mut().filter(|tool| !tool.has_ended) {
+            let mut fields = object(json!({ "status": "failed" }));
+            tool.repeat_output(&mut fields);
+            tool.members.extend(fields.clone());
+            (tool.has_ended, tool.was_closed) = (true, true);
+            tool.shrink();
+            updates.push((tool.parent.clone(), update(&tool.id, false, fields, None)));
+        }
+        updates
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.names.get(&self.session)?.get(name).copied()
+    }
+
+    fn state(&self, name: &str) -> Option<&ToolState> {
+        self.calls.get(&self.number(name)?)
+    }
+
+    fn state_mut(&mut self, name: &str) -> Option<&mut ToolState> {
+        self.calls.get_mut(&self.number(name)?)
+    }
+
+    fn insert(&mut self, name: &str) -> &mut ToolState {
+        if self.calls.len() >= MAX_KNOWN_CALLS
+            && let Some(oldest) = self.calls.iter().find(|(_, tool)| tool.has_ended).map(|(number, _)| *number)
+            && let Some(tool) = self.calls.remove(&oldest)
+            && let Some(names) = self.names.get_mut(&tool.session)
+            && names.get(&tool.name) == Some(&oldest)
+        {
+            names.remove(&tool.name);
+        }
+        self.count += 1;
+        self.names.entry(self.session.clone()).or_default().insert(name.to_owned(), self.count);
+        let state = ToolState {
+            id: self.used_ids.claim(name, "loomd-tool-"),
+            session: self.session.clone(),
+            name: name.to_owned(),
+            parent: self.parent.clone(),
+            turn: self.turn,
+            ..ToolState::default()
+        };
+        self.calls.entry(self.count).or_insert(state)
     }
 }
 
-impl Tool {
-    fn has_told(&self, name: &str, value: &Value) -> bool {
-        self.told.get(name).is_some_and(|sum| *sum == *blake3::hash(value.to_string().as_bytes()).as_bytes())
+impl ToolState {
+    fn was_reported(&self, name: &str, value: &Value) -> bool {
+        self.checksums.get(name).is_some_and(|sum| *sum == *blake3::hash(value.to_string().as_bytes()).as_bytes())
     }
 
-    /// It has ended: a turn may have thousands of them.
+    /// Frees what a finished tool call does not need: a turn may have thousands of them.
     fn shrink(&mut self) {
         self.tail = String::new();
         self.output.close();
-        let large: Vec<String> =
-            self.known.iter().filter(|(_, value)| value.to_string().len() > SMALL).map(|(name, _)| name.clone()).collect();
+        let large: Vec<String> = self
+            .members
+            .iter()
+            .filter(|(_, value)| value.to_string().len() > MAX_KEPT_MEMBER_BYTES)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in large {
-            if let Some(value) = self.known.remove(&name) {
-                self.told.insert(name, *blake3::hash(value.to_string().as_bytes()).as_bytes());
+            if let Some(value) = self.members.remove(&name) {
+                self.checksums.insert(name, *blake3::hash(value.to_string().as_bytes()).as_bytes());
             }
         }
     }
 
-    fn append(&mut self, id: &str, text: &str, contradiction: Option<usize>, updates: &mut Vec<Map<String, Value>>) {
+    fn add_provider_id(&self, meta: &mut Map<String, Value>) {
+        if self.id != self.name {
+            meta.insert(PROVIDER_ID_KEY.to_owned(), json!(self.name));
+        }
+    }
+
+    /// Adds the end of the output to the members with which the call ends, once.
+    fn repeat_output(&mut self, fields: &mut Map<String, Value>) {
+        if self.tail.is_empty() || std::mem::replace(&mut self.was_repeated, true) {
+            return;
+        }
+        let mut content = match fields.remove("content").or_else(|| self.members.get("content").cloned()) {
+            // Diffs and images stay in the content; its texts are in the output already.
+            Some(Value::Array(blocks)) => blocks.into_iter().filter(|block| !is_in_output(block)).collect(),
+            _ => Vec::new(),
+        };
+        content.push(json!({ "type": "content", "content": { "type": "text", "text": self.tail } }));
+        fields.insert("content".to_owned(), Value::Array(content));
+    }
+
+    fn append(&mut self, text: &str, contradiction: Option<usize>, updates: &mut Vec<Map<String, Value>>) {
         let mut rest = text;
         let mut contradiction = contradiction;
         while !rest.is_empty() {
-            let (piece, after) = rest.split_at(floor(rest, PIECE));
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(MAX_PIECE_BYTES));
             let mut meta = json!({ "loomd/output": { "offset": self.output.len(), "text": piece } });
             if let Some(at) = contradiction.take() {
                 meta["loomd/contradiction"] = json!({ "at": at });
             }
-            updates.push(update(id, false, Map::new(), Some(meta)));
+            updates.push(update(&self.id, false, Map::new(), Some(meta)));
             self.output.push(piece);
             self.tail.push_str(piece);
-            if self.tail.len() > PIECE {
-                self.tail.drain(..ceiling(&self.tail, self.tail.len() - PIECE));
+            if self.tail.len() > MAX_PIECE_BYTES {
+                self.tail.drain(..self.tail.ceil_char_boundary(self.tail.len() - MAX_PIECE_BYTES));
             }
             rest = after;
         }
     }
 }
 
-/// Whether a block of a tool call's `content` stands in its output already.
-fn is_told_as_output(block: &Value) -> bool {
+/// Whether a block of a tool call's `content` is in its output already.
+fn is_in_output(block: &Value) -> bool {
     match block["type"].as_str() {
         Some("diff") => false,
         Some("content") => block["content"]["type"] == "text",
@@ -195,99 +342,4 @@ fn update(id: &str, is_new: bool, fields: Map<String, Value>, meta: Option<Value
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a client shows after these updates.
-    fn shown(updates: &[Map<String, Value>]) -> String {
-        let mut shown = String::new();
-        for update in updates {
-            if let Some(output) = update.get("_meta").and_then(|meta| meta.get("loomd/output")) {
-                assert_eq!(update.get("content"), None, "growing output carries no content");
-                shown.truncate(output["offset"].as_u64().expect("a number") as usize);
-                shown.push_str(output["text"].as_str().expect("a text"));
-            }
-        }
-        shown
-    }
-
-    #[test]
-    fn the_first_word_is_a_tool_call_and_later_ones_say_what_changed() {
-        let mut tools = Tools::default();
-        let first = tools.tell("t", object(json!({ "title": "ls", "kind": "execute" })));
-        assert_eq!(
-            json!(first),
-            json!([{ "sessionUpdate": "tool_call", "toolCallId": "t", "title": "ls", "kind": "execute", "status": "pending" }])
-        );
-        let second = tools.tell("t", object(json!({ "title": "ls", "status": "in_progress" })));
-        assert_eq!(json!(second), json!([{ "sessionUpdate": "tool_call_update", "toolCallId": "t", "status": "in_progress" }]));
-        assert!(tools.tell("t", object(json!({ "title": "ls" }))).is_empty());
-    }
-
-    #[test]
-    fn output_is_told_once_in_whatever_way_it_comes() {
-        let mut tools = Tools::default();
-        let mut updates = tools.tell("t", object(json!({ "title": "make" })));
-        updates.extend(tools.output("t", "one\n"));
-        updates.extend(tools.output_so_far("t", "one\ntwo\n"));
-        updates.extend(tools.output_so_far("t", "one\ntwo\n"));
-        updates.extend(tools.ended("t", "completed", Some("one\ntwo\nthree\n"), Map::new()));
-        assert_eq!(shown(&updates), "one\ntwo\nthree\n");
-        let said = json!(updates).to_string();
-        assert_eq!(said.matches("two").count(), 2, "once as it came, and once at the end: {said}");
-    }
-
-    #[test]
-    fn a_patch_is_told_once_and_belongs_to_the_picture() {
-        let mut tools = Tools::default();
-        let change = || object(json!({ "title": "Edit a", "_meta": { "loomd/patch": "@@ -1 +1 @@" } }));
-        assert_eq!(tools.tell("t", change()).len(), 1);
-        assert!(tools.tell("t", change()).is_empty(), "it is known");
-        let picture = tools.picture("t").expect("it was told");
-        assert_eq!(picture["_meta"]["loomd/patch"], "@@ -1 +1 @@");
-    }
-
-    #[test]
-    fn a_tool_call_that_has_ended_takes_no_room_and_is_still_known() {
-        let mut tools = Tools::default();
-        let input = object(json!({ "title": "write", "rawInput": { "text": "x".repeat(100_000) } }));
-        tools.tell("t", input.clone());
-        let output = "y".repeat(200_000);
-        tools.ended("t", "completed", Some(&output), Map::new());
-        let tool = &tools.0["t"];
-        assert!(tool.tail.is_empty() && json!(tool.known).to_string().len() < 1000, "{:?}", tool.known);
-        assert!(tools.tell("t", input).is_empty(), "a repeat is a repeat");
-        let again = tools.ended("t", "completed", Some(&output), Map::new());
-        assert!(again.is_empty(), "{again:?}");
-    }
-
-    #[test]
-    fn a_lost_beginning_is_a_contradiction_and_ends_in_the_truth() {
-        let mut tools = Tools::default();
-        let mut updates = tools.output("t", "tick 2\n");
-        updates.extend(tools.ended("t", "completed", Some("tick 1\ntick 2\n"), Map::new()));
-        assert_eq!(shown(&updates), "tick 1\ntick 2\n");
-        assert!(updates.iter().any(|update| update.get("_meta").is_some_and(|meta| meta["loomd/contradiction"]["at"] == 5)), "{updates:?}");
-    }
-
-    #[test]
-    fn an_image_stays_beside_the_text_that_ends_a_tool_call() {
-        let mut tools = Tools::default();
-        let image = json!({ "type": "content", "content": { "type": "image", "data": "AA==", "mimeType": "image/png" } });
-        let text = json!({ "type": "content", "content": { "type": "text", "text": "seen" } });
-        let updates = tools.ended("t", "completed", Some("seen"), object(json!({ "content": [text, image] })));
-        assert_eq!(json!(updates.last().expect("some")["content"]), json!([image, text]), "the text once, and nothing lost");
-    }
-
-    #[test]
-    fn a_huge_output_comes_in_pieces_and_its_end_is_repeated_once() {
-        let mut tools = Tools::default();
-        let whole = "äöü 0123456789\n".repeat(100_000);
-        let updates = tools.ended("t", "completed", Some(&whole), Map::new());
-        assert_eq!(shown(&updates), whole);
-        assert!(updates.iter().all(|update| json!(update).to_string().len() < 2 * PIECE));
-        let last = updates.last().expect("some");
-        let tail = last["content"][0]["content"]["text"].as_str().expect("a text");
-        assert!(tail.len() <= PIECE && tail.len() > PIECE - 4 && whole.ends_with(tail));
-    }
-}
+mod tests;

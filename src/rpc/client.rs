@@ -1,10 +1,11 @@
-//! A client of the protocol: for the command line, tests and benchmarks.
+//! A client of the protocol, for the command line.
 //!
-//! Calls go through jsonrpsee's client. Its own way to receive notifications drops them when nobody reads fast
-//! enough, so our transport takes them out before it sees them, into a bounded channel: a slow reader then
-//! slows the server down, and loses nothing.
+//! jsonrpsee's client makes the calls. It drops notifications when nobody reads them fast enough, so our transport
+//! takes them out of the stream before jsonrpsee sees them, and puts them into a bounded channel: a slow reader slows
+//! the server down and loses nothing.
 
 use std::{
+    borrow::Borrow,
     ffi::OsStr,
     io,
     os::fd::OwnedFd,
@@ -14,10 +15,13 @@ use std::{
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
-use jsonrpsee::core::{
-    ClientError,
-    client::{ClientBuilder, ClientT, ReceivedMessage, TransportReceiverT, TransportSenderT},
-    traits::ToRpcParams,
+use jsonrpsee::{
+    core::{
+        ClientError,
+        client::{ClientBuilder, ClientT, ReceivedMessage, TransportReceiverT, TransportSenderT},
+        traits::ToRpcParams,
+    },
+    types::ErrorObject,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
@@ -28,93 +32,102 @@ use tokio::{
 };
 use tokio_util::codec::{Encoder, FramedRead};
 
-use super::{
-    frame::{DEFAULT_FRAME_LIMIT, FrameCodec, FrameError, Framing},
-    service::failure_of,
+use super::frame::{DEFAULT_MAX_FRAME_BYTES, FrameCodec, FrameError, Framing};
+use crate::{
+    model::{Failure, FailureKind, calls::ErrorData, methods::Method},
+    process::spawn::start_new_session,
 };
-use crate::{model::Failure, process::spawn::own_session};
 
-/// Notifications that may wait for their reader.
-const WAITING_NOTIFICATIONS: usize = 256;
+/// Most notifications that wait for their reader.
+const MAX_QUEUED_NOTIFICATIONS: usize = 256;
 
-/// Longest frame that a client takes, in bytes: no answer of the server should be refused.
-const CLIENT_FRAME_LIMIT: usize = 4 * DEFAULT_FRAME_LIMIT;
+/// Longest frame that a client accepts. It is above the server's limit for requests, so that no answer is refused.
+const CLIENT_MAX_FRAME_BYTES: usize = 4 * DEFAULT_MAX_FRAME_BYTES;
 
-/// Some answers come when a run ends, so there is no limit that makes sense; this one stands for none.
-const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// jsonrpsee demands a timeout. Some answers come only when a run ends, so this one is as good as none.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// A connection to a server. Dropping it closes the server's input.
-pub struct Client {
-    calls: jsonrpsee::core::client::Client,
+/// A connection to a server. Dropping it closes the server's stdin.
+pub(crate) struct Client {
+    rpc: jsonrpsee::core::client::Client,
 }
 
-/// The notifications of a connection, in order. If it is dropped, they are thrown away; as long as it is there somebody
-/// must read it, for answers come behind the notifications that the server sent before them.
-pub struct Notifications(mpsc::Receiver<Notification>);
+/// The notifications of a connection, in order. Somebody must read them or drop this value: an answer is received only
+/// after the notifications that the server sent before it. Once this value is dropped, notifications are discarded.
+pub(crate) struct Notifications(mpsc::Receiver<Notification>);
 
-/// Something that the server told.
+/// A notification from the server.
 #[derive(Debug)]
-pub struct Notification {
-    pub method: String,
-    pub params: Box<RawValue>,
+pub(crate) struct Notification {
+    pub(crate) method: String,
+    pub(crate) params: Box<RawValue>,
 }
 
-/// A server that was started as a child.
-pub struct Spawned {
-    pub client: Client,
-    pub notifications: Notifications,
-    pub child: Child,
+/// A server that [`Client::spawn`] started as a child.
+pub(crate) struct SpawnedServer {
+    pub(crate) client: Client,
+    pub(crate) notifications: Notifications,
+    pub(crate) child: Child,
 }
 
 impl Client {
-    /// A client over two byte streams. Needs a tokio runtime around it.
-    pub fn over<R, W>(reader: R, writer: W, framing: Framing) -> (Self, Notifications)
+    /// A client over two byte streams. Must be called within a tokio runtime.
+    pub(crate) fn over<R, W>(reader: R, writer: W, framing: Framing) -> (Self, Notifications)
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,
     {
-        let (sender, notifications) = mpsc::channel(WAITING_NOTIFICATIONS);
-        let codec = FrameCodec::new(Some(framing), CLIENT_FRAME_LIMIT);
-        let receiver = Receiver { frames: FramedRead::new(reader, codec), notifications: sender };
-        let sender = Sender { writer, codec: FrameCodec::new(Some(framing), CLIENT_FRAME_LIMIT), buffer: BytesMut::new() };
-        let builder = ClientBuilder::default().request_timeout(NO_TIMEOUT).max_concurrent_requests(4096);
-        (Self { calls: builder.build_with_tokio(sender, receiver) }, Notifications(notifications))
+        let (sender, notifications) = mpsc::channel(MAX_QUEUED_NOTIFICATIONS);
+        let codec = FrameCodec::new(Some(framing), CLIENT_MAX_FRAME_BYTES);
+        let receiver = FrameReceiver { frames: FramedRead::new(reader, codec), notifications: sender };
+        let sender = FrameSender { writer, codec: FrameCodec::new(Some(framing), CLIENT_MAX_FRAME_BYTES), buffer: BytesMut::new() };
+        let builder = ClientBuilder::default().request_timeout(REQUEST_TIMEOUT).max_concurrent_requests(4096);
+        (Self { rpc: builder.build_with_tokio(sender, receiver) }, Notifications(notifications))
     }
 
-    /// Starts `program` with `args` and speaks to it over its standard input and output; its standard error is ours.
-    pub fn spawn(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<Spawned> {
+    /// Starts `program` with `args` and connects to its stdin and stdout. It inherits our stderr.
+    pub(crate) fn spawn(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<SpawnedServer> {
         let (child, reader, writer) = start_child(program.as_ref(), args)?;
         let (client, notifications) = Self::over(reader, writer, Framing::Lsp);
-        Ok(Spawned { client, notifications, child })
+        Ok(SpawnedServer { client, notifications, child })
     }
 
-    /// Calls a method and waits for its answer, however long that takes. An error answer comes back as the server's failure;
-    /// a connection that ended or an answer that is not understood as `internal`.
-    pub async fn call<P: Serialize, R: DeserializeOwned>(&self, method: &str, params: P) -> Result<R, Failure> {
-        let params = RawParams::of(&params)?;
-        self.calls.request(method, params).await.map_err(|error| failed(method, error))
+    /// Calls a method and waits for its answer, however long that takes. An error answer is returned as the server's
+    /// failure. A connection that ended, or an answer that cannot be read, is returned as `internal`.
+    pub(crate) async fn call<M: Method>(&self, method: M, params: impl Borrow<M::Params>) -> Result<M::Result, Failure> {
+        self.call_as(method, params).await
+    }
+
+    /// As [`Self::call`], for a caller that reads the result in its own way.
+    pub(crate) async fn call_as<M: Method, R: DeserializeOwned>(&self, _: M, params: impl Borrow<M::Params>) -> Result<R, Failure> {
+        self.request(M::NAME.as_str(), params.borrow()).await
+    }
+
+    async fn request<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, Failure> {
+        let params = RawParams::of(params)?;
+        self.rpc.request(method, params).await.map_err(|error| failure_from(method, error))
     }
 
     /// Sends a notification.
-    pub async fn notify<P: Serialize>(&self, method: &str, params: P) -> Result<(), Failure> {
+    pub(crate) async fn notify<P: Serialize>(&self, method: &str, params: P) -> Result<(), Failure> {
         let params = RawParams::of(&params)?;
-        self.calls.notification(method, params).await.map_err(|error| failed(method, error))
+        self.rpc.notification(method, params).await.map_err(|error| failure_from(method, error))
     }
 }
 
 impl Notifications {
-    /// The next one; `None` when the connection has ended and all have been read.
-    pub async fn next(&mut self) -> Option<Notification> {
+    /// The next notification; `None` when the connection has ended and all have been read.
+    pub(crate) async fn next(&mut self) -> Option<Notification> {
         self.0.recv().await
     }
 }
 
-/// Starts the server in a session of its own: a key that interrupts or stops the client, and the end of its terminal,
-/// do not reach it, so it can still answer.
+/// Starts the server in a session of its own. So neither a key that interrupts or stops the client nor the end of its
+/// terminal signals the server, and the client can still call it.
 fn start_child(program: &OsStr, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    own_session(&mut command);
+    start_new_session(&mut command);
     let mut child = command.spawn()?;
     let no_pipe = || io::Error::other("the child has no pipe");
     let output = OwnedFd::from(child.stdout.take().ok_or_else(no_pipe)?);
@@ -122,12 +135,24 @@ fn start_child(program: &OsStr, args: impl IntoIterator<Item = impl AsRef<OsStr>
     Ok((child, pipe::Receiver::from_owned_fd(output)?, pipe::Sender::from_owned_fd(input)?))
 }
 
-fn failed(method: &str, error: ClientError) -> Failure {
+fn failure_from(method: &str, error: ClientError) -> Failure {
     match error {
         ClientError::Call(error) => failure_of(&error),
-        ClientError::ParseError(error) => Failure::internal(format!("the answer to `{method}` is not understood: {error}")),
+        ClientError::ParseError(error) => Failure::internal(format!("the answer to `{method}` is invalid: {error}")),
         ClientError::RestartNeeded(error) => Failure::internal(format!("the connection to the server ended: {error}")),
         error => Failure::internal(format!("the connection to the server ended: {error}")),
+    }
+}
+
+/// Reads an error answer as the failure that the server sent. Where `data` has no kind that we know, the code decides.
+fn failure_of(error: &ErrorObject<'_>) -> Failure {
+    let message = error.message().to_owned();
+    match error.data().map(|data| serde_json::from_str(data.get())) {
+        Some(Ok(ErrorData { kind, more })) => Failure { kind, message, data: more },
+        _ => {
+            let kind = FailureKind::ALL.iter().copied().find(|kind| kind.code() == error.code());
+            Failure::new(kind.unwrap_or(FailureKind::Internal), message)
+        }
     }
 }
 
@@ -146,13 +171,13 @@ impl ToRpcParams for RawParams {
     }
 }
 
-struct Sender<W> {
+struct FrameSender<W> {
     writer: W,
     codec: FrameCodec,
     buffer: BytesMut,
 }
 
-impl<W: AsyncWrite + Unpin + Send + 'static> TransportSenderT for Sender<W> {
+impl<W: AsyncWrite + Unpin + Send + 'static> TransportSenderT for FrameSender<W> {
     type Error = FrameError;
 
     async fn send(&mut self, message: String) -> Result<(), FrameError> {
@@ -166,14 +191,14 @@ impl<W: AsyncWrite + Unpin + Send + 'static> TransportSenderT for Sender<W> {
     }
 }
 
-struct Receiver<R> {
+struct FrameReceiver<R> {
     frames: FramedRead<R, FrameCodec>,
     notifications: mpsc::Sender<Notification>,
 }
 
-/// What tells an answer from a notification.
+/// The members that distinguish an answer from a notification.
 #[derive(Deserialize)]
-struct Incoming<'a> {
+struct IncomingMessage<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(default)]
@@ -184,7 +209,7 @@ struct Incoming<'a> {
     error: Option<&'a RawValue>,
 }
 
-impl<R: AsyncRead + Unpin + Send + 'static> TransportReceiverT for Receiver<R> {
+impl<R: AsyncRead + Unpin + Send + 'static> TransportReceiverT for FrameReceiver<R> {
     type Error = FrameError;
 
     async fn receive(&mut self) -> Result<ReceivedMessage, FrameError> {
@@ -193,11 +218,11 @@ impl<R: AsyncRead + Unpin + Send + 'static> TransportReceiverT for Receiver<R> {
                 Some(frame) => frame?,
                 None => return Err(FrameError::Io(io::ErrorKind::UnexpectedEof.into())),
             };
-            let Ok(incoming) = serde_json::from_slice::<Incoming<'_>>(&frame) else {
-                return Err(FrameError::Broken(Failure::parse("the server sent something that is no message")));
+            let Ok(incoming) = serde_json::from_slice::<IncomingMessage<'_>>(&frame) else {
+                return Err(FrameError::Broken(Failure::parse("the server sent something that is not a message")));
             };
             let Some(method) = incoming.method else {
-                // An error without an id answers no call: the server could not find our next message.
+                // An error without an id belongs to no call: the server could not find or read a message of ours.
                 if let (None, Some(error)) = (incoming.id, incoming.error) {
                     return Err(FrameError::Broken(Failure::parse(format!("the server refused a message: {error}"))));
                 }
@@ -205,7 +230,7 @@ impl<R: AsyncRead + Unpin + Send + 'static> TransportReceiverT for Receiver<R> {
             };
             if incoming.id.is_none() {
                 let params = incoming.params.unwrap_or(RawValue::NULL).to_owned();
-                // Nobody listens: then it is thrown away.
+                // An error means that `Notifications` was dropped; the notification is discarded then.
                 self.notifications.send(Notification { method, params }).await.ok();
             }
         }
@@ -214,7 +239,6 @@ impl<R: AsyncRead + Unpin + Send + 'static> TransportReceiverT for Receiver<R> {
 
 #[cfg(test)]
 mod tests {
-    use jsonrpsee::RpcModule;
     use serde_json::{Value, json};
     use tokio::{
         io::{duplex, split},
@@ -225,16 +249,27 @@ mod tests {
     use super::*;
     use crate::{
         model::FailureKind,
-        rpc::{Ended, Flow, Hooks, Outgoing, serve},
+        rpc::{ConnectionEnd, Flow, HandlerFuture, Outgoing, RequestContext, Service, connection::serve},
     };
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    struct Open;
+    struct EchoService;
 
-    impl Hooks for Open {
-        fn admit(&self, _: &str) -> Result<(), Failure> {
-            Ok(())
+    impl Service for EchoService {
+        type Method = String;
+
+        fn admit(&self, method: &str) -> Result<String, Failure> {
+            if matches!(method, "echo" | "fail") { Ok(method.to_owned()) } else { Err(Failure::method_not_found(method)) }
+        }
+
+        fn call(&self, method: String, params: Option<Box<RawValue>>, _: RequestContext) -> HandlerFuture {
+            Box::pin(async move {
+                match method.as_str() {
+                    "echo" => Ok(params.map_or("null".to_owned(), |params| params.get().to_owned()).into_bytes()),
+                    _ => Err(Failure::unsupported("steer", "cannot be steered")),
+                }
+            })
         }
 
         fn notification(&self, method: &str, _: Option<&RawValue>) -> Flow {
@@ -242,19 +277,11 @@ mod tests {
         }
     }
 
-    fn connected(framing: Framing) -> (Client, Notifications, Outgoing, JoinHandle<Ended>) {
+    fn connected(framing: Framing) -> (Client, Notifications, Outgoing, JoinHandle<ConnectionEnd>) {
         let (ours, theirs) = duplex(1 << 16);
         let (reader, writer) = split(theirs);
         let outgoing = Outgoing::new(writer);
-        let mut module = RpcModule::new(());
-        let echo = module.register_async_method("echo", |params, _, _| async move {
-            Ok::<_, Failure>(params.as_str().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default()))
-        });
-        assert!(echo.is_ok());
-        let fail =
-            module.register_async_method("fail", |_, _, _| async move { Err::<(), _>(Failure::unsupported("steer", "cannot be steered")) });
-        assert!(fail.is_ok());
-        let server = serve(reader, FrameCodec::new(None, DEFAULT_FRAME_LIMIT), module.into(), Open, outgoing.clone());
+        let server = serve(reader, FrameCodec::new(None, DEFAULT_MAX_FRAME_BYTES), EchoService, outgoing.clone());
         let server = tokio::spawn(server);
         let (reader, writer) = split(ours);
         let (client, notifications) = Client::over(reader, writer, framing);
@@ -266,25 +293,41 @@ mod tests {
         for framing in [Framing::Lsp, Framing::Ndjson] {
             let (client, _notifications, _outgoing, _server) = connected(framing);
             let params = json!({"text": "two\nlines é"});
-            assert_eq!(client.call::<_, Value>("echo", &params).await.expect("answers"), params);
-            assert_eq!(client.call::<_, Value>("echo", ()).await.expect("answers"), Value::Null);
+            assert_eq!(client.request::<Value>("echo", &params).await.expect("answers"), params);
+            assert_eq!(client.request::<Value>("echo", &()).await.expect("answers"), Value::Null);
         }
     }
 
     #[tokio::test]
     async fn an_error_answer_is_the_servers_failure() {
         let (client, _notifications, _outgoing, _server) = connected(Framing::Lsp);
-        let failure = client.call::<_, Value>("fail", ()).await.expect_err("fails");
+        let failure = client.request::<Value>("fail", &()).await.expect_err("fails");
         assert_eq!(failure, Failure::unsupported("steer", "cannot be steered"));
-        let failure = client.call::<_, Value>("none", ()).await.expect_err("fails");
+        let failure = client.request::<Value>("none", &()).await.expect_err("fails");
         assert_eq!(failure.kind, FailureKind::MethodNotFound);
     }
 
-    /// More than every buffer on the way holds, to a reader that begins late.
+    #[test]
+    fn a_failure_comes_back_as_it_was() {
+        for kind in FailureKind::ALL.iter().copied() {
+            let data = serde_json::json!({ "kind": kind, "field": "a.b", "known": ["x"] });
+            let failure = Failure::new(kind, "what to do").with("field", "a.b").with("known", vec!["x".to_owned()]);
+            assert_eq!(failure_of(&ErrorObject::owned(kind.code(), "what to do", Some(data))), failure);
+        }
+    }
+
+    #[test]
+    fn an_error_without_our_data_gets_its_kind_from_its_code() {
+        let kind = |code| failure_of(&ErrorObject::owned(code, "message", Some("text"))).kind;
+        assert_eq!(kind(-32601), FailureKind::MethodNotFound);
+        assert_eq!(kind(-1), FailureKind::Internal);
+    }
+
+    /// The server sends more than all buffers in between hold, to a reader that begins late.
     #[tokio::test]
     async fn a_slow_reader_loses_no_notification() {
         let (client, mut notifications, outgoing, _server) = connected(Framing::Lsp);
-        client.call::<_, Value>("echo", ()).await.expect("answers");
+        client.request::<Value>("echo", &()).await.expect("answers");
         let mut flood = tokio::spawn(async move {
             for number in 0..20_000 {
                 let mut bulk = outgoing.bulk().await;
@@ -311,25 +354,25 @@ mod tests {
     async fn the_end_of_the_server_ends_the_notifications_and_fails_the_calls() {
         let (client, mut notifications, outgoing, server) = connected(Framing::Lsp);
         client.notify("exit", ()).await.expect("sends");
-        assert_eq!(timeout(DEADLINE, server).await.expect("in time").expect("no panic"), Ended::Exit(0));
+        assert_eq!(timeout(DEADLINE, server).await.expect("in time").expect("no panic"), ConnectionEnd::Exit(0));
         drop(outgoing);
         assert!(timeout(DEADLINE, notifications.next()).await.expect("in time").is_none());
-        let failure = timeout(DEADLINE, client.call::<_, Value>("echo", ())).await.expect("in time").expect_err("fails");
+        let failure = timeout(DEADLINE, client.request::<Value>("echo", &())).await.expect("in time").expect_err("fails");
         assert_eq!(failure.kind, FailureKind::Internal);
     }
 
     #[tokio::test]
     async fn dropping_the_client_ends_the_server() {
         let (client, notifications, _outgoing, server) = connected(Framing::Ndjson);
-        assert_eq!(client.call::<_, Value>("echo", ()).await.expect("answers"), Value::Null);
+        assert_eq!(client.request::<Value>("echo", &()).await.expect("answers"), Value::Null);
         drop((client, notifications));
-        assert_eq!(timeout(DEADLINE, server).await.expect("in time").expect("no panic"), Ended::Eof);
+        assert_eq!(timeout(DEADLINE, server).await.expect("in time").expect("no panic"), ConnectionEnd::Eof);
     }
 
     /// `cat` answers a notification with the same notification.
     #[tokio::test]
-    async fn a_child_is_spoken_to_over_its_pipes() {
-        let Spawned { client, mut notifications, mut child } = Client::spawn("cat", [""; 0]).expect("starts");
+    async fn a_spawned_child_is_reached_over_its_pipes() {
+        let SpawnedServer { client, mut notifications, mut child } = Client::spawn("cat", [""; 0]).expect("starts");
         client.notify("note", json!({"x": 1})).await.expect("sends");
         let notification = timeout(DEADLINE, notifications.next()).await.expect("in time").expect("a notification");
         assert_eq!((notification.method.as_str(), notification.params.get()), ("note", r#"{"x":1}"#));

@@ -1,13 +1,13 @@
-//! One client: reads its frames in order, serves its requests, answers through [`Outgoing`].
+//! Serves one client: reads its frames in order, runs the handlers of its requests, answers through [`Outgoing`].
 //!
-//! **Order.** Every handler is polled once, inside the reader, before the next message is looked at; only what is
-//! not ready then is spawned. So what a handler does before its first `await` happens in the order of the
-//! client's messages (test `handlers_begin_in_the_order_of_arrival`). After that they run side by side.
+//! **Order.** [`serve`] polls every handler once, itself, before it reads the next message, and spawns only those that
+//! are not ready then. So what a handler does before its first `await` happens in the order of the client's messages
+//! (test `handlers_begin_in_the_order_of_arrival`). After that the handlers run concurrently.
 //!
-//! **Bounds.** No frame is looked at while a client leaves its answers unread beyond [`CONTROL_LIMIT`].
+//! **Bounds.** [`serve`] handles no further frame while more than [`MAX_UNREAD_CONTROL_BYTES`] of answers wait for the
+//! client.
 
 use std::{
-    any::Any,
     future::Future,
     panic::AssertUnwindSafe,
     pin::pin,
@@ -17,12 +17,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
-use jsonrpsee::{
-    MethodResponse, Methods,
-    core::middleware::{Request, RpcServiceT},
-    types::Id,
-};
+use futures_util::{FutureExt, future::BoxFuture};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::{
@@ -35,229 +30,218 @@ use tokio_util::codec::Decoder;
 use super::{
     envelope::{self, Frame, Message, Params},
     frame::{FrameCodec, FrameError},
-    in_flight::{Answer, Batch, InFlight, Place},
+    in_flight::{Batch, InFlight, ReplySlot, RequestContext},
     outgoing::Outgoing,
-    service::Service,
 };
-use crate::model::{Failure, FailureKind};
+use crate::model::Failure;
 
-/// Unread answers, in bytes, from which on a client is not listened to.
-pub const CONTROL_LIMIT: usize = 8 << 20;
+/// While more bytes of answers than this wait for the client, its frames are not handled.
+pub(crate) const MAX_UNREAD_CONTROL_BYTES: usize = 8 << 20;
 
-/// What is read from a client that is not listened to, in bytes, so that its end is noticed.
-const READ_AHEAD: usize = 1 << 20;
+/// How many bytes are still read from a client whose frames are not handled, so that the end of its stream is noticed.
+const MAX_READ_AHEAD_BYTES: usize = 1 << 20;
 
-/// Least room for one read, in bytes.
-const READ_SIZE: usize = 64 << 10;
+/// Least free capacity of the buffer for one read.
+const READ_BLOCK_BYTES: usize = 64 << 10;
 
-/// From this length on, in bytes, a frame's memory is given back at once.
-const LARGE_FRAME: usize = 1 << 20;
+/// The memory of a longer frame is freed as soon as the frame has been handled.
+const LARGE_FRAME_BYTES: usize = 1 << 20;
 
-/// How long requests that were read may take to answer after the input ended, or after `exit`.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long handlers may go on after the input has ended, or after `exit`.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the connection asks its owner.
-pub trait Hooks {
-    /// Whether a request may be served now: before `initialize`, after `shutdown`, and so on.
-    fn admit(&self, method: &str) -> Result<(), Failure>;
+/// What serves a connection's messages.
+pub(crate) trait Service {
+    /// A method that may be called.
+    type Method;
 
-    /// A notification came, in order with the requests. `$/cancelRequest` never comes here. Unknown ones are to be ignored.
+    /// The method of a request. Refuses one that is unknown, or that may not be served now, such as one before
+    /// `initialize` or after `shutdown`.
+    fn admit(&self, method: &str) -> Result<Self::Method, Failure>;
+
+    /// The handler of a request. It does not begin before it is polled.
+    fn call(&self, method: Self::Method, params: Option<Box<RawValue>>, context: RequestContext) -> HandlerFuture;
+
+    /// Handles a notification, in order with the requests. The connection handles `$/cancelRequest` itself. An
+    /// implementation ignores notifications that it does not know.
     fn notification(&self, method: &str, params: Option<&RawValue>) -> Flow;
 }
 
+/// A handler that runs. Its result is the member `result` of the answer, as JSON without a line feed.
+pub(crate) type HandlerFuture = BoxFuture<'static, Result<Vec<u8>, Failure>>;
+
 /// Whether the connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub(crate) enum Flow {
     Continue,
-    /// It ends once what was asked before has been answered, or soon; the process exits with this code.
+    /// The connection ends when all requests before have been answered, at the latest after [`LAST_ANSWERS_TIMEOUT`].
+    /// The process exits with this code.
     Exit(i32),
 }
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum ConnectionEnd {
     /// The client closed its side.
     Eof,
-    /// A hook said so.
+    /// [`Service::notification`] returned [`Flow::Exit`].
     Exit(i32),
-    /// The next message could not be found; the client has been told. The process exits with 1.
+    /// The stream is broken, so the next message cannot be found. The client got an error; the process exits with 1.
     Broken,
-    /// The client could not be read from or written to any more.
+    /// Reading from the client or writing to it failed.
     Gone,
 }
 
-/// Serves one client until it goes. What handlers still do then is dropped, after a short time to answer.
-///
-/// Handlers find a [`super::Call`] in their extensions, and params that are an object or absent.
-pub async fn serve<R, H>(mut reader: R, mut codec: FrameCodec, methods: Methods, hooks: H, outgoing: Outgoing) -> Ended
+/// Serves one client until its connection ends. Handlers that still run then have [`LAST_ANSWERS_TIMEOUT`] to answer,
+/// and are dropped after that. A handler's params are an object or absent.
+pub(crate) async fn serve<R, S>(mut reader: R, mut codec: FrameCodec, service: S, outgoing: Outgoing) -> ConnectionEnd
 where
     R: AsyncRead + Unpin,
-    H: Hooks,
+    S: Service,
 {
     let in_flight = Arc::new(InFlight::new(outgoing.clone()));
-    let mut connection = Connection { service: Service(methods), hooks, in_flight, tasks: JoinSet::new() };
+    let mut connection = Connection { service, in_flight, tasks: JoinSet::new() };
     let mut buffer = BytesMut::new();
     let mut at_end = false;
-    let ended = loop {
-        let held = outgoing.control_backlog() > CONTROL_LIMIT;
-        if held && at_end {
-            if timeout(LAST_ANSWERS, outgoing.control_below(CONTROL_LIMIT)).await.is_err() {
-                break Ended::Eof;
+    let outcome = loop {
+        let is_paused = outgoing.control_backlog() > MAX_UNREAD_CONTROL_BYTES;
+        if is_paused && at_end {
+            if timeout(LAST_ANSWERS_TIMEOUT, outgoing.control_below(MAX_UNREAD_CONTROL_BYTES)).await.is_err() {
+                break ConnectionEnd::Eof;
             }
             continue;
         }
-        if held {
+        if is_paused {
             tokio::select! {
-                () = outgoing.closed() => return Ended::Gone,
-                () = outgoing.control_below(CONTROL_LIMIT) => {}
-                read = read_some(&mut reader, &mut buffer), if buffer.len() < READ_AHEAD => match read {
+                () = outgoing.closed() => return ConnectionEnd::Gone,
+                () = outgoing.control_below(MAX_UNREAD_CONTROL_BYTES) => {}
+                read = read_some(&mut reader, &mut buffer), if buffer.len() < MAX_READ_AHEAD_BYTES => match read {
                     Ok(length) => at_end = length == 0,
-                    Err(_) => return Ended::Gone,
+                    Err(_) => return ConnectionEnd::Gone,
                 },
             }
             continue;
         }
-        let found = if at_end { codec.decode_eof(&mut buffer) } else { codec.decode(&mut buffer) };
+        let decoded = if at_end { codec.decode_eof(&mut buffer) } else { codec.decode(&mut buffer) };
         if let Some(framing) = codec.framing() {
             outgoing.set_framing(framing);
         }
-        match found {
+        match decoded {
             Ok(Some(frame)) => {
-                if let Flow::Exit(code) = connection.take(&frame) {
-                    break Ended::Exit(code);
+                if let Flow::Exit(code) = connection.serve_frame(&frame) {
+                    break ConnectionEnd::Exit(code);
                 }
-                if frame.len() > LARGE_FRAME {
+                if frame.len() > LARGE_FRAME_BYTES {
                     drop(frame);
                     buffer = BytesMut::from(&buffer[..]);
                 }
-                // A client that floods us with requests shares the thread with its own handlers.
+                // A client that sends requests without a pause must not keep its own handlers from running on this
+                // thread.
                 consume_budget().await;
             }
-            Ok(None) if at_end => break Ended::Eof,
+            Ok(None) if at_end => break ConnectionEnd::Eof,
             Ok(None) => tokio::select! {
-                () = outgoing.closed() => return Ended::Gone,
+                () = outgoing.closed() => return ConnectionEnd::Gone,
                 read = read_some(&mut reader, &mut buffer) => match read {
                     Ok(length) => at_end = length == 0,
-                    Err(_) => return Ended::Gone,
+                    Err(_) => return ConnectionEnd::Gone,
                 },
             },
-            Err(FrameError::Io(_)) => return Ended::Gone,
+            Err(FrameError::Io(_)) => return ConnectionEnd::Gone,
             Err(FrameError::Broken(failure)) => {
-                connection.in_flight.refuse(None, &failure, &Place::Alone);
-                break Ended::Broken;
+                connection.in_flight.send_error(None, &failure, &ReplySlot::Alone);
+                break ConnectionEnd::Broken;
             }
         }
     };
     let last_answers = async { while connection.tasks.join_next().await.is_some() {} };
-    timeout(LAST_ANSWERS, last_answers).await.ok();
-    ended
+    // Those that are not done by now are dropped with `connection.tasks`.
+    timeout(LAST_ANSWERS_TIMEOUT, last_answers).await.ok();
+    outcome
 }
 
 async fn read_some<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut BytesMut) -> std::io::Result<usize> {
-    buffer.reserve(READ_SIZE);
+    buffer.reserve(READ_BLOCK_BYTES);
     reader.read_buf(buffer).await
 }
 
-struct Connection<H> {
-    service: Service,
-    hooks: H,
+struct Connection<S> {
+    service: S,
     in_flight: Arc<InFlight>,
-    /// Handlers that were not ready at once. They end with the connection.
+    /// Handlers that were not ready at the first poll. They are aborted when the connection is dropped.
     tasks: JoinSet<()>,
 }
 
-impl<H: Hooks> Connection<H> {
-    fn take(&mut self, frame: &[u8]) -> Flow {
+impl<S: Service> Connection<S> {
+    fn serve_frame(&mut self, frame: &[u8]) -> Flow {
         while self.tasks.try_join_next().is_some() {}
         match envelope::frame(frame) {
-            Frame::One(message) => self.serve_one(message, Place::Alone),
+            Frame::One(message) => self.serve_one(message, ReplySlot::Alone),
             Frame::Batch(members) => self.serve_batch(&members),
-            Frame::Bad(failure) => {
-                self.in_flight.refuse(None, &failure, &Place::Alone);
+            Frame::Invalid(failure) => {
+                self.in_flight.send_error(None, &failure, &ReplySlot::Alone);
                 Flow::Continue
             }
         }
     }
 
     fn serve_batch(&mut self, members: &[&RawValue]) -> Flow {
-        // Each member is JSON, or the batch would not be.
-        let read = |member| envelope::message(member).unwrap_or_else(|failure| Message::Bad { id: None, failure });
+        // A member is always JSON, because the batch has been parsed as JSON; so `message` finds only invalid requests
+        // here.
+        let read = |member| envelope::message(member).unwrap_or_else(|failure| Message::Invalid { id: None, failure });
         let members: Vec<_> = members.iter().map(|member| read(member.get())).collect();
-        let answers = members.iter().filter(|member| matches!(member, Message::Request { .. } | Message::Bad { .. })).count();
+        let answers = members.iter().filter(|member| matches!(member, Message::Request { .. } | Message::Invalid { .. })).count();
         let batch = Arc::new(Batch::new(answers));
         let mut index = 0;
         for member in members {
-            let place = Place::Batch(batch.clone(), index);
-            index += usize::from(matches!(member, Message::Request { .. } | Message::Bad { .. }));
-            if let Flow::Exit(code) = self.serve_one(member, place) {
+            let slot = ReplySlot::Batch(batch.clone(), index);
+            index += usize::from(matches!(member, Message::Request { .. } | Message::Invalid { .. }));
+            if let Flow::Exit(code) = self.serve_one(member, slot) {
                 return Flow::Exit(code);
             }
         }
         Flow::Continue
     }
 
-    fn serve_one(&mut self, message: Message<'_>, place: Place) -> Flow {
+    fn serve_one(&mut self, message: Message<'_>, slot: ReplySlot) -> Flow {
         match message {
-            Message::Request { id, method, params } => self.request(id, method, params, place),
+            Message::Request { id, method, params } => self.request(id, method, params, slot),
             Message::Notification { method, params } if method == "$/cancelRequest" => self.cancel(params),
-            Message::Notification { method, params } => return self.hooks.notification(&method, params),
+            Message::Notification { method, params } => return self.service.notification(&method, params),
             Message::Response => {}
-            Message::Bad { id, failure } => self.in_flight.refuse(id, &failure, &place),
+            Message::Invalid { id, failure } => self.in_flight.send_error(id, &failure, &slot),
         }
         Flow::Continue
     }
 
-    fn request(&mut self, id: &RawValue, method: String, params: Params<'_>, place: Place) {
-        let params = match self.check(&method, params) {
-            Ok(params) => params.map(ToOwned::to_owned),
-            Err(failure) => return self.in_flight.refuse(Some(id), &failure, &place),
+    fn request(&mut self, id: &RawValue, method: String, params: Params<'_>, slot: ReplySlot) {
+        let admitted = self.service.admit(&method).and_then(|method| Ok((method, params?.map(ToOwned::to_owned))));
+        let (method, params) = match admitted {
+            Ok(admitted) => admitted,
+            Err(failure) => return self.in_flight.send_error(Some(id), &failure, &slot),
         };
-        let Some(pending) = self.in_flight.begin(id, place) else { return };
-        let mut request = Request::owned(method, params, Id::Number(0));
-        request.extensions_mut().insert(pending.call.clone());
-        let mut handler = Box::pin(AssertUnwindSafe(self.service.call(request)).catch_unwind());
-        match pin!(&mut handler).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ended) => self.in_flight.finish(&pending, answer_of(ended)),
-            Poll::Pending => {
-                let in_flight = self.in_flight.clone();
-                self.tasks.spawn(async move {
-                    let ended = handler.await;
-                    in_flight.finish(&pending, answer_of(ended));
-                });
-            }
+        let Some(pending) = self.in_flight.begin(id, slot) else { return };
+        let handler = AssertUnwindSafe(self.service.call(method, params, pending.context.clone())).catch_unwind();
+        let in_flight = self.in_flight.clone();
+        let mut answering = Box::pin(async move {
+            let outcome = handler.await;
+            in_flight.finish(&pending, outcome.ok());
+        });
+        if pin!(&mut answering).poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending {
+            self.tasks.spawn(answering);
         }
-    }
-
-    fn check<'a>(&self, method: &str, params: Params<'a>) -> Params<'a> {
-        self.hooks.admit(method)?;
-        if self.service.0.method(method).is_none() {
-            return Err(Failure::method_not_found(method));
-        }
-        params
     }
 
     fn cancel(&self, params: Option<&RawValue>) {
         #[derive(Deserialize)]
-        struct CancelParams<'a> {
+        struct CancelledId<'a> {
             #[serde(borrow)]
             id: &'a RawValue,
         }
-        if let Some(Ok(CancelParams { id })) = params.map(|params| serde_json::from_str(params.get())) {
+        if let Some(Ok(CancelledId { id })) = params.map(|params| serde_json::from_str(params.get())) {
             self.in_flight.cancel(id);
         }
     }
-}
-
-fn answer_of(ended: Result<MethodResponse, Box<dyn Any + Send>>) -> Answer {
-    let Ok(response) = ended else {
-        return Answer::Failed(Failure::internal("the server failed on this request, which is a bug; the log has the details"));
-    };
-    let internal = response.as_error_code() == Some(FailureKind::Internal.code());
-    let text: Box<str> = response.into_json().into();
-    if !text.starts_with(Answer::SAID_BEFORE) || internal && !text.contains("\"kind\"") {
-        return Answer::Failed(Failure::internal("the answer could not be written as JSON, which is a bug"));
-    }
-    Answer::Said(text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One frame as the messages in it, without a look into their params.
+//! Splits a frame into its JSON-RPC messages and classifies them, without parsing their params.
 
 use std::fmt;
 
@@ -10,16 +10,17 @@ use serde_json::value::RawValue;
 
 use crate::model::Failure;
 
-/// Most members of a batch. Each costs an answer many times its size, so a frame full of them must have an end.
-pub(super) const BATCH_LIMIT: usize = 1000;
+/// Most members of a batch. The answer to a member can be many times as large as the member, so a full frame of them
+/// must be limited.
+pub(super) const MAX_BATCH_MEMBERS: usize = 1000;
 
 /// What a frame holds.
 pub(super) enum Frame<'a> {
     One(Message<'a>),
-    /// At least one member, each still to be read with [`message`].
+    /// A batch of at least one member. The caller reads each with [`message`].
     Batch(Vec<&'a RawValue>),
-    /// A frame that must be answered with a failure and the id null.
-    Bad(Failure),
+    /// Not JSON, or a batch that is refused. The answer is this failure with the id null.
+    Invalid(Failure),
 }
 
 /// One message.
@@ -36,8 +37,9 @@ pub(super) enum Message<'a> {
     },
     /// An answer to a request of ours.
     Response,
-    /// To be answered with a failure and this id, or null.
-    Bad {
+    /// JSON, but no valid message. The answer is this failure with the message's id, or with null where the id is
+    /// unusable.
+    Invalid {
         id: Option<&'a RawValue>,
         failure: Failure,
     },
@@ -46,7 +48,7 @@ pub(super) enum Message<'a> {
 /// A request's params: an object or nothing, or a failure.
 pub(super) type Params<'a> = Result<Option<&'a RawValue>, Failure>;
 
-/// The members of a message. An absent one is `None`; `null` is a value.
+/// The members of a message. `None` means absent; a member that is `null` is a value, unlike serde's default.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -67,40 +69,40 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Splits a frame.
+/// Reads a frame: one message or a batch.
 pub(super) fn frame(bytes: &[u8]) -> Frame<'_> {
     let text = match simdutf8::compat::from_utf8(bytes) {
         Ok(text) => text,
-        Err(error) => return Frame::Bad(Failure::parse(format!("the message is not UTF-8 from byte {} on", error.valid_up_to()))),
+        Err(error) => return Frame::Invalid(Failure::parse(format!("the message is not UTF-8 from byte {} on", error.valid_up_to()))),
     };
     if !text.trim_ascii_start().starts_with('[') {
         return match message(text) {
             Ok(message) => Frame::One(message),
-            Err(failure) => Frame::Bad(failure),
+            Err(failure) => Frame::Invalid(failure),
         };
     }
     match serde_json::from_str::<Members<'_>>(text) {
-        Err(error) => Frame::Bad(malformed(&error)),
-        Ok(Members { total: 0, .. }) => Frame::Bad(Failure::invalid_request("the batch is empty")),
-        Ok(Members { total, .. }) if total > BATCH_LIMIT => {
-            let message = format!("the batch has {total} members; send at most {BATCH_LIMIT} at once");
-            Frame::Bad(Failure::limit(BATCH_LIMIT as u64, message))
+        Err(error) => Frame::Invalid(malformed(&error)),
+        Ok(Members { total: 0, .. }) => Frame::Invalid(Failure::invalid_request("the batch is empty")),
+        Ok(Members { total, .. }) if total > MAX_BATCH_MEMBERS => {
+            let message = format!("the batch has {total} members; send at most {MAX_BATCH_MEMBERS} at once");
+            Frame::Invalid(Failure::limit(MAX_BATCH_MEMBERS as u64, message))
         }
         Ok(Members { members, .. }) => Frame::Batch(members),
     }
 }
 
-/// Reads one message. A failure says that it is no JSON at all.
+/// Reads one message. The error means that the text is not JSON.
 pub(super) fn message(text: &str) -> Result<Message<'_>, Failure> {
     let envelope = if text.trim_ascii_start().starts_with('{') {
         serde_json::from_str::<Envelope<'_>>(text)
     } else {
-        Err(serde::de::Error::custom("a message is an object"))
+        Err(serde::de::Error::custom("a message must be an object"))
     };
     match envelope {
         Ok(envelope) => Ok(envelope.classify()),
         Err(error) if error.is_data() => match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => Ok(Message::Bad { id: None, failure: Failure::invalid_request(format!("not a JSON-RPC message: {error}")) }),
+            Ok(_) => Ok(Message::Invalid { id: None, failure: Failure::invalid_request(format!("not a JSON-RPC message: {error}")) }),
             Err(error) => Err(malformed(&error)),
         },
         Err(error) => Err(malformed(&error)),
@@ -116,18 +118,19 @@ impl<'a> Envelope<'a> {
         if self.method.is_none() && self.id.is_some() && (self.result.is_some() || self.error.is_some()) {
             return Message::Response;
         }
-        // An id that no answer may carry counts as none.
+        // JSON-RPC allows strings, numbers and null as ids. An answer cannot have any other id, so such an id counts as
+        // null.
         let known_id = self.id.filter(|id| matches!(id.get().as_bytes()[0], b'"' | b'-' | b'0'..=b'9' | b'n'));
-        let bad = |what: &str| Message::Bad { id: known_id, failure: Failure::invalid_request(what) };
+        let invalid = |what: &str| Message::Invalid { id: known_id, failure: Failure::invalid_request(what) };
         if self.jsonrpc.and_then(text_of).as_deref() != Some("2.0") {
-            return bad("the message has no member `jsonrpc` with the value \"2.0\"");
+            return invalid("the message has no member `jsonrpc` with the value \"2.0\"");
         }
-        let Some(method) = self.method else { return bad("the message has no method") };
-        let Some(method) = text_of(method) else { return bad("`method` must be a string") };
+        let Some(method) = self.method else { return invalid("the message has no method") };
+        let Some(method) = text_of(method) else { return invalid("`method` must be a string") };
         match (self.id, known_id) {
             (None, _) => Message::Notification { method, params: self.params.filter(|params| params.get() != "null") },
-            (Some(_), None) => bad("`id` must be a string, a number or null"),
-            (Some(_), Some(id)) => Message::Request { id, method, params: object_or_nothing(self.params) },
+            (Some(_), None) => invalid("`id` must be a string, a number or null"),
+            (Some(_), Some(id)) => Message::Request { id, method, params: object_or_none(self.params) },
         }
     }
 }
@@ -136,8 +139,8 @@ fn text_of(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// Absent, null, `{}` and `[]` are the same.
-fn object_or_nothing(params: Option<&RawValue>) -> Params<'_> {
+/// Checks a request's params. Absent, null and `[]` become `None`; handlers read `None` as `{}`.
+fn object_or_none(params: Option<&RawValue>) -> Params<'_> {
     let Some(params) = params else { return Ok(None) };
     let text = params.get();
     match text.as_bytes()[0] {
@@ -149,7 +152,7 @@ fn object_or_nothing(params: Option<&RawValue>) -> Params<'_> {
     }
 }
 
-/// The members of an array, of which only those within the limit are kept.
+/// The members of an array, at most [`MAX_BATCH_MEMBERS`] of them, and how many the array has.
 struct Members<'a> {
     members: Vec<&'a RawValue>,
     total: usize,
@@ -157,8 +160,8 @@ struct Members<'a> {
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Take;
-        impl<'de> Visitor<'de> for Take {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
             type Value = Members<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,7 +170,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Members<'de>, A::Error> {
                 let mut members = Vec::new();
-                while members.len() < BATCH_LIMIT {
+                while members.len() < MAX_BATCH_MEMBERS {
                     match list.next_element()? {
                         Some(member) => members.push(member),
                         None => break,
@@ -180,6 +183,6 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 Ok(Members { members, total })
             }
         }
-        deserializer.deserialize_seq(Take)
+        deserializer.deserialize_seq(MembersVisitor)
     }
 }

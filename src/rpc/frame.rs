@@ -1,7 +1,7 @@
-//! Where one message ends and the next begins: `Content-Length` headers, or one message a line.
+//! Splits a byte stream into messages: by `Content-Length` headers, or one message a line.
 //!
-//! The codec never looks into a message. It remembers how far it has searched, so that a frame which
-//! arrives in many small reads costs no more than one that comes whole.
+//! The codec does not parse messages. It remembers how far it has searched the buffer, so a frame that arrives in many
+//! small reads costs no more than one that arrives whole (test `a_frame_in_small_reads_is_scanned_once`).
 
 use std::io;
 
@@ -10,44 +10,44 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::model::Failure;
 
-/// Longest frame that is taken if nobody says otherwise, in bytes.
-pub const DEFAULT_FRAME_LIMIT: usize = 64 << 20;
+/// Longest frame that is accepted unless the configuration sets another limit.
+pub(crate) const DEFAULT_MAX_FRAME_BYTES: usize = 64 << 20;
 
-/// Longest header block, in bytes. Real ones have about 40.
-const HEADER_LIMIT: usize = 4096;
+/// Longest header block. Those of real clients have about 40 bytes.
+const MAX_HEADER_BYTES: usize = 4096;
 
-/// How messages are told apart on a byte stream.
+/// How messages are separated on a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// `Content-Length: N`, an empty line, N bytes; as the Language Server Protocol speaks it.
+pub(crate) enum Framing {
+    /// `Content-Length: N`, an empty line, N bytes, as in the Language Server Protocol.
     Lsp,
-    /// One message a line.
+    /// One message on each line.
     Ndjson,
 }
 
 /// Splits a byte stream into messages, and frames messages for it.
 #[derive(Debug)]
-pub struct FrameCodec {
+pub(crate) struct FrameCodec {
     framing: Option<Framing>,
     limit: usize,
-    /// Bytes at the front of the buffer in which no end was found.
+    /// How many bytes at the front of the buffer have been searched for an end in vain.
     scanned: usize,
-    /// Length of the message whose header block has been taken off the buffer.
-    body: Option<usize>,
+    /// Length of the message whose header block has been removed from the buffer already.
+    body_length: Option<usize>,
 }
 
 /// Why no further message can be found.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What the other side is to be told before the connection ends.
+    /// The other side gets this failure before the connection ends.
     #[error("{0}")]
     Broken(Failure),
 }
 
 impl Framing {
-    /// What stands before a message of `length` bytes.
+    /// The bytes before a message of `length` bytes.
     pub(super) fn header(self, length: usize) -> String {
         match self {
             Self::Lsp => format!("Content-Length: {length}\r\n\r\n"),
@@ -55,7 +55,7 @@ impl Framing {
         }
     }
 
-    /// What stands after a message.
+    /// The bytes after a message.
     pub(super) fn trailer(self) -> &'static [u8] {
         match self {
             Self::Lsp => b"",
@@ -65,14 +65,15 @@ impl Framing {
 }
 
 impl FrameCodec {
-    /// A codec for one direction of a connection. Without `framing` the first byte that is not white space decides:
-    /// an opening brace or bracket means lines. `limit` is the longest message, in bytes.
-    pub fn new(framing: Option<Framing>, limit: usize) -> Self {
-        Self { framing, limit, scanned: 0, body: None }
+    /// A codec for one direction of a connection. `limit` is the longest message in bytes. Where `framing` is `None`,
+    /// the first byte that is not white space decides: an opening brace or bracket means [`Framing::Ndjson`], any other
+    /// byte [`Framing::Lsp`].
+    pub(crate) fn new(framing: Option<Framing>, limit: usize) -> Self {
+        Self { framing, limit, scanned: 0, body_length: None }
     }
 
-    /// The framing, once it is known.
-    pub fn framing(&self) -> Option<Framing> {
+    /// The framing; `None` until the first byte has decided.
+    pub(crate) fn framing(&self) -> Option<Framing> {
         self.framing
     }
 
@@ -97,7 +98,7 @@ impl FrameCodec {
             }
         }
         self.scanned = buffer.len();
-        // One byte more than the limit may be the carriage return before a line feed that has not come yet.
+        // The one byte above the limit may be the carriage return before a line feed that has not arrived yet.
         if buffer.len() > self.limit + 1 {
             return Err(self.over_limit());
         }
@@ -105,7 +106,7 @@ impl FrameCodec {
     }
 
     fn next_counted(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
-        let length = match self.body {
+        let length = match self.body_length {
             Some(length) => length,
             None => match self.take_header(buffer)? {
                 Some(length) => length,
@@ -113,21 +114,22 @@ impl FrameCodec {
             },
         };
         if buffer.len() < length {
-            self.body = Some(length);
+            self.body_length = Some(length);
             return Ok(None);
         }
-        self.body = None;
+        self.body_length = None;
         Ok(Some(buffer.split_to(length).freeze()))
     }
 
-    /// Takes a header block off the buffer, once it is there, and answers with the length that it announces.
+    /// Removes a header block from the buffer and returns the length that it announces; `None` until the block is
+    /// complete.
     fn take_header(&mut self, buffer: &mut BytesMut) -> Result<Option<usize>, FrameError> {
-        let window = &buffer[..buffer.len().min(HEADER_LIMIT)];
+        let window = &buffer[..buffer.len().min(MAX_HEADER_BYTES)];
         let from = self.scanned.saturating_sub(3);
         let Some(end) = end_of_header(window, from) else {
             self.scanned = window.len();
-            if window.len() == HEADER_LIMIT {
-                return Err(broken_header(format!("no header block ends within {HEADER_LIMIT} bytes")));
+            if window.len() == MAX_HEADER_BYTES {
+                return Err(broken_header(format!("no header block ends within {MAX_HEADER_BYTES} bytes")));
             }
             return Ok(None);
         };
@@ -141,19 +143,20 @@ impl FrameCodec {
     }
 }
 
-/// Where the header block ends, its empty line included. Lines end with a carriage return and a line feed; a line feed
-/// alone is understood too.
+/// The end of the header block, with its empty line. Lines end with a carriage return and a line feed; a line feed
+/// alone is accepted too.
 fn end_of_header(window: &[u8], from: usize) -> Option<usize> {
     let ends = memchr::memchr_iter(b'\n', &window[from..]).map(|at| from + at);
     ends.filter(|end| *end > 1).find(|end| matches!(&window[..*end], [.., b'\n'] | [.., b'\n', b'\r'])).map(|end| end + 1)
 }
 
-/// The length that a header block announces. Headers that we do not know are passed over.
+/// The length that a header block announces. Other headers are ignored.
 fn content_length(block: &[u8]) -> Result<u64, FrameError> {
     let block = std::str::from_utf8(block).map_err(|_| broken_header("the header block is not UTF-8"))?;
     let mut length = None;
     for line in block.lines() {
-        // The one that ends the block; and some clients end a message with a line break that they do not count.
+        // An empty line ends the block. There may be one in front of it too, because some clients end a message with a
+        // line break that `Content-Length` does not count.
         if line.is_empty() {
             continue;
         }
@@ -165,12 +168,12 @@ fn content_length(block: &[u8]) -> Result<u64, FrameError> {
         }
         let value = value.trim();
         if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(broken_header(format!("Content-Length is {value:?}, which is no number of bytes")));
+            return Err(broken_header(format!("Content-Length is {value:?}, which is not a number of bytes")));
         }
-        // Digits only: what does not fit is merely too long.
+        // The value has digits only, so parsing fails only where it is too large; the limit refuses it then.
         let value = value.parse().unwrap_or(u64::MAX);
         if length.is_some_and(|length| length != value) {
-            return Err(broken_header("Content-Length is there twice, with two values"));
+            return Err(broken_header("Content-Length occurs twice, with two values"));
         }
         length = Some(value);
     }
@@ -187,8 +190,8 @@ impl Decoder for FrameCodec {
 
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
         if self.framing.is_none() {
-            let blank = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            buffer.advance(blank);
+            let leading_blanks = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            buffer.advance(leading_blanks);
             self.framing = match buffer.first() {
                 None => return Ok(None),
                 Some(b'{' | b'[') => Some(Framing::Ndjson),
@@ -201,7 +204,8 @@ impl Decoder for FrameCodec {
         }
     }
 
-    /// A last line counts without its line feed; a counted message that is not whole is lost.
+    /// At the end of the stream a last line is a message also without its line feed. A message that is shorter than its
+    /// `Content-Length` is dropped.
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
         if let Some(frame) = self.decode(buffer)? {
             return Ok(Some(frame));
@@ -216,7 +220,7 @@ impl Decoder for FrameCodec {
 impl Encoder<&[u8]> for FrameCodec {
     type Error = FrameError;
 
-    /// Frames one message, which holds no line feed if lines are spoken.
+    /// Frames one message. Under [`Framing::Ndjson`] it must contain no line feed.
     fn encode(&mut self, message: &[u8], buffer: &mut BytesMut) -> Result<(), FrameError> {
         let framing = self.framing.unwrap_or(Framing::Lsp);
         buffer.extend_from_slice(framing.header(message.len()).as_bytes());
@@ -233,7 +237,7 @@ mod tests {
     use super::*;
     use crate::model::FailureKind;
 
-    /// Feeds `bytes` in pieces that end at `cuts`, and takes every frame as soon as it can be taken.
+    /// Feeds `bytes` in pieces that end at `cuts`, and decodes after each piece.
     fn decode(codec: &mut FrameCodec, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Bytes>, FrameError> {
         let mut buffer = BytesMut::new();
         let mut frames = Vec::new();
@@ -306,7 +310,7 @@ mod tests {
         ] {
             assert_eq!(kind_of_failure(bytes.as_bytes(), 100), FailureKind::Parse, "{bytes:?}");
         }
-        assert_eq!(kind_of_failure(&[b'x'; HEADER_LIMIT], 100_000), FailureKind::Parse);
+        assert_eq!(kind_of_failure(&[b'x'; MAX_HEADER_BYTES], 100_000), FailureKind::Parse);
         assert_eq!(kind_of_failure(b"Content-Length: 1\r\nX: \xff\r\n\r\n", 100), FailureKind::Parse);
     }
 
@@ -326,7 +330,7 @@ mod tests {
         assert!(all(b"Content-Len", 9).expect("no frame").is_empty());
     }
 
-    /// What was searched once is not searched again.
+    /// The codec does not search again what it has searched already.
     #[test]
     fn a_frame_in_small_reads_is_scanned_once() {
         let mut codec = FrameCodec::new(None, 1 << 20);

@@ -1,112 +1,106 @@
-//! Requests that wait for their answer: each is answered exactly once, by its handler or by its cancellation.
+//! The open requests of a connection. Each is answered exactly once: by its handler, or by its cancellation.
 
+use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use jsonrpsee::Extensions;
-use serde_json::{json, value::RawValue};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::outgoing::Outgoing;
-use crate::model::Failure;
+use crate::model::{Failure, calls::ErrorData};
 
-type Work = Box<dyn FnOnce() + Send>;
+type Continuation = Box<dyn FnOnce() + Send>;
 
-/// What a handler knows of the request that it serves; see [`Call::of`].
+/// What a handler can learn about its request, and do for it.
 #[derive(Clone, Default)]
-pub struct Call {
-    /// Fires when the client cancels the request. The request has been answered then; the handler may go on.
-    pub cancel: CancellationToken,
-    pub after: AfterAnswer,
+pub(crate) struct RequestContext {
+    /// Fires when the client cancels the request. The request has been answered by then, but the handler may go on.
+    pub(crate) cancel: CancellationToken,
+    pub(crate) after: AfterAnswer,
 }
 
-/// Work for after the request's answer.
+/// Work that runs after the request's answer.
 #[derive(Clone, Default)]
-pub struct AfterAnswer(Arc<Mutex<Vec<Work>>>);
+pub(crate) struct AfterAnswer(Arc<Mutex<Vec<Continuation>>>);
 
-/// A request that is being served.
-pub(super) struct Pending {
-    /// The client's own spelling.
+/// A request whose handler runs.
+pub(super) struct OpenRequest {
+    /// The id as the client wrote it.
     id: Box<RawValue>,
     key: Option<IdKey>,
     answered: AtomicBool,
-    pub call: Call,
-    place: Place,
+    pub(crate) context: RequestContext,
+    slot: ReplySlot,
 }
 
-/// Where an answer goes.
-pub(super) enum Place {
+/// Where the answer to a request goes.
+pub(super) enum ReplySlot {
     Alone,
-    /// Into a batch's answer, at this place.
+    /// Into the answer of a batch, at this index.
     Batch(Arc<Batch>, usize),
 }
 
-/// A batch whose answer goes out when all its members have answered.
+/// A batch. Its answer is sent when all its members have been answered.
 pub(super) struct Batch(Mutex<BatchState>);
 
 struct BatchState {
     answers: Vec<Vec<u8>>,
     missing: usize,
-    after: Vec<Work>,
+    after: Vec<Continuation>,
 }
 
-/// The live requests of a connection, by id.
+/// The open requests of a connection, by id.
 pub(super) struct InFlight {
     outgoing: Outgoing,
-    requests: Mutex<HashMap<IdKey, Arc<Pending>>>,
+    requests: Mutex<HashMap<IdKey, Arc<OpenRequest>>>,
 }
 
-/// An id by its value: numbers by their text, strings without their escapes.
+/// An id for comparison: numbers by their text, strings with their escapes decoded.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum IdKey {
     Number(String),
     Text(String),
 }
 
-impl Call {
-    /// The call that the connection put into a handler's extensions.
-    pub fn of(extensions: &Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_default()
-    }
-}
-
 impl AfterAnswer {
-    /// Runs `work` right after the request's answer (in a batch: after the batch's) was handed to the output,
-    /// before anything else runs; if the request was cancelled, when its handler ends. A handler that panics loses it.
-    pub fn run(&self, work: impl FnOnce() + Send + 'static) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(work));
+    /// Runs `work` as soon as the request's answer, or that of its batch, has been passed to [`Outgoing`], before any
+    /// other task of the connection runs. If the request was canceled, `work` runs when its handler ends. A handler
+    /// that panics loses it.
+    pub(crate) fn run(&self, work: impl FnOnce() + Send + 'static) {
+        self.0.lock().push(Box::new(work));
     }
 
-    fn take(&self) -> Vec<Work> {
-        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take(&self) -> Vec<Continuation> {
+        mem::take(&mut self.0.lock())
     }
 }
 
 impl InFlight {
-    pub fn new(outgoing: Outgoing) -> Self {
+    pub(crate) fn new(outgoing: Outgoing) -> Self {
         Self { outgoing, requests: Mutex::default() }
     }
 
-    /// Takes a request in. `None`: a live request has the same id, and this one has been refused.
-    pub fn begin(&self, id: &RawValue, place: Place) -> Option<Arc<Pending>> {
+    /// Registers a request. `None`: another open request has the same id, so this one has been answered with an error.
+    pub(crate) fn begin(&self, id: &RawValue, slot: ReplySlot) -> Option<Arc<OpenRequest>> {
         let key = IdKey::of(id);
-        let pending = Pending { id: id.to_owned(), key: key.clone(), answered: AtomicBool::new(false), call: Call::default(), place };
+        let pending =
+            OpenRequest { id: id.to_owned(), key: key.clone(), answered: AtomicBool::new(false), context: RequestContext::default(), slot };
         let pending = Arc::new(pending);
         if let Some(key) = key {
             let mut requests = self.requests();
             if requests.contains_key(&key) {
                 drop(requests);
-                self.deliver(
-                    &pending.place,
-                    refusal(Some(id), &Failure::invalid_request("a request with this id has not been answered yet")),
-                );
+                let failure = Failure::invalid_request("a request with this id has not been answered yet");
+                self.send_error(Some(id), &failure, &pending.slot);
                 return None;
             }
             requests.insert(key, pending.clone());
@@ -114,40 +108,39 @@ impl InFlight {
         Some(pending)
     }
 
-    /// Gives the handler's answer, unless the request was cancelled, and runs what was to run after it.
-    pub fn finish(&self, pending: &Arc<Pending>, answer: Answer) {
-        let (message, work) = match &answer {
-            Answer::Said(whole) => {
-                (spell(&pending.id, whole.strip_prefix(Answer::SAID_BEFORE).unwrap_or_default()), pending.call.after.take())
-            }
-            Answer::Failed(failure) => (refusal(Some(&pending.id), failure), Vec::new()),
-        };
-        if self.settle(pending) {
-            return run(self.deliver_then(&pending.place, message, work));
+    /// Sends the handler's answer, unless the request was canceled, and runs the work for after the answer. `None`: the
+    /// handler panicked, and its work is lost.
+    pub(crate) fn finish(&self, pending: &Arc<OpenRequest>, outcome: Option<Result<Vec<u8>, Failure>>) {
+        let work = if outcome.is_some() { pending.context.after.take() } else { Vec::new() };
+        let outcome = outcome.unwrap_or_else(|| {
+            Err(Failure::internal("the server failed on this request, which is a bug in loomd; the log has the details"))
+        });
+        if self.mark_answered(pending) {
+            return run(self.deliver_then(&pending.slot, Response::of(Some(&pending.id), outcome), work));
         }
-        run(match &pending.place {
-            Place::Alone => work,
-            Place::Batch(batch, _) => batch.after(work),
+        run(match &pending.slot {
+            ReplySlot::Alone => work,
+            ReplySlot::Batch(batch, _) => batch.after(work),
         });
     }
 
-    /// Answers the request with this id, if it lives, and tells its handler.
-    pub fn cancel(&self, id: &RawValue) {
+    /// Answers the open request with this id with `cancelled`, and fires its handler's token. An unknown id is ignored.
+    pub(crate) fn cancel(&self, id: &RawValue) {
         let pending = IdKey::of(id).and_then(|key| self.requests().get(&key).cloned());
         let Some(pending) = pending else { return };
-        if self.settle(&pending) {
-            self.deliver(&pending.place, refusal(Some(&pending.id), &Failure::cancelled()));
+        if self.mark_answered(&pending) {
+            self.send_error(Some(&pending.id), &Failure::cancelled(), &pending.slot);
         }
-        pending.call.cancel.cancel();
+        pending.context.cancel.cancel();
     }
 
-    /// Sends an answer that belongs to no request that was taken in.
-    pub fn refuse(&self, id: Option<&RawValue>, failure: &Failure, place: &Place) {
-        self.deliver(place, refusal(id, failure));
+    /// Sends an error answer. An absent id is null.
+    pub(crate) fn send_error(&self, id: Option<&RawValue>, failure: &Failure, slot: &ReplySlot) {
+        run(self.deliver_then(slot, Response::of(id, Err(failure.clone())), Vec::new()));
     }
 
-    /// Whether the request was open until now.
-    fn settle(&self, pending: &Arc<Pending>) -> bool {
+    /// Closes a request. Returns false if it was answered before.
+    fn mark_answered(&self, pending: &Arc<OpenRequest>) -> bool {
         if pending.answered.swap(true, Ordering::AcqRel) {
             return false;
         }
@@ -157,45 +150,67 @@ impl InFlight {
         true
     }
 
-    fn deliver(&self, place: &Place, answer: Vec<u8>) {
-        run(self.deliver_then(place, answer, Vec::new()));
-    }
-
-    /// Answers with the work whose time has come.
-    fn deliver_then(&self, place: &Place, answer: Vec<u8>, work: Vec<Work>) -> Vec<Work> {
-        match place {
-            Place::Alone => {
-                self.outgoing.control(answer);
+    /// Sends an answer and returns the work that may run now: that of the request, or that of a batch which is
+    /// complete.
+    fn deliver_then(&self, slot: &ReplySlot, answer: Response, work: Vec<Continuation>) -> Vec<Continuation> {
+        match slot {
+            ReplySlot::Alone => {
+                self.outgoing.control_in_parts(answer.head.as_bytes(), answer.body, Response::TAIL);
                 work
             }
-            Place::Batch(batch, index) => batch.put(*index, answer, work, &self.outgoing),
+            ReplySlot::Batch(batch, index) => batch.put(*index, answer.joined(), work, &self.outgoing),
         }
     }
 
-    fn requests(&self) -> std::sync::MutexGuard<'_, HashMap<IdKey, Arc<Pending>>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> parking_lot::MutexGuard<'_, HashMap<IdKey, Arc<OpenRequest>>> {
+        self.requests.lock()
     }
 }
 
-/// What a handler ended with.
-pub(super) enum Answer {
-    /// The answer as jsonrpsee wrote it; it begins with [`Answer::SAID_BEFORE`].
-    Said(Box<str>),
-    Failed(Failure),
+/// An answer in the parts in which it is sent, so that a large result is not copied only to put an id before it.
+struct Response {
+    /// The id, and the name of the last member.
+    head: String,
+    /// The result or the error.
+    body: Vec<u8>,
 }
 
-impl Answer {
-    /// jsonrpsee knows fewer kinds of ids than clients use, so it is given zero and the client's is put in its place.
-    pub const SAID_BEFORE: &str = r#"{"jsonrpc":"2.0","id":0,"#;
+/// The member `error` of an answer.
+#[derive(Serialize)]
+struct ErrorObject {
+    code: i32,
+    message: String,
+    data: ErrorData,
+}
+
+impl Response {
+    const TAIL: &[u8] = b"}";
+
+    fn of(id: Option<&RawValue>, outcome: Result<Vec<u8>, Failure>) -> Self {
+        let (member, body) = match outcome {
+            Ok(result) => ("result", result),
+            Err(failure) => ("error", error_object(failure)),
+        };
+        Self { head: format!(r#"{{"jsonrpc":"2.0","id":{},"{member}":"#, id.unwrap_or(RawValue::NULL).get()), body }
+    }
+
+    fn joined(self) -> Vec<u8> {
+        [self.head.as_bytes(), &self.body, Self::TAIL].concat()
+    }
+}
+
+fn error_object(Failure { kind, message, data }: Failure) -> Vec<u8> {
+    let error = ErrorObject { code: kind.code(), message, data: ErrorData { kind, more: data } };
+    serde_json::to_vec(&error).expect("texts and numbers always have a JSON form")
 }
 
 impl Batch {
-    pub fn new(answers: usize) -> Self {
+    pub(crate) fn new(answers: usize) -> Self {
         Self(Mutex::new(BatchState { answers: vec![Vec::new(); answers], missing: answers, after: Vec::new() }))
     }
 
-    fn put(&self, index: usize, answer: Vec<u8>, work: Vec<Work>, outgoing: &Outgoing) -> Vec<Work> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn put(&self, index: usize, answer: Vec<u8>, work: Vec<Continuation>, outgoing: &Outgoing) -> Vec<Continuation> {
+        let mut state = self.0.lock();
         state.answers[index] = answer;
         state.missing -= 1;
         state.after.extend(work);
@@ -209,9 +224,10 @@ impl Batch {
         mem::take(&mut state.after)
     }
 
-    /// The work that may run now: all, if the batch has been answered.
-    fn after(&self, work: Vec<Work>) -> Vec<Work> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Adds work for after the batch's answer. Returns the work that may run now: all of it, if the answer has been
+    /// sent.
+    fn after(&self, work: Vec<Continuation>) -> Vec<Continuation> {
+        let mut state = self.0.lock();
         if state.missing == 0 {
             return work;
         }
@@ -221,7 +237,7 @@ impl Batch {
 }
 
 impl IdKey {
-    /// `None` for null, which names nothing.
+    /// `None` for null, which identifies no request.
     fn of(id: &RawValue) -> Option<Self> {
         match serde_json::from_str::<String>(id.get()) {
             Ok(text) => Some(Self::Text(text)),
@@ -231,18 +247,9 @@ impl IdKey {
     }
 }
 
-fn run(work: Vec<Work>) {
+fn run(work: Vec<Continuation>) {
     for work in work {
-        // The panic hook has told of it; the connection goes on.
+        // The panic hook has logged the panic; it must not end the connection.
         catch_unwind(AssertUnwindSafe(work)).ok();
     }
-}
-
-fn spell(id: &RawValue, rest: &str) -> Vec<u8> {
-    [r#"{"jsonrpc":"2.0","id":"#, id.get(), ",", rest].concat().into_bytes()
-}
-
-fn refusal(id: Option<&RawValue>, failure: &Failure) -> Vec<u8> {
-    let error = json!({ "code": failure.code(), "message": failure.message, "data": failure.wire_data() });
-    spell(id.unwrap_or(RawValue::NULL), &format!(r#""error":{error}}}"#))
 }

@@ -1,20 +1,20 @@
-//! Bytes to messages and back: framing, the connection of a server, the client of a server.
+//! JSON-RPC 2.0 over byte streams: framing, the server's side of a connection, and a client.
 //!
-//! Nothing here knows a run. What a method does is the server's business; this room cares that every request
-//! is answered once, in the right framing, and that a client which does not read costs a bounded amount.
+//! This module knows no runs and no methods. It guarantees that every request is answered exactly once, in the framing
+//! that the client speaks, and that a client which does not read costs a bounded amount of memory.
 
-pub mod client;
-pub mod connection;
+pub(crate) mod client;
+pub(crate) mod connection;
 mod envelope;
-pub mod frame;
+pub(crate) mod frame;
 mod in_flight;
-pub mod outgoing;
-pub mod service;
-pub mod stdio;
+pub(crate) mod outgoing;
+mod params;
+pub(crate) mod stdio;
 
-pub use client::{Client, Notification, Notifications};
-pub use connection::{Ended, Flow, Hooks, serve};
-pub use frame::{DEFAULT_FRAME_LIMIT, FrameCodec, Framing};
-pub use in_flight::{AfterAnswer, Call};
-pub use outgoing::{Bulk, Outgoing};
-pub use service::params;
+pub(crate) use client::{Client, Notification, Notifications};
+pub(crate) use connection::{ConnectionEnd, Flow, HandlerFuture, Service};
+pub(crate) use frame::{FrameCodec, Framing};
+pub(crate) use in_flight::RequestContext;
+pub(crate) use outgoing::Outgoing;
+pub(crate) use params::read_params;

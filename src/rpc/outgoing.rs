@@ -1,102 +1,104 @@
-//! Everything that a server sends, in two lanes over one output.
+//! The output of a connection: everything that a server sends, in two lanes over one byte stream.
 //!
-//! `control` is for answers and rare notifications: it never waits and overtakes bulk between two frames.
-//! `bulk` is for floods: whoever has the turn fills the connection's one buffer and waits until the client took it.
+//! `control` is for answers and rare notifications. Sending never waits, and control goes before bulk between two
+//! frames. `bulk` is for output in large amounts. One task at a time holds it: that task fills the connection's bulk
+//! buffer and waits until the client has taken it.
 //!
-//! Only one party polls the output at a time. Whoever has something tries once, without waiting; what does not
-//! fit belongs to the flusher task, so that no aborted task can leave half a frame behind
-//! (test `an_aborted_flush_cuts_no_frame`).
+//! Only one task polls the stream at a time. A sender writes once, without waiting; the flusher task writes what the
+//! stream did not accept. So a task that is aborted leaves no half frame behind (test
+//! `an_aborted_flush_cuts_no_frame`).
 
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     io, mem,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
     io::AsyncWrite,
-    sync::{Mutex as Turn, Notify, OwnedMutexGuard},
+    sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
     task::{AbortHandle, coop::unconstrained},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::frame::Framing;
 
-/// Room that the bulk buffer keeps between two turns, in bytes.
-const KEPT_CAPACITY: usize = 2 << 20;
+/// Most capacity that the bulk buffer keeps while nobody uses it.
+const MAX_SPARE_BULK_BYTES: usize = 2 << 20;
 
-/// Small control messages that wait are put together up to this size, in bytes.
-const CONTROL_PIECE: usize = 64 << 10;
+/// Control messages that wait are joined to chunks of up to this size, so that many small ones cost one write.
+const MAX_CONTROL_PIECE_BYTES: usize = 64 << 10;
 
-/// The output of one connection. Cheap to clone; the last clone ends it.
+/// The output of one connection. It is cheap to clone. When the last clone is dropped, so is the stream.
 #[derive(Clone)]
-pub struct Outgoing {
-    lanes: Arc<Lanes>,
+pub(crate) struct Outgoing {
+    lanes: Arc<OutgoingLanes>,
     _flusher: Arc<AbortOnDrop>,
 }
 
-/// A turn at the output: nobody else sends bulk until it is flushed or dropped.
-pub struct Bulk {
-    lanes: Arc<Lanes>,
+/// Exclusive use of the bulk lane: nobody else sends bulk until this is flushed or dropped.
+pub(crate) struct Bulk {
+    lanes: Arc<OutgoingLanes>,
     frames: Frames,
     framing: Framing,
-    _turn: OwnedMutexGuard<()>,
+    _guard: OwnedMutexGuard<()>,
 }
 
-struct Lanes {
-    state: Mutex<State>,
-    /// Wakes the flusher: the output did not take everything.
-    kick: Notify,
-    /// Tells those who wait that bytes went out, or never will.
-    moved: Notify,
-    turn: Arc<Turn<()>>,
-    gone: CancellationToken,
+struct OutgoingLanes {
+    state: Mutex<OutgoingState>,
+    /// Wakes the flusher, because the stream did not accept everything.
+    flush_wanted: Notify,
+    /// Wakes those in [`Self::wait_until`], because bytes were written or the client is gone.
+    progress: Notify,
+    bulk_lock: Arc<AsyncMutex<()>>,
+    closed: CancellationToken,
 }
 
-struct State {
+struct OutgoingState {
     /// `None` after an error: the client is gone.
     sink: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     framing: Option<Framing>,
     /// Messages that wait for the framing.
     unframed: Vec<Vec<u8>>,
     control: VecDeque<Vec<u8>>,
-    /// Bytes of the first control piece that are out.
+    /// How many bytes of the first control chunk have been written.
     control_written: usize,
-    /// Bytes of control that are not out.
+    /// How many bytes of control have not been written.
     control_backlog: usize,
-    /// The turn's frames, once they are to go out.
+    /// The bulk frames that are being written.
     bulk: Option<Frames>,
     /// The bulk buffer while nobody uses it.
     spare: Vec<u8>,
-    /// The flusher polls the output; nobody else may, or its wake-up would be lost.
+    /// The flusher polls the stream. Nobody else may poll it then, because that would replace the flusher's waker.
     flushing: bool,
-    /// The output was full since somebody asked.
+    /// The stream was full since the last call of [`Bulk::was_blocked`].
     blocked: bool,
-    /// Something was written since the output was flushed.
+    /// Something was written since the stream was flushed.
     dirty: bool,
 }
 
-/// Whole frames, and how far they are out.
+/// Whole frames, and how far they have been written.
 #[derive(Default)]
 struct Frames {
     bytes: Vec<u8>,
     /// Where each frame ends.
     ends: Vec<usize>,
     written: usize,
-    /// How many frames are out.
-    passed: usize,
+    /// How many frames have been written whole.
+    frames_written: usize,
 }
 
 struct AbortOnDrop(AbortHandle);
 
 impl Outgoing {
     /// Sends to `sink`. Needs a tokio runtime around it.
-    pub fn new(sink: impl AsyncWrite + Send + 'static) -> Self {
-        let lanes = Arc::new(Lanes {
-            state: Mutex::new(State {
+    pub(crate) fn new(sink: impl AsyncWrite + Send + 'static) -> Self {
+        let lanes = Arc::new(OutgoingLanes {
+            state: Mutex::new(OutgoingState {
                 sink: Some(Box::pin(sink)),
                 framing: None,
                 unframed: Vec::new(),
@@ -109,17 +111,17 @@ impl Outgoing {
                 blocked: false,
                 dirty: false,
             }),
-            kick: Notify::new(),
-            moved: Notify::new(),
-            turn: Arc::default(),
-            gone: CancellationToken::new(),
+            flush_wanted: Notify::new(),
+            progress: Notify::new(),
+            bulk_lock: Arc::default(),
+            closed: CancellationToken::new(),
         });
-        let flusher = tokio::spawn(flush_what_waits(lanes.clone())).abort_handle();
+        let flusher = tokio::spawn(run_flusher(lanes.clone())).abort_handle();
         Self { lanes, _flusher: Arc::new(AbortOnDrop(flusher)) }
     }
 
-    /// Says how messages are framed; those that wait for it go out. Only the first call counts.
-    pub fn set_framing(&self, framing: Framing) {
+    /// Sets the framing and sends the messages that waited for it. Only the first call has an effect.
+    pub(crate) fn set_framing(&self, framing: Framing) {
         let mut state = self.lanes.lock();
         if state.framing.is_some() {
             return;
@@ -127,21 +129,28 @@ impl Outgoing {
         state.framing = Some(framing);
         for message in mem::take(&mut state.unframed) {
             state.control_backlog -= message.len();
-            state.push(framing, message);
+            state.push(framing, b"", message, b"");
         }
         self.lanes.write_some(&mut state);
-        self.lanes.moved.notify_waiters();
+        self.lanes.progress.notify_waiters();
     }
 
-    /// Sends one whole message of JSON without a line feed. Never waits; keeps the order of calls; goes before bulk that waits.
-    pub fn control(&self, message: Vec<u8>) {
+    /// Sends one message, which is JSON without a line feed. It never waits, keeps the order of calls, and goes before
+    /// bulk frames that have not begun.
+    pub(crate) fn control(&self, message: Vec<u8>) {
+        self.control_in_parts(b"", message, b"");
+    }
+
+    /// As [`Self::control`], for a message in three parts. A large `body` is not copied.
+    pub(crate) fn control_in_parts(&self, head: &[u8], body: Vec<u8>, tail: &[u8]) {
         let mut state = self.lanes.lock();
         if state.sink.is_none() {
             return;
         }
         match state.framing {
-            Some(framing) => state.push(framing, message),
+            Some(framing) => state.push(framing, head, body, tail),
             None => {
+                let message = [head, &body, tail].concat();
                 state.control_backlog += message.len();
                 state.unframed.push(message);
             }
@@ -149,42 +158,47 @@ impl Outgoing {
         self.lanes.write_some(&mut state);
     }
 
-    /// Bytes of control that the client has not taken.
-    pub fn control_backlog(&self) -> usize {
+    /// How many bytes of control the client has not taken.
+    pub(crate) fn control_backlog(&self) -> usize {
         self.lanes.lock().control_backlog
     }
 
     /// Waits until at most `bytes` of control wait, or the client is gone.
-    pub async fn control_below(&self, bytes: usize) {
-        self.lanes.until(|state| state.control_backlog <= bytes).await.ok();
+    pub(crate) async fn control_below(&self, bytes: usize) {
+        // An error means that the client is gone, which ends the wait as well.
+        self.lanes.wait_until(|state| state.control_backlog <= bytes).await.ok();
     }
 
-    /// Waits for the turn at the output. Turns are given in the order of asking.
-    pub async fn bulk(&self) -> Bulk {
-        let turn = self.lanes.turn.clone().lock_owned().await;
-        // The holder before may have been aborted with its frames half out.
-        self.lanes.until(|state| state.bulk.is_none() && state.framing.is_some()).await.ok();
+    /// Waits for exclusive use of the bulk lane. Tasks get it in the order in which they called this.
+    pub(crate) async fn bulk(&self) -> Bulk {
+        let guard = self.lanes.bulk_lock.clone().lock_owned().await;
+        // The task before may have been aborted while its frames were being written. An error means that the client is
+        // gone; `Bulk::flush` reports that.
+        self.lanes.wait_until(|state| state.bulk.is_none() && state.framing.is_some()).await.ok();
         let mut state = self.lanes.lock();
         let frames = Frames { bytes: mem::take(&mut state.spare), ..Frames::default() };
         let framing = state.framing.unwrap_or(Framing::Lsp);
         drop(state);
-        Bulk { lanes: self.lanes.clone(), frames, framing, _turn: turn }
+        Bulk { lanes: self.lanes.clone(), frames, framing, _guard: guard }
     }
 
-    /// Waits until everything that was sent is out, or the client is gone. A client that does not read keeps it waiting.
-    pub async fn drained(&self) {
-        self.lanes.until(|state| state.control.is_empty() && state.bulk.is_none() && !state.dirty).await.ok();
+    /// Waits until everything that was sent has been written and flushed, or the client is gone. A client that does not
+    /// read keeps it waiting.
+    pub(crate) async fn drained(&self) {
+        // An error means that the client is gone, which ends the wait as well.
+        self.lanes.wait_until(|state| state.control.is_empty() && state.bulk.is_none() && !state.dirty).await.ok();
     }
 
-    /// Waits until a write failed: the client is gone, and what is sent from now on is dropped.
-    pub async fn closed(&self) {
-        self.lanes.gone.cancelled().await;
+    /// Waits until a write has failed. The client is gone then, and whatever is sent is dropped.
+    pub(crate) async fn closed(&self) {
+        self.lanes.closed.cancelled().await;
     }
 }
 
 impl Bulk {
-    /// Appends the notification `method` with the concatenated `params`, which are JSON without a line feed.
-    pub fn frame(&mut self, method: &str, params: &[&[u8]]) {
+    /// Appends the notification `method` to the frames. Its params are the pieces of `params` joined, JSON without a
+    /// line feed.
+    pub(crate) fn frame(&mut self, method: &str, params: &[&[u8]]) {
         const BEFORE: &[u8] = br#"{"jsonrpc":"2.0","method":""#;
         const BETWEEN: &[u8] = br#"","params":"#;
         const AFTER: &[u8] = b"}";
@@ -200,23 +214,14 @@ impl Bulk {
         self.frames.ends.push(self.frames.bytes.len());
     }
 
-    /// Bytes in the buffer, headers included.
-    pub fn len(&self) -> usize {
-        self.frames.bytes.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.frames.bytes.is_empty()
-    }
-
-    /// Whether the client kept this connection waiting since somebody last asked.
-    pub fn was_blocked(&self) -> bool {
+    /// Whether the stream was full since the last call.
+    pub(crate) fn was_blocked(&self) -> bool {
         mem::take(&mut self.lanes.lock().blocked)
     }
 
-    /// Sends the frames and waits until they are out. An error says that the client is gone.
-    /// Dropping the future gives the turn on; what was begun goes out all the same.
-    pub async fn flush(mut self) -> io::Result<()> {
+    /// Sends the frames and waits until they have been written. An error means that the client is gone. Dropping the
+    /// future releases the bulk lane; once polled, the frames are written all the same.
+    pub(crate) async fn flush(mut self) -> io::Result<()> {
         {
             let mut state = self.lanes.lock();
             if state.sink.is_some() {
@@ -224,54 +229,54 @@ impl Bulk {
                 self.lanes.write_some(&mut state);
             }
         }
-        self.lanes.until(|state| state.bulk.is_none()).await
+        self.lanes.wait_until(|state| state.bulk.is_none()).await
     }
 }
 
 impl Drop for Bulk {
     fn drop(&mut self) {
         if self.frames.bytes.capacity() > 0 {
-            self.lanes.lock().keep(mem::take(&mut self.frames.bytes));
+            self.lanes.lock().keep_spare(mem::take(&mut self.frames.bytes));
         }
     }
 }
 
-impl Lanes {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl OutgoingLanes {
+    fn lock(&self) -> MutexGuard<'_, OutgoingState> {
+        self.state.lock()
     }
 
-    /// Writes what the output takes at once, and leaves the rest to the flusher.
-    fn write_some(&self, state: &mut State) {
+    /// Writes what the stream accepts at once, and leaves the rest to the flusher.
+    fn write_some(&self, state: &mut OutgoingState) {
         if state.flushing {
             return;
         }
-        // Out of the task's budget, or tokio would call a free output full.
+        // Without `unconstrained`, tokio reports a writable stream as full when the task's budget is used up.
         let pump = unconstrained(poll_fn(|context| state.poll_pump(context)));
         match pin!(pump).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => self.settle(state, result),
+            Poll::Ready(result) => self.pump_ended(state, result),
             Poll::Pending => {
                 state.flushing = true;
-                self.moved.notify_waiters();
-                self.kick.notify_one();
+                self.progress.notify_waiters();
+                self.flush_wanted.notify_one();
             }
         }
     }
 
-    fn settle(&self, state: &mut State, result: io::Result<()>) {
+    fn pump_ended(&self, state: &mut OutgoingState, result: io::Result<()>) {
         state.flushing = false;
         if let Err(error) = result {
             tracing::debug!(%error, "the client is gone");
-            state.lose();
-            self.gone.cancel();
+            state.drop_everything();
+            self.closed.cancel();
         }
-        self.moved.notify_waiters();
+        self.progress.notify_waiters();
     }
 
-    async fn until(&self, done: impl Fn(&State) -> bool) -> io::Result<()> {
+    async fn wait_until(&self, done: impl Fn(&OutgoingState) -> bool) -> io::Result<()> {
         loop {
-            let mut moved = pin!(self.moved.notified());
-            moved.as_mut().enable();
+            let mut progress = pin!(self.progress.notified());
+            progress.as_mut().enable();
             {
                 let state = self.lock();
                 if state.sink.is_none() {
@@ -281,24 +286,24 @@ impl Lanes {
                     return Ok(());
                 }
             }
-            moved.await;
+            progress.await;
         }
     }
 }
 
-/// The flusher: writes what the output did not take at once.
-async fn flush_what_waits(lanes: Arc<Lanes>) {
+/// The flusher task: writes what the stream did not accept at once.
+async fn run_flusher(lanes: Arc<OutgoingLanes>) {
     loop {
-        lanes.kick.notified().await;
+        lanes.flush_wanted.notified().await;
         poll_fn(|context| {
             let mut state = lanes.lock();
             match state.poll_pump(context) {
                 Poll::Ready(result) => {
-                    lanes.settle(&mut state, result);
+                    lanes.pump_ended(&mut state, result);
                     Poll::Ready(())
                 }
                 Poll::Pending => {
-                    lanes.moved.notify_waiters();
+                    lanes.progress.notify_waiters();
                     Poll::Pending
                 }
             }
@@ -307,36 +312,34 @@ async fn flush_what_waits(lanes: Arc<Lanes>) {
     }
 }
 
-impl State {
-    fn push(&mut self, framing: Framing, mut message: Vec<u8>) {
-        let header = framing.header(message.len());
-        let trailer = framing.trailer();
-        let length = header.len() + message.len() + trailer.len();
+impl OutgoingState {
+    fn push(&mut self, framing: Framing, head: &[u8], mut body: Vec<u8>, tail: &[u8]) {
+        let header = framing.header(head.len() + body.len() + tail.len());
+        let head = [header.as_bytes(), head].concat();
+        let tail = [tail, framing.trailer()].concat();
+        let length = head.len() + body.len() + tail.len();
         self.control_backlog += length;
         match self.control.back_mut() {
-            Some(last) if last.len() + length <= CONTROL_PIECE => {
-                last.extend_from_slice(header.as_bytes());
-                last.extend_from_slice(&message);
-                last.extend_from_slice(trailer);
-            }
-            _ if length <= CONTROL_PIECE => self.control.push_back([header.as_bytes(), &message, trailer].concat()),
-            // A large message is not copied for the sake of its header.
+            Some(last) if last.len() + length <= MAX_CONTROL_PIECE_BYTES => [head, body, tail].iter().for_each(|part| last.extend(part)),
+            _ if length <= MAX_CONTROL_PIECE_BYTES => self.control.push_back([head, body, tail].concat()),
+            // A large message is not copied only to put something before it.
             _ => {
-                if !header.is_empty() {
-                    self.control.push_back(header.into_bytes());
+                if !head.is_empty() {
+                    self.control.push_back(head);
                 }
-                message.extend_from_slice(trailer);
-                self.control.push_back(message);
+                body.extend(tail);
+                self.control.push_back(body);
             }
         }
     }
 
-    /// Writes until nothing is left or the output is full.
+    /// Writes until nothing is left or the stream is full: control first, bulk otherwise, but never into the middle of
+    /// a frame.
     fn poll_pump(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(sink) = &mut self.sink else { return Poll::Ready(Ok(())) };
         loop {
-            let mid_frame = self.bulk.as_ref().is_some_and(Frames::mid_frame);
-            if let Some(piece) = self.control.front().filter(|_| !mid_frame) {
+            let is_mid_frame = self.bulk.as_ref().is_some_and(Frames::is_mid_frame);
+            if let Some(piece) = self.control.front().filter(|_| !is_mid_frame) {
                 let written = write(sink, context, &piece[self.control_written..], &mut self.blocked);
                 let written = ready!(written)?;
                 self.dirty = true;
@@ -358,7 +361,7 @@ impl State {
             if frames.written == frames.bytes.len() {
                 let buffer = mem::take(&mut frames.bytes);
                 self.bulk = None;
-                keep(&mut self.spare, buffer);
+                keep_buffer(&mut self.spare, buffer);
             }
         }
         if self.dirty {
@@ -368,12 +371,12 @@ impl State {
         Poll::Ready(Ok(()))
     }
 
-    fn keep(&mut self, buffer: Vec<u8>) {
-        keep(&mut self.spare, buffer);
+    fn keep_spare(&mut self, buffer: Vec<u8>) {
+        keep_buffer(&mut self.spare, buffer);
     }
 
-    /// The client is gone: drops everything that waits.
-    fn lose(&mut self) {
+    /// Drops the stream and everything that waits for it, because the client is gone.
+    fn drop_everything(&mut self) {
         self.sink = None;
         self.unframed = Vec::new();
         self.control = VecDeque::new();
@@ -401,29 +404,29 @@ fn write(
     }
 }
 
-/// Keeps an emptied buffer for the next turn, unless it has grown too large for that.
-fn keep(spare: &mut Vec<u8>, mut buffer: Vec<u8>) {
+/// Keeps an emptied buffer for the next use of the bulk lane, with at most [`MAX_SPARE_BULK_BYTES`] of capacity.
+fn keep_buffer(spare: &mut Vec<u8>, mut buffer: Vec<u8>) {
     buffer.clear();
-    buffer.shrink_to(KEPT_CAPACITY);
+    buffer.shrink_to(MAX_SPARE_BULK_BYTES);
     *spare = buffer;
 }
 
 impl Frames {
-    fn mid_frame(&self) -> bool {
-        let begun_at = if self.passed == 0 { 0 } else { self.ends[self.passed - 1] };
-        self.written > begun_at
+    fn is_mid_frame(&self) -> bool {
+        let frame_start = if self.frames_written == 0 { 0 } else { self.ends[self.frames_written - 1] };
+        self.written > frame_start
     }
 
-    /// What is to be written next: everything, or only up to the end of the frame that was begun.
+    /// The bytes to write next: all that are left, or only those up to the end of the current frame.
     fn rest(&self, to_frame_end: bool) -> &[u8] {
-        let end = if to_frame_end { self.ends[self.passed] } else { self.bytes.len() };
+        let end = if to_frame_end { self.ends[self.frames_written] } else { self.bytes.len() };
         &self.bytes[self.written..end]
     }
 
     fn advance(&mut self, written: usize) {
         self.written += written;
-        while self.ends.get(self.passed).is_some_and(|&end| end <= self.written) {
-            self.passed += 1;
+        while self.ends.get(self.frames_written).is_some_and(|&end| end <= self.written) {
+            self.frames_written += 1;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a client gets from the two lanes, and what becomes of both when it stops reading or goes.
+//! Tests of what a client gets from the two lanes, and of what happens when it stops reading or goes.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::{
 
 use super::*;
 
-fn ndjson(room: usize) -> (Outgoing, DuplexStream) {
-    let (ours, theirs) = duplex(room);
+fn ndjson(capacity: usize) -> (Outgoing, DuplexStream) {
+    let (ours, theirs) = duplex(capacity);
     let outgoing = Outgoing::new(ours);
     outgoing.set_framing(Framing::Ndjson);
     (outgoing, theirs)
@@ -61,7 +61,7 @@ async fn bulk_frames_are_notifications() {
     let mut bulk = outgoing.bulk().await;
     bulk.frame("m", &[b"{\"a\"", b":1}"]);
     bulk.frame("m", &[b"2"]);
-    assert_eq!(bulk.len(), notification(r#"{"a":1}"#).len() + notification("2").len() + 2);
+    assert_eq!(bulk.frames.bytes.len(), notification(r#"{"a":1}"#).len() + notification("2").len() + 2);
     bulk.flush().await.expect("out");
     assert_eq!(line(&mut client).await, notification(r#"{"a":1}"#));
     assert_eq!(line(&mut client).await, notification("2"));
@@ -115,7 +115,7 @@ async fn a_dropped_turn_sends_nothing() {
     bulk.frame("m", &[b"1"]);
     drop(bulk);
     let mut bulk = outgoing.bulk().await;
-    assert!(bulk.is_empty());
+    assert!(bulk.frames.bytes.is_empty());
     bulk.frame("m", &[b"2"]);
     bulk.flush().await.expect("out");
     assert_eq!(line(&mut client).await, notification("2"));
@@ -173,6 +173,6 @@ async fn a_large_turn_does_not_keep_its_buffer() {
     let mut bulk = outgoing.bulk().await;
     bulk.frame("m", &[&vec![b'1'; 8 << 20]]);
     bulk.flush().await.expect("out");
-    let kept = outgoing.lanes.lock().spare.capacity();
-    assert!(kept > 0 && kept <= KEPT_CAPACITY, "{kept}");
+    let spare = outgoing.lanes.lock().spare.capacity();
+    assert!(spare > 0 && spare <= MAX_SPARE_BULK_BYTES, "{spare}");
 }

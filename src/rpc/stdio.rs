@@ -1,7 +1,7 @@
 //! The standard input and output of this process as asynchronous byte streams.
 //!
-//! Pipes and sockets (some editors give their children socket pairs) are polled. Everything else, such as a
-//! terminal or a file, cannot be, and gets a thread of its own with a bounded hand-over.
+//! Pipes and sockets are polled; some editors give their children socket pairs. Everything else, such as a terminal or
+//! a file, is read or written by a thread of its own, which passes chunks through a bounded channel.
 
 use std::{
     fs::File,
@@ -31,43 +31,43 @@ use tokio::{
 };
 use tokio_util::sync::PollSender;
 
-/// What a pipe to the client is asked to hold, in bytes.
+/// Requested capacity of the pipe to the client.
 #[cfg(target_os = "linux")]
-const PIPE_SIZE: usize = 1 << 20;
+const CLIENT_PIPE_BYTES: usize = 1 << 20;
 
-/// What a thread hands over at once, in bytes.
-const THREAD_PIECE: usize = 64 << 10;
+/// Most bytes that a thread passes on at once.
+const THREAD_CHUNK_BYTES: usize = 64 << 10;
 
-pub type Input = Box<dyn AsyncRead + Send + Unpin>;
-pub type Output = Box<dyn AsyncWrite + Send + Unpin>;
+pub(crate) type StdioReader = Box<dyn AsyncRead + Send + Unpin>;
+pub(crate) type StdioWriter = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Takes copies of this process's standard input and output. Needs a tokio runtime around it; call it once.
-pub fn open() -> io::Result<(Input, Output)> {
+/// Opens copies of this process's standard input and output. Must be called within a tokio runtime, and once.
+pub(crate) fn open() -> io::Result<(StdioReader, StdioWriter)> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     Ok((reader(input)?, writer(output)?))
 }
 
-/// Reads from `fd`, whatever it is.
-pub fn reader(fd: OwnedFd) -> io::Result<Input> {
+/// An asynchronous reader of `fd`, whatever kind of file it is.
+pub(crate) fn reader(fd: OwnedFd) -> io::Result<StdioReader> {
     match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
         FileType::Fifo => Ok(Box::new(Receiver::from_owned_fd(fd)?)),
         FileType::Socket => Ok(Box::new(socket(fd)?)),
-        _ => ThreadReader::start(File::from(fd)).map(|reader| Box::new(reader) as Input),
+        _ => ThreadReader::start(File::from(fd)).map(|reader| Box::new(reader) as StdioReader),
     }
 }
 
-/// Writes to `fd`, whatever it is.
-pub fn writer(fd: OwnedFd) -> io::Result<Output> {
+/// An asynchronous writer to `fd`, whatever kind of file it is.
+pub(crate) fn writer(fd: OwnedFd) -> io::Result<StdioWriter> {
     match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
         FileType::Fifo => {
-            // A refusal only means more wake-ups.
+            // If the system refuses, the pipe keeps its size, and a busy connection only wakes up more often.
             #[cfg(target_os = "linux")]
-            rustix::pipe::fcntl_setpipe_size(&fd, PIPE_SIZE).ok();
+            rustix::pipe::fcntl_setpipe_size(&fd, CLIENT_PIPE_BYTES).ok();
             Ok(Box::new(Sender::from_owned_fd(fd)?))
         }
         FileType::Socket => Ok(Box::new(socket(fd)?)),
-        _ => ThreadWriter::start(File::from(fd)).map(|writer| Box::new(writer) as Output),
+        _ => ThreadWriter::start(File::from(fd)).map(|writer| Box::new(writer) as StdioWriter),
     }
 }
 
@@ -77,78 +77,78 @@ fn socket(fd: OwnedFd) -> io::Result<UnixStream> {
     UnixStream::from_std(socket)
 }
 
-/// The reading end of a thread that reads. The thread may hang in a read for ever, so nobody waits for it.
+/// Reads through a thread. The thread may block in a read forever, so nobody joins it.
 struct ThreadReader {
-    pieces: mpsc::Receiver<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
-    taken: usize,
+    chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+    consumed: usize,
 }
 
 impl ThreadReader {
     fn start(mut file: File) -> io::Result<Self> {
-        let (sender, pieces) = mpsc::channel(2);
+        let (sender, chunks) = mpsc::channel(2);
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-            let mut buffer = vec![0; THREAD_PIECE];
+            let mut buffer = vec![0; THREAD_CHUNK_BYTES];
             loop {
-                let piece = match file.read(&mut buffer) {
+                let chunk = match file.read(&mut buffer) {
                     Ok(0) => return,
                     Ok(length) => Ok(buffer[..length].to_vec()),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => Err(error),
                 };
-                let failed = piece.is_err();
-                if sender.blocking_send(piece).is_err() || failed {
+                let failed = chunk.is_err();
+                if sender.blocking_send(chunk).is_err() || failed {
                     return;
                 }
             }
         })?;
-        Ok(Self { pieces, piece: Vec::new(), taken: 0 })
+        Ok(Self { chunks, chunk: Vec::new(), consumed: 0 })
     }
 }
 
 impl AsyncRead for ThreadReader {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.taken == self.piece.len() {
-            match ready!(self.pieces.poll_recv(context)) {
+        if self.consumed == self.chunk.len() {
+            match ready!(self.chunks.poll_recv(context)) {
                 None => return Poll::Ready(Ok(())),
-                Some(piece) => self.piece = piece?,
+                Some(chunk) => self.chunk = chunk?,
             }
-            self.taken = 0;
+            self.consumed = 0;
         }
-        let length = buffer.remaining().min(self.piece.len() - self.taken);
-        buffer.put_slice(&self.piece[self.taken..self.taken + length]);
-        self.taken += length;
+        let length = buffer.remaining().min(self.chunk.len() - self.consumed);
+        buffer.put_slice(&self.chunk[self.consumed..self.consumed + length]);
+        self.consumed += length;
         Poll::Ready(Ok(()))
     }
 }
 
-/// The writing end of a thread that writes. `flush` waits until the thread has written everything.
+/// Writes through a thread. `flush` waits until the thread has written everything.
 struct ThreadWriter {
-    pieces: PollSender<Vec<u8>>,
+    chunks: PollSender<Vec<u8>>,
     progress: Arc<Progress>,
 }
 
 #[derive(Default)]
 struct Progress {
-    /// Pieces that were handed over and are not written.
-    waiting: AtomicUsize,
+    /// Chunks that were passed to the thread and are not written yet.
+    unwritten: AtomicUsize,
     failed: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl ThreadWriter {
     fn start(mut file: File) -> io::Result<Self> {
-        let (sender, mut pieces) = mpsc::channel::<Vec<u8>>(2);
+        let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(2);
         let progress = Arc::new(Progress::default());
-        let writer = Self { pieces: PollSender::new(sender), progress: progress.clone() };
+        let writer = Self { chunks: PollSender::new(sender), progress: progress.clone() };
         thread::Builder::new().name("stdout".to_owned()).spawn(move || {
-            while let Some(piece) = pieces.blocking_recv() {
-                let result = file.write_all(&piece);
+            while let Some(chunk) = chunks.blocking_recv() {
+                let result = file.write_all(&chunk);
                 if result.is_err() {
                     progress.failed.store(true, Ordering::Release);
-                    pieces.close();
+                    chunks.close();
                 }
-                progress.waiting.fetch_sub(1, Ordering::AcqRel);
+                progress.unwritten.fetch_sub(1, Ordering::AcqRel);
                 progress.waker.wake();
                 if result.is_err() {
                     return;
@@ -166,17 +166,17 @@ impl ThreadWriter {
 impl AsyncWrite for ThreadWriter {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
-        ready!(self.pieces.poll_reserve(context)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        let piece = &bytes[..bytes.len().min(THREAD_PIECE)];
-        self.progress.waiting.fetch_add(1, Ordering::AcqRel);
-        self.pieces.send_item(piece.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Poll::Ready(Ok(piece.len()))
+        ready!(self.chunks.poll_reserve(context)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        let chunk = &bytes[..bytes.len().min(THREAD_CHUNK_BYTES)];
+        self.progress.unwritten.fetch_add(1, Ordering::AcqRel);
+        self.chunks.send_item(chunk.to_vec()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Poll::Ready(Ok(chunk.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.progress.waker.register(context.waker());
         self.check()?;
-        if self.progress.waiting.load(Ordering::Acquire) == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.progress.unwritten.load(Ordering::Acquire) == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,81 +1,95 @@
-//! Finds lines in the output of runs, page by page.
+//! Searches the output of runs for lines that match, page by page.
 //!
-//! Runs are searched from the newest to the oldest, each in the order of its log, in the log and in the store alike. There is no index:
-//! rows are decompressed block by block and searched whole, before lines are cut. A page holds a read transaction for one block at a time.
+//! Runs are searched from the newest to the oldest, each in the order of its log, in the log and in the store alike.
+//! There is no index: rows are decompressed block by block, and a block is searched as a whole before it is cut into
+//! lines. A page holds a read transaction for one block at a time.
 
 mod cursor;
-mod expression;
-mod look;
+mod mapped_text;
+mod matcher;
 mod pattern;
-mod place;
 mod scan;
-mod strand;
-#[cfg(test)]
-mod tests;
-mod view;
+mod stream_buffer;
 
 use std::time::Instant;
 
-pub use cursor::Cursor;
-use cursor::Resume;
-use look::Looker;
-pub use pattern::Pattern;
-use place::Bounds;
-use scan::{Scanned, Search};
+use cursor::ResumePoint;
+pub(crate) use cursor::SearchCursor;
+use matcher::Matcher;
+pub(crate) use pattern::Pattern;
+use scan::{ScanOutcome, Search};
+use stream_buffer::WindowBounds;
 
 use crate::{
     history::History,
     model::{Failure, RunId, calls::SearchResult},
 };
 
-/// Ids of runs that are looked up at a time.
-const IDS: usize = 64;
+/// Ids of runs that are read from the store at a time.
+const RUNS_PER_LOOKUP: usize = 64;
 
-/// When a page has to end.
-pub struct Stop<'a> {
-    /// The time is over: the page is answered with what it has.
-    pub at: Instant,
-    /// Nobody waits for it any more.
-    pub is_cancelled: &'a (dyn Fn() -> bool + Sync),
+/// When a page has to end with the hits that it has.
+pub(crate) struct SearchStop<'a> {
+    /// The deadline of the page.
+    pub(crate) at: Instant,
+    /// Whether the client has cancelled the request.
+    pub(crate) is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
-impl Stop<'_> {
+impl SearchStop<'_> {
     fn is_over(&self) -> bool {
         (self.is_cancelled)() || Instant::now() >= self.at
     }
 }
 
-/// A page of hits: at most `limit`, from `cursor` on; of all runs, or of one.
-pub fn page(
+/// A page of hits: at most `limit`, from `cursor` on, in all runs or in `only_run`.
+pub(crate) fn search_page(
     history: &History,
     pattern: &Pattern,
-    only: Option<RunId>,
-    cursor: Option<Cursor>,
+    only_run: Option<RunId>,
+    cursor: Option<SearchCursor>,
     limit: usize,
-    stop: &Stop<'_>,
+    stop: &SearchStop<'_>,
 ) -> Result<SearchResult, Failure> {
-    page_within(&Search { history, pattern, bounds: Bounds::USUAL, stop }, only, cursor, limit)
+    search_page_within(&Search { history, pattern, bounds: WindowBounds::DEFAULT, stop }, only_run, cursor, limit)
 }
 
-fn page_within(search: &Search<'_>, only: Option<RunId>, cursor: Option<Cursor>, limit: usize) -> Result<SearchResult, Failure> {
+fn search_page_within(
+    search: &Search<'_>,
+    only_run: Option<RunId>,
+    cursor: Option<SearchCursor>,
+    limit: usize,
+) -> Result<SearchResult, Failure> {
     let mut result = SearchResult { hits: Vec::new(), next_cursor: None };
-    let mut looker = Looker::default();
-    let mut runs = Runs::new(search.history, only, cursor)?;
+    let mut matcher = Matcher::default();
+    let mut runs = Runs::new(search.history, only_run, cursor)?;
     while let Some((id, resume)) = runs.next()? {
         let left = limit - result.hits.len();
-        if let Some(run) = search.history.run(id)?.filter(|run| run.bytes.total() > 0) {
-            let scanned = match search.scan(&run, resume, left, &mut result.hits, &mut looker) {
-                // It was deleted meanwhile.
-                Err(_) if matches!(search.history.run(id), Ok(None)) => Scanned::Whole,
+        let run = match search.history.run(id) {
+            // Lists show that it cannot be read; the search goes on in the others.
+            Err(failure) if only_run.is_none() && search.history.dir(id).is_there() => {
+                tracing::warn!(run = %id, %failure, "the run was not searched");
+                None
+            }
+            run => run?,
+        };
+        if let Some(run) = run.filter(|run| run.bytes.total() > 0) {
+            let scanned = match search.scan(&run, resume, left, &mut result.hits, &mut matcher) {
+                // The run was deleted meanwhile.
+                Err(_) if matches!(search.history.run(id), Ok(None)) => ScanOutcome::Whole,
+                Err(failure) if only_run.is_none() && search.history.dir(id).is_there() => {
+                    tracing::warn!(run = %id, %failure, "the run was not searched to its end");
+                    ScanOutcome::Whole
+                }
                 scanned => scanned?,
             };
-            if let Scanned::Until(resume) = scanned {
-                result.next_cursor = Some(Cursor::In(id, resume).to_string());
+            if let ScanOutcome::Until(resume) = scanned {
+                result.next_cursor = Some(SearchCursor::In(id, resume).to_string());
                 return Ok(result);
             }
         }
-        if search.stop.is_over() && only.is_none() {
-            result.next_cursor = Some(Cursor::Before(id).to_string());
+        if search.stop.is_over() && only_run.is_none() {
+            result.next_cursor = Some(SearchCursor::Before(id).to_string());
             return Ok(result);
         }
     }
@@ -85,28 +99,30 @@ fn page_within(search: &Search<'_>, only: Option<RunId>, cursor: Option<Cursor>,
 /// The runs of a search, the newest first.
 struct Runs<'a> {
     history: &'a History,
-    first: Option<(RunId, Resume)>,
+    first: Option<(RunId, ResumePoint)>,
     only_first: bool,
-    /// Those in logs and those in the store, each ascending. What is sealed meanwhile is in the first, so it is met all the same.
+    /// Runs in logs, ascending. They are listed once, at the beginning, so a run that is sealed meanwhile is not
+    /// missed.
     in_logs: Vec<RunId>,
+    /// The next runs in the store, ascending.
     in_store: Vec<RunId>,
     before: Option<RunId>,
     store_ended: bool,
 }
 
 impl<'a> Runs<'a> {
-    fn new(history: &'a History, only: Option<RunId>, cursor: Option<Cursor>) -> Result<Self, Failure> {
+    fn new(history: &'a History, only_run: Option<RunId>, cursor: Option<SearchCursor>) -> Result<Self, Failure> {
         let (first, before) = match cursor {
-            Some(Cursor::In(run, resume)) => (Some((run, resume)), Some(run)),
-            Some(Cursor::Before(run)) => (None, Some(run)),
-            None => (only.map(|run| (run, Resume::BEGIN)), None),
+            Some(SearchCursor::In(run, resume)) => (Some((run, resume)), Some(run)),
+            Some(SearchCursor::Before(run)) => (None, Some(run)),
+            None => (only_run.map(|run| (run, ResumePoint::BEGIN)), None),
         };
-        let mut in_logs = if only.is_some() { Vec::new() } else { history.in_logs()? };
+        let mut in_logs = if only_run.is_some() { Vec::new() } else { history.runs_in_logs()? };
         in_logs.sort();
-        Ok(Self { history, first, only_first: only.is_some(), in_logs, in_store: Vec::new(), before, store_ended: false })
+        Ok(Self { history, first, only_first: only_run.is_some(), in_logs, in_store: Vec::new(), before, store_ended: false })
     }
 
-    fn next(&mut self) -> Result<Option<(RunId, Resume)>, Failure> {
+    fn next(&mut self) -> Result<Option<(RunId, ResumePoint)>, Failure> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
@@ -114,9 +130,9 @@ impl<'a> Runs<'a> {
             return Ok(None);
         }
         if self.in_store.is_empty() && !self.store_ended {
-            self.in_store = self.history.store.ids_before(self.before, IDS)?;
+            self.in_store = self.history.store.ids_before(self.before, RUNS_PER_LOOKUP)?;
             self.in_store.reverse();
-            self.store_ended = self.in_store.len() < IDS;
+            self.store_ended = self.in_store.len() < RUNS_PER_LOOKUP;
         }
         let is_new = |id: &RunId| self.before.is_none_or(|before| *id < before);
         while self.in_logs.last().is_some_and(|id| !is_new(id)) {
@@ -127,6 +143,9 @@ impl<'a> Runs<'a> {
         }
         self.before = self.in_logs.last().max(self.in_store.last()).copied().or(self.before);
         let is_there = !self.in_logs.is_empty() || !self.in_store.is_empty();
-        Ok(self.before.filter(|_| is_there).map(|id| (id, Resume::BEGIN)))
+        Ok(self.before.filter(|_| is_there).map(|id| (id, ResumePoint::BEGIN)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,71 +1,80 @@
-//! What is looked for: a text or a regular expression, compiled once for a whole search.
+//! The pattern of a search: a text or a regular expression, compiled once for all its pages' runs.
 
 use std::ops::{ControlFlow, Range};
 
 use grep_matcher::{LineMatchKind, Matcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use regex_syntax::{
+    ast::{self, Ast, ClassSetItem, Visitor},
+    hir::translate::TranslatorBuilder,
+};
 
-use super::expression;
-
-/// Most bytes of a query.
-const QUERY_MAX: usize = 4 << 10;
-/// Most bytes that a compiled expression may take, and what its matching may keep while it works.
-const COMPILED_MAX: usize = 2 << 20;
+/// Longest query, in bytes.
+const MAX_QUERY_BYTES: usize = 4 << 10;
+/// Most bytes that a compiled expression may take, and most bytes of the automaton that is built while it matches.
+const MAX_COMPILED_BYTES: usize = 2 << 20;
+/// How deep groups may be nested.
+const MAX_NESTING: u32 = 100;
+/// Most classes that are tables of Unicode, such as `\w`: each takes some KiB as soon as the expression is translated.
+const MAX_UNICODE_TABLES: usize = 200;
 
 /// A compiled query.
 #[derive(Debug)]
-pub struct Pattern {
+pub(crate) struct Pattern {
     matcher: RegexMatcher,
 }
 
-/// A line with a match, both as places in the text that was searched.
+/// A line with a match, as indexes into the text that was searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Match {
+pub(crate) struct PatternMatch {
     /// The line without its line feed.
-    pub line: Range<usize>,
-    pub start: usize,
+    pub(crate) line: Range<usize>,
+    pub(crate) start: usize,
 }
 
 impl Pattern {
-    /// What can be told of a query at once. Fails with a sentence for whoever wrote it.
-    pub fn check(query: &str, is_regex: bool) -> Result<(), String> {
+    /// Checks a query without compiling it. The error is a sentence for whoever wrote the query.
+    pub(crate) fn check(query: &str, is_regex: bool) -> Result<(), String> {
         if query.is_empty() {
-            return Err("`query` is empty; say what to look for".to_owned());
+            return Err("the search text is empty; give a text to search for".to_owned());
         }
         if !is_regex && query.contains(['\n', '\r']) {
-            return Err("`query` has a line break in it; the search goes line by line, so look for one of its lines".to_owned());
+            return Err("the search text has a line break; the search goes line by line, so search for one of the lines".to_owned());
         }
-        if query.len() > QUERY_MAX {
-            return Err(format!("`query` has {} bytes and must not have more than {QUERY_MAX}; look for a part of it", query.len()));
+        if query.len() > MAX_QUERY_BYTES {
+            return Err(format!(
+                "the search text has {} bytes, but at most {MAX_QUERY_BYTES} are allowed; search for a part of it",
+                query.len()
+            ));
         }
         Ok(())
     }
 
-    /// Compiles it, which may take a part of a second. Fails with a sentence for whoever wrote the query.
-    pub fn new(query: &str, is_regex: bool, ignore_case: bool) -> Result<Self, String> {
+    /// Compiles a query, which may take a part of a second. The error is a sentence for whoever wrote the query.
+    pub(crate) fn new(query: &str, is_regex: bool, ignore_case: bool) -> Result<Self, String> {
         Self::check(query, is_regex)?;
-        // A matcher puts it into a group, which it must neither close nor leave open.
-        let query = if is_regex { expression::read(query, ignore_case)? } else { query.to_owned() };
+        // The builder puts the query into a group, which the query must neither close nor leave open.
+        let query = if is_regex { normalize(query, ignore_case)? } else { query.to_owned() };
         let matcher = RegexMatcherBuilder::new()
             .fixed_strings(!is_regex)
             .case_insensitive(ignore_case)
             .multi_line(true)
             // Line feeds end lines; `^`, `$` and `.` stop at a carriage return as well.
             .crlf(true)
-            .size_limit(COMPILED_MAX)
-            .dfa_size_limit(COMPILED_MAX)
+            .size_limit(MAX_COMPILED_BYTES)
+            .dfa_size_limit(MAX_COMPILED_BYTES)
             .build(&query);
-        matcher.map(|matcher| Self { matcher }).map_err(|error| refusal(&error.to_string()))
+        matcher.map(|matcher| Self { matcher }).map_err(|error| compile_refusal(&error.to_string()))
     }
 
-    /// Shows the first match of each line of `text`, in order. `context`: the first byte is there to tell what stands before the
-    /// second, and is not searched itself.
-    pub fn each_line(&self, text: &[u8], context: bool, mut visit: impl FnMut(Match) -> ControlFlow<()>) {
+    /// Gives the first match of each line of `text` to `visit`, in order. `context`: the first byte only says what
+    /// precedes the second one, and is not searched itself.
+    pub(crate) fn each_line(&self, text: &[u8], context: bool, mut visit: impl FnMut(PatternMatch) -> ControlFlow<()>) {
         let mut at = 0;
         if context && !text.is_empty() {
             let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
             if let Ok(Some(found)) = self.matcher.find_at(&text[..end], 1.min(end))
-                && visit(Match { line: 1.min(end)..end, start: found.start() }).is_break()
+                && visit(PatternMatch { line: 1.min(end)..end, start: found.start() }).is_break()
             {
                 return;
             }
@@ -78,15 +87,15 @@ impl Pattern {
             };
             let start = memchr::memrchr(b'\n', &text[at..candidate]).map_or(at, |feed| at + feed + 1);
             if start == text.len() {
-                // Behind the last line feed there is no line.
+                // There is no line after the last line feed.
                 return;
             }
             let end = memchr::memchr(b'\n', &text[candidate..]).map_or(text.len(), |feed| candidate + feed);
             let line = &text[start..end];
-            // Nothing stands between the two bytes of a line break.
+            // A carriage return before the line feed belongs to the line break and not to the line.
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if let Some(found) = self.first(line)
-                && visit(Match { line: start..start + line.len(), start: start + found }).is_break()
+                && visit(PatternMatch { line: start..start + line.len(), start: start + found }).is_break()
             {
                 return;
             }
@@ -95,22 +104,80 @@ impl Pattern {
     }
 
     /// Where the first match in a line begins.
-    pub fn first(&self, line: &[u8]) -> Option<usize> {
+    pub(crate) fn first(&self, line: &[u8]) -> Option<usize> {
         self.matcher.find(line).ok().flatten().map(|found| found.start())
     }
 }
 
-/// One sentence out of the several lines in which a regular expression is refused.
-fn refusal(said: &str) -> String {
-    let reason = said.rsplit_once("error: ").map_or(said, |(_, reason)| reason).trim();
+/// One sentence of the several lines in which the builder refuses a regular expression.
+fn compile_refusal(report: &str) -> String {
+    let reason = report.rsplit_once("error: ").map_or(report, |(_, reason)| reason).trim();
     let reason = reason.lines().next().unwrap_or_default();
     if reason.contains("not allowed in a regex") {
-        return "`query` can only match a line break; the search goes line by line, so leave `\\n` and `\\r` out".to_owned();
+        return "the expression can only match a line break; the search goes line by line, so leave `\\n` and `\\r` out".to_owned();
     }
     if reason.contains("size limit") {
-        return expression::too_large();
+        return too_large();
     }
-    expression::refusal(&reason)
+    syntax_refusal(&reason)
+}
+
+/// The expression without comments and the spaces of `(?x)`, so that it can be put into a group. Refuses what the
+/// search does not support before anything is compiled. The error is a sentence for whoever wrote the query.
+fn normalize(query: &str, ignore_case: bool) -> Result<String, String> {
+    let ast = ast::parse::ParserBuilder::new().nest_limit(MAX_NESTING).build().parse(query).map_err(|error| match error.kind() {
+        ast::ErrorKind::EscapeUnexpectedEof => r"the expression ends with a lone `\`; write `\\` to search for a backslash".to_owned(),
+        kind => syntax_refusal(kind),
+    })?;
+    ast::visit(&ast, UnicodeTableCounter(0)).map_err(|()| too_large())?;
+    // The options are those with which `RegexMatcherBuilder` compiles it.
+    let mut translator = TranslatorBuilder::new().utf8(false).case_insensitive(ignore_case).multi_line(true).crlf(true).build();
+    let hir = translator.translate(query, &ast).map_err(|error| syntax_refusal(error.kind()))?;
+    if hir.properties().look_set().contains_anchor_haystack() {
+        return Err(
+            r"the expression asks for the ends of a text, with `\A`, `\z` or `(?-m)`; the search goes line by line, so use `^` and `$`"
+                .to_owned(),
+        );
+    }
+    Ok(ast.to_string())
+}
+
+/// The message for an expression that cannot be compiled within bounds.
+fn too_large() -> String {
+    r"the expression is too large when it is compiled; use fewer repetitions, or `[a-z]` instead of a Unicode class such as `\w`".to_owned()
+}
+
+/// The message for a query that is no regular expression.
+fn syntax_refusal(reason: &impl ToString) -> String {
+    let reason = reason.to_string();
+    format!("the query is not a regular expression: {reason}; fix it, or search for the literal text")
+}
+
+/// Counts classes that are tables of Unicode, and fails if there are too many.
+struct UnicodeTableCounter(usize);
+
+impl UnicodeTableCounter {
+    fn count(&mut self, is_table: bool) -> Result<(), ()> {
+        self.0 += usize::from(is_table);
+        if self.0 > MAX_UNICODE_TABLES { Err(()) } else { Ok(()) }
+    }
+}
+
+impl Visitor for UnicodeTableCounter {
+    type Output = ();
+    type Err = ();
+
+    fn finish(self) -> Result<(), ()> {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), ()> {
+        self.count(matches!(ast, Ast::ClassUnicode(_) | Ast::ClassPerl(_)))
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ClassSetItem) -> Result<(), ()> {
+        self.count(matches!(item, ClassSetItem::Unicode(_) | ClassSetItem::Perl(_)))
+    }
 }
 
 #[cfg(test)]
@@ -160,12 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_query_is_told_in_a_sentence() {
+    fn a_bad_query_is_refused_in_a_sentence() {
         let refused = |query: &str, is_regex| Pattern::new(query, is_regex, false).expect_err(query);
-        assert_eq!(
-            refused("(a", true),
-            "`query` is not a regular expression: unclosed group; mend it, or leave `regex` out to look for the text as it is"
-        );
+        assert_eq!(refused("(a", true), "the query is not a regular expression: unclosed group; fix it, or search for the literal text");
         assert!(refused("", false).contains("empty"));
         assert!(refused("a\nb", false).contains("line by line"));
         assert!(refused(r"a\nb", true).contains("line by line"));

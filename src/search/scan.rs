@@ -1,111 +1,120 @@
-//! Searches one run: reads its entries in order, puts its streams together, and sorts what is found by where it stands in the log.
+//! Searches one run: reads its entries in order, puts its streams together, and sorts the hits by their position in the
+//! log.
 //!
-//! Lines of two streams end in another order than they begin, so a hit waits until no line is open that began before it. A page may end
-//! anywhere; for each block of entries it is noted how the strands stood before it, and the page that follows begins there.
+//! Lines of two streams end in another order than they begin, so a hit waits until no line is open that began before
+//! it. A page may end anywhere. Before each batch of entries we record the state of the buffers in a [`Checkpoint`],
+//! and the next page begins there.
 
 use super::{
-    Stop,
-    cursor::Resume,
-    look::{Begin, Looker},
+    SearchStop,
+    cursor::{Position, ResumePoint, StreamStart},
+    matcher::{LineStart, Matcher},
     pattern::Pattern,
-    place::{Bounds, Found, Key, Start},
-    strand::{Strand, Work},
+    stream_buffer::{LocatedHit, ScanContext, StreamBuffer, WindowBounds},
 };
 use crate::{
-    history::{self, Forward, History},
+    history::{self, ForwardReader, History},
     model::{Failure, Run, Stream, calls::SearchHit},
 };
 
-/// How much of a live log is read at a time, as lines.
-const BATCH: usize = 256 << 10;
+/// Bytes of lines that are read from a log at a time.
+const READ_BATCH_BYTES: usize = 256 << 10;
 
-/// What a search through a run came to.
-pub enum Scanned {
-    /// All of it was searched.
+/// How far [`Search::scan`] searched a run.
+pub(crate) enum ScanOutcome {
+    /// The whole run was searched.
     Whole,
-    /// The page is full, or its time is over.
-    Until(Resume),
+    /// The page is full, or its time is over. The next page goes on here.
+    Until(ResumePoint),
 }
 
-/// What a page looks for, and how long.
-pub struct Search<'a> {
-    pub history: &'a History,
-    pub pattern: &'a Pattern,
-    pub bounds: Bounds,
-    pub stop: &'a Stop<'a>,
+/// What a page searches for, in what, and until when.
+pub(crate) struct Search<'a> {
+    pub(crate) history: &'a History,
+    pub(crate) pattern: &'a Pattern,
+    pub(crate) bounds: WindowBounds,
+    pub(crate) stop: &'a SearchStop<'a>,
 }
 
 impl Search<'_> {
-    /// Searches a run as far as it goes now, and appends at most `most` hits, in log order.
-    pub fn scan(&self, run: &Run, resume: Resume, most: usize, hits: &mut Vec<SearchHit>, looker: &mut Looker) -> Result<Scanned, Failure> {
-        let Resume { from, starts: [stdout, stderr], after } = resume;
-        let mut strands = [Strand::new(Stream::Stdout, stdout), Strand::new(Stream::Stderr, stderr)];
-        let mut reader = Forward::new(run.id, after);
-        let mut notes = vec![Note { first_seq: 0, resume }];
-        let (mut found, mut read) = (Vec::<Found>::new(), 0);
+    /// Searches a run as far as it has been written, and appends at most `limit` hits, in log order.
+    pub(crate) fn scan(
+        &self,
+        run: &Run,
+        resume: ResumePoint,
+        limit: usize,
+        hits: &mut Vec<SearchHit>,
+        matcher: &mut Matcher,
+    ) -> Result<ScanOutcome, Failure> {
+        let ResumePoint { from, starts: [stdout, stderr], after } = resume;
+        let mut buffers = [StreamBuffer::new(Stream::Stdout, stdout), StreamBuffer::new(Stream::Stderr, stderr)];
+        let mut reader = ForwardReader::new(run.id, after);
+        let mut checkpoints = vec![Checkpoint { first_seq: 0, resume }];
+        let (mut found, mut read) = (Vec::<LocatedHit>::new(), 0);
         loop {
             let ended = reader.seq() >= run.last_seq
-                || reader.read_output(self.history, BATCH, &mut looker.bodies, |seq, stream, offset, raw| {
-                    strands[stream as usize].push(seq, offset, raw, read);
+                || reader.read_output(self.history, READ_BATCH_BYTES, &mut matcher.bodies, |seq, stream, offset, raw| {
+                    buffers[stream as usize].push(seq, offset, raw, read);
                     read += raw.len() as u64;
-                })? == history::Found::Nothing;
-            for strand in &mut strands {
+                })? == history::ReadOutcome::Nothing;
+            for buffer in &mut buffers {
                 let (pattern, bounds, hits) = (self.pattern, self.bounds, &mut found);
-                strand.search(&mut Work { run: run.id, pattern, looker, bounds, from, most, hits }, read, ended);
+                buffer.search(&mut ScanContext { run: run.id, pattern, matcher, bounds, from, limit, hits }, read, ended);
             }
-            found.sort_by_key(|found| found.key);
-            found.truncate(most);
-            let open = if ended { None } else { strands.iter().filter_map(Strand::pending).min() };
-            let sure = open.map_or(found.len(), |open| found.partition_point(|found| found.key < open));
-            if sure == most {
-                let last = found[most - 1].key;
-                let mut resume = note_for(&notes, Key { offset: last.offset + 1, ..last });
-                pass_over(&mut resume, &found);
+            found.sort_by_key(|found| found.position);
+            found.truncate(limit);
+            let earliest_open = if ended { None } else { buffers.iter().filter_map(StreamBuffer::pending).min() };
+            let settled = earliest_open.map_or(found.len(), |earliest_open| found.partition_point(|found| found.position < earliest_open));
+            if settled == limit {
+                let last = found[limit - 1].position;
+                let mut resume = resume_point_for(&checkpoints, Position { offset: last.offset + 1, ..last });
+                skip_reported_lines(&mut resume, &found);
                 hits.extend(found.into_iter().map(|found| found.hit));
-                return Ok(Scanned::Until(resume));
+                return Ok(ScanOutcome::Until(resume));
             }
             if ended {
                 hits.extend(found.into_iter().map(|found| found.hit));
-                return Ok(Scanned::Whole);
+                return Ok(ScanOutcome::Whole);
             }
-            notes.push(Note::of(&reader, &strands));
-            let next = open.unwrap_or(Key { seq: reader.seq() + 1, offset: 0 });
-            // Each page gets further than the one before, however slow the disk is.
+            checkpoints.push(Checkpoint::of(&reader, &buffers));
+            let next = earliest_open.unwrap_or(Position { seq: reader.seq() + 1, offset: 0 });
+            // A page ends only after it has got further than the one before, however slow the disk is.
             if self.stop.is_over() && next > from {
-                hits.extend(found.into_iter().take(sure).map(|found| found.hit));
-                return Ok(Scanned::Until(note_for(&notes, next)));
+                hits.extend(found.into_iter().take(settled).map(|found| found.hit));
+                return Ok(ScanOutcome::Until(resume_point_for(&checkpoints, next)));
             }
         }
     }
 }
 
-/// How the strands stood before an entry.
-struct Note {
+/// The state of the buffers before an entry, as the point from which a reader can rebuild them.
+struct Checkpoint {
     first_seq: u64,
-    resume: Resume,
+    resume: ResumePoint,
 }
 
-impl Note {
-    fn of(reader: &Forward, strands: &[Strand; 2]) -> Self {
+impl Checkpoint {
+    fn of(reader: &ForwardReader, buffers: &[StreamBuffer; 2]) -> Self {
         let first_seq = reader.seq() + 1;
-        let held = strands.iter().filter_map(Strand::first_seq).min();
-        let starts: [Start; 2] = [strands[0].start(), strands[1].start()];
-        Self { first_seq, resume: Resume { after: held.unwrap_or(first_seq) - 1, starts, ..Resume::BEGIN } }
+        let held = buffers.iter().filter_map(StreamBuffer::first_seq).min();
+        let starts: [StreamStart; 2] = [buffers[0].start(), buffers[1].start()];
+        Self { first_seq, resume: ResumePoint { after: held.unwrap_or(first_seq) - 1, starts, ..ResumePoint::BEGIN } }
     }
 }
 
-/// Lets the strands begin behind the lines that have been told, so that a page with many hits behind it does not search them again.
-fn pass_over(resume: &mut Resume, found: &[Found]) {
+/// Lets the streams begin after the lines whose hits are all reported, so that the next page does not search them
+/// again.
+fn skip_reported_lines(resume: &mut ResumePoint, found: &[LocatedHit]) {
     for (start, stream) in resume.starts.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
         let last = found.iter().rfind(|found| found.hit.stream == stream);
-        if let Some(last) = last.filter(|last| last.is_only && last.key.offset > start.offset) {
-            *start = Start { begin: Begin::Told, offset: last.key.offset };
+        if let Some(last) = last.filter(|last| last.is_only && last.position.offset > start.offset) {
+            *start = StreamStart { begin: LineStart::AlreadyReported, offset: last.position.offset };
         }
     }
 }
 
-/// Where a page must begin that is to have the hits from a place on.
-fn note_for(notes: &[Note], from: Key) -> Resume {
-    let after = notes.partition_point(|note| note.first_seq <= from.seq);
-    Resume { from, ..notes[after.saturating_sub(1)].resume }
+/// Where a page must begin reading to find all hits from `from` on.
+fn resume_point_for(checkpoints: &[Checkpoint], from: Position) -> ResumePoint {
+    let after = checkpoints.partition_point(|checkpoint| checkpoint.first_seq <= from.seq);
+    ResumePoint { from, ..checkpoints[after.saturating_sub(1)].resume }
 }

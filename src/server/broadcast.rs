@@ -1,61 +1,76 @@
-//! What a client hears of runs that it is not attached to.
+//! Notifies a client about runs that it is not attached to.
 //!
-//! These are rare and wait in the control lane, which never waits for a client. So that a client which has stopped
-//! reading does not make us grow, beyond a bound only the run's id is kept; when the client reads again it gets one
-//! `run/changed` with the run as it is then.
+//! These notifications are rare and wait in the control lane, which never waits for a client. So that a client which
+//! has stopped reading does not make the server grow, beyond a bound only the run's id is remembered; when the client
+//! reads again it gets one `run/changed` with the run as it is then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Server;
+use super::follower::Followers;
 use crate::{
+    history::History,
     model::{Kind, Run, RunId, line},
     rpc::Outgoing,
+    runs::RunEvent,
     supervisor::now,
 };
 
-/// Most bytes of broadcasts that may wait for a client.
-const BACKLOG_LIMIT: usize = 4 << 20;
+/// Bytes of broadcasts that may wait for a client.
+const MAX_BACKLOG_BYTES: usize = 4 << 20;
 
-/// Most messages that are held back while a token is being taken.
-const HELD_LIMIT: usize = 1000;
-/// A run that is younger may be the one that a token means.
-const NEW_MS: u64 = 30_000;
+/// Messages that are held back while a token is being claimed, or while a run is being started.
+const MAX_HELD_MESSAGES: usize = 1000;
+/// A run that is younger than this may be the one that a token means.
+const NEW_RUN_MS: u64 = 30_000;
 
-/// The broadcasting side of a server.
-pub struct Broadcast {
+/// How many runs are remembered of which the client was notified; older ones send nothing more.
+const MAX_REMEMBERED_RUNS: usize = 10_000;
+
+/// The broadcasting side of a server. Clones belong together.
+#[derive(Clone)]
+pub(crate) struct Broadcast(Arc<BroadcastState>);
+
+struct BroadcastState {
     out: Outgoing,
     watch: bool,
-    own: Mutex<BTreeSet<RunId>>,
-    /// Runs that this connection was attached to and has not left; also when they have ended.
+    history: History,
+    followers: Arc<Followers>,
+    /// Of each run, the number of the newest rare entry that this client was notified about.
+    newest_seen: Mutex<BTreeMap<RunId, u64>>,
+    started_here: Mutex<BTreeSet<RunId>>,
+    /// Runs that this connection attached to and has not left, including those that have ended.
     attached: Mutex<BTreeSet<RunId>>,
     missed: Mutex<BTreeSet<RunId>>,
-    /// Runs whose `run/start` has not been answered: nothing may be said of them yet. What is to be said afterwards.
-    unborn: Mutex<BTreeMap<RunId, Vec<Box<RawValue>>>>,
-    held: Arc<Mutex<Held>>,
+    /// Runs whose `run/start` has not been answered, so that the client must not be notified about them yet, and the
+    /// entries that it gets afterwards.
+    staging: Mutex<BTreeMap<RunId, Vec<Box<RawValue>>>>,
+    held: Arc<Mutex<HeldNotifications>>,
 }
 
-/// What waits while it is not known whose run a token means.
+/// The messages that wait while it is not known whose run a token means.
 #[derive(Default)]
-struct Held {
+struct HeldNotifications {
     holders: usize,
     messages: Vec<(RunId, Vec<u8>)>,
 }
 
-/// While it lives, nothing is said of runs that are new.
-pub struct Hold {
-    held: Arc<Mutex<Held>>,
+/// While a gate exists, the client gets no notifications about new runs.
+pub(crate) struct NotificationGate {
+    held: Arc<Mutex<HeldNotifications>>,
     out: Outgoing,
 }
 
-impl Drop for Hold {
+impl Drop for NotificationGate {
     fn drop(&mut self) {
-        let mut held = self.held.lock().expect("nobody panics while holding this");
+        let mut held = self.held.lock();
         held.holders -= 1;
         if held.holders == 0 {
             held.messages.drain(..).for_each(|(_, message)| self.out.control(message));
@@ -64,125 +79,155 @@ impl Drop for Hold {
 }
 
 impl Broadcast {
-    pub fn new(out: Outgoing, watch: bool) -> Self {
-        Self {
+    pub(crate) fn new(out: Outgoing, watch: bool, history: History, followers: Arc<Followers>) -> Self {
+        Self(Arc::new(BroadcastState {
             out,
             watch,
-            own: Mutex::default(),
+            history,
+            followers,
+            newest_seen: Mutex::default(),
+            started_here: Mutex::default(),
             attached: Mutex::default(),
             missed: Mutex::default(),
-            unborn: Mutex::default(),
+            staging: Mutex::default(),
             held: Arc::default(),
-        }
+        }))
     }
 
-    /// This connection is about to start a run.
-    pub fn expect(&self, id: RunId) {
-        self.own.lock().expect("nobody panics while holding this").insert(id);
-        self.unborn.lock().expect("nobody panics while holding this").insert(id, Vec::new());
-    }
-
-    /// The start failed, or the client follows the run and hears everything so.
-    pub fn born(&self, id: RunId) {
-        self.unborn.lock().expect("nobody panics while holding this").remove(&id);
-    }
-
-    /// The answer that makes a run known has been sent to a client that does not follow it: what happened meanwhile is told.
-    pub fn born_unfollowed(&self, server: &Arc<Server>, id: RunId) {
-        // Under the lock, so that what comes just now comes after.
-        let mut unborn = self.unborn.lock().expect("nobody panics while holding this");
-        let waiting = unborn.remove(&id).unwrap_or_default();
-        for entry in &waiting {
-            if self.has_room(server, id) {
-                let kind = line::head(entry.get().as_bytes()).map_or(Kind::State, |head| head.kind);
-                self.notify(Some(id), kind.method(), entry);
+    /// Notifies the client of what happens to runs, in order.
+    pub(crate) async fn handle_events(self, mut events: UnboundedReceiver<RunEvent>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                // A client that follows the run gets the entry from the log.
+                RunEvent::Entry { id, .. } if self.0.followers.is_attached(id) => {}
+                RunEvent::Entry { id, seq, entry } => {
+                    if self.first_seen(id, seq) {
+                        self.notify_entry(id, &entry);
+                    }
+                }
+                RunEvent::Changed(run) => self.notify_changed(&run),
+                RunEvent::Deleted(ids) => self.notify_deleted(&ids),
             }
         }
-        drop(unborn);
     }
 
-    /// This connection attaches to a run.
-    pub fn attached(&self, id: RunId) {
-        self.attached.lock().expect("nobody panics while holding this").insert(id);
+    /// Notes that the client is notified about a rare entry, by a follower or by itself. False if it was already.
+    pub(crate) fn first_seen(&self, id: RunId, seq: u64) -> bool {
+        let mut newest_seen = self.0.newest_seen.lock();
+        let newest = newest_seen.entry(id).or_default();
+        let first_seen = seq > *newest;
+        *newest = seq.max(*newest);
+        if newest_seen.len() > MAX_REMEMBERED_RUNS {
+            newest_seen.pop_first();
+        }
+        first_seen
     }
 
-    /// This connection leaves a run.
-    pub fn detached(&self, id: RunId) {
-        self.attached.lock().expect("nobody panics while holding this").remove(&id);
+    /// Stages the notifications about a run that this connection is about to start.
+    pub(crate) fn expect_start(&self, id: RunId) {
+        self.0.started_here.lock().insert(id);
+        self.0.staging.lock().insert(id, Vec::new());
     }
 
-    /// Whether this connection was attached to a run and has not left it.
-    pub fn is_attached(&self, id: RunId) -> bool {
-        self.attached.lock().expect("nobody panics while holding this").contains(&id)
+    /// Drops what was staged: the start failed, or the client follows the run and gets every entry from its follower.
+    pub(crate) fn discard_staged(&self, id: RunId) {
+        self.0.staging.lock().remove(&id);
     }
 
-    /// Holds back what is said of new runs, for one of them may be the answer to a request that is under way.
-    pub fn hold(&self) -> Hold {
-        self.held.lock().expect("nobody panics while holding this").holders += 1;
-        Hold { held: Arc::clone(&self.held), out: self.out.clone() }
+    /// Sends what was staged. The answer that makes the run known has been sent, to a client that does not follow it.
+    pub(crate) fn send_staged(&self, id: RunId) {
+        // The lock is held, so that an entry that comes just now is sent after these.
+        let mut staging = self.0.staging.lock();
+        let waiting = staging.remove(&id).unwrap_or_default();
+        for entry in &waiting {
+            if self.has_capacity(id) {
+                let kind = line::head(entry.get().as_bytes()).map_or(Kind::State, |head| head.kind);
+                self.send_or_hold(Some(id), kind.method(), entry);
+            }
+        }
+        drop(staging);
     }
 
-    /// This run is the answer: its follower tells everything.
-    pub fn forget_held(&self, id: RunId) {
-        self.held.lock().expect("nobody panics while holding this").messages.retain(|(held, _)| *held != id);
+    /// Notes that this connection attaches to a run.
+    pub(crate) fn attach(&self, id: RunId) {
+        self.0.attached.lock().insert(id);
     }
 
-    /// Whether this client is to hear of a run that it is not attached to.
-    pub fn hears_of(&self, id: RunId) -> bool {
-        let is_unborn = self.unborn.lock().expect("nobody panics while holding this").contains_key(&id);
-        let is_own = || self.own.lock().expect("nobody panics while holding this").contains(&id);
-        !is_unborn && (self.watch || is_own() || self.is_attached(id))
+    /// Notes that this connection leaves a run.
+    pub(crate) fn detach(&self, id: RunId) {
+        self.0.attached.lock().remove(&id);
     }
 
-    /// Whether this client watches all runs.
-    pub fn watches(&self) -> bool {
-        self.watch
+    /// Whether this connection attached to a run and has not left it.
+    pub(crate) fn is_attached(&self, id: RunId) -> bool {
+        self.0.attached.lock().contains(&id)
     }
 
-    /// A rare entry of a run that the client is not attached to.
-    pub fn entry(&self, server: &Arc<Server>, id: RunId, entry: &RawValue) {
-        if let Some(waiting) = self.unborn.lock().expect("nobody panics while holding this").get_mut(&id) {
-            if waiting.len() < HELD_LIMIT {
+    /// Holds back notifications about new runs, for one of them may be the answer to a request that is under way.
+    pub(crate) fn hold(&self) -> NotificationGate {
+        self.0.held.lock().holders += 1;
+        NotificationGate { held: Arc::clone(&self.0.held), out: self.0.out.clone() }
+    }
+
+    /// Drops the held messages about a run that turned out to be the answer: its follower sends every entry.
+    pub(crate) fn forget_held(&self, id: RunId) {
+        self.0.held.lock().messages.retain(|(held, _)| *held != id);
+    }
+
+    /// Whether the client is notified about a run that it is not attached to.
+    pub(crate) fn notifies_about(&self, id: RunId) -> bool {
+        let is_staged = self.0.staging.lock().contains_key(&id);
+        let is_started_here = || self.0.started_here.lock().contains(&id);
+        !is_staged && (self.0.watch || is_started_here() || self.is_attached(id))
+    }
+
+    /// Notifies about a rare entry of a run that the client is not attached to.
+    pub(crate) fn notify_entry(&self, id: RunId, entry: &RawValue) {
+        if let Some(waiting) = self.0.staging.lock().get_mut(&id) {
+            if waiting.len() < MAX_HELD_MESSAGES {
                 waiting.push(entry.to_owned());
             }
             return;
         }
-        if !self.hears_of(id) || !self.has_room(server, id) {
+        if !self.notifies_about(id) || !self.has_capacity(id) {
             return;
         }
         let kind = line::head(entry.get().as_bytes()).map_or(Kind::State, |head| head.kind);
-        self.notify(Some(id), kind.method(), entry);
+        self.send_or_hold(Some(id), kind.method(), entry);
     }
 
-    /// A new run, an edited one, or one with a storage error.
-    pub fn changed(&self, server: &Arc<Server>, run: &Run) {
-        if self.hears_of(run.id) && self.has_room(server, run.id) {
-            self.notify(Some(run.id), "run/changed", &json!({ "run": run }));
+    /// Notifies about a new run, an edited one, or one with a storage error.
+    pub(crate) fn notify_changed(&self, run: &Run) {
+        if self.notifies_about(run.id) && self.has_capacity(run.id) {
+            self.send_or_hold(Some(run.id), "run/changed", &json!({ "run": run }));
         }
     }
 
-    pub fn deleted(&self, ids: &[RunId]) {
-        if self.watch || ids.iter().any(|id| self.hears_of(*id)) {
-            self.notify(None, "run/deleted", &json!({ "runIds": ids }));
+    /// Notifies about runs that were deleted.
+    pub(crate) fn notify_deleted(&self, ids: &[RunId]) {
+        if self.0.watch || ids.iter().any(|id| self.notifies_about(*id)) {
+            self.send_or_hold(None, "run/deleted", &json!({ "runIds": ids }));
         }
     }
 
-    fn notify(&self, about: Option<RunId>, method: &str, params: &(impl Serialize + ?Sized)) {
+    fn send_or_hold(&self, run_id: Option<RunId>, method: &str, params: &(impl Serialize + ?Sized)) {
         let message = json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string().into_bytes();
-        let mut held = self.held.lock().expect("nobody panics while holding this");
-        match about.filter(|id| held.holders > 0 && held.messages.len() < HELD_LIMIT && is_new(*id)) {
+        let mut held = self.0.held.lock();
+        match run_id.filter(|id| held.holders > 0 && held.messages.len() < MAX_HELD_MESSAGES && is_new(*id)) {
             Some(id) => held.messages.push((id, message)),
-            None => self.out.control(message),
+            None => self.0.out.control(message),
         }
     }
 
-    fn has_room(&self, server: &Arc<Server>, id: RunId) -> bool {
-        if self.out.control_backlog() < BACKLOG_LIMIT {
+    /// Whether the client's backlog has capacity for a notification. If not, the client gets `run/changed` once it
+    /// reads again.
+    fn has_capacity(&self, id: RunId) -> bool {
+        if self.0.out.control_backlog() < MAX_BACKLOG_BYTES {
             return true;
         }
-        let mut missed = self.missed.lock().expect("nobody panics while holding this");
+        let mut missed = self.0.missed.lock();
         if missed.is_empty() {
-            tokio::spawn(catch_up(Arc::clone(server)));
+            tokio::spawn(catch_up(self.clone()));
         }
         missed.insert(id);
         false
@@ -190,17 +235,17 @@ impl Broadcast {
 }
 
 fn is_new(id: RunId) -> bool {
-    id.created_at() + NEW_MS > now()
+    id.created_at() + NEW_RUN_MS > now()
 }
 
-/// Waits until the client reads again and tells it how the runs stand that it missed something of.
-async fn catch_up(server: Arc<Server>) {
-    server.out.control_below(BACKLOG_LIMIT / 2).await;
-    let missed = std::mem::take(&mut *server.broadcast.missed.lock().expect("nobody panics while holding this"));
+/// Waits until the client reads again, and notifies it about every run whose notifications it has missed.
+async fn catch_up(broadcast: Broadcast) {
+    broadcast.0.out.control_below(MAX_BACKLOG_BYTES / 2).await;
+    let missed = std::mem::take(&mut *broadcast.0.missed.lock());
     for id in missed {
-        let reader = Arc::clone(&server);
-        if let Ok(Ok(Some(run))) = tokio::task::spawn_blocking(move || reader.history.run(id)).await {
-            server.broadcast.changed(&server, &run);
+        let history = broadcast.0.history.clone();
+        if let Ok(Ok(Some(run))) = tokio::task::spawn_blocking(move || history.run(id)).await {
+            broadcast.notify_changed(&run);
         }
     }
 }

@@ -1,18 +1,19 @@
-//! A client that is attached to a run: a cursor into its log, and the task that moves it.
+//! Follows a run for a client that is attached to it: a cursor into the run's log, and the task that moves it.
 //!
-//! Replay, live, reconnect and a slow client are the same code. A follower reads only in its turn at the output, into
-//! the server's one buffer, so neither a long run nor many runs nor a client that has stopped reading makes the server
-//! grow; and the log is the queue, so there is nothing to drop and nothing to repeat.
+//! Replay, live output, reconnects and slow clients are the same code. A follower reads only while it holds the
+//! output's bulk lane, into the server's one buffer, so neither a long run nor many runs nor a client that has stopped
+//! reading makes the server grow. The log is the queue, so there is nothing to drop and nothing to repeat.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::JoinHandle,
@@ -20,98 +21,130 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, link::Growth, merge::Merger};
+use super::{Server, merge::Merger};
 use crate::{
-    history::{Forward, Found},
-    model::{Failure, Kind, RunId, RunState, line},
+    history::{ForwardReader, ReadOutcome},
+    model::{
+        Failure, Kind, RunId, RunState,
+        calls::{AttachForm, ClientCapabilities},
+        line,
+    },
+    runs::Growth,
 };
 
-/// Most log bytes that are sent in one turn: a request's answer waits for no more.
-const TURN: usize = 256 << 10;
-/// A buffer is kept for the next turn unless a huge entry has made it longer than this: a sealed block's lines fit in.
-const KEPT: usize = 4 * TURN;
+/// Log bytes that a follower sends at a time: a request's answer waits for no more than that.
+const MAX_BATCH_BYTES: usize = 256 << 10;
+/// A buffer is reused for the next batch unless a huge entry has grown it beyond this; a sealed block's lines fit in.
+const MAX_SPARE_BUFFER_BYTES: usize = 4 * MAX_BATCH_BYTES;
 
 /// The runs that a client is attached to.
 #[derive(Default)]
-pub struct Followers {
+pub(crate) struct Followers {
     open: Mutex<BTreeMap<RunId, Follower>>,
 }
 
-/// One of them.
+/// The handle of a follower's task: stops it, and tells the last entry that it sent.
 struct Follower {
     stop: CancellationToken,
-    seq: Arc<AtomicU64>,
+    sent_seq: Arc<AtomicU64>,
 }
 
-/// What of a run a client wants.
+/// Which kinds of entries a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    pub output: bool,
-    pub updates: bool,
+pub(crate) struct KindFilter {
+    pub(crate) output: bool,
+    pub(crate) updates: bool,
 }
 
-impl Wanted {
-    /// `kinds` chooses among output and updates; everything else always comes.
-    pub fn of(kinds: Option<&[Kind]>) -> Self {
+impl KindFilter {
+    /// `kinds` chooses among output and updates; entries of other kinds are always sent.
+    pub(crate) fn of(kinds: Option<&[Kind]>) -> Self {
         let wants = |kind| kinds.is_none_or(|kinds| kinds.contains(&kind));
         Self { output: wants(Kind::Output), updates: wants(Kind::Update) }
     }
 
     fn includes(self, kind: Kind) -> bool {
         match kind {
-            Kind::Output => self.output,
+            Kind::Output | Kind::Size => self.output,
             Kind::Update => self.updates,
             Kind::Session | Kind::Permission | Kind::State => true,
         }
     }
 }
 
-/// A follower that is known but does not run yet: from its making on, the client hears of the run only through it.
+/// In which form a client follows a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Entries(KindFilter),
+    /// See [`super::item_follower`].
+    Items,
+}
+
+impl Delivery {
+    /// Items are made of all kinds of entries, so nobody can choose among kinds there.
+    pub(crate) fn of(kinds: Option<&[Kind]>, form: Option<AttachForm>) -> Result<Self, Failure> {
+        match (form, kinds) {
+            (Some(AttachForm::Items), Some(_)) => {
+                Err(Failure::invalid_params("kinds", "`kinds` chooses among entries; leave it out with `as: \"items\"`"))
+            }
+            (Some(AttachForm::Items), None) => Ok(Self::Items),
+            (Some(AttachForm::Entries) | None, kinds) => Ok(Self::Entries(KindFilter::of(kinds))),
+        }
+    }
+
+    /// Whether the client answers what the run's programs ask of a terminal: it can, and gets the output.
+    pub(crate) fn shows_terminal(self, client: &ClientCapabilities) -> bool {
+        client.terminal && matches!(self, Self::Entries(filter) if filter.output)
+    }
+}
+
+/// A follower whose task has not been started. From its creation on, the client is notified about the run only by it.
 #[must_use = "it must be started, after the answer"]
-pub struct Ready {
-    id: RunId,
-    after: u64,
-    wanted: Wanted,
+pub(crate) struct PendingFollower {
+    pub(super) id: RunId,
+    pub(super) after: u64,
+    delivery: Delivery,
     stop: CancellationToken,
-    seq: Arc<AtomicU64>,
-    grown: Option<watch::Receiver<Growth>>,
+    pub(super) seq: Arc<AtomicU64>,
+    pub(super) growth: Option<watch::Receiver<Growth>>,
 }
 
 impl Followers {
-    pub fn is_attached(&self, id: RunId) -> bool {
-        self.open.lock().expect("nobody panics while holding this").contains_key(&id)
+    pub(crate) fn is_attached(&self, id: RunId) -> bool {
+        self.open.lock().contains_key(&id)
     }
 
-    /// Attaches the client to a run, or moves its cursor. `grown` is `None` for a run that has no link: it has ended.
-    pub fn attach(&self, id: RunId, after: u64, wanted: Wanted, grown: Option<watch::Receiver<Growth>>) -> Ready {
+    /// Attaches the client to a run, or moves its cursor. `growth` is `None` for a run that has ended and therefore has
+    /// no link.
+    pub(crate) fn attach(&self, id: RunId, after: u64, delivery: Delivery, growth: Option<watch::Receiver<Growth>>) -> PendingFollower {
         let (stop, seq) = (CancellationToken::new(), Arc::new(AtomicU64::new(after)));
-        let follower = Follower { stop: stop.clone(), seq: Arc::clone(&seq) };
-        let before = self.open.lock().expect("nobody panics while holding this").insert(id, follower);
-        if let Some(before) = before {
-            before.stop.cancel();
+        let follower = Follower { stop: stop.clone(), sent_seq: Arc::clone(&seq) };
+        let previous = self.open.lock().insert(id, follower);
+        if let Some(previous) = previous {
+            previous.stop.cancel();
         }
-        Ready { id, after, wanted, stop, seq, grown }
+        PendingFollower { id, after, delivery, stop, seq, growth }
     }
 
-    /// Detaches the client. Returns the last entry that it was sent; `None` if it was not attached.
-    pub fn detach(&self, id: RunId) -> Option<u64> {
-        let follower = self.open.lock().expect("nobody panics while holding this").remove(&id)?;
+    /// Detaches the client. Returns the number of the last entry that it was sent; `None` if it was not attached.
+    pub(crate) fn detach(&self, id: RunId) -> Option<u64> {
+        let follower = self.open.lock().remove(&id)?;
         follower.stop.cancel();
-        Some(follower.seq.load(Ordering::Relaxed))
+        Some(follower.sent_seq.load(Ordering::Relaxed))
     }
 
-    /// A follower has sent the run's last entry. Unless the client attached again meanwhile, it is attached no more.
+    /// Forgets a follower that has sent the run's last entry, unless the client has attached again meanwhile.
     fn ended(&self, id: RunId, seq: &Arc<AtomicU64>) {
-        let mut open = self.open.lock().expect("nobody panics while holding this");
-        if open.get(&id).is_some_and(|follower| Arc::ptr_eq(&follower.seq, seq)) {
+        let mut open = self.open.lock();
+        if open.get(&id).is_some_and(|follower| Arc::ptr_eq(&follower.sent_seq, seq)) {
             open.remove(&id);
         }
     }
 }
 
-impl Ready {
-    /// Begins to send. To be called after the answer that announces it has been queued.
-    pub fn start(self, server: &Arc<Server>) {
+impl PendingFollower {
+    /// Starts the task. The caller does so after it has queued the answer that announces the entries.
+    pub(crate) fn start(self, server: &Arc<Server>) {
         let server = Arc::clone(server);
         tokio::spawn(async move {
             let stop = self.stop.clone();
@@ -120,7 +153,7 @@ impl Ready {
                 () = stop.cancelled() => {}
                 ended = self.follow(&server) => {
                     if let Err(failure) = ended {
-                        tracing::error!(run = %id, %failure, "the run cannot be followed any more");
+                        tracing::error!(run = %id, %failure, "cannot follow the run any longer");
                     }
                     server.followers.ended(id, &seq);
                 }
@@ -128,23 +161,30 @@ impl Ready {
         });
     }
 
-    async fn follow(mut self, server: &Arc<Server>) -> Result<(), Failure> {
+    async fn follow(self, server: &Arc<Server>) -> Result<(), Failure> {
+        match self.delivery {
+            Delivery::Entries(filter) => self.follow_entries(filter, server).await,
+            Delivery::Items => self.follow_items(server).await,
+        }
+    }
+
+    async fn follow_entries(mut self, filter: KindFilter, server: &Arc<Server>) -> Result<(), Failure> {
         let interval = Duration::from_millis(server.client.output.min_interval_ms);
-        let mut source = Source { reader: Some(Forward::new(self.id, self.after)), ahead: None };
+        let mut source = ReadSource { reader: Some(ForwardReader::new(self.id, self.after)), ahead: None };
         let mut due = Instant::now();
         let mut slow = false;
         loop {
-            // Before the read: a wake-up that comes while it goes on must not be lost.
-            let ended = self.grown.as_mut().is_none_or(|grown| grown.borrow_and_update().ended);
-            let sent = self.turn(server, &mut source, slow || !interval.is_zero()).await?;
+            // The growth is taken before the read, so that a wake-up during the read is not lost.
+            let ended = self.growth.as_mut().is_none_or(|growth| growth.borrow_and_update().ended);
+            let sent = self.send_batch(filter, server, &mut source, slow || !interval.is_zero()).await?;
             slow = sent.was_blocked;
-            if sent.is_final || (ended && !sent.lines) {
+            if sent.is_final || (ended && !sent.has_lines) {
                 return Ok(());
             }
-            if sent.lines {
+            if sent.has_lines {
                 due = Instant::now() + interval;
             }
-            if let (true, false, Some(reader)) = (sent.all, ended, &source.reader) {
+            if let (true, false, Some(reader)) = (sent.at_end, ended, &source.reader) {
                 self.wait(server, due, reader).await;
             }
         }
@@ -152,134 +192,147 @@ impl Ready {
 
     /// Waits until there may be more to send. Output is held back until `due`, or until enough of it waits; other
     /// entries are not held back.
-    async fn wait(&mut self, server: &Server, due: Instant, reader: &Forward) {
-        let Some(grown) = &mut self.grown else { return };
+    async fn wait(&mut self, server: &Server, due: Instant, reader: &ForwardReader) {
+        let Some(growth) = &mut self.growth else { return };
         let enough = server.client.output.max_chunk_bytes;
-        let held = async {
+        let waiting = async {
             loop {
-                grown.changed().await?;
+                growth.changed().await?;
                 let is_urgent = {
-                    let growth = grown.borrow();
+                    let growth = growth.borrow();
                     growth.rare > reader.seq() || growth.ended
                 };
-                if is_urgent || Instant::now() >= due || reader.waits_for(enough) {
+                if is_urgent || Instant::now() >= due || reader.has_unread_output(enough) {
                     return Ok(());
                 }
-                // Something waits: from now on it is only a matter of time.
-                let until_due = tokio::time::timeout_at(due, grown.changed()).await;
+                // Output is waiting, so from now on only the time until `due` matters.
+                let until_due = tokio::time::timeout_at(due, growth.changed()).await;
                 match until_due {
                     Ok(changed) => changed?,
                     Err(_) => return Ok(()),
                 }
-                grown.mark_changed();
+                growth.mark_changed();
             }
         };
-        let held: Result<(), watch::error::RecvError> = held.await;
-        if held.is_err() {
-            // The link is gone: there is one last thing to read.
-            self.grown = None;
+        let result: Result<(), watch::error::RecvError> = waiting.await;
+        if result.is_err() {
+            // The link is gone; `follow` reads once more and then ends.
+            self.growth = None;
         }
     }
 
-    /// One turn at the output: reads what follows and sends it.
-    async fn turn(&self, server: &Arc<Server>, source: &mut Source, joins: bool) -> Result<Sent, Failure> {
+    /// Takes the bulk lane, reads what follows and sends it.
+    async fn send_batch(
+        &self,
+        filter: KindFilter,
+        server: &Arc<Server>,
+        source: &mut ReadSource,
+        merges: bool,
+    ) -> Result<BatchOutcome, Failure> {
         let mut bulk = server.out.bulk().await;
         let was_blocked = bulk.was_blocked();
-        let mut lines = std::mem::take(&mut *server.scratch.lock().expect("nobody panics while holding this"));
+        let mut lines = std::mem::take(&mut *server.scratch.lock());
         lines.clear();
         let read = self.read(server, source, &mut lines).await;
         let limit = usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(usize::MAX);
-        let mut merger = Merger::new(self.id, limit, joins);
+        let mut merger = Merger::new(self.id, limit, merges);
         let mut is_final = false;
         for line in line::lines(&lines) {
             let kind = line::head(line).map(|head| head.kind);
             match kind {
-                Some(Kind::Output) if self.wanted.output => merger.line(line, &mut bulk),
+                Some(Kind::Output) if filter.output => merger.line(line, &mut bulk),
                 Some(Kind::Output) => {}
                 Some(kind) => {
                     merger.finish(&mut bulk);
-                    if self.wanted.includes(kind) {
+                    if filter.includes(kind) {
                         bulk.frame(kind.method(), &[line]);
                     }
                     if kind.is_rare() {
-                        // The link tells of it too; whichever comes first counts.
-                        server.links.is_news(self.id, line::head(line).map_or(0, |head| head.seq));
+                        // The link reports this entry too; the first of the two counts.
+                        server.broadcast.first_seen(self.id, line::head(line).map_or(0, |head| head.seq));
                     }
                     is_final |= kind == Kind::State && is_final_state(line);
                 }
-                None => tracing::error!(run = %self.id, "a line of the log is no entry"),
+                None => tracing::error!(run = %self.id, "a line of the log is not an entry"),
             }
         }
         merger.finish(&mut bulk);
-        let any = !lines.is_empty();
-        // A buffer that one huge entry has grown is given back.
-        if lines.capacity() <= KEPT {
-            *server.scratch.lock().expect("nobody panics while holding this") = lines;
+        let has_lines = !lines.is_empty();
+        // A buffer that one huge entry has grown is freed.
+        if lines.capacity() <= MAX_SPARE_BUFFER_BYTES {
+            *server.scratch.lock() = lines;
         }
-        let (found, seq) = read?;
+        let (outcome, seq) = read?;
         if bulk.flush().await.is_err() {
-            // The client is gone; so will this task be, with the connection.
+            // The client is gone, and the connection's end drops this task.
             return std::future::pending().await;
         }
         self.seq.store(seq, Ordering::Relaxed);
-        Ok(Sent { lines: any, all: matches!(found, Found::Lines { all: true } | Found::Nothing), is_final, was_blocked })
+        Ok(BatchOutcome {
+            has_lines,
+            at_end: matches!(outcome, ReadOutcome::Lines { at_end: true } | ReadOutcome::Nothing),
+            is_final,
+            was_blocked,
+        })
     }
 
-    /// Reads a log, which is in memory, at once; everything else on another thread. Answers also up to which entry.
-    async fn read(&self, server: &Arc<Server>, source: &mut Source, lines: &mut Vec<u8>) -> Result<(Found, u64), Failure> {
+    /// Reads a log, which is in memory, on this thread, and everything else on a blocking one. Returns also the number
+    /// of the last entry that was read.
+    async fn read(&self, server: &Arc<Server>, source: &mut ReadSource, lines: &mut Vec<u8>) -> Result<(ReadOutcome, u64), Failure> {
         if let Some(reader) = source.reader.as_mut().filter(|reader| reader.is_in_log()) {
-            let found = reader.read(&server.history, TURN, lines)?;
-            return Ok((found, reader.seq()));
+            let outcome = reader.read(&server.history, MAX_BATCH_BYTES, lines)?;
+            return Ok((outcome, reader.seq()));
         }
-        let reading = match source.ahead.take() {
-            Some(ahead) => ahead.reading,
-            None => begin_to_read(server, source.reader.take().expect("it reads ahead or stands here"), std::mem::take(lines)),
+        let task = match source.ahead.take() {
+            Some(ahead) => ahead.task,
+            None => spawn_read(server, source.reader.take().expect("a reader that does not read ahead is here"), std::mem::take(lines)),
         };
-        let (reader, buffer, found) = reading.await.map_err(|error| Failure::internal(format!("reading the log failed: {error}")))?;
+        let (reader, buffer, outcome) = task.await.map_err(|error| Failure::internal(format!("cannot read the log: {error}")))?;
         let mut spare = std::mem::replace(lines, buffer);
         let seq = reader.seq();
-        let more_is_sealed = matches!(found, Ok(Found::Lines { all: false })) && !reader.is_in_log();
-        match Arc::clone(&server.ahead).try_acquire_owned() {
+        let more_is_sealed = matches!(outcome, Ok(ReadOutcome::Lines { at_end: false })) && !reader.is_in_log();
+        match Arc::clone(&server.read_ahead).try_acquire_owned() {
             Ok(permit) if more_is_sealed => {
                 spare.clear();
-                source.ahead = Some(Ahead { reading: begin_to_read(server, reader, spare), _permit: permit });
+                source.ahead = Some(ReadAhead { task: spawn_read(server, reader, spare), _permit: permit });
             }
             _ => source.reader = Some(reader),
         }
-        Ok((found?, seq))
+        Ok((outcome?, seq))
     }
 }
 
-type Reading = JoinHandle<(Forward, Vec<u8>, Result<Found, Failure>)>;
+type ReadTask = JoinHandle<(ForwardReader, Vec<u8>, Result<ReadOutcome, Failure>)>;
 
-/// Where a follower's lines come from: a reader that stands still, or one that is reading ahead.
-struct Source {
-    reader: Option<Forward>,
-    ahead: Option<Ahead>,
+/// Where a follower's lines come from: an idle reader, or one that is reading ahead.
+struct ReadSource {
+    reader: Option<ForwardReader>,
+    ahead: Option<ReadAhead>,
 }
 
-/// What is being decoded while what came before it is sent.
-struct Ahead {
-    reading: Reading,
+/// A block that is being decoded while the one before it is sent.
+struct ReadAhead {
+    task: ReadTask,
     _permit: OwnedSemaphorePermit,
 }
 
-fn begin_to_read(server: &Server, mut reader: Forward, mut lines: Vec<u8>) -> Reading {
+fn spawn_read(server: &Server, mut reader: ForwardReader, mut lines: Vec<u8>) -> ReadTask {
     let history = server.history.clone();
     tokio::task::spawn_blocking(move || {
-        let found = reader.read(&history, TURN, &mut lines);
-        (reader, lines, found)
+        let outcome = reader.read(&history, MAX_BATCH_BYTES, &mut lines);
+        (reader, lines, outcome)
     })
 }
 
-struct Sent {
-    lines: bool,
-    /// Everything that was there.
-    all: bool,
+/// What [`PendingFollower::send_batch`] sent.
+struct BatchOutcome {
+    has_lines: bool,
+    /// The batch reached the end of what was there.
+    at_end: bool,
     is_final: bool,
     was_blocked: bool,
 }
 
-fn is_final_state(line: &[u8]) -> bool {
+pub(super) fn is_final_state(line: &[u8]) -> bool {
     matches!(line::parse(line), Ok(crate::model::Entry::State(entry)) if RunState::is_final(entry.state))
 }

@@ -1,162 +1,174 @@
-//! From `initialize` to `exit`, and the other ways in which a connection ends.
+//! A connection's lifecycle: from `initialize` to `exit`, and the other ways in which a connection ends.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use serde_json::value::RawValue;
+use parking_lot::Mutex;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
 
-use super::{Server, providers, watch};
+use super::{Server, providers};
 use crate::{
-    config::{Config, Places},
+    config::{Config, Locations},
     model::{
-        Failure, PROTOCOL_VERSION,
+        Failure, METHODS, PROTOCOL_VERSION,
         calls::{InitializeParams, InitializeResult, OutputCapabilities, ServerCapabilities, ServerInfo},
+        item::FOLD_VERSION,
+        methods::MethodName,
     },
-    process::ending,
-    rpc::{Call, Flow, Hooks, Outgoing},
+    process::tree::wait_for_exit,
+    rpc::{Outgoing, RequestContext},
+    supervisor::now,
 };
 
 /// How long `shutdown` waits for runs that are being started.
-const START_PATIENCE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(5);
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long `initialize` waits for the login shell; `run/start` and `provider/list` wait longer.
+const SHELL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection's state, from before it is initialized.
-pub struct Session {
-    places: Places,
-    /// What reading the configuration gave; told by `initialize`.
+/// A connection's state, also before it is initialized.
+pub(crate) struct ClientSession {
+    locations: Locations,
+    /// The result of reading the configuration; `initialize` reports its failure.
     config: Mutex<Option<Result<Config, Failure>>>,
     out: Outgoing,
     server: OnceLock<Arc<Server>>,
-    /// Names of the methods, as `initialize` tells them.
-    methods: OnceLock<Vec<String>>,
-    stage: Mutex<Stage>,
-    parent: Mutex<Option<u32>>,
-    parent_known: Notify,
+    stage: Mutex<LifecycleStage>,
+    parent_pid: Mutex<Option<u32>>,
+    parent_set: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum LifecycleStage {
     New,
     Initialized,
     ShutDown,
 }
 
-/// The connection's gatekeeper.
-pub struct Gate(pub Arc<Session>);
-
-impl Hooks for Gate {
-    fn admit(&self, method: &str) -> Result<(), Failure> {
-        match (self.0.stage(), method) {
-            (Stage::New, "initialize") => Ok(()),
-            (Stage::New, _) => Err(Failure::not_initialized()),
-            (Stage::Initialized, "initialize") => {
-                Err(Failure::invalid_request("the connection is initialized already; `initialize` comes once"))
-            }
-            (Stage::Initialized, _) => Ok(()),
-            (Stage::ShutDown, _) => Err(Failure::invalid_request("the connection is shut down; send `exit`")),
-        }
-    }
-
-    fn notification(&self, method: &str, _params: Option<&RawValue>) -> Flow {
-        match method {
-            "exit" => Flow::Exit(i32::from(self.0.stage() != Stage::ShutDown)),
-            _ => Flow::Continue,
-        }
-    }
-}
-
-impl Session {
-    pub fn new(places: Places, config: Result<Config, Failure>, out: Outgoing) -> Self {
+impl ClientSession {
+    pub(crate) fn new(locations: Locations, config: Result<Config, Failure>, out: Outgoing) -> Self {
         Self {
-            places,
+            locations,
             config: Mutex::new(Some(config)),
             out,
             server: OnceLock::new(),
-            methods: OnceLock::new(),
-            stage: Mutex::new(Stage::New),
-            parent: Mutex::new(None),
-            parent_known: Notify::new(),
+            stage: Mutex::new(LifecycleStage::New),
+            parent_pid: Mutex::new(None),
+            parent_set: Notify::new(),
         }
     }
 
-    /// Notes which methods there are. To be called once, before the first request.
-    pub fn know_methods(&self, names: Vec<String>) {
-        self.methods.set(names).expect("called once");
-    }
-
-    /// The server behind a request that was admitted.
-    pub fn server(&self) -> Result<Arc<Server>, Failure> {
+    /// The server of an initialized connection.
+    pub(crate) fn server(&self) -> Result<Arc<Server>, Failure> {
         self.server.get().cloned().ok_or_else(Failure::not_initialized)
     }
 
     /// Answers `initialize`. After a failure the client may try again.
-    pub fn initialize(&self, mut params: InitializeParams, call: &Call) -> Result<InitializeResult, Failure> {
-        // Every character fits, and no notification grows without bound; the answer tells what came of it.
+    pub(crate) fn initialize(&self, mut params: InitializeParams, context: &RequestContext) -> Result<InitializeResult, Failure> {
+        let received_at = now();
+        // At least 4 bytes, so that every character fits, and a bound, so that no notification grows without one. The
+        // answer tells the client the value that holds.
         let output: &mut OutputCapabilities = &mut params.capabilities.output;
         output.max_chunk_bytes = output.max_chunk_bytes.clamp(4, 8 << 20);
-        let config = self.config.lock().expect("nobody panics while holding this").take().unwrap_or_else(|| self.places.read_config())?;
-        let server = Server::open(&self.places, config, params.capabilities.clone(), self.out.clone())?;
+        let config = self.config.lock().take().unwrap_or_else(|| self.locations.read_config())?;
+        let server = Server::open(&self.locations, config, params.capabilities.clone(), self.out.clone())?;
+        let mut methods: Vec<String> = METHODS.iter().map(|method| method.name.to_owned()).collect();
+        methods.sort_unstable();
         let result = InitializeResult {
             protocol_version: PROTOCOL_VERSION,
             server_info: ServerInfo { name: "loomd".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            fold_version: FOLD_VERSION,
             store_path: server.history.store.path().to_string_lossy().into_owned(),
-            providers: providers::all(&server.config),
+            providers: providers::all(&server.config, path_of(&server).as_deref()),
             capabilities: ServerCapabilities {
-                methods: self.methods.get().cloned().unwrap_or_default(),
+                methods,
                 max_frame_bytes: server.config.limits.max_frame_bytes,
                 output: params.capabilities.output,
             },
         };
-        *self.parent.lock().expect("nobody panics while holding this") = params.process_id;
-        self.parent_known.notify_one();
-        *self.stage.lock().expect("nobody panics while holding this") = Stage::Initialized;
-        // Broadcasts begin with this answer.
+        *self.parent_pid.lock() = params.process_id;
+        self.parent_set.notify_one();
+        *self.stage.lock() = LifecycleStage::Initialized;
+        // Broadcasts begin after this answer.
         let watched = Arc::clone(&server);
-        call.after.run(move || watch::begin(&watched));
-        let _ = self.server.set(server);
+        context.after.run(move || watched.runs.watch(received_at, watched.client.watch));
+        // A second `initialize` was refused by the gate, so the cell is empty.
+        self.server.set(server).ok();
         Ok(result)
     }
 
-    /// Answers `shutdown`: every finished entry of the runs that this client knows is durable then.
-    pub async fn shut_down(&self) -> Result<(), Failure> {
-        *self.stage.lock().expect("nobody panics while holding this") = Stage::ShutDown;
+    /// Answers `shutdown`: when it is answered, every finished entry of the runs that this client knows is durable.
+    pub(crate) async fn shut_down(&self) -> Result<(), Failure> {
+        *self.stage.lock() = LifecycleStage::ShutDown;
         let server = self.server()?;
-        // What was asked for before is finished first, so that no run is lost half started.
-        let deadline = Instant::now() + START_PATIENCE;
-        while Arc::strong_count(&server.starting) > 1 && Instant::now() < deadline {
-            tokio::time::sleep(LOOK).await;
-        }
-        server.links.sync_all().await;
+        // Starts that are under way are finished first, so that no run is lost half started.
+        server.starting.close();
+        tokio::time::timeout(START_TIMEOUT, server.starting.wait()).await.ok();
+        server.runs.links.sync_all().await;
         Ok(())
     }
 
-    /// Completes when the process that `initialize` named has ended; never if it named none.
-    pub async fn parent_ended(&self) {
+    /// Completes when the process that `initialize` named as its parent has ended; never if it named none.
+    pub(crate) async fn parent_ended(&self) {
         loop {
-            self.parent_known.notified().await;
-            let parent = *self.parent.lock().expect("nobody panics while holding this");
-            if let Some(pid) = parent {
-                match ending::ended(pid).await {
+            self.parent_set.notified().await;
+            let parent_pid = *self.parent_pid.lock();
+            if let Some(pid) = parent_pid {
+                match wait_for_exit(pid).await {
                     Ok(()) => return,
-                    Err(error) => tracing::warn!(%error, pid, "the parent process cannot be watched"),
+                    Err(error) => tracing::warn!(%error, pid, "cannot watch the parent process"),
                 }
             }
         }
     }
 
-    fn stage(&self) -> Stage {
-        *self.stage.lock().expect("nobody panics while holding this")
+    /// Admits requests according to the lifecycle's stage.
+    pub(super) fn admit(&self, method: &str) -> Result<MethodName, Failure> {
+        let name = MethodName::find(method);
+        match (self.stage(), name) {
+            (LifecycleStage::New, Some(MethodName::Initialize)) => {}
+            (LifecycleStage::New, _) => return Err(Failure::not_initialized()),
+            (LifecycleStage::Initialized, Some(MethodName::Initialize)) => {
+                return Err(Failure::invalid_request("the connection is already initialized; send `initialize` only once"));
+            }
+            (LifecycleStage::Initialized, _) => {}
+            (LifecycleStage::ShutDown, _) => return Err(Failure::invalid_request("the connection is shut down; send `exit`")),
+        }
+        name.ok_or_else(|| Failure::method_not_found(method))
+    }
+
+    /// The exit code of a client that sends `exit`: 0 after `shutdown`.
+    pub(super) fn exit_code(&self) -> i32 {
+        i32::from(self.stage() != LifecycleStage::ShutDown)
+    }
+
+    fn stage(&self) -> LifecycleStage {
+        *self.stage.lock()
     }
 }
 
-/// Completes when this process is asked to end by a signal.
-pub async fn told_to_end() {
+/// The PATH in which runs look for programs. A login shell that is to be asked for it is asked from now on, and waited
+/// for only for a moment.
+fn path_of(server: &Server) -> Option<String> {
+    if server.environment.login_shell().is_ok() {
+        let (sender, answered) = std::sync::mpsc::channel();
+        let environment = Arc::clone(&server.environment);
+        std::thread::spawn(move || {
+            environment.shell_variables();
+            // Nobody may wait any more.
+            sender.send(()).ok();
+        });
+        answered.recv_timeout(SHELL_TIMEOUT).ok();
+    }
+    server.environment.known_path()
+}
+
+/// Completes when this process gets SIGTERM, SIGINT or SIGHUP.
+pub(crate) async fn termination_signal() {
     let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else { return std::future::pending().await };
     tokio::select! {

@@ -1,4 +1,5 @@
-//! Output entries as notifications: copied, merged for a client that is slow, or cut for one that wants small pieces.
+//! Turns output entries into notifications: copies them, merges them for a slow client, or splits them for a client
+//! that wants small ones.
 
 use std::io::Write;
 
@@ -11,97 +12,99 @@ use crate::{
     rpc::outgoing::Bulk,
 };
 
-const METHOD: &str = "run/output";
-/// No entry of output is longer, in raw bytes: supervisors are told so.
-pub const CHUNK_BYTES: usize = 64 << 10;
+const OUTPUT_METHOD: &str = "run/output";
+/// No entry of output has more raw bytes, because every launch spec says so.
+pub(crate) const MAX_CHUNK_BYTES: usize = 64 << 10;
 
-/// Puts output lines into a turn's frames.
-pub struct Merger {
+/// Puts the output lines of a batch into frames.
+pub(crate) struct Merger {
     id: RunId,
     limit: usize,
-    /// Join adjacent entries of one stream.
-    joins: bool,
-    joined: Option<Joined>,
+    /// Whether adjacent entries of one stream are merged.
+    merges: bool,
+    merged: Option<MergedOutput>,
 }
 
-struct Joined {
+/// Adjacent output entries of one stream, merged into one notification.
+struct MergedOutput {
     first_seq: u64,
     seq: u64,
     at: u64,
     stream: Stream,
     offset: u64,
-    /// Still escaped: the concatenation of two escaped texts is the escaped concatenation.
+    /// The text, still escaped: the concatenation of two escaped texts is the escaped concatenation.
     text: Vec<u8>,
 }
 
 impl Merger {
-    pub fn new(id: RunId, limit: usize, joins: bool) -> Self {
-        Self { id, limit, joins, joined: None }
+    pub(crate) fn new(id: RunId, limit: usize, merges: bool) -> Self {
+        Self { id, limit, merges, merged: None }
     }
 
     /// Takes one output line, without its line feed.
-    pub fn line(&mut self, line: &[u8], bulk: &mut Bulk) {
+    pub(crate) fn line(&mut self, line: &[u8], bulk: &mut Bulk) {
         // Escaped text is never shorter than what it stands for, so its length bounds the raw bytes.
         let Some(output) = line::output(line) else {
             self.finish(bulk);
-            return bulk.frame(METHOD, &[line]);
+            return bulk.frame(OUTPUT_METHOD, &[line]);
         };
-        if self.joins && output.data.is_none() && output.text.len() <= self.limit {
-            return self.join(&output, bulk);
+        if self.merges && output.data.is_none() && output.text.len() <= self.limit {
+            return self.merge(&output, bulk);
         }
         self.finish(bulk);
-        if self.limit >= CHUNK_BYTES || output.text.len() <= self.limit || output.raw_len() <= self.limit as u64 {
-            bulk.frame(METHOD, &[line]);
+        if self.limit >= MAX_CHUNK_BYTES || output.text.len() <= self.limit || output.raw_len() <= self.limit as u64 {
+            bulk.frame(OUTPUT_METHOD, &[line]);
         } else {
-            self.cut(&output, line, bulk);
+            self.split(&output, line, bulk);
         }
     }
 
-    /// Sends what was joined so far. To be called before anything else goes out.
-    pub fn finish(&mut self, bulk: &mut Bulk) {
-        let Some(joined) = self.joined.take() else { return };
+    /// Sends what was merged so far. The caller does so before it sends anything else.
+    pub(crate) fn finish(&mut self, bulk: &mut Bulk) {
+        let Some(merged) = self.merged.take() else { return };
         let mut head = Vec::with_capacity(200);
-        let Joined { first_seq, seq, at, stream, offset, .. } = joined;
-        let merged = if first_seq < seq { format!(r#","firstSeq":{first_seq}"#) } else { String::new() };
+        let MergedOutput { first_seq, seq, at, stream, offset, .. } = merged;
+        let range = if first_seq < seq { format!(r#","firstSeq":{first_seq}"#) } else { String::new() };
         write!(
             head,
-            r#"{{"kind":"output","runId":"{}","seq":{seq}{merged},"at":{at},"stream":"{stream}","offset":{offset},"text":""#,
+            r#"{{"kind":"output","runId":"{}","seq":{seq}{range},"at":{at},"stream":"{stream}","offset":{offset},"text":""#,
             self.id
         )
         .expect("writing to a vector cannot fail");
-        bulk.frame(METHOD, &[&head, &joined.text, br#""}"#]);
+        bulk.frame(OUTPUT_METHOD, &[&head, &merged.text, br#""}"#]);
     }
 
-    fn join(&mut self, output: &OutputLine<'_>, bulk: &mut Bulk) {
-        match &mut self.joined {
-            Some(joined)
-                if joined.stream == output.stream
-                    && joined.seq + 1 == output.seq
-                    && joined.text.len() + output.text.len() <= self.limit =>
+    fn merge(&mut self, output: &OutputLine<'_>, bulk: &mut Bulk) {
+        match &mut self.merged {
+            Some(merged)
+                if merged.stream == output.stream
+                    && merged.seq + 1 == output.seq
+                    && merged.text.len() + output.text.len() <= self.limit =>
             {
-                joined.seq = output.seq;
-                joined.text.extend_from_slice(output.text);
+                merged.seq = output.seq;
+                merged.text.extend_from_slice(output.text);
             }
             _ => {
                 self.finish(bulk);
                 let OutputLine { seq, at, stream, offset, text, .. } = *output;
-                self.joined = Some(Joined { first_seq: seq, seq, at, stream, offset, text: text.to_vec() });
+                self.merged = Some(MergedOutput { first_seq: seq, seq, at, stream, offset, text: text.to_vec() });
             }
         }
     }
 
-    /// Cuts an entry that is longer than this client wants into notifications of the same number; `offset` tells them apart.
-    fn cut(&self, output: &OutputLine<'_>, line: &[u8], bulk: &mut Bulk) {
+    /// Splits an entry that is longer than this client wants into notifications of the same number, which differ in
+    /// `offset`.
+    fn split(&self, output: &OutputLine<'_>, line: &[u8], bulk: &mut Bulk) {
         let mut raw = Vec::new();
         if output.raw(&mut raw).is_err() {
-            return bulk.frame(METHOD, &[line]);
+            return bulk.frame(OUTPUT_METHOD, &[line]);
         }
         let mut offset = output.offset;
         let mut piece_line = Vec::new();
         for piece in text::pieces(&raw, self.limit) {
             piece_line.clear();
             line::write_output(&mut piece_line, self.id, output.seq, output.at, output.stream, offset, piece);
-            bulk.frame(METHOD, &[piece_line.strip_suffix(b"\n").unwrap_or(&piece_line)]);
+            bulk.frame(OUTPUT_METHOD, &[piece_line.strip_suffix(b"\n").unwrap_or(&piece_line)]);
             offset += piece.len() as u64;
         }
     }

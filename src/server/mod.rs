@@ -1,102 +1,88 @@
-//! One client: its lifecycle, its requests, what is pushed to it, and the keeping of the store.
+//! Serves one client: its lifecycle, its requests, its notifications, and the upkeep of the store.
 //!
-//! A server holds nothing that matters. Runs live in their supervisors and logs, finished ones in the store; kill this
-//! process at any moment, and the next one goes on from there.
+//! A server holds nothing that matters. Runs live in their supervisors and logs, finished ones in the store; after this
+//! process is killed at any moment, the next one continues from there.
 
-mod adopt;
-mod births;
 mod broadcast;
-mod changes;
-mod claims;
 mod follower;
-mod inquire;
-mod keeper;
+mod item_follower;
 mod lifecycle;
-mod link;
-mod links;
 mod merge;
 mod methods;
+mod probe;
 mod providers;
-mod prune;
-mod retention;
-mod seal;
 mod sessions;
-mod version;
-mod watch;
+mod takeovers;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    process::ExitCode,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::{
-    config::{Config, Places},
+    config::{Config, Locations},
+    environment::Environment,
     history::History,
-    model::{Failure, RunId, RunState, calls::ClientCapabilities},
-    process::{disk, own},
-    rpc::{Ended, FrameCodec, Framing, Outgoing, connection, stdio},
+    model::{Failure, calls::ClientCapabilities},
+    process::{ancestry::EnclosingRuns, current_process, data_file, disk},
+    rpc::{ConnectionEnd, FrameCodec, Framing, Outgoing, connection, stdio},
+    runs::RunsHandle,
     store::Store,
 };
 
-/// How long the last answers may take to reach a client that has said goodbye.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the last answers may take to reach a client that has sent `exit` or closed the connection.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long `initialize` waits for a store that a peer holds.
-const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long `initialize` waits for a store that another server has locked.
+const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many large answers may be made at a time.
-const LARGE_ANSWERS: usize = 2;
-/// How many searches may be under way at a time.
-const SEARCHES: usize = 2;
+const MAX_LARGE_ANSWERS: usize = 2;
+/// How many searches may run at a time.
+const MAX_SEARCHES: usize = 2;
 
-/// How many runs may be written to files at a time.
-const EXPORTS: usize = 2;
+/// How many runs may be exported to files at a time.
+const MAX_EXPORTS: usize = 2;
 
-/// What the command line says about a server.
+/// The options of the command line that concern a server.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub places: Places,
-    pub framing: Option<Framing>,
-    pub log_file: Option<PathBuf>,
+pub(crate) struct Options {
+    pub(crate) locations: Locations,
+    pub(crate) framing: Option<Framing>,
+    pub(crate) log_file: Option<PathBuf>,
 }
 
-/// A server that its client has initialized.
-pub struct Server {
-    pub data_dir: PathBuf,
-    pub config: Config,
-    pub client: ClientCapabilities,
-    pub history: History,
-    pub out: Outgoing,
-    pub links: links::Links,
-    pub followers: follower::Followers,
-    pub keeper: keeper::Keeper,
-    pub broadcast: broadcast::Broadcast,
-    /// Held by every `run/start` that is under way.
-    pub starting: Arc<()>,
-    /// The one buffer that followers read into, in their turns.
-    pub scratch: Mutex<Vec<u8>>,
-    /// One follower's right to decode its next block while the one before is being sent.
-    pub ahead: Arc<Semaphore>,
-    /// Turns at making large answers, so that what a client asks for and does not read stays bounded.
-    pub large_answers: Semaphore,
-    /// Turns at searching, which keeps a processor busy.
-    pub searches: Semaphore,
-    /// Turns at writing runs to files.
-    pub exports: Semaphore,
-    /// Runs that get another final state than `lost` when they are adopted, because a client asked for it.
-    pub verdicts: Mutex<BTreeMap<RunId, RunState>>,
+/// A server whose client has initialized it.
+pub(crate) struct Server {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) client: ClientCapabilities,
+    pub(crate) history: History,
+    pub(crate) out: Outgoing,
+    pub(crate) runs: RunsHandle,
+    pub(crate) followers: Arc<follower::Followers>,
+    pub(crate) broadcast: broadcast::Broadcast,
+    /// Every `run/start` that is under way holds a token of it.
+    pub(crate) starting: TaskTracker,
+    /// The one buffer that followers read into, one at a time.
+    pub(crate) scratch: Mutex<Vec<u8>>,
+    /// The permit of one follower to decode its next block while the one before is being sent.
+    pub(crate) read_ahead: Arc<Semaphore>,
+    /// Permits to make large answers, so that what a client requests and does not read stays bounded.
+    pub(crate) large_answers: Semaphore,
+    /// Permits to search, which keeps a processor busy.
+    pub(crate) searches: Semaphore,
+    /// Permits to export runs to files.
+    pub(crate) exports: Semaphore,
 }
 
-/// Serves one client on stdin and stdout until it goes.
-pub fn main(options: Options) -> ExitCode {
-    own::keep_memory_small();
-    own::become_private();
-    if let Err(failure) = begin_to_log(&options) {
+/// Serves one client on stdin and stdout until it leaves.
+pub(crate) fn main(options: Options) -> ExitCode {
+    current_process::limit_allocator_caches();
+    current_process::set_private_umask();
+    if let Err(failure) = init_logging(&options) {
         eprintln!("loomd: {failure}");
         return ExitCode::from(2);
     }
@@ -108,7 +94,7 @@ pub fn main(options: Options) -> ExitCode {
         }
     };
     let code = runtime.block_on(serve(options));
-    // What still runs on other threads is safe to stop anywhere; nothing waits for a blocked read or a seal.
+    // Work on other threads is safe to stop anywhere; the exit waits neither for a blocked read nor for a seal.
     runtime.shutdown_background();
     code
 }
@@ -117,74 +103,81 @@ async fn serve(options: Options) -> ExitCode {
     let (input, output) = match stdio::open() {
         Ok(halves) => halves,
         Err(error) => {
-            eprintln!("loomd: stdin and stdout cannot be used: {error}");
+            eprintln!("loomd: cannot use stdin and stdout: {error}");
             return ExitCode::FAILURE;
         }
     };
-    // The limit must be known before the first frame; a configuration that is bad is told by `initialize`.
-    let config = options.places.read_config();
+    // The frame limit must be known before the first frame; `initialize` reports a bad configuration.
+    let config = options.locations.read_config();
     let limit = config.as_ref().map_or(crate::config::MAX_FRAME_BYTES, |config| config.limits.max_frame_bytes);
     let codec = FrameCodec::new(options.framing, usize::try_from(limit).unwrap_or(usize::MAX));
     let out = Outgoing::new(output);
-    let session = Arc::new(lifecycle::Session::new(options.places, config, out.clone()));
-    let methods = methods::table(Arc::clone(&session));
-    session.know_methods({
-        let mut names: Vec<String> = methods.method_names().map(str::to_owned).collect();
-        names.sort_unstable();
-        names
-    });
-    let ended = tokio::select! {
-        ended = connection::serve(input, codec, methods, lifecycle::Gate(Arc::clone(&session)), out.clone()) => ended,
-        () = session.parent_ended() => Ended::Gone,
-        () = lifecycle::told_to_end() => Ended::Gone,
+    let session = Arc::new(lifecycle::ClientSession::new(options.locations, config, out.clone()));
+    let end = tokio::select! {
+        end = connection::serve(input, codec, Arc::clone(&session), out.clone()) => end,
+        () = session.parent_ended() => ConnectionEnd::Gone,
+        () = lifecycle::termination_signal() => ConnectionEnd::Gone,
     };
-    // A client that reads no more is not waited for.
-    let _ = tokio::time::timeout(FAREWELL, out.drained()).await;
-    match ended {
-        Ended::Exit(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
-        Ended::Broken => ExitCode::FAILURE,
-        Ended::Eof | Ended::Gone => ExitCode::SUCCESS,
+    // A client that does not read is not waited for any longer.
+    tokio::time::timeout(FLUSH_TIMEOUT, out.drained()).await.ok();
+    match end {
+        ConnectionEnd::Exit(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        ConnectionEnd::Broken => ExitCode::FAILURE,
+        ConnectionEnd::Eof | ConnectionEnd::Gone => ExitCode::SUCCESS,
     }
 }
 
 impl Server {
-    /// Prepares everything that needs no store: directories, threads. The store is looked at, not opened for writing.
-    fn open(places: &Places, config: Config, client: ClientCapabilities, out: Outgoing) -> Result<Arc<Self>, Failure> {
-        let data_dir = places.data_dir()?;
+    /// Prepares everything that needs no store: directories, threads. The store is checked, not opened for writing.
+    fn open(locations: &Locations, config: Config, client: ClientCapabilities, out: Outgoing) -> Result<Arc<Self>, Failure> {
+        // Now, because who started this process may be gone later.
+        EnclosingRuns::own();
+        let data_dir = locations.data_dir()?;
         let runs = data_dir.join("runs");
         let unusable = |path: &std::path::Path, error: std::io::Error| {
-            let message =
-                format!("{} cannot be used: {error}; make it a directory of yours, or name another with LOOMD_DATA_DIR", path.display());
+            let message = format!(
+                "cannot use {}: {error}; make sure that you own the directory, or set LOOMD_DATA_DIR to another directory",
+                path.display()
+            );
             Failure::store(path, message)
         };
         make_private_if_empty(&data_dir).map_err(|error| unusable(&data_dir, error))?;
         for dir in [&data_dir, &runs, &data_dir.join("claims")] {
             disk::create_private_dir(dir).map_err(|error| unusable(dir, error))?;
-            disk::is_writable(dir).map_err(|error| unusable(dir, error))?;
+        }
+        for dir in [data_dir.clone(), runs.clone(), data_dir.join("claims"), data_dir.join("aside"), data_dir.join("transcripts")] {
+            if dir.symlink_metadata().is_ok() {
+                data_file::check_own_dir(&dir)
+                    .map_err(|why| Failure::store(&dir, format!("{why}, or set LOOMD_DATA_DIR to another directory")))?;
+                disk::is_writable(&dir).map_err(|error| unusable(&dir, error))?;
+            }
         }
         if let Some(kind) = disk::network_file_system(&data_dir).map_err(|error| unusable(&data_dir, error))? {
             let message = format!(
-                "{} is on a network file system ({kind}), where locks do not hold; set LOOMD_DATA_DIR to a local directory",
+                "{} is on a network file system ({kind}), where file locks are not reliable; set LOOMD_DATA_DIR to a local directory",
                 data_dir.display()
             );
             return Err(Failure::store(&data_dir, message));
         }
         let store = Store::at(&data_dir);
-        check(&store)?;
+        check_store(&store)?;
         let history = History { runs, store };
-        Ok(Arc::new_cyclic(|server| Self {
-            links: links::Links::new(server.clone()),
-            followers: follower::Followers::default(),
-            keeper: keeper::Keeper::start(history.clone(), data_dir.clone(), &config, server.clone()),
-            broadcast: broadcast::Broadcast::new(out.clone(), client.watch),
-            starting: Arc::default(),
+        let (runs, events) = RunsHandle::open(data_dir.clone(), history.clone(), &config);
+        let followers = Arc::<follower::Followers>::default();
+        let broadcast = broadcast::Broadcast::new(out.clone(), client.watch, history.clone(), Arc::clone(&followers));
+        tokio::spawn(broadcast.clone().handle_events(events));
+        Ok(Arc::new(Self {
+            runs,
+            followers,
+            broadcast,
+            starting: TaskTracker::new(),
             scratch: Mutex::new(Vec::new()),
-            ahead: Arc::new(Semaphore::new(1)),
-            large_answers: Semaphore::new(LARGE_ANSWERS),
-            searches: Semaphore::new(SEARCHES),
-            exports: Semaphore::new(EXPORTS),
-            verdicts: Mutex::default(),
+            read_ahead: Arc::new(Semaphore::new(1)),
+            large_answers: Semaphore::new(MAX_LARGE_ANSWERS),
+            searches: Semaphore::new(MAX_SEARCHES),
+            exports: Semaphore::new(MAX_EXPORTS),
             data_dir,
+            environment: Arc::new(Environment::of_process(config.environment.clone())),
             config,
             client,
             history,
@@ -193,8 +186,8 @@ impl Server {
     }
 }
 
-/// A directory that is there and has nothing in it was made for us. One with other things in it is left as it is: what is
-/// ours in it is private by itself.
+/// Makes an existing empty directory private, because it was made for us. A directory with other things in it is left
+/// as it is; our own files in it are private by themselves.
 fn make_private_if_empty(dir: &std::path::Path) -> std::io::Result<()> {
     match std::fs::read_dir(dir) {
         Ok(mut entries) => match entries.next() {
@@ -206,13 +199,13 @@ fn make_private_if_empty(dir: &std::path::Path) -> std::io::Result<()> {
     }
 }
 
-/// Looks at the store. A peer that was stopped in the middle of a commit must not hold this client up: after a while
-/// its store is taken to be good, as it was when the peer opened it.
-fn check(store: &Store) -> Result<(), Failure> {
+/// Checks the store. A server that was stopped in the middle of a commit must not hold this client up: after
+/// [`STORE_CHECK_TIMEOUT`] its store is taken to be good, as it was when that server opened it.
+fn check_store(store: &Store) -> Result<(), Failure> {
     let (sender, checked) = std::sync::mpsc::channel();
     let store = store.clone();
     std::thread::spawn(move || drop(sender.send(store.check())));
-    match checked.recv_timeout(CHECK_PATIENCE) {
+    match checked.recv_timeout(STORE_CHECK_TIMEOUT) {
         Ok(checked) => checked,
         Err(_) => {
             tracing::warn!("the store is busy and was not checked");
@@ -221,18 +214,19 @@ fn check(store: &Store) -> Result<(), Failure> {
     }
 }
 
-/// Logs go to stderr, quietly, for editors show them as errors; to a file if one is named. Never to stdout.
-fn begin_to_log(options: &Options) -> Result<(), Failure> {
+/// Sends logs to stderr, errors only, because editors show them as errors; or to the file that the options name. They
+/// never go to stdout.
+fn init_logging(options: &Options) -> Result<(), Failure> {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_env("LOOMD_LOG");
     match &options.log_file {
         Some(path) => {
             let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
             let file = file.map_err(|error| {
-                Failure::store(path, format!("the log file {} cannot be written: {error}; name another with --log-file", path.display()))
+                Failure::store(path, format!("cannot write the log file {}: {error}; name another file with --log-file", path.display()))
             })?;
             let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-            fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file)).init();
+            fmt().with_env_filter(filter).with_ansi(false).with_writer(Arc::new(file)).init();
         }
         None => {
             let filter = filter.unwrap_or_else(|_| EnvFilter::new("error"));

@@ -1,38 +1,41 @@
-//! The open file: a handle that reads, a handle that writes, and when each is opened, given up and trusted.
+//! The open file: a handle that reads, a handle that writes, and when each is opened and closed.
 //!
-//! A file is looked at before redb may write to it: redb mends what it takes for the trace of a crash, and would do so to
-//! a truncated file as well. What is not certainly a store of ours is left as it is.
+//! We check a file before redb may write to it: redb repairs what it takes for the trace of a crash, and would do so to
+//! a truncated file as well. A file that is not certainly a store of loomd is left as it is.
 
 use std::{
-    fs::{self, File},
+    cell::Cell,
+    fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Once},
 };
 
+use parking_lot::Mutex;
 use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableError};
 use rustix::fs::{Access, access};
 
 use super::{
     FORMAT_VERSION,
     create::{self, builder},
+    error::StoreError,
     tables::{META, VERSION},
-    trouble::Trouble,
 };
+use crate::process::data_file;
 
-/// The handles of one process on one file.
+/// The handles of one process to one file.
 pub(super) struct Handles {
     path: PathBuf,
-    reader: Mutex<Option<Opened<ReadOnlyDatabase>>>,
-    /// Held while the writing handle is being opened, which may take as long as a peer's transaction does. Readers must
-    /// not wait for that, so they only ever try this lock.
-    writer: Mutex<Option<Opened<Database>>>,
+    reader: Mutex<Option<OpenHandle<ReadOnlyDatabase>>>,
+    /// Locked while the writing handle is being opened, which may take as long as the transaction of another process
+    /// does. Readers must not wait for that, so they only ever try this lock.
+    writer: Mutex<Option<OpenHandle<Database>>>,
 }
 
-/// A handle, and the file that it was opened on: a file that was replaced is another store.
-struct Opened<T> {
+/// A handle, and the file that it was opened for: a file that was replaced is another store.
+struct OpenHandle<T> {
     file: FileId,
     handle: Arc<T>,
 }
@@ -50,7 +53,7 @@ pub(super) enum Handle {
 }
 
 impl Handle {
-    pub(super) fn begin_read(&self) -> Result<ReadTransaction, Trouble> {
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         Ok(match self {
             Self::Reading(handle) => handle.begin_read()?,
             Self::Writing(handle) => handle.begin_read()?,
@@ -68,38 +71,39 @@ impl Handles {
     }
 
     /// See [`super::Store::check`].
-    pub(super) fn check(&self) -> Result<(), Trouble> {
-        let there = self.for_reading()?.is_some();
-        let looked_at = if there { Some(self.path.as_path()) } else { self.path.parent().filter(|directory| directory.exists()) };
-        let Some(looked_at) = looked_at else { return Ok(()) };
-        access(looked_at, Access::WRITE_OK).map_err(|error| Trouble::Io("write to it", error.into()))
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let exists = self.for_reading()?.is_some();
+        let written_path = if exists { Some(self.path.as_path()) } else { self.path.parent().filter(|directory| directory.exists()) };
+        let Some(written_path) = written_path else { return Ok(()) };
+        access(written_path, Access::WRITE_OK).map_err(|error| StoreError::Io("write to it", error.into()))
     }
 
-    /// The handle to read with; the writing one if it is open. `None` when there is no file.
-    pub(super) fn for_reading(&self) -> Result<Option<Handle>, Trouble> {
+    /// The handle to read with: the writing one if it is open. `None` when there is no file.
+    pub(super) fn for_reading(&self) -> Result<Option<Handle>, StoreError> {
         let Some(file) = FileId::of(&self.path)? else { return Ok(None) };
-        if let Ok(writer) = self.writer.try_lock()
+        if let Some(writer) = self.writer.try_lock()
             && let Some(open) = writer.as_ref().filter(|open| open.file == file)
         {
             return Ok(Some(Handle::Writing(open.handle.clone())));
         }
-        let mut reader = lock(&self.reader);
+        let mut reader = self.reader.lock();
         if let Some(open) = reader.as_ref().filter(|open| open.file == file) {
             return Ok(Some(Handle::Reading(open.handle.clone())));
         }
         *reader = None;
         if let Some(handle) = open_to_read(&self.path)? {
             let handle = Arc::new(handle);
-            *reader = Some(Opened { file, handle: handle.clone() });
+            *reader = Some(OpenHandle { file, handle: handle.clone() });
             return Ok(Some(Handle::Reading(handle)));
         }
         drop(reader);
         Ok(self.for_writing()?.map(Handle::Writing))
     }
 
-    /// The handle to write with. Waits while a peer is in a write transaction. `None` when there is no file.
-    pub(super) fn for_writing(&self) -> Result<Option<Arc<Database>>, Trouble> {
-        let mut writer = lock(&self.writer);
+    /// The handle to write with. Opening it waits while another process is in a write transaction. `None` when there is
+    /// no file.
+    pub(super) fn for_writing(&self) -> Result<Option<Arc<Database>>, StoreError> {
+        let mut writer = self.writer.lock();
         let Some(file) = FileId::of(&self.path)? else {
             *writer = None;
             return Ok(None);
@@ -108,36 +112,37 @@ impl Handles {
             return Ok(Some(open.handle.clone()));
         }
         *writer = None;
-        // Says no to a newer format before anything is written; `None` is a file that has to be repaired first.
+        // This refuses a newer format before anything is written. If it returns `None`, the file has to be repaired
+        // first, which opening it for writing does.
         drop(open_to_read(&self.path)?);
-        let handle = guarded(|| Ok(builder().open(&self.path)?))?;
-        guarded(|| check_format(&handle.begin_read()?))?;
+        let handle = catch_panics(|| Ok(builder().open(&self.path)?))?;
+        catch_panics(|| check_format(&handle.begin_read()?))?;
         create::sweep(&self.path);
         let handle = Arc::new(handle);
-        *writer = Some(Opened { file, handle: handle.clone() });
-        *lock(&self.reader) = None;
+        *writer = Some(OpenHandle { file, handle: handle.clone() });
+        *self.reader.lock() = None;
         Ok(Some(handle))
     }
 
-    /// Makes the file unless it is there.
-    pub(super) fn make_file(&self) -> Result<(), Trouble> {
+    /// Creates the file unless it exists.
+    pub(super) fn make_file(&self) -> Result<(), StoreError> {
         if FileId::of(&self.path)?.is_some() {
             return Ok(());
         }
         create::create(&self.path, &mut |_| Ok(()))
     }
 
-    /// Gives both handles up; the next call opens the file anew.
-    pub(super) fn forget(&self) {
-        *lock(&self.reader) = None;
-        *lock(&self.writer) = None;
+    /// Closes both handles; the next call opens the file anew.
+    pub(super) fn close(&self) {
+        *self.reader.lock() = None;
+        *self.writer.lock() = None;
     }
 }
 
-/// Opens a file of ours without changing it. `None`: a killed writer left it, and opening it for writing will repair it.
-fn open_to_read(path: &Path) -> Result<Option<ReadOnlyDatabase>, Trouble> {
-    look_at(path)?;
-    guarded(|| match builder().open_read_only(path) {
+/// Opens a store's file without changing it. `None` if a killed writer left it; opening it for writing will repair it.
+fn open_to_read(path: &Path) -> Result<Option<ReadOnlyDatabase>, StoreError> {
+    check_header(path)?;
+    catch_panics(|| match builder().open_read_only(path) {
         Ok(handle) => {
             check_format(&handle.begin_read()?)?;
             Ok(Some(handle))
@@ -147,77 +152,90 @@ fn open_to_read(path: &Path) -> Result<Option<ReadOnlyDatabase>, Trouble> {
     })
 }
 
-fn check_format(transaction: &ReadTransaction) -> Result<(), Trouble> {
+fn check_format(transaction: &ReadTransaction) -> Result<(), StoreError> {
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
         Err(TableError::Storage(error)) => return Err(error.into()),
-        Err(_) => return Err(Trouble::Foreign("it is a redb file of another program")),
+        Err(_) => return Err(StoreError::Foreign("it is a redb file of another program")),
     };
     match redb::ReadableTable::get(&meta, VERSION)?.map(|version| version.value()) {
         Some(version) if version <= FORMAT_VERSION => Ok(()),
-        Some(version) => Err(Trouble::Newer(version)),
-        None => Err(Trouble::Foreign("it is a redb file of another program")),
+        Some(version) => Err(StoreError::Newer(version)),
+        None => Err(StoreError::Foreign("it is a redb file of another program")),
     }
 }
 
-/// Looks at what redb's shared readers take on trust: that this is a redb file, and that its end is not missing.
-/// The fields are those of redb's design document, "Super-header"; a file shorter than they say was cut by somebody else,
-/// for redb shrinks a file only after it has written a smaller layout, and writes a larger one only after growing it.
-fn look_at(path: &Path) -> Result<(), Trouble> {
-    let mut file = File::open(path).map_err(|error| Trouble::Io("open it", error))?;
-    let metadata = file.metadata().map_err(|error| Trouble::Io("look at it", error))?;
-    if !metadata.is_file() {
-        return Err(Trouble::Foreign("it is not a file"));
-    }
+/// Checks what redb's shared readers do not: that this is a redb file, and that its end is not missing.
+///
+/// The fields are those of redb's design document, "Super-header". A file shorter than they say was cut by another
+/// program, for redb shrinks a file only after it has written a smaller layout, and writes a larger layout only after
+/// growing the file.
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    let mut file = data_file::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => StoreError::Foreign("it is not a file, or a link to one"),
+        _ => StoreError::Io("open it", error),
+    })?;
+    let metadata = file.metadata().map_err(|error| StoreError::Io("inspect it", error))?;
     if metadata.len() == 0 {
-        return Err(Trouble::damaged("it is empty"));
+        return Err(StoreError::damaged("it is empty"));
     }
     let mut header = [0; 32];
     match file.read_exact(&mut header) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Trouble::damaged("its end is missing")),
-        read => read.map_err(|error| Trouble::Io("read it", error))?,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(StoreError::damaged("its end is missing")),
+        read => read.map_err(|error| StoreError::Io("read it", error))?,
     }
     if header[..9] != *b"redb\x1a\x0a\xa9\x0d\x0a" {
-        return Err(Trouble::Foreign("its first bytes are not redb's"));
+        return Err(StoreError::Foreign("it is not a redb file"));
     }
-    // A peer may be shrinking the file between the two looks, so a second one decides.
-    let short = |header: &[u8; 32]| Ok(length_in(header) > file.metadata()?.len());
-    let mut look_again = || {
+    // Another process may shrink the file between our reading the header and the length, so a second comparison
+    // decides.
+    let mut is_cut_short = || {
         io::Seek::rewind(&mut &file)?;
         (&file).read_exact(&mut header)?;
-        short(&header)
+        Ok(length_in(&header) > file.metadata()?.len())
     };
-    let is_short = look_again().and_then(|is_short| if is_short { look_again() } else { Ok(false) });
-    if is_short.map_err(|error| Trouble::Io("read it", error))? {
-        return Err(Trouble::damaged("its end is missing"));
+    let is_short = is_cut_short().and_then(|is_short| if is_short { is_cut_short() } else { Ok(false) });
+    if is_short.map_err(|error| StoreError::Io("read it", error))? {
+        return Err(StoreError::damaged("its end is missing"));
     }
     Ok(())
 }
 
-/// The file's length by its header: one page, the full regions, and the last region.
+/// The file's length according to its header: one page, the full regions, and the last region.
 fn length_in(header: &[u8; 32]) -> u64 {
-    let word = |at: usize| u64::from(u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes")));
-    let (page, region_header, region_max, full, trailing) = (word(12), word(16), word(20), word(24), word(28));
+    let field = |at: usize| u64::from(u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes")));
+    let (page, region_header, region_max, full, trailing) = (field(12), field(16), field(20), field(24), field(28));
     let trailing_pages = if trailing > 0 { region_header + trailing } else { 0 };
     full.saturating_mul(region_header + region_max).saturating_add(trailing_pages + 1).saturating_mul(page)
 }
 
-/// redb may panic where the pages of a file were overwritten by somebody else; that is damage, not a reason to die.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Trouble::damaged("its pages contradict each other")))
+thread_local! {
+    static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A panic elsewhere leaves an `Option` of a handle, which is never half written.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Makes an error of a panic. redb may panic if another program overwrote pages of the file; that must neither end the
+/// process nor be what a person reads.
+pub(super) fn catch_panics<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match CATCHES_PANICS.get() {
+            true => tracing::warn!(%panic, "the store is damaged"),
+            false => others(panic),
+        }));
+    });
+    let before = CATCHES_PANICS.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CATCHES_PANICS.set(before);
+    result.unwrap_or_else(|_| Err(StoreError::damaged("its pages contradict each other")))
 }
 
 impl FileId {
-    fn of(path: &Path) -> Result<Option<Self>, Trouble> {
-        match fs::metadata(path) {
+    fn of(path: &Path) -> Result<Option<Self>, StoreError> {
+        match fs::symlink_metadata(path) {
             Ok(metadata) => Ok(Some(Self { device: metadata.dev(), inode: metadata.ino() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Trouble::Io("look at it", error)),
+            Err(error) => Err(StoreError::Io("inspect it", error)),
         }
     }
 }
@@ -227,15 +245,16 @@ mod tests {
     use super::*;
     use crate::{
         model::{FailureKind, RunId, Stream, line},
-        store::{Sealed, Store, tests::run},
+        store::{SealResult, Store, tests::run},
     };
 
-    /// A store with a run of many rows, closed as it should be; its bytes, and those of a copy that was never closed.
+    /// The run, the bytes of a store with a run of many rows that was closed, and those of a copy from before it was
+    /// closed.
     fn closed_and_unclosed() -> (RunId, Vec<u8>, Vec<u8>) {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(directory.path());
         let id = RunId::new();
-        store.put_run(&run(id), None, || true).expect("told");
+        store.put_run(&run(id), None, || true).expect("stored");
         let mut noise = vec![0; 1 << 20];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let mut lines = Vec::new();
@@ -254,8 +273,8 @@ mod tests {
         (directory, store)
     }
 
-    /// Every way in says that the store cannot be used, and the file stays as it is.
-    fn assert_refused(what: &str, bytes: &[u8], says: &str) {
+    /// Asserts that every call fails with a message that contains `message_part`, and that the file stays as it is.
+    fn assert_refused(what: &str, bytes: &[u8], message_part: &str) {
         let (_directory, store) = store_of(bytes);
         let id = RunId::new();
         let failures = [
@@ -267,7 +286,7 @@ mod tests {
         ];
         for failure in failures {
             assert_eq!(failure.kind, FailureKind::Store);
-            assert!(failure.message.contains(says), "{what}: {failure}");
+            assert!(failure.message.contains(message_part), "{what}: {failure}");
             assert!(failure.message.contains(&*store.path().to_string_lossy()), "{what}: {failure}");
         }
         assert!(fs::read(store.path()).expect("readable") == bytes, "{what}: the file was written to");
@@ -290,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_refused_and_not_written_to() {
-        assert_refused("text", &b"Dear diary, ".repeat(1000), "not a store of loomd");
+    fn a_file_of_another_program_is_refused_and_not_written_to() {
+        assert_refused("text", &b"Dear diary, ".repeat(1000), "not a loomd store");
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("other.redb");
         let version = |version: Option<u64>| {
@@ -309,7 +328,7 @@ mod tests {
             fs::read(&path).expect("readable")
         };
         assert_refused("newer", &version(Some(FORMAT_VERSION + 1)), "update loomd");
-        assert_refused("another program's", &version(None), "not a store of loomd");
+        assert_refused("another program's", &version(None), "not a loomd store");
 
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(directory.path());
@@ -324,7 +343,7 @@ mod tests {
         let (_directory, store) = store_of(&unclosed);
         assert!(open_to_read(store.path()).expect("is ours").is_none(), "has to be repaired");
         store.check().expect("repaired");
-        assert!(store.lines_at(id, 1).expect("readable").is_some());
+        assert!(store.block_at(id, 1).expect("readable").is_some());
         assert!(store.put_run(&run(RunId::new()), None, || true).expect("writable"));
     }
 
@@ -333,11 +352,11 @@ mod tests {
         let (id, closed, _) = closed_and_unclosed();
         let (_directory, store) = store_of(&closed);
         assert!(store.run(id).expect("readable").is_some());
-        let file = File::options().write(true).open(store.path()).expect("opens");
+        let file = fs::File::options().write(true).open(store.path()).expect("opens");
         file.set_len(8192).expect("cut");
-        store.lines_at(id, 1).expect_err("its rows are cut off");
+        store.block_at(id, 1).expect_err("its rows are cut off");
         fs::write(store.path(), &closed).expect("put back");
-        assert!(store.lines_at(id, 1).expect("opened anew").is_some());
+        assert!(store.block_at(id, 1).expect("opened anew").is_some());
     }
 
     #[test]
@@ -345,10 +364,10 @@ mod tests {
         let (id, closed, _) = closed_and_unclosed();
         let (_directory, store) = store_of(&closed);
         let new = RunId::new();
-        assert!(store.put_run(&run(new), None, || true).expect("told"));
+        assert!(store.put_run(&run(new), None, || true).expect("stored"));
         fs::remove_file(store.path()).expect("removed");
         assert_eq!(store.run(id).expect("no error"), None);
-        assert_eq!(store.seal(id, b"").expect("no error"), Sealed::Gone);
+        assert_eq!(store.seal(id, b"").expect("no error"), SealResult::Gone);
         assert!(store.put_run(&run(new), None, || true).expect("made anew"));
         assert!(Store::at(store.path().parent().expect("a directory")).run(new).expect("readable").is_some());
     }

@@ -1,7 +1,8 @@
-//! Finding finished runs by what they are, without looking at the others.
+//! The index of finished runs: finding runs by state, provider, directory, session and labels without reading the
+//! others.
 //!
-//! Each run stands under every term that it has: its state, provider, directory, session and labels. The ids under a term are in order, so several
-//! terms are intersected by leaps from one to the next, the newest run first.
+//! Each of these is a term, and the index holds each finished run under each of its terms. The ids under a term are in
+//! order, so several terms are intersected by leaps from one candidate to the next, the newest run first.
 
 use std::ops::ControlFlow;
 
@@ -9,44 +10,44 @@ use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use super::{
     Store,
+    error::StoreError,
     tables::{INDEX, IndexKey, RUNS, StoredRun},
-    trouble::Trouble,
 };
 use crate::model::{Failure, Run, RunId, RunState};
 
-/// What runs can be asked for: half a blake3 of what kind of thing it is, and the thing.
+/// The key of a term: the first half of the blake3 of its kind and its value.
 pub(super) type TermHash = [u8; 16];
 
-/// What is asked of runs. Without any term, all of them.
+/// Which runs to list. Without any term, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of each group a run must have one.
+pub(crate) struct Filter {
+    /// A run matches if it has at least one term of each group.
     groups: Vec<Vec<TermHash>>,
 }
 
 impl Filter {
-    /// In one of these states.
-    pub fn states(self, states: &[RunState]) -> Self {
+    /// Only runs in one of these states.
+    pub(crate) fn states(self, states: &[RunState]) -> Self {
         self.any(states.iter().map(|state| state_term(*state)).collect())
     }
 
-    /// Of this provider.
-    pub fn provider(self, provider: &str) -> Self {
+    /// Only runs of this provider.
+    pub(crate) fn provider(self, provider: &str) -> Self {
         self.any(vec![term(b'p', &[provider])])
     }
 
-    /// In this directory.
-    pub fn cwd(self, cwd: &str) -> Self {
+    /// Only runs in this directory.
+    pub(crate) fn cwd(self, cwd: &str) -> Self {
         self.any(vec![term(b'd', &[cwd])])
     }
 
-    /// Of this session of the provider.
-    pub fn session(self, id: &str) -> Self {
+    /// Only runs of this session of a provider.
+    pub(crate) fn session(self, id: &str) -> Self {
         self.any(vec![term(b'n', &[id])])
     }
 
-    /// With this label.
-    pub fn label(self, name: &str, value: &str) -> Self {
+    /// Only runs with this label.
+    pub(crate) fn label(self, name: &str, value: &str) -> Self {
         self.any(vec![term(b'l', &[name, value])])
     }
 
@@ -57,23 +58,29 @@ impl Filter {
 }
 
 impl Store {
-    /// Shows the records that match, the newest run first, until `visit` breaks; those before `before` if it is given. Without a
-    /// filter these are all records; with one, those of finished runs. A file of an older format shows all, whatever is asked for.
-    pub fn list(&self, filter: &Filter, before: Option<RunId>, mut visit: impl FnMut(StoredRun) -> ControlFlow<()>) -> Result<(), Failure> {
+    /// Gives the records that match to `visit`, the newest run first, until it breaks; only those before `before` if
+    /// that is given. Without a term these are all records; with one, those of finished runs. A file of an older format
+    /// has no index, so all its records are given, whatever the filter is.
+    pub(crate) fn list(
+        &self,
+        filter: &Filter,
+        before: Option<RunId>,
+        mut visit: impl FnMut(StoredRun) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
         self.read(|transaction| {
             if filter.groups.is_empty() || !has_index(transaction)? {
                 return scan(transaction, before, &mut visit);
             }
             let (index, runs) = (transaction.open_table(INDEX)?, transaction.open_table(RUNS)?);
-            let mut bound = before.map_or(Some([0xff; 16]), |id| earlier(*id.as_bytes()));
+            let mut bound = before.map_or(Some([0xff; 16]), |id| id_before(*id.as_bytes()));
             while let Some(at) = bound {
-                let Some(found) = newest_of_all(&index, &filter.groups, at)? else { break };
-                let record = StoredRun::load(&runs, RunId::from_bytes(found))?;
-                let record = record.ok_or_else(|| Trouble::damaged("a run that is looked up by what it is has no record"))?;
+                let Some(id) = newest_of_all(&index, &filter.groups, at)? else { break };
+                let record = StoredRun::load(&runs, RunId::from_bytes(id))?;
+                let record = record.ok_or_else(|| StoreError::damaged("a run in the index has no record"))?;
                 if visit(record).is_break() {
                     break;
                 }
-                bound = earlier(found);
+                bound = id_before(id);
             }
             Ok(())
         })?;
@@ -81,7 +88,11 @@ impl Store {
     }
 }
 
-fn scan(transaction: &ReadTransaction, before: Option<RunId>, visit: &mut impl FnMut(StoredRun) -> ControlFlow<()>) -> Result<(), Trouble> {
+fn scan(
+    transaction: &ReadTransaction,
+    before: Option<RunId>,
+    visit: &mut impl FnMut(StoredRun) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     let runs = transaction.open_table(RUNS)?;
     let end = before.map(|id| *id.as_bytes());
     let records = match &end {
@@ -96,7 +107,7 @@ fn scan(transaction: &ReadTransaction, before: Option<RunId>, visit: &mut impl F
     Ok(())
 }
 
-fn has_index(transaction: &ReadTransaction) -> Result<bool, Trouble> {
+fn has_index(transaction: &ReadTransaction) -> Result<bool, StoreError> {
     match transaction.open_table(INDEX) {
         Ok(_) => Ok(true),
         Err(TableError::TableDoesNotExist(_)) => Ok(false),
@@ -105,7 +116,11 @@ fn has_index(transaction: &ReadTransaction) -> Result<bool, Trouble> {
 }
 
 /// The newest run at or before `bound` that has a term of each group.
-fn newest_of_all(index: &impl ReadableTable<IndexKey, ()>, groups: &[Vec<TermHash>], bound: [u8; 16]) -> Result<Option<[u8; 16]>, Trouble> {
+fn newest_of_all(
+    index: &impl ReadableTable<IndexKey, ()>,
+    groups: &[Vec<TermHash>],
+    bound: [u8; 16],
+) -> Result<Option<[u8; 16]>, StoreError> {
     let (mut candidate, mut agreed) = (bound, 0);
     for group in groups.iter().cycle() {
         let mut newest = None;
@@ -123,24 +138,24 @@ fn newest_of_all(index: &impl ReadableTable<IndexKey, ()>, groups: &[Vec<TermHas
 }
 
 /// The newest run at or before `bound` that has this term.
-fn newest_of(index: &impl ReadableTable<IndexKey, ()>, term: &TermHash, bound: [u8; 16]) -> Result<Option<[u8; 16]>, Trouble> {
+fn newest_of(index: &impl ReadableTable<IndexKey, ()>, term: &TermHash, bound: [u8; 16]) -> Result<Option<[u8; 16]>, StoreError> {
     let (first, last) = (index_key(term, &[0; 16]), index_key(term, &bound));
     let found = index.range::<&[u8; 32]>(&first..=&last)?.next_back().transpose()?;
     Ok(found.map(|(key, _)| key.value()[16..].try_into().expect("sixteen bytes")))
 }
 
-/// The id before this one; none before the first.
-fn earlier(id: [u8; 16]) -> Option<[u8; 16]> {
+/// The id before this one; `None` for the first.
+fn id_before(id: [u8; 16]) -> Option<[u8; 16]> {
     u128::from_be_bytes(id).checked_sub(1).map(u128::to_be_bytes)
 }
 
-/// Puts a record under the terms that it has now instead of those that it had. Only finished ones stand there.
-pub(super) fn note(
+/// Moves a record from the terms that it had to those that it has now. Only finished runs have terms.
+pub(super) fn update(
     transaction: &WriteTransaction,
     id: RunId,
     before: Option<&StoredRun>,
     after: Option<&StoredRun>,
-) -> Result<(), Trouble> {
+) -> Result<(), StoreError> {
     let terms_of = |record: Option<&StoredRun>| record.filter(|record| record.finished).map_or(Vec::new(), |record| terms(&record.run));
     let (old, new) = (terms_of(before), terms_of(after));
     if old == new {
@@ -156,12 +171,12 @@ pub(super) fn note(
     Ok(())
 }
 
-/// Makes the index of a file that has none.
-pub(super) fn build(transaction: &WriteTransaction) -> Result<(), Trouble> {
+/// Builds the index of a file that has none.
+pub(super) fn rebuild(transaction: &WriteTransaction) -> Result<(), StoreError> {
     let runs = transaction.open_table(RUNS)?;
     for record in runs.range::<&[u8; 16]>(..)? {
         let record = StoredRun::parse(record?.1.value())?;
-        note(transaction, record.run.id, None, Some(&record))?;
+        update(transaction, record.run.id, None, Some(&record))?;
     }
     Ok(())
 }

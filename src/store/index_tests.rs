@@ -1,4 +1,4 @@
-//! What is found by terms is what a look at every run would find, whatever happened to the runs before.
+//! The index lists the runs that a scan of all records would list, whatever happened to the runs before.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -10,7 +10,7 @@ use crate::model::{Run, RunId, RunState};
 const STATES: [RunState; 3] = [RunState::Succeeded, RunState::Failed, RunState::Cancelled];
 
 #[derive(Clone, Debug)]
-struct Traits {
+struct RunTraits {
     state: usize,
     provider: u8,
     cwd: u8,
@@ -18,9 +18,9 @@ struct Traits {
     finished: bool,
 }
 
-fn traits() -> impl Strategy<Value = Traits> {
+fn traits() -> impl Strategy<Value = RunTraits> {
     let labels = prop::collection::btree_map(0_u8..3, 0_u8..2, 0..3);
-    (0_usize..3, 0_u8..2, 0_u8..3, labels, prop::bool::weighted(0.9)).prop_map(|(state, provider, cwd, labels, finished)| Traits {
+    (0_usize..3, 0_u8..2, 0_u8..3, labels, prop::bool::weighted(0.9)).prop_map(|(state, provider, cwd, labels, finished)| RunTraits {
         state,
         provider,
         cwd,
@@ -29,10 +29,10 @@ fn traits() -> impl Strategy<Value = Traits> {
     })
 }
 
-/// What is asked for: states, provider, directory, labels.
-type Question = (Option<Vec<usize>>, Option<u8>, Option<u8>, BTreeMap<u8, u8>);
+/// What a list is filtered by: states, provider, directory, labels.
+type ListQuery = (Option<Vec<usize>>, Option<u8>, Option<u8>, BTreeMap<u8, u8>);
 
-fn question() -> impl Strategy<Value = Question> {
+fn query() -> impl Strategy<Value = ListQuery> {
     (option::of(vec(0_usize..3, 0..3)), option::of(0_u8..2), option::of(0_u8..3), prop::collection::btree_map(0_u8..3, 0_u8..2, 0..3))
 }
 
@@ -40,7 +40,7 @@ fn labels_of(labels: &BTreeMap<u8, u8>) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| (format!("name{name}"), format!("value{value}"))).collect()
 }
 
-fn filter_of((states, provider, cwd, labels): &Question) -> Filter {
+fn filter_of((states, provider, cwd, labels): &ListQuery) -> Filter {
     let mut filter = Filter::default();
     if let Some(states) = states {
         filter = filter.states(&states.iter().map(|state| STATES[*state]).collect::<Vec<_>>());
@@ -54,25 +54,25 @@ fn filter_of((states, provider, cwd, labels): &Question) -> Filter {
     labels_of(labels).iter().fold(filter, |filter, (name, value)| filter.label(name, value))
 }
 
-fn matches(run: &Run, (states, provider, cwd, labels): &Question) -> bool {
+fn matches(run: &Run, (states, provider, cwd, labels): &ListQuery) -> bool {
     states.as_ref().is_none_or(|states| states.iter().any(|state| STATES[*state] == run.state))
         && provider.is_none_or(|provider| run.provider == format!("provider{provider}"))
         && cwd.is_none_or(|cwd| run.cwd == format!("/cwd{cwd}"))
         && labels_of(labels).iter().all(|(name, value)| run.labels.get(name) == Some(value))
 }
 
-/// The ids that a list shows, page by page.
-fn listed(store: &Store, filter: &Filter, page: usize) -> Vec<RunId> {
+/// The ids that a list returns, read in pages of `page_runs`.
+fn listed(store: &Store, filter: &Filter, page_runs: usize) -> Vec<RunId> {
     let mut all: Vec<RunId> = Vec::new();
     loop {
         let (before, known) = (all.last().copied(), all.len());
         store
             .list(filter, before, |record| {
                 all.push(record.run.id);
-                if all.len() - known == page { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if all.len() - known == page_runs { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
             .expect("listed");
-        if all.len() - known < page {
+        if all.len() - known < page_runs {
             return all;
         }
     }
@@ -82,45 +82,45 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 24 } else { 256 }))]
 
     #[test]
-    fn terms_find_what_a_look_at_every_run_finds(
+    fn the_index_lists_what_a_scan_would_list(
         runs in vec(traits(), 0..24),
         edits in vec((0_usize..24, prop::collection::btree_map(0_u8..3, 0_u8..2, 0..3)), 0..8),
         deleted in vec(0_usize..24, 0..8),
-        questions in vec(question(), 1..12),
-        page in 1_usize..6,
+        queries in vec(query(), 1..12),
+        page_runs in 1_usize..6,
     ) {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(directory.path());
-        let mut there = BTreeMap::new();
+        let mut expected_runs = BTreeMap::new();
         for (number, traits) in runs.iter().enumerate() {
             let mut run = run(RunId::from_bytes([number as u8 + 1; 16]));
             (run.provider, run.cwd, run.labels) = (format!("provider{}", traits.provider), format!("/cwd{}", traits.cwd), labels_of(&traits.labels));
-            store.put_run(&run, None, || true).expect("told");
+            store.put_run(&run, None, || true).expect("stored");
             if traits.finished {
                 (run.state, run.last_seq) = (STATES[traits.state], 0);
                 store.finish(&run).expect("finished");
-                there.insert(run.id, run);
+                expected_runs.insert(run.id, run);
             }
         }
         for (number, labels) in edits {
             let id = RunId::from_bytes([number as u8 + 1; 16]);
             store.edit(id, |run| run.labels = labels_of(&labels)).expect("edited");
-            there.entry(id).and_modify(|run| run.labels = labels_of(&labels));
+            expected_runs.entry(id).and_modify(|run| run.labels = labels_of(&labels));
         }
         for number in deleted {
             let id = RunId::from_bytes([number as u8 + 1; 16]);
             store.delete(id).expect("deleted");
-            there.remove(&id);
+            expected_runs.remove(&id);
         }
-        for question in questions.iter().filter(|question| filter_of(question) != Filter::default()) {
-            let expected: Vec<RunId> = there.values().rev().filter(|run| matches(run, question)).map(|run| run.id).collect();
-            prop_assert_eq!(listed(&store, &filter_of(question), page), expected, "{:?}", question);
+        for query in queries.iter().filter(|query| filter_of(query) != Filter::default()) {
+            let expected: Vec<RunId> = expected_runs.values().rev().filter(|run| matches(run, query)).map(|run| run.id).collect();
+            prop_assert_eq!(listed(&store, &filter_of(query), page_runs), expected, "{:?}", query);
         }
     }
 }
 
 #[test]
-fn an_older_file_is_found_by_terms_after_its_first_write() {
+fn an_older_file_has_an_index_after_its_first_write() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(directory.path());
     let packed = include_bytes!("../../tests/stores/format-2.redb.zst");

@@ -1,38 +1,30 @@
 //! The store: finished and sealed parts of runs, in one redb file that several servers share.
 //!
-//! Only this room knows redb. Every function blocks (on the disk, and on the write lock that all servers share), so it is
-//! called from threads that may. What the file holds, byte by byte, is written down in `docs/store.md`.
-//! The store never looks at the logs: whoever seals brings the lines, and removes the log file once `seal` has answered.
+//! Only this module uses redb. Every function blocks (on the disk, and on the write lock that all servers share), so it
+//! is called from threads that may block. `docs/store.md` describes the file byte by byte. The store never reads the
+//! logs: whoever seals brings the lines, and removes the log file once `seal` has returned.
 
+mod anchors;
 mod base;
 mod block;
-mod block_head;
-mod compact;
+mod block_rows;
+mod builds;
+mod checkpoints;
 mod create;
-mod escape;
+mod error;
 mod extract;
 mod handles;
-mod heads;
 mod index;
-#[cfg(test)]
-mod index_tests;
-mod marks;
-#[cfg(test)]
-mod old_tests;
+mod maintenance;
 mod pack;
-#[cfg(test)]
-mod power_tests;
+mod prefix;
 mod read;
+mod row;
 mod runs;
 mod seal;
-#[cfg(test)]
-mod sharing_tests;
-mod spare;
 mod tables;
-#[cfg(test)]
-mod tests;
 mod text;
-mod trouble;
+mod unpack;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,26 +33,21 @@ use std::{
 
 use redb::{Durability, ReadTransaction, WriteTransaction};
 
-#[cfg(test)]
-pub use self::tests::run as test_run;
-pub use self::{
-    base::Bodies,
-    block::{Block, Piece},
-    compact::Compaction,
+pub(crate) use self::{
+    block::{Block, BlockEntry},
     index::Filter,
-    marks::RetentionMarks,
-    runs::Stats,
-    seal::Sealed,
-    tables::{SealedPart, StoredRun},
+    maintenance::{Compaction, RetentionMarks},
+    prefix::PartCache,
+    seal::SealResult,
 };
-use self::{handles::Handles, trouble::Trouble};
+use self::{error::StoreError, handles::Handles};
 use crate::model::Failure;
 
 /// Name of the store's file in the data directory.
-pub const FILE_NAME: &str = "loomd.redb";
+pub(crate) const FILE_NAME: &str = "loomd.redb";
 
 /// Version of the store's format that this build writes; it reads this one and no newer one.
-pub const FORMAT_VERSION: u64 = 3;
+pub(crate) const FORMAT_VERSION: u64 = 4;
 
 /// The store of one data directory. Cloning is cheap; all clones share one pair of handles.
 #[derive(Clone)]
@@ -68,16 +55,16 @@ pub struct Store {
     handles: Arc<Handles>,
 }
 
-/// What a write transaction comes to.
-enum Outcome<T> {
-    /// Make it durable.
+/// How a write transaction ends, and what it returns.
+enum TransactionOutcome<T> {
+    /// What it changed is made durable.
     Commit(T),
-    /// Nothing was changed.
-    Leave(T),
+    /// It changed nothing and is aborted.
+    Unchanged(T),
 }
 
 impl Store {
-    /// The store in `data_dir`. Touches no disk: the file is looked at by the first call and made by the first write.
+    /// The store in `data_dir`. Does not touch the disk: the first call opens the file, the first write creates it.
     pub fn at(data_dir: impl Into<PathBuf>) -> Self {
         Self { handles: Arc::new(Handles::new(data_dir.into().join(FILE_NAME))) }
     }
@@ -87,61 +74,78 @@ impl Store {
         self.handles.path()
     }
 
-    /// Whether the store can be used. A missing file is fine; one that a killed writer left behind is repaired.
-    pub fn check(&self) -> Result<(), Failure> {
-        self.handles.check().map_err(|trouble| trouble.at(self.path()))
+    /// Fails if the store cannot be used. A missing file is fine; one that a killed writer left behind is repaired.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.handles.check().map_err(|error| error.at(self.path()))
     }
 
     /// Runs `work` in a read transaction that begins now. `None` when there is no file.
-    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>) -> Result<Option<T>, Failure> {
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<Option<T>, Failure> {
         let attempt = || {
             let Some(handle) = self.handles.for_reading()? else { return Ok(None) };
             work(&handle.begin_read()?).map(Some)
         };
-        attempt().map_err(|trouble| self.failed(trouble))
+        handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
 
-    /// Runs `work` in a write transaction, after waiting for the write lock. Makes the file if there is none.
-    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<Outcome<T>, Trouble>) -> Result<T, Failure> {
+    /// Runs `work` in a write transaction, after waiting for the write lock. Creates the file if there is none.
+    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>) -> Result<T, Failure> {
         let attempt = || {
             self.handles.make_file()?;
-            let handle = self.handles.for_writing()?.ok_or_else(Trouble::vanished)?;
+            let handle = self.handles.for_writing()?.ok_or_else(StoreError::vanished)?;
             transact(&handle, work)
         };
-        attempt().map_err(|trouble| self.failed(trouble))
+        handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
 
-    /// As [`Self::write`], but answers `None` when there is no file.
-    fn change<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<Outcome<T>, Trouble>) -> Result<Option<T>, Failure> {
+    /// As [`Self::write`], but returns `None` when there is no file.
+    fn change<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>) -> Result<Option<T>, Failure> {
         let attempt = || {
             let Some(handle) = self.handles.for_writing()? else { return Ok(None) };
             transact(&handle, work).map(Some)
         };
-        attempt().map_err(|trouble| self.failed(trouble))
+        handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
 
-    /// redb refuses all work after one failed read or write of the file, so the handles go and the next call opens anew.
-    fn failed(&self, trouble: Trouble) -> Failure {
-        if trouble.spoils_handles() {
-            self.handles.forget();
+    /// Makes a [`Failure`] of an error. redb refuses all work on a handle after one failed read or write of the file,
+    /// so the handles are closed, and the next call opens the file anew.
+    fn failed(&self, error: StoreError) -> Failure {
+        if error.spoils_handles() {
+            self.handles.close();
         }
-        trouble.at(self.path())
+        error.at(self.path())
     }
 }
 
-fn transact<T>(handle: &redb::Database, work: impl FnOnce(&WriteTransaction) -> Result<Outcome<T>, Trouble>) -> Result<T, Trouble> {
+fn transact<T>(
+    handle: &redb::Database,
+    work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>,
+) -> Result<T, StoreError> {
     let mut transaction = handle.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
     transaction.set_quick_repair(true);
     create::upgrade(&transaction)?;
     match work(&transaction)? {
-        Outcome::Commit(value) => {
+        TransactionOutcome::Commit(value) => {
             transaction.commit()?;
             Ok(value)
         }
-        Outcome::Leave(value) => {
+        TransactionOutcome::Unchanged(value) => {
             transaction.abort()?;
             Ok(value)
         }
     }
 }
+
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod index_tests;
+#[cfg(test)]
+mod power_tests;
+#[cfg(test)]
+mod sharing_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::run as test_run;

@@ -1,19 +1,18 @@
-//! A power cut at every moment. The store works on a disk that keeps what was synced and, of what was written since, any part
-//! in any order. Whatever is left must open as it was after the last transaction that was answered, or after the next one.
+//! A power cut at every moment. The store works on a simulated disk that keeps what was synced and, of what was written
+//! since, any part in any order. What is left must open as the store was after the last transaction that had returned,
+//! or after the next one.
 
-use std::{
-    ops::Bound,
-    sync::{Arc, Mutex},
-};
+use parking_lot::Mutex;
+use std::{ops::Bound, sync::Arc};
 
 use redb::{BackendError, Database, StorageBackend};
 use serde_json::json;
 
 use super::{
     create::{builder, fill},
-    runs::{finish_record, put_record, remove_record, remove_some_rows},
+    runs::{Stats, finish_record, put_record, remove_record, remove_some_rows},
     seal::seal_lines,
-    tests::{Log, noise, read_all, run},
+    tests::{LogFixture, noise, read_all, run},
     *,
 };
 use crate::model::{Run, RunId, RunState, Stream};
@@ -26,35 +25,35 @@ enum Op {
     Sync,
 }
 
-/// A disk in memory that remembers everything it was told.
+/// A disk in memory that records every operation.
 #[derive(Clone, Debug, Default)]
 struct Disk(Arc<Mutex<(Vec<u8>, Vec<Op>)>>);
 
 impl StorageBackend for Disk {
     fn len(&self) -> std::io::Result<u64> {
-        Ok(self.0.lock().expect("whole").0.len() as u64)
+        Ok(self.0.lock().0.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        let disk = self.0.lock().expect("whole");
+        let disk = self.0.lock();
         out.copy_from_slice(&disk.0[offset as usize..offset as usize + out.len()]);
         Ok(())
     }
 
     fn set_len(&self, length: u64) -> std::io::Result<()> {
-        let mut disk = self.0.lock().expect("whole");
+        let mut disk = self.0.lock();
         disk.0.resize(length as usize, 0);
         disk.1.push(Op::Length(length as usize));
         Ok(())
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.0.lock().expect("whole").1.push(Op::Sync);
+        self.0.lock().1.push(Op::Sync);
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        let mut disk = self.0.lock().expect("whole");
+        let mut disk = self.0.lock();
         disk.0[offset as usize..offset as usize + data.len()].copy_from_slice(data);
         disk.1.push(Op::Write(offset as usize, data.to_vec()));
         Ok(())
@@ -85,21 +84,21 @@ impl StorageBackend for Disk {
     }
 }
 
-/// What is on the disk when the power fails after `done` operations: all that was synced, and of each later write every
-/// sector or not, as `luck` has it.
-fn left_over(ops: &[Op], done: usize, luck: &mut impl FnMut() -> bool) -> Vec<u8> {
+/// What is on the disk when the power fails after `done` operations: all that was synced, and of each later write those
+/// sectors for which `survives` returns `true`.
+fn image_after_cut(ops: &[Op], done: usize, survives: &mut impl FnMut() -> bool) -> Vec<u8> {
     let synced = ops[..done].iter().rposition(|op| matches!(op, Op::Sync)).unwrap_or(0);
     let mut image = Vec::new();
     for (at, op) in ops[..done].iter().enumerate() {
         match op {
             Op::Sync => {}
-            // The length of a file that grows is needed before anything can stand there; one that shrinks may be late.
-            Op::Length(length) if at < synced || *length > image.len() || luck() => image.resize(*length, 0),
+            // A file must have grown before anything can be written to its new end. That it shrank may be lost.
+            Op::Length(length) if at < synced || *length > image.len() || survives() => image.resize(*length, 0),
             Op::Length(_) => {}
             Op::Write(offset, data) => {
                 for (sector, bytes) in data.chunks(512).enumerate() {
                     let begin = offset + sector * 512;
-                    if at < synced || luck() {
+                    if at < synced || survives() {
                         image[begin..begin + bytes.len()].copy_from_slice(bytes);
                     }
                 }
@@ -109,13 +108,13 @@ fn left_over(ops: &[Op], done: usize, luck: &mut impl FnMut() -> bool) -> Vec<u8
     image
 }
 
-/// Everything that a reader can see.
-fn seen(image: &[u8], ids: &[RunId]) -> Vec<String> {
+/// Everything that a reader of the store can see, as text. Asserts that the store can be written to.
+fn visible_state(image: &[u8], ids: &[RunId]) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Store::at(directory.path());
     std::fs::write(store.path(), image).expect("written");
     store.check().expect("opens");
-    let mut seen: Vec<String> = ids
+    let mut state: Vec<String> = ids
         .iter()
         .map(|id| {
             let record = store.run(*id).expect("readable");
@@ -123,25 +122,24 @@ fn seen(image: &[u8], ids: &[RunId]) -> Vec<String> {
             format!("{:?} {}", record.map(|record| (record.sealed, record.finished, record.base)), blake3::hash(&lines))
         })
         .collect();
-    // The file's length is nobody's promise.
-    seen.push(format!("{:?}", Stats { file_bytes: 0, ..store.stats().expect("readable") }));
-    // And it can be worked with.
+    // The file's length is not part of the state.
+    state.push(format!("{:?}", Stats { file_bytes: 0, ..store.stats().expect("readable") }));
     store.tidy().expect("tidied");
-    assert!(store.put_run(&run(RunId::new()), None, || true).expect("told"));
-    seen
+    assert!(store.put_run(&run(RunId::new()), None, || true).expect("stored"));
+    state
 }
 
-/// The disk, how many operations there were when each transaction was answered, and the runs.
-fn history_of_a_store() -> (Disk, Vec<usize>, Vec<RunId>) {
+/// The disk, how many operations there were when each transaction returned, and the runs.
+fn recorded_transactions() -> (Disk, Vec<usize>, Vec<RunId>) {
     let disk = Disk::default();
     let handle: Database = builder().create_with_backend(disk.clone()).expect("made");
     fill(&handle).expect("filled");
-    let mut answered = Vec::new();
-    let answer = || disk.0.lock().expect("whole").1.len();
-    answered.push(answer());
+    let mut returned_at = Vec::new();
+    let ops_done = || disk.0.lock().1.len();
+    returned_at.push(ops_done());
     let ids: Vec<RunId> = (1..=3).map(|number| RunId::from_bytes([number; 16])).collect();
     for (number, id) in ids.iter().enumerate() {
-        let mut log = Log::of(*id);
+        let mut log = LogFixture::of(*id);
         let file = blake3::hash(b"file").to_hex().repeat(100);
         for line in 0..1500 {
             log.output(Stream::Stdout, format!("step {line} {}\n", blake3::hash(&[line as u8, 1]).to_hex()).as_bytes());
@@ -150,35 +148,36 @@ fn history_of_a_store() -> (Disk, Vec<usize>, Vec<RunId>) {
         let first = log.take();
         log.output(Stream::Stderr, &noise(number as u64, 100_000));
         let all = [first.clone(), log.take()].concat();
-        let told: Run = run(*id);
-        transact(&handle, |transaction| put_record(transaction, &told, None, || true)).expect("told");
-        answered.push(answer());
+        let record: Run = run(*id);
+        transact(&handle, |transaction| put_record(transaction, &record, None, || true)).expect("stored");
+        returned_at.push(ops_done());
         for lines in [&first, &all] {
             transact(&handle, |transaction| seal_lines(transaction, *id, lines)).expect("sealed");
-            answered.push(answer());
+            returned_at.push(ops_done());
         }
-        let last = Run { state: RunState::Succeeded, last_seq: log.seq, ..told };
+        let last = Run { state: RunState::Succeeded, last_seq: log.seq, ..record };
         transact(&handle, |transaction| finish_record(transaction, &last)).expect("finished");
-        answered.push(answer());
+        returned_at.push(ops_done());
     }
     for id in &ids[..2] {
-        let remove = |transaction: &WriteTransaction| Ok(Outcome::Commit(remove_record(transaction, *id, false)?));
+        let remove = |transaction: &WriteTransaction| Ok(TransactionOutcome::Commit(remove_record(transaction, *id, false)?));
         transact(&handle, remove).expect("deleted").expect("there");
-        answered.push(answer());
+        returned_at.push(ops_done());
         while transact(&handle, remove_some_rows).expect("tidied").is_some() {
-            answered.push(answer());
+            returned_at.push(ops_done());
         }
     }
-    // No clean end: the handle is lost with the power.
+    // The handle is not closed, as after a power cut.
     std::mem::forget(handle);
-    (disk, answered, ids)
+    (disk, returned_at, ids)
 }
 
 #[test]
-fn after_a_power_cut_the_store_is_as_it_was_after_an_answer() {
-    let (disk, answered, ids) = history_of_a_store();
-    let ops = disk.0.lock().expect("whole").1.clone();
-    let expected: Vec<Vec<String>> = answered.iter().map(|done| seen(&left_over(&ops, *done, &mut || true), &ids)).collect();
+fn after_a_power_cut_the_store_is_as_it_was_after_a_transaction() {
+    let (disk, returned_at, ids) = recorded_transactions();
+    let ops = disk.0.lock().1.clone();
+    let expected: Vec<Vec<String>> =
+        returned_at.iter().map(|done| visible_state(&image_after_cut(&ops, *done, &mut || true), &ids)).collect();
     assert!(expected.windows(2).filter(|pair| pair[0] != pair[1]).count() > 12, "the steps can be told apart");
     let mut number = 7_u64;
     let mut random = move || {
@@ -186,22 +185,26 @@ fn after_a_power_cut_the_store_is_as_it_was_after_an_answer() {
         number >> 33
     };
     let mut cuts = 0;
-    for done in answered[0]..=ops.len() {
-        let step = answered.iter().rposition(|answer| *answer <= done).expect("the file was made");
-        // Everything of the writes that were not synced, nothing, or anything.
-        for luck in 0..3 {
+    for done in returned_at[0]..=ops.len() {
+        let step = returned_at.iter().rposition(|ops_done| *ops_done <= done).expect("the file was made");
+        // Of the writes that were not synced, everything survives, nothing, or random sectors.
+        for survival in 0..3 {
             let is_next_a_sync = matches!(ops.get(done), Some(Op::Sync) | None);
             if !is_next_a_sync && random() % 8 != 0 {
                 continue;
             }
-            let image = left_over(&ops, done, &mut || match luck {
+            let image = image_after_cut(&ops, done, &mut || match survival {
                 0 => true,
                 1 => false,
                 _ => random() % 2 == 0,
             });
-            let found = seen(&image, &ids);
-            let after = &expected[step..expected.len().min(step + 2)];
-            assert!(after.contains(&found), "cut after {done} of {} operations, luck {luck}: {found:#?} is not in {after:#?}", ops.len());
+            let state = visible_state(&image, &ids);
+            let allowed = &expected[step..expected.len().min(step + 2)];
+            assert!(
+                allowed.contains(&state),
+                "cut after {done} of {} operations, survival {survival}: {state:#?} is not in {allowed:#?}",
+                ops.len()
+            );
             cuts += 1;
         }
     }

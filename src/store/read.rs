@@ -1,84 +1,91 @@
-//! Reading sealed entries back, by number and by position in the output.
+//! Reading sealed entries, by number and by position in the output.
 
 use redb::ReadTransaction;
 
 use super::{
-    Block, Bodies, Store, base,
-    block_head::BlockHead,
-    heads::{block_head_at_offset, head_at, missing},
-    pack::Unpacker,
+    Block, PartCache, Store,
+    error::StoreError,
+    prefix,
+    row::{BlockHead, head_at, head_at_offset, missing},
     tables::{ROWS, RUNS, StoredRun, TEXTS, row_key},
     text,
-    trouble::Trouble,
+    unpack::Unpacker,
 };
 use crate::model::{Failure, RunId, Stream};
 
-/// Blocks without output that are passed over in one transaction.
-const PASSED_MAX: usize = 256;
+/// Blocks without output that are skipped in one transaction.
+const MAX_SKIPPED_BLOCKS: usize = 256;
 
 impl Store {
-    /// The block that holds entry `seq`; `None` where the store does not have it. A block with a huge entry holds only that.
-    pub fn lines_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
+    /// The block that holds entry `seq`; `None` if the store does not have the entry. A block with a huge entry holds
+    /// only that one.
+    pub(crate) fn block_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
         let block = self.read(|transaction| {
             let head = head_at(&transaction.open_table(ROWS)?, id, seq)?;
-            block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq), &mut Bodies::default())
+            block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq), &mut PartCache::default())
         })?;
         Ok(block.flatten())
     }
 
-    /// The next block after entry `seq` that holds output, and its last entry. Blocks without any are passed over, without
-    /// decompressing them; where it was so many that a transaction should end, the answer is the entry up to which they go.
-    /// `None` beyond what is sealed. `bodies` is for whoever reads on, in this run or one like it.
-    pub fn output_after(&self, id: RunId, seq: u64, bodies: &mut Bodies) -> Result<Option<(u64, Option<Block>)>, Failure> {
+    /// The next block after entry `seq` that holds output, and its last entry. Blocks without output are skipped
+    /// without decompressing them; after `MAX_SKIPPED_BLOCKS` of them the result is the last entry that was skipped,
+    /// and no block. `None` beyond what is sealed. A caller that reads on, in this run or a similar one, passes the
+    /// same `bodies` again.
+    pub(crate) fn output_after(&self, id: RunId, seq: u64, bodies: &mut PartCache) -> Result<Option<(u64, Option<Block>)>, Failure> {
         let found = self.read(|transaction| {
             let rows = transaction.open_table(ROWS)?;
-            let mut passed = seq;
-            for _ in 0..PASSED_MAX {
-                let Some(head) = head_at(&rows, id, passed + 1)?.filter(|head| passed < head.last_seq) else {
-                    return Ok((passed > seq).then_some((passed, None)));
+            let mut skipped_to = seq;
+            for _ in 0..MAX_SKIPPED_BLOCKS {
+                let Some(head) = head_at(&rows, id, skipped_to + 1)?.filter(|head| skipped_to < head.last_seq) else {
+                    return Ok((skipped_to > seq).then_some((skipped_to, None)));
                 };
-                passed = head.last_seq;
+                skipped_to = head.last_seq;
                 if head.stdout_bytes + head.stderr_bytes > 0 {
-                    return Ok(block_of(transaction, id, Some(head), bodies)?.map(|block| (passed, Some(block))));
+                    return Ok(block_of(transaction, id, Some(head), bodies)?.map(|block| (skipped_to, Some(block))));
                 }
             }
-            Ok(Some((passed, None)))
+            Ok(Some((skipped_to, None)))
         })?;
         Ok(found.flatten())
     }
 
-    /// The block that holds byte `offset` of a stream, or of both counted together in order of arrival. `None` beyond what
-    /// is sealed. Looks at heads of blocks only until it has found the one.
-    pub fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Block>, Failure> {
+    /// The block that holds byte `offset` of a stream, or of both counted together in order of arrival. `None` beyond
+    /// what is sealed. Only this block is decompressed.
+    pub(crate) fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Block>, Failure> {
         let block = self.read(|transaction| {
             let Some(record) = StoredRun::load(&transaction.open_table(RUNS)?, id)? else { return Ok(None) };
-            let head = block_head_at_offset(&transaction.open_table(ROWS)?, id, record.sealed.seq, stream, offset)?;
-            block_of(transaction, id, head, &mut Bodies::default())
+            let head = head_at_offset(&transaction.open_table(ROWS)?, id, record.sealed.seq, stream, offset)?;
+            block_of(transaction, id, head, &mut PartCache::default())
         })?;
         Ok(block.flatten())
     }
 }
 
-fn block_of(transaction: &ReadTransaction, id: RunId, head: Option<BlockHead>, bodies: &mut Bodies) -> Result<Option<Block>, Trouble> {
+fn block_of(
+    transaction: &ReadTransaction,
+    id: RunId,
+    head: Option<BlockHead>,
+    bodies: &mut PartCache,
+) -> Result<Option<Block>, StoreError> {
     let Some(head) = head else { return Ok(None) };
     match whole_block(transaction, id, &head, bodies) {
-        // Somebody deletes the run: what its rows build on may go before they do.
-        Err(Trouble::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
+        // The run is being deleted: what its rows build on may be removed before they are.
+        Err(StoreError::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
         block => block.map(Some),
     }
 }
 
-fn whole_block(transaction: &ReadTransaction, id: RunId, head: &BlockHead, bodies: &mut Bodies) -> Result<Block, Trouble> {
+fn whole_block(transaction: &ReadTransaction, id: RunId, head: &BlockHead, bodies: &mut PartCache) -> Result<Block, StoreError> {
     let rows = transaction.open_table(ROWS)?;
     let mut unpacker = Unpacker::new(head)?;
     for part in 0.. {
         let row = rows.get(&row_key(id, head.first_seq, part))?.ok_or_else(|| missing(id, head.first_seq))?;
-        unpacker.push(part, row.value(), |place| base::read(&rows, place, bodies))?;
+        unpacker.push(part, row.value(), |location| prefix::read(&rows, location, bodies))?;
         if unpacker.is_whole() {
             break;
         }
     }
-    if !unpacker.refers() {
+    if !unpacker.has_references() {
         return Block::new(id, head, unpacker.into_body());
     }
     let texts = transaction.open_table(TEXTS)?;

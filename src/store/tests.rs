@@ -1,6 +1,6 @@
-//! The store's promises, from outside: what was sealed comes back, once, whoever sealed it.
+//! What callers of the store rely on: what was sealed comes back, once, whoever sealed it.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 use redb::ReadableDatabase;
@@ -9,43 +9,16 @@ use tempfile::TempDir;
 
 use super::{
     create::builder,
-    pack::ROW_MAX,
-    tables::{ROWS, RowKey, row_key},
+    row::MAX_ROW_BYTES,
+    runs::Stats,
+    tables::{ROWS, RowKey, StoredRun, row_key},
     *,
 };
 use crate::model::{Entry, Run, RunId, RunState, Stream, line};
 
-/// A run as it is told to the store; other rooms' tests use it too.
-pub fn run(id: RunId) -> Run {
-    Run {
-        id,
-        provider: "command".to_owned(),
-        title: None,
-        labels: BTreeMap::new(),
-        pinned: false,
-        params: serde_json::Map::new(),
-        command: vec!["true".to_owned()],
-        cwd: "/".to_owned(),
-        state: RunState::Running,
-        turn: None,
-        queued: None,
-        pid: None,
-        permissions: Vec::new(),
-        exit_code: None,
-        signal: None,
-        error: None,
-        session: None,
-        parent_run_id: None,
-        created_at: 1,
-        started_at: None,
-        ended_at: None,
-        last_seq: 0,
-        durable_seq: 0,
-        bytes: Default::default(),
-        transcript: None,
-        usage: None,
-        taken_over_at: None,
-    }
+/// A run to be recorded. Tests of other modules use it too.
+pub(crate) fn run(id: RunId) -> Run {
+    Run { state: RunState::Running, ..Run::new(id, "command", vec!["true".to_owned()], "/", 1) }
 }
 
 pub(super) fn store() -> (TempDir, Store) {
@@ -54,16 +27,16 @@ pub(super) fn store() -> (TempDir, Store) {
     (directory, store)
 }
 
-/// A store that knows one run.
+/// A store with the record of one run.
 pub(super) fn store_with_run() -> (TempDir, Store, RunId) {
     let (directory, store) = store();
     let id = RunId::new();
-    assert!(store.put_run(&run(id), None, || true).expect("told"));
+    assert!(store.put_run(&run(id), None, || true).expect("stored"));
     (directory, store, id)
 }
 
-/// Writes a log; knows where its streams end.
-pub(super) struct Log {
+/// Writes the lines of a log and tracks where its streams end.
+pub(super) struct LogFixture {
     id: RunId,
     pub(super) seq: u64,
     at: u64,
@@ -71,7 +44,7 @@ pub(super) struct Log {
     lines: Vec<u8>,
 }
 
-impl Log {
+impl LogFixture {
     pub(super) fn of(id: RunId) -> Self {
         Self { id, seq: 0, at: 1_763_800_000_000, ends: [0; 2], lines: Vec::new() }
     }
@@ -101,7 +74,7 @@ impl Log {
 pub(super) fn read_all(store: &Store, id: RunId) -> Vec<u8> {
     let mut lines = Vec::new();
     let mut seq = 1;
-    while let Some(block) = store.lines_at(id, seq).expect("readable") {
+    while let Some(block) = store.block_at(id, seq).expect("readable") {
         assert_eq!(block.first_seq, seq, "blocks follow each other");
         block.write_lines(0, &mut lines);
         seq = block.last_seq + 1;
@@ -109,7 +82,7 @@ pub(super) fn read_all(store: &Store, id: RunId) -> Vec<u8> {
     lines
 }
 
-/// Same bytes; says where they part instead of printing megabytes.
+/// Asserts that the bytes are the same. The message says where they differ instead of printing megabytes.
 pub(super) fn assert_same(found: &[u8], expected: &[u8]) {
     let at = found.iter().zip(expected).position(|(a, b)| a != b).unwrap_or(found.len().min(expected.len()));
     assert!(found == expected, "{} and {} bytes, which part at {at}", found.len(), expected.len());
@@ -122,7 +95,7 @@ pub(super) fn row_lengths(store: &Store, id: RunId) -> Vec<usize> {
     rows.range::<&RowKey>(&first..=&last).expect("reads").map(|row| row.expect("reads").1.value().len()).collect()
 }
 
-/// Bytes that no compression makes smaller; another seed makes others.
+/// Bytes that no compression makes smaller, different for each seed.
 pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut noise);
@@ -132,7 +105,7 @@ pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 #[test]
 fn what_is_sealed_comes_back_as_it_was() {
     let (_directory, store, id) = store_with_run();
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     log.other(json!({"kind": "state", "state": "running", "turn": 1}));
     for number in 0..20_000 {
         let stream = if number % 5 == 0 { Stream::Stderr } else { Stream::Stdout };
@@ -141,10 +114,10 @@ fn what_is_sealed_comes_back_as_it_was() {
     log.output(Stream::Stdout, b"").output(Stream::Stdout, b"\xff\xfe broken").output(Stream::Stderr, &[0; 3]);
     log.other(json!({"kind": "update", "update": {"sessionUpdate": "plan", "entries": []}}));
     let lines = log.take();
-    assert_eq!(store.seal(id, &lines).expect("sealed"), Sealed::UpTo(log.seq));
+    assert_eq!(store.seal(id, &lines).expect("sealed"), SealResult::UpTo(log.seq));
     assert_same(&read_all(&store, id), &lines);
-    assert!(store.lines_at(id, log.seq + 1).expect("readable").is_none());
-    assert!(store.lines_at(RunId::new(), 1).expect("readable").is_none());
+    assert!(store.block_at(id, log.seq + 1).expect("readable").is_none());
+    assert!(store.block_at(RunId::new(), 1).expect("readable").is_none());
 
     let stats = store.stats().expect("stats");
     assert_eq!((stats.runs, stats.entries, stats.logical_bytes), (1, log.seq, lines.len() as u64));
@@ -157,7 +130,7 @@ fn what_is_sealed_comes_back_as_it_was() {
 fn sealing_again_changes_nothing() {
     let (directory, store, id) = store_with_run();
     let other = Store::at(directory.path());
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     (0..100).for_each(|number| {
         log.output(Stream::Stdout, format!("line {number}\n").as_bytes());
     });
@@ -167,11 +140,11 @@ fn sealing_again_changes_nothing() {
     });
     let both = [first.clone(), log.take()].concat();
 
-    assert_eq!(store.seal(id, &first).expect("sealed"), Sealed::UpTo(100));
-    assert_eq!(other.seal(id, &first).expect("sealed"), Sealed::UpTo(100));
+    assert_eq!(store.seal(id, &first).expect("sealed"), SealResult::UpTo(100));
+    assert_eq!(other.seal(id, &first).expect("sealed"), SealResult::UpTo(100));
     let stored = store.stats().expect("stats").stored_bytes;
-    assert_eq!(other.seal(id, &both).expect("sealed"), Sealed::UpTo(200), "an overlap is skipped");
-    assert_eq!(store.seal(id, &first).expect("sealed"), Sealed::UpTo(200), "an old segment is skipped");
+    assert_eq!(other.seal(id, &both).expect("sealed"), SealResult::UpTo(200), "an overlap is skipped");
+    assert_eq!(store.seal(id, &first).expect("sealed"), SealResult::UpTo(200), "an old segment is skipped");
     assert!(store.stats().expect("stats").stored_bytes > stored);
     assert_same(&read_all(&store, id), &both);
     assert_eq!(store.stats().expect("stats").entries, 200);
@@ -180,18 +153,18 @@ fn sealing_again_changes_nothing() {
 #[test]
 fn a_gap_or_a_torn_line_writes_nothing() {
     let (_directory, store, id) = store_with_run();
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     log.output(Stream::Stdout, b"one\n").take();
     let second = log.output(Stream::Stdout, b"two\n").take();
     let failure = store.seal(id, &second).expect_err("entry 1 is missing");
     assert!(failure.message.contains("entry 2 follows entry 0"), "{failure}");
-    let whole = Log::of(id).output(Stream::Stdout, b"one\n").take();
+    let whole = LogFixture::of(id).output(Stream::Stdout, b"one\n").take();
     for torn in [&whole[..whole.len() - 1], &whole[..whole.len() - 3], b"{}\n", b"\n"] {
         store.seal(id, torn).expect_err("not an entry");
     }
     assert_eq!(store.run(id).expect("readable").expect("there").sealed.seq, 0);
     assert!(row_lengths(&store, id).is_empty());
-    assert_eq!(store.seal(id, &whole).expect("the store still works"), Sealed::UpTo(1));
+    assert_eq!(store.seal(id, &whole).expect("the store still works"), SealResult::UpTo(1));
 }
 
 #[test]
@@ -213,30 +186,30 @@ fn lines_of_another_spelling_are_kept_as_they_are() {
         format!("{}\"end\"}}\n", head(9, 1010)),
     ]
     .concat();
-    assert_eq!(store.seal(id, lines.as_bytes()).expect("sealed"), Sealed::UpTo(9));
+    assert_eq!(store.seal(id, lines.as_bytes()).expect("sealed"), SealResult::UpTo(9));
     assert_same(&read_all(&store, id), lines.as_bytes());
     assert_eq!(store.run(id).expect("readable").expect("there").sealed.stdout, 1013);
-    let block = store.lines_at(id, 9).expect("readable").expect("there");
-    let near = Piece::Output { seq: 5, at: 5, stream: Stream::Stdout, offset: 1003, raw: b"near" };
-    assert_eq!(block.pieces().nth(4), Some(near));
+    let block = store.block_at(id, 9).expect("readable").expect("there");
+    let near = BlockEntry::Output { seq: 5, at: 5, stream: Stream::Stdout, offset: 1003, raw: b"near" };
+    assert_eq!(block.entries().nth(4), Some(near));
 }
 
 #[test]
 fn huge_and_incompressible_entries_come_back_and_rows_stay_bounded() {
     let (_directory, store, id) = store_with_run();
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     log.output(Stream::Stdout, b"before\n");
     log.output(Stream::Stdout, &noise(0, 20 << 20));
     log.output(Stream::Stderr, "all the same ".repeat(1 << 20).as_bytes());
-    for bytes in [65_535, 65_536, 65_537, ROW_MAX, 131_072, 1] {
+    for bytes in [65_535, 65_536, 65_537, MAX_ROW_BYTES, 131_072, 1] {
         log.output(Stream::Stdout, &noise(bytes as u64, bytes));
     }
     log.output(Stream::Stdout, b"after\n");
     let lines = log.take();
-    assert_eq!(store.seal(id, &lines).expect("sealed"), Sealed::UpTo(log.seq));
+    assert_eq!(store.seal(id, &lines).expect("sealed"), SealResult::UpTo(log.seq));
     assert_same(&read_all(&store, id), &lines);
     let lengths = row_lengths(&store, id);
-    assert!(lengths.iter().all(|length| *length <= ROW_MAX), "{:?}", lengths.iter().max());
+    assert!(lengths.iter().all(|length| *length <= MAX_ROW_BYTES), "{:?}", lengths.iter().max());
     let stored = store.run(id).expect("readable").expect("there").sealed.stored_bytes;
     assert_eq!(stored, lengths.iter().map(|length| *length as u64 + 28).sum::<u64>());
     assert!(stored < (22 << 20), "noise is not kept in base64: {stored}");
@@ -245,9 +218,9 @@ fn huge_and_incompressible_entries_come_back_and_rows_stay_bounded() {
 #[test]
 fn rows_of_compressible_text_come_near_the_bound() {
     let (_directory, store, id) = store_with_run();
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     let noise = noise(0, 4 << 20);
-    // Three bits of news a byte: shrinks to about a half.
+    // Three random bits in each byte, so this shrinks to about a half.
     for chunk in noise.chunks(1000) {
         log.output(Stream::Stdout, &chunk.iter().map(|byte| b'a' + byte % 8).collect::<Vec<_>>());
     }
@@ -260,7 +233,7 @@ fn rows_of_compressible_text_come_near_the_bound() {
 #[test]
 fn a_block_is_found_by_position_in_the_output() {
     let (_directory, store, id) = store_with_run();
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     let mut arrived = Vec::new();
     log.other(json!({"kind": "state", "state": "running", "turn": 1}));
     for number in 0..300u64 {
@@ -289,7 +262,7 @@ fn two_writers_at_once_lose_nothing() {
     let (directory, first, _) = store_with_run();
     let stores = [first, Store::at(directory.path()), Store::at(directory.path())];
     let shared = RunId::new();
-    let mut log = Log::of(shared);
+    let mut log = LogFixture::of(shared);
     (0..200).for_each(|number| {
         log.output(Stream::Stdout, format!("{number}\n").as_bytes());
     });
@@ -300,10 +273,10 @@ fn two_writers_at_once_lose_nothing() {
             scope.spawn(move || {
                 for _ in 0..5 {
                     let id = RunId::new();
-                    store.put_run(&run(id), None, || true).expect("told");
-                    store.seal(id, &Log::of(id).output(Stream::Stdout, b"own\n").take()).expect("sealed");
-                    store.put_run(&run(shared), None, || true).expect("told");
-                    assert_eq!(store.seal(shared, lines).expect("sealed"), Sealed::UpTo(200));
+                    store.put_run(&run(id), None, || true).expect("stored");
+                    store.seal(id, &LogFixture::of(id).output(Stream::Stdout, b"own\n").take()).expect("sealed");
+                    store.put_run(&run(shared), None, || true).expect("stored");
+                    assert_eq!(store.seal(shared, lines).expect("sealed"), SealResult::UpTo(200));
                 }
             });
         }
@@ -317,9 +290,9 @@ fn two_writers_at_once_lose_nothing() {
 fn a_deleted_run_is_gone_and_stays_gone() {
     let (_directory, store, id) = store_with_run();
     let token = *blake3::hash(b"token").as_bytes();
-    store.put_run(&run(id), Some(token), || true).expect("told");
+    store.put_run(&run(id), Some(token), || true).expect("stored");
     assert_eq!(store.token(&token).expect("readable"), Some(id));
-    let mut log = Log::of(id);
+    let mut log = LogFixture::of(id);
     log.output(Stream::Stdout, &noise(0, 18 << 20));
     let lines = log.take();
     store.seal(id, &lines).expect("sealed");
@@ -336,7 +309,7 @@ fn a_deleted_run_is_gone_and_stays_gone() {
     assert!(stats.file_bytes <= file_bytes);
     assert_eq!(store.delete(id).expect("no error"), None);
 
-    assert_eq!(store.seal(id, &lines).expect("no error"), Sealed::Gone);
+    assert_eq!(store.seal(id, &lines).expect("no error"), SealResult::Gone);
     assert!(!store.put_run(&run(id), None, || false).expect("no error"));
     assert!(!store.finish(&run(id)).expect("no error"));
     assert_eq!(store.edit(id, |run| run.pinned = true).expect("no error"), None);
@@ -352,11 +325,11 @@ fn a_finished_run_is_not_unfinished_again() {
     last.last_seq = 1;
     let failure = store.finish(&last).expect_err("entry 1 is not sealed");
     assert!(failure.message.contains("only 0 are stored"), "{failure}");
-    store.seal(id, &Log::of(id).output(Stream::Stdout, b"all\n").take()).expect("sealed");
+    store.seal(id, &LogFixture::of(id).output(Stream::Stdout, b"all\n").take()).expect("sealed");
     assert!(store.finish(&last).expect("finished"));
     assert!(store.finish(&last).expect("finished again"));
-    assert!(!store.put_run(&run(id), None, || true).expect("no error"), "late news of a live run");
-    let edited = store.edit(id, |run| run.title = Some("done".to_owned())).expect("edited").expect("there");
+    assert!(!store.put_run(&run(id), None, || true).expect("no error"), "a late record of the live run");
+    let edited = store.edit(id, |run| run.edit(Some("done".to_owned()), None, None)).expect("edited").expect("there");
     let record = store.run(id).expect("readable").expect("there");
     assert_eq!((record.finished, record.run.state, record.sealed.seq), (true, RunState::Succeeded, 1));
     assert_eq!(record.run, edited);
@@ -366,7 +339,7 @@ fn a_finished_run_is_not_unfinished_again() {
 fn runs_are_listed_newest_first() {
     let (_directory, store) = store();
     let ids: Vec<RunId> = (1..=9).map(|number| RunId::from_bytes([number; 16])).collect();
-    ids.iter().for_each(|id| assert!(store.put_run(&run(*id), None, || true).expect("told")));
+    ids.iter().for_each(|id| assert!(store.put_run(&run(*id), None, || true).expect("stored")));
     let list = |before, limit: usize| {
         let mut seen = Vec::new();
         let visit = |record: StoredRun| {
@@ -388,27 +361,27 @@ fn without_a_file_there_is_nothing_and_nothing_is_made() {
     store.check().expect("a missing file is fine");
     assert_eq!(store.run(id).expect("no error"), None);
     assert_eq!(store.stats().expect("no error"), Stats { format_version: FORMAT_VERSION as u32, ..Stats::default() });
-    assert_eq!(store.seal(id, b"").expect("no error"), Sealed::Gone);
+    assert_eq!(store.seal(id, b"").expect("no error"), SealResult::Gone);
     assert_eq!(store.delete(id).expect("no error"), None);
     assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 0);
 }
 
 #[derive(Clone, Debug)]
-enum Made {
+enum EntryFixture {
     Output(Stream, Vec<u8>),
     Update(String),
-    /// An output entry whose line was changed, so that it may be no line that we write.
-    Bent(Vec<u8>, usize, u8),
+    /// An output entry in whose line one byte was changed, so that the line need not be canonical.
+    Altered(Vec<u8>, usize, u8),
 }
 
-fn made() -> impl Strategy<Value = Made> {
+fn entry() -> impl Strategy<Value = EntryFixture> {
     let stream = prop_oneof![Just(Stream::Stdout), Just(Stream::Stderr)];
     prop_oneof![
-        4 => (stream.clone(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(stream, raw)| Made::Output(stream, raw)),
-        4 => (stream, "[ -~\\n\\t\\x1bé日\u{1F980}]{0,80}").prop_map(|(stream, text)| Made::Output(stream, text.into_bytes())),
-        1 => "\\PC{0,40}".prop_map(Made::Update),
+        4 => (stream.clone(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(stream, raw)| EntryFixture::Output(stream, raw)),
+        4 => (stream, "[ -~\\n\\t\\x1bé日\u{1F980}]{0,80}").prop_map(|(stream, text)| EntryFixture::Output(stream, text.into_bytes())),
+        1 => "\\PC{0,40}".prop_map(EntryFixture::Update),
         1 => ("[a-z\\n\"\\\\]{1,20}", any::<prop::sample::Index>(), any::<u8>())
-            .prop_map(|(text, at, byte)| Made::Bent(text.into_bytes(), at.index(200), byte)),
+            .prop_map(|(text, at, byte)| EntryFixture::Altered(text.into_bytes(), at.index(200), byte)),
     ]
 }
 
@@ -416,27 +389,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_lines_come_back(all in prop::collection::vec(made(), 1..120), cut in any::<prop::sample::Index>()) {
+    fn any_lines_come_back(entries in prop::collection::vec(entry(), 1..120), cut in any::<prop::sample::Index>()) {
         let (_directory, store, id) = store_with_run();
-        let mut log = Log::of(id);
+        let mut log = LogFixture::of(id);
         let mut ends_of_lines = vec![0];
-        for one in all {
+        for entry in entries {
             let begin = log.lines.len();
-            match one {
-                Made::Output(stream, raw) => {
- log.output(stream, &raw);
- }
-                Made::Update(text) => {
- log.other(json!({"kind": "update", "update": {"sessionUpdate": text}}));
- }
-                Made::Bent(raw, at, byte) => {
+            match entry {
+                EntryFixture::Output(stream, raw) => {
+                    log.output(stream, &raw);
+                }
+                EntryFixture::Update(text) => {
+                    log.other(json!({"kind": "update", "update": {"sessionUpdate": text}}));
+                }
+                EntryFixture::Altered(raw, at, byte) => {
                     log.output(Stream::Stdout, &raw);
                     let at = begin + at % (log.lines.len() - begin - 1);
-                    let kept = std::mem::replace(&mut log.lines[at], byte);
-                    // Only what is still an entry of this number can be in a log at all.
+                    let original = std::mem::replace(&mut log.lines[at], byte);
+                    // A log only holds lines that are entries with the right number, so we undo any other change.
                     let line = &log.lines[begin..log.lines.len() - 1];
                     if memchr::memchr(b'\n', line).is_some() || !line::parse(line).is_ok_and(|entry| entry.seq() == log.seq) {
-                        log.lines[at] = kept;
+                        log.lines[at] = original;
                     }
                 }
             }
@@ -445,7 +418,7 @@ proptest! {
         let lines = log.take();
         let cut = ends_of_lines[cut.index(ends_of_lines.len())];
         store.seal(id, &lines[..cut]).expect("sealed");
-        prop_assert_eq!(store.seal(id, &lines).expect("sealed"), Sealed::UpTo(log.seq));
+        prop_assert_eq!(store.seal(id, &lines).expect("sealed"), SealResult::UpTo(log.seq));
         assert_same(&read_all(&store, id), &lines);
     }
 }

@@ -1,93 +1,92 @@
-//! Long texts, each kept once by its blake3, and who uses them.
+//! Long texts, each stored once under its blake3, and the runs that use them.
 //!
-//! Three tables: the texts in rows, how often each is used, and which run uses which. A run's uses go with the run, and a text
-//! with its last use. What equal texts save is known exactly at any time: all uses but one.
+//! Three tables hold the texts in rows, how often each is used, and which run uses which. A run's uses are removed with
+//! the run, and a text with its last use. The bytes that equal texts save are known exactly at any time: those of all
+//! uses but one.
 
 use std::collections::BTreeMap;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
-    pack::{Packer, Unpacker},
+    error::StoreError,
+    pack::{Packer, Row, RowSink},
+    prefix::FoundPrefix,
     tables::{
         META, SUM_DEDUPED, SUM_TEXT_BYTES, SUM_TEXT_STORED, SUM_TEXTS, TEXT_USES, TEXTS, TextKey, TextUse, USES, UseKey, add, text_key,
         use_key,
     },
-    trouble::Trouble,
+    unpack::Unpacker,
 };
 use crate::model::RunId;
 
-/// What a deleted run's uses came to.
-pub(super) struct Forgotten {
-    /// Uses that were taken back,
-    pub uses: usize,
-    /// and the bytes of rows that went with them.
-    pub freed: u64,
-    /// It has others.
-    pub more: bool,
+/// What [`remove_uses`] removed.
+pub(super) struct RemovedUses {
+    /// Uses that were removed.
+    pub(crate) uses: usize,
+    /// Bytes of the rows that were removed with them.
+    pub(crate) freed: u64,
+    /// The run may have further uses.
+    pub(crate) more: bool,
 }
 
-/// Texts of one run, in one transaction.
+/// The texts of one run, in one transaction.
 pub(super) struct Texts<'t> {
     run: RunId,
     texts: Table<'t, &'static TextKey, &'static [u8]>,
     text_uses: Table<'t, &'static [u8; 32], TextUse>,
     uses: Table<'t, &'static UseKey, u64>,
-    /// Counted in here first: a text comes often twice, as the program wrote it and as what it means.
-    counted: BTreeMap<[u8; 32], Counted>,
+    /// New uses. They are counted here and written by [`Self::finish`], because a text often comes twice: in the
+    /// program's own output and in the update that was made of it.
+    counts: BTreeMap<[u8; 32], UseCount>,
     packer: Option<Packer>,
 }
 
-struct Counted {
+struct UseCount {
     uses: u64,
-    /// Set where the text is new.
+    /// Bytes of the text's rows, if it is new.
     stored: Option<u64>,
     length: u64,
 }
 
 impl<'t> Texts<'t> {
-    pub(super) fn open(transaction: &'t WriteTransaction, run: RunId) -> Result<Self, Trouble> {
+    pub(super) fn open(transaction: &'t WriteTransaction, run: RunId) -> Result<Self, StoreError> {
         Ok(Self {
             run,
             texts: transaction.open_table(TEXTS)?,
             text_uses: transaction.open_table(TEXT_USES)?,
             uses: transaction.open_table(USES)?,
-            counted: BTreeMap::new(),
+            counts: BTreeMap::new(),
             packer: None,
         })
     }
 
-    /// Keeps a text, or notes one more use of it.
-    pub(super) fn keep(&mut self, text: &[u8]) -> Result<[u8; 32], Trouble> {
+    /// Stores a text, or counts one more use of it. Returns its hash.
+    pub(super) fn keep(&mut self, text: &[u8]) -> Result<[u8; 32], StoreError> {
         let hash = *blake3::hash(text).as_bytes();
-        if let Some(counted) = self.counted.get_mut(&hash) {
+        if let Some(counted) = self.counts.get_mut(&hash) {
             counted.uses += 1;
             return Ok(hash);
         }
         let stored = if self.text_uses.get(&hash)?.is_some() { None } else { Some(self.store(&hash, text)?) };
-        self.counted.insert(hash, Counted { uses: 1, stored, length: text.len() as u64 });
+        self.counts.insert(hash, UseCount { uses: 1, stored, length: text.len() as u64 });
         Ok(hash)
     }
 
-    fn store(&mut self, hash: &[u8; 32], text: &[u8]) -> Result<u64, Trouble> {
-        let mut stored = 0;
+    fn store(&mut self, hash: &[u8; 32], text: &[u8]) -> Result<u64, StoreError> {
         let packer = self.packer.get_or_insert_with(|| Packer::new(false, None, false));
-        packer.pack(None, 0, text, None, |row| {
-            let key = text_key(hash, row.part);
-            stored += (key.len() + row.bytes.len()) as u64;
-            self.texts.insert(&key, row.bytes)?;
-            Ok(())
-        })?;
-        Ok(stored)
+        let mut rows = TextRows { texts: &mut self.texts, hash, stored: 0 };
+        packer.pack(None, 0, text, &mut rows)?;
+        Ok(rows.stored)
     }
 
-    /// Writes down what was counted. To be called before the transaction is committed.
-    pub(super) fn finish(mut self, transaction: &WriteTransaction) -> Result<(), Trouble> {
-        if self.counted.is_empty() {
+    /// Writes the counted uses. Must be called before the transaction is committed.
+    pub(super) fn finish(mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        if self.counts.is_empty() {
             return Ok(());
         }
         let mut meta = transaction.open_table(META)?;
-        for (hash, counted) in std::mem::take(&mut self.counted) {
+        for (hash, counted) in std::mem::take(&mut self.counts) {
             let key = use_key(self.run, &hash);
             let own = self.uses.get(&key)?.map_or(0, |uses| uses.value());
             self.uses.insert(&key, own + counted.uses)?;
@@ -106,17 +105,41 @@ impl<'t> Texts<'t> {
     }
 }
 
-/// Takes back `most` of a deleted run's uses, and removes the texts that nobody uses any more.
-pub(super) fn forget_some(transaction: &WriteTransaction, run: RunId, most: usize) -> Result<Forgotten, Trouble> {
+/// Takes the rows of a text, which build on nothing.
+struct TextRows<'a, 't> {
+    texts: &'a mut Table<'t, &'static TextKey, &'static [u8]>,
+    hash: &'a [u8; 32],
+    stored: u64,
+}
+
+impl RowSink for TextRows<'_, '_> {
+    fn find(&mut self, _: &[u8], _: usize, _: bool) -> Result<Option<FoundPrefix>, StoreError> {
+        Ok(None)
+    }
+
+    fn end_of_new(&self, text: &[u8], _: usize) -> usize {
+        text.len()
+    }
+
+    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreError> {
+        let key = text_key(self.hash, row.part);
+        self.stored += (key.len() + row.bytes.len()) as u64;
+        self.texts.insert(&key, row.bytes)?;
+        Ok(())
+    }
+}
+
+/// Removes at most `limit` of a deleted run's uses, and the texts that nobody uses any more.
+pub(super) fn remove_uses(transaction: &WriteTransaction, run: RunId, limit: usize) -> Result<RemovedUses, StoreError> {
     let mut uses = transaction.open_table(USES)?;
     let (first, last) = (use_key(run, &[0; 32]), use_key(run, &[0xff; 32]));
-    let some = uses.range::<&UseKey>(&first..=&last)?.take(most);
-    let some: Vec<(UseKey, u64)> = some.map(|entry| entry.map(|(key, uses)| (*key.value(), uses.value()))).collect::<Result<_, _>>()?;
+    let batch = uses.range::<&UseKey>(&first..=&last)?.take(limit);
+    let batch: Vec<(UseKey, u64)> = batch.map(|entry| entry.map(|(key, uses)| (*key.value(), uses.value()))).collect::<Result<_, _>>()?;
     let mut text_uses = transaction.open_table(TEXT_USES)?;
     let mut texts = transaction.open_table(TEXTS)?;
     let mut meta = transaction.open_table(META)?;
     let mut freed = 0;
-    for (key, own) in &some {
+    for (key, own) in &batch {
         uses.remove(key)?;
         let hash: [u8; 32] = key[16..].try_into().expect("thirty-two bytes");
         let Some((runs, all, length, stored)) = text_uses.get(&hash)?.map(|text| text.value()) else { continue };
@@ -138,15 +161,19 @@ pub(super) fn forget_some(transaction: &WriteTransaction, run: RunId, most: usiz
         add(&mut meta, SUM_TEXT_BYTES, 0, length)?;
         add(&mut meta, SUM_TEXT_STORED, 0, stored)?;
     }
-    Ok(Forgotten { uses: some.len(), freed, more: some.len() == most })
+    Ok(RemovedUses { uses: batch.len(), freed, more: batch.len() == limit })
 }
 
-/// Reads a text.
-pub(super) fn read(texts: &impl ReadableTable<&'static TextKey, &'static [u8]>, hash: &[u8; 32], length: u32) -> Result<Vec<u8>, Trouble> {
+/// The text with this hash and length.
+pub(super) fn read(
+    texts: &impl ReadableTable<&'static TextKey, &'static [u8]>,
+    hash: &[u8; 32],
+    length: u32,
+) -> Result<Vec<u8>, StoreError> {
     let mut unpacker = Unpacker::of_text(length.into())?;
     for part in 0.. {
-        let row = texts.get(&text_key(hash, part))?.ok_or_else(|| Trouble::damaged("a text that a run uses is missing"))?;
-        unpacker.push(part, row.value(), |_| Err(Trouble::damaged("a text builds on a run")))?;
+        let row = texts.get(&text_key(hash, part))?.ok_or_else(|| StoreError::damaged("a text that a run uses is missing"))?;
+        unpacker.push(part, row.value(), |_| Err(StoreError::damaged("a text builds on a run")))?;
         if unpacker.is_whole() {
             break;
         }

@@ -1,13 +1,14 @@
 //! The supervisor's connections to servers.
 //!
-//! A server that is stopped or slow must hold up nothing: words to it wait in a bounded buffer of its connection, and a
-//! connection whose buffer is full is closed; the server catches up from the log when it comes back.
+//! A server that is stopped or slow must hold up nothing: lines to it wait in a bounded buffer of its connection, and a
+//! connection whose buffer is full is closed; the server catches up from the log when it connects again.
 
 use std::{
     cell::{Cell, RefCell},
     io,
     path::Path,
     rc::Rc,
+    time::Duration,
 };
 
 use rustix::net::sockopt::socket_peercred;
@@ -20,110 +21,141 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-use super::words::{Asked, WAKE_CREDIT, line};
-use crate::process::own;
+use crate::{
+    model::{
+        Failure, RunId,
+        control::{ControlRequest, Event, WAKE_CREDIT, line, version_answer},
+    },
+    process::current_process,
+};
 
-/// Most bytes that may wait for one server.
-const PENDING_LIMIT: usize = 4 << 20;
-/// Longest line that a server may send: what a client may send to a run, escaped.
-const LINE_LIMIT: usize = 512 << 20;
+/// Bytes that may wait for one server.
+const MAX_PENDING_BYTES: usize = 4 << 20;
+/// Bytes of the longest line that a server may send: what a client may send to a run, escaped.
+const MAX_LINE_BYTES: usize = 512 << 20;
 
-/// Something that a connection brought.
+/// How long [`accept`] waits after an error, such as too many open files.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Capacity that a connection's buffers keep between lines.
+const SPARE_BUFFER_BYTES: usize = 4096;
+
+/// The connection of the server that started the run. The versions were exchanged before it is served here.
+pub(crate) const STARTER: u64 = 0;
+
+/// What a connection reports to the supervisor's main loop.
 #[derive(Debug)]
-pub enum Heard {
-    /// The number of the connection, and what it asks.
-    Asked(u64, Asked),
-    /// It took note of wake-ups; more may be sent, and one is owed if any was held back.
+pub(crate) enum ConnectionEvent {
+    /// A request, with the id of its connection.
+    Request(u64, ControlRequest),
+    /// A request of a newer server that this supervisor does not know, with the id of its connection and its own.
+    Unknown(u64, u64),
+    /// The server has seen wake-ups: more may be sent, and one is sent at once if one was held back.
     Credit(u64),
-    Opened(Connection),
+    Opened(ControlConnection),
     Closed(u64),
 }
 
-/// What all connections bring, in order of arrival.
-pub type Words = mpsc::UnboundedReceiver<Heard>;
+/// Receives the events of all connections, in order of arrival.
+pub(crate) type EventReceiver = mpsc::UnboundedReceiver<ConnectionEvent>;
+
+/// A server's connection, and whether the server's client is attached to the run.
+pub(crate) struct ServerConnection {
+    pub(crate) connection: ControlConnection,
+    pub(crate) attached: bool,
+    /// The runs by which the server is limited, once that was looked up.
+    pub(crate) limits: Option<Vec<RunId>>,
+    /// Its client, while it is attached, answers what programs ask of a terminal.
+    pub(crate) shows_terminal: bool,
+}
 
 /// The sending side of one connection.
 #[derive(Clone, Debug)]
-pub struct Connection {
-    pub id: u64,
-    inner: Rc<Inner>,
+pub(crate) struct ControlConnection {
+    pub(crate) id: u64,
+    state: Rc<ConnectionState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ConnectionState {
     writer: OwnedWriteHalf,
     pending: RefCell<Vec<u8>>,
-    more: Notify,
+    work_added: Notify,
     wakes: Cell<u32>,
-    owed: Cell<bool>,
+    owes_wake: Cell<bool>,
     closed: Cell<bool>,
 }
 
-impl Connection {
-    /// Sends a message, now or as soon as the server takes it.
-    pub fn send(&self, message: &impl serde::Serialize) {
+impl ControlConnection {
+    /// The server's process; `None` where the system does not tell, or where the server is in another container.
+    pub(crate) fn peer(&self) -> Option<u32> {
+        let peer = self.state.writer.as_ref().peer_cred().ok()?.pid()?;
+        u32::try_from(peer).ok().filter(|pid| *pid > 0)
+    }
+
+    /// Sends a message, now or as soon as the server reads on.
+    pub(crate) fn send(&self, message: &impl serde::Serialize) {
         self.send_line(&line(message));
     }
 
-    /// Sends a line that is ready, with its line feed.
-    pub fn send_line(&self, line: &[u8]) {
-        let inner = &self.inner;
-        let mut pending = inner.pending.borrow_mut();
-        let sent = if pending.is_empty() { inner.writer.try_write(line).unwrap_or(0) } else { 0 };
+    /// Sends a line that is ready, including its line feed.
+    pub(crate) fn send_line(&self, line: &[u8]) {
+        let state = &self.state;
+        let mut pending = state.pending.borrow_mut();
+        let sent = if pending.is_empty() { state.writer.try_write(line).unwrap_or(0) } else { 0 };
         if sent < line.len() {
             pending.extend_from_slice(&line[sent..]);
-            inner.closed.set(inner.closed.get() || pending.len() > PENDING_LIMIT);
-            inner.more.notify_one();
+            state.closed.set(state.closed.get() || pending.len() > MAX_PENDING_BYTES);
+            state.work_added.notify_one();
         }
     }
 
-    /// Tells that the log has grown, unless enough such words are on their way.
-    pub fn wake(&self) {
-        let inner = &self.inner;
-        if inner.wakes.get() >= WAKE_CREDIT || !inner.pending.borrow().is_empty() {
-            inner.owed.set(true);
+    /// Sends a wake-up, which tells that the log has grown, unless [`WAKE_CREDIT`] of them are on their way.
+    pub(crate) fn wake(&self) {
+        let state = &self.state;
+        if state.wakes.get() >= WAKE_CREDIT || !state.pending.borrow().is_empty() {
+            state.owes_wake.set(true);
             return;
         }
-        // A socket that takes nothing now is waited for by the connection's own task.
-        match inner.writer.try_write(b"\n") {
-            Ok(_) => inner.wakes.set(inner.wakes.get() + 1),
+        // The connection's own task waits until the socket takes bytes again.
+        match state.writer.try_write(b"\n") {
+            Ok(_) => state.wakes.set(state.wakes.get() + 1),
             Err(_) => {
-                inner.owed.set(true);
-                inner.more.notify_one();
+                state.owes_wake.set(true);
+                state.work_added.notify_one();
             }
         }
     }
 
-    /// The server took note of some wake-ups.
-    pub fn credit(&self) {
-        self.inner.wakes.set(self.inner.wakes.get().saturating_sub(WAKE_CREDIT / 2));
-        if self.inner.owed.replace(false) {
+    /// Counts the wake-ups that the server has seen.
+    pub(crate) fn credit(&self) {
+        self.state.wakes.set(self.state.wakes.get().saturating_sub(WAKE_CREDIT / 2));
+        if self.state.owes_wake.replace(false) {
             self.wake();
         }
     }
 
     /// Waits until everything that was sent is with the server, or the server is gone.
-    pub async fn flush(&self) {
-        while self.inner.has_more() && !self.inner.closed.get() {
-            if self.inner.writer.writable().await.is_err() {
+    pub(crate) async fn flush(&self) {
+        while self.state.has_work() && !self.state.closed.get() {
+            if self.state.writer.writable().await.is_err() {
                 return;
             }
-            self.inner.write_pending();
+            self.state.write_pending();
         }
     }
 }
 
-impl Inner {
-    fn has_more(&self) -> bool {
-        !self.pending.borrow().is_empty() || (self.owed.get() && self.wakes.get() < WAKE_CREDIT)
+impl ConnectionState {
+    fn has_work(&self) -> bool {
+        !self.pending.borrow().is_empty() || (self.owes_wake.get() && self.wakes.get() < WAKE_CREDIT)
     }
 
     fn write_pending(&self) {
         let mut pending = self.pending.borrow_mut();
         if pending.is_empty() {
-            // What is owed is a wake-up.
+            // With nothing else pending, the work is an owed wake-up.
             pending.push(b'\n');
-            self.owed.set(false);
+            self.owes_wake.set(false);
             self.wakes.set(self.wakes.get() + 1);
         }
         match self.writer.try_write(&pending) {
@@ -132,59 +164,60 @@ impl Inner {
             Err(_) => self.closed.set(true),
         }
         if pending.is_empty() {
-            pending.shrink_to(4096);
+            pending.shrink_to(SPARE_BUFFER_BYTES);
         }
     }
 }
 
-/// Opens the socket in a run's directory. Its path may be too long for a socket's address, so it is reached through the
-/// directory's descriptor where the system has a way.
-pub fn listen(dir: &Path) -> io::Result<UnixListener> {
-    UnixListener::bind(reachable(dir, &dir.join("s"))?.as_path())
+/// Opens the socket in a run's directory. Its path may be too long for a socket's address, so Linux reaches it through
+/// the directory's descriptor.
+pub(crate) fn listen(dir: &Path) -> io::Result<UnixListener> {
+    UnixListener::bind(socket_path(dir, &dir.join("s"))?.as_path())
 }
 
 /// Connects to the supervisor of the run in `dir`.
-pub async fn connect(dir: &Path) -> io::Result<UnixStream> {
-    let path = reachable(dir, &dir.join("s"))?;
+pub(crate) async fn connect(dir: &Path) -> io::Result<UnixStream> {
+    let path = socket_path(dir, &dir.join("s"))?;
     UnixStream::connect(path.as_path()).await
 }
 
-/// A path to a socket, short enough, and what keeps it valid.
-struct Reachable {
+/// A path to a socket that fits into a socket's address, and the descriptor that keeps it valid.
+struct SocketPath {
     path: std::path::PathBuf,
     _dir: Option<std::fs::File>,
 }
 
-impl Reachable {
+impl SocketPath {
     fn as_path(&self) -> &Path {
         &self.path
     }
 }
 
-fn reachable(dir: &Path, socket: &Path) -> io::Result<Reachable> {
+fn socket_path(dir: &Path, socket: &Path) -> io::Result<SocketPath> {
     use std::os::fd::AsRawFd;
     // sockaddr_un holds 108 bytes on Linux and 104 on macOS, the final NUL among them.
     if socket.as_os_str().len() < 100 || !cfg!(target_os = "linux") {
-        return Ok(Reachable { path: socket.to_owned(), _dir: None });
+        return Ok(SocketPath { path: socket.to_owned(), _dir: None });
     }
     let dir = std::fs::File::open(dir)?;
     let path = format!("/proc/self/fd/{}/s", dir.as_raw_fd()).into();
-    Ok(Reachable { path, _dir: Some(dir) })
+    Ok(SocketPath { path, _dir: Some(dir) })
 }
 
-/// Takes connections for as long as the supervisor runs. Only our own user's are heard.
-pub async fn accept(listener: UnixListener, heard: mpsc::UnboundedSender<Heard>) {
-    let mut next_id = 1;
+/// Accepts connections for as long as the supervisor runs; those of other users are dropped.
+pub(crate) async fn accept(listener: UnixListener, events: mpsc::UnboundedSender<ConnectionEvent>) {
+    let mut next_id = STARTER + 1;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 if is_ours(&stream) {
-                    open(stream, next_id, heard.clone());
+                    let (reader, writer) = stream.into_split();
+                    open(BufReader::new(reader), writer, next_id, events.clone());
                     next_id += 1;
                 }
             }
-            // Too many open files and the like pass.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            // Errors such as too many open files pass.
+            Err(_) => tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await,
         }
     }
 }
@@ -192,63 +225,79 @@ pub async fn accept(listener: UnixListener, heard: mpsc::UnboundedSender<Heard>)
 fn is_ours(stream: &UnixStream) -> bool {
     #[cfg(target_os = "linux")]
     {
-        socket_peercred(stream).is_ok_and(|peer| peer.uid.as_raw() == own::user())
+        socket_peercred(stream).is_ok_and(|peer| peer.uid.as_raw() == current_process::user_id())
     }
     #[cfg(not(target_os = "linux"))]
     {
-        stream.peer_cred().is_ok_and(|peer| peer.uid() == own::user())
+        stream.peer_cred().is_ok_and(|peer| peer.uid() == current_process::user_id())
     }
 }
 
-/// Begins to listen to one connection.
-pub fn open(stream: UnixStream, id: u64, heard: mpsc::UnboundedSender<Heard>) {
-    let (reader, writer) = stream.into_split();
-    open_halves(BufReader::new(reader), writer, id, heard);
-}
-
-/// Like [`open`], for a stream of which some was read already.
-pub fn open_halves(reader: BufReader<OwnedReadHalf>, writer: OwnedWriteHalf, id: u64, heard: mpsc::UnboundedSender<Heard>) {
-    let inner = Inner {
+/// Serves one connection, of which some was read already.
+pub(crate) fn open(reader: BufReader<OwnedReadHalf>, writer: OwnedWriteHalf, id: u64, events: mpsc::UnboundedSender<ConnectionEvent>) {
+    let state = ConnectionState {
         writer,
         pending: RefCell::default(),
-        more: Notify::new(),
+        work_added: Notify::new(),
         wakes: Cell::new(0),
-        owed: Cell::new(false),
+        owes_wake: Cell::new(false),
         closed: Cell::new(false),
     };
-    let connection = Connection { id, inner: Rc::new(inner) };
-    // The main loop outlives its connections; if it is gone, so is everything.
-    let _ = heard.send(Heard::Opened(connection.clone()));
+    let connection = ControlConnection { id, state: Rc::new(state) };
+    if id != STARTER {
+        connection.send(&version_answer());
+    }
+    // The main loop outlives its connections; if it is gone, so is the process.
+    events.send(ConnectionEvent::Opened(connection.clone())).ok();
     tokio::task::spawn_local(async move {
         tokio::select! {
-            _ = listen_to(reader, id, &heard) => {}
+            _ = read_requests(reader, id, &events) => {}
             () = write(&connection) => {}
         }
-        let _ = heard.send(Heard::Closed(id));
+        // A main loop that is gone needs no event.
+        events.send(ConnectionEvent::Closed(id)).ok();
     });
 }
 
-async fn listen_to(mut reader: BufReader<OwnedReadHalf>, id: u64, heard: &mpsc::UnboundedSender<Heard>) -> io::Result<()> {
+/// The id of a request that may be one of a newer server.
+pub(super) fn id_of_request(line: &[u8]) -> serde_json::Result<u64> {
+    #[derive(serde::Deserialize)]
+    struct RequestId {
+        id: u64,
+    }
+    Ok(serde_json::from_slice::<RequestId>(line)?.id)
+}
+
+/// The answer to a command that this supervisor does not know.
+pub(super) fn unknown_command(id: u64) -> Event {
+    let message = "the run's supervisor is older than this server and does not know this command; start the run again for it";
+    Event::Answer { id, result: Err(Failure::unsupported("command", message)) }
+}
+
+async fn read_requests(mut reader: BufReader<OwnedReadHalf>, id: u64, events: &mpsc::UnboundedSender<ConnectionEvent>) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        if reader.read_until(b'\n', &mut line).await? == 0 || line.len() > LINE_LIMIT {
+        if reader.read_until(b'\n', &mut line).await? == 0 || line.len() > MAX_LINE_BYTES {
             return Ok(());
         }
-        let said = match line.as_slice() {
-            b"\n" => Heard::Credit(id),
-            line => Heard::Asked(id, serde_json::from_slice(line)?),
+        let event = match line.as_slice() {
+            b"\n" => ConnectionEvent::Credit(id),
+            line => match serde_json::from_slice(line) {
+                Ok(request) => ConnectionEvent::Request(id, request),
+                Err(_) => ConnectionEvent::Unknown(id, id_of_request(line)?),
+            },
         };
-        if heard.send(said).is_err() {
+        if events.send(event).is_err() {
             return Ok(());
         }
-        line.shrink_to(4096);
+        line.shrink_to(SPARE_BUFFER_BYTES);
     }
 }
 
-async fn write(connection: &Connection) {
-    while !connection.inner.closed.get() {
-        connection.inner.more.notified().await;
+async fn write(connection: &ControlConnection) {
+    while !connection.state.closed.get() {
+        connection.state.work_added.notified().await;
         connection.flush().await;
     }
 }

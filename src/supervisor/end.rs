@@ -1,138 +1,108 @@
-//! The way to a run's end: asked to stop, drained, swept, and its last words.
+//! Takes a run to its end: terminates the program, drains its pipes, sweeps its process tree, writes the final entry.
 
 use std::{io, time::Duration};
 
-use rustix::process::WaitStatus;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    control::{Connection, Words},
-    phase::{Ending, Phase, STORAGE_RETRY, state_entry},
-    pump::Read,
+    control::{ControlConnection, EventReceiver},
+    phase::{AgentState, EndReason, Phase},
+    pump::PumpRead,
     run::Supervisor,
-    stop::{Sweep, Swept},
-    words::Said,
+    state_entry,
+    stop::{EndedDaemon, STORAGE_RETRY_INTERVAL, SweepOutcome},
+    update_entry,
 };
 use crate::{
-    log::append::Room,
+    log::append::Reserve,
     model::{
         Entry, Failure, RunError, RunState, StateEntry,
-        entry::{LeftProcess, ResolvedBy},
+        control::Event,
+        entry::{LeftProcess, ResolvedBy, notice},
     },
-    process::{own, tree},
+    process::current_process,
+    provider::Exit,
 };
 
-/// How long a grandchild may hold the pipes after the program's end.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long servers may take to read the final entry; one that is stopped finds it in the log.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many buffers are read from a pipe after the program's end, so that a spared process cannot hold up the run.
+const MAX_FINAL_READS: u32 = 16;
+
+/// How many daemons that a sweep ended are named.
+const MAX_NAMED_DAEMONS: usize = 5;
 
 impl Supervisor {
-    /// Ends the run from outside. A shorter grace later wins; the first reason is the one that is told.
-    pub(super) fn end(&mut self, ending: Ending, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        // A limit counts also for what a program wrote that has ended by now.
-        if matches!(ending, Ending::OutputLimit(_)) && self.ending.is_none() {
-            self.ending = Some(ending.clone());
+    /// Ends the run from outside, see [`Phase::end`].
+    pub(super) fn end(&mut self, reason: EndReason, grace: Duration) {
+        let by = if reason == EndReason::Cancelled { ResolvedBy::Client } else { ResolvedBy::Provider };
+        let is_in_turn = self.agent.as_ref().is_some_and(|agent| agent.conversation.is_in_turn());
+        let agent = AgentState { is_agent: self.agent.is_some(), is_in_turn };
+        if !self.phase.end(reason, grace, agent, Instant::now()) {
+            return;
         }
-        match &mut self.phase {
-            Phase::Running => {
-                let by_client = ending == Ending::Cancelled;
-                self.ending.get_or_insert(ending);
-                self.phase = Phase::Stopping { kill_at: deadline };
-                match &mut self.agent {
-                    // Its own way first: the turn is stopped, its stdin closed.
-                    Some(agent) => {
-                        agent.conversation.stop(if by_client { ResolvedBy::Client } else { ResolvedBy::Provider });
-                        self.polite_until = Some(Instant::now() + grace / 2);
-                        self.act();
-                    }
-                    None => self.tree.terminate(),
-                }
-            }
-            Phase::Stopping { kill_at } => {
-                // The conversation was over, and the program did not end by itself; or an earlier reason stands.
-                if self.agent.as_ref().is_some_and(|agent| agent.conversation.is_in_turn()) {
-                    self.ending.get_or_insert(ending);
-                }
-                *kill_at = deadline.min(*kill_at);
-                self.polite_until = self.polite_until.map(|at| at.min(Instant::now() + grace / 2));
-            }
-            Phase::Draining { until, kill_at } => {
-                *until = deadline.min(*until);
-                *kill_at = Some(kill_at.map_or(deadline, |at| at.min(deadline)));
-            }
-            Phase::Sweeping(sweep) => sweep.hurry(deadline),
-            Phase::Over(_) => {}
+        if self.agent.is_none() {
+            return self.tree.terminate();
         }
+        // Without a grace nothing is waited for, the settling of what is open included.
+        if grace.is_zero() {
+            self.tree.kill();
+        }
+        // An agent ends in its own way first: its turn is stopped and its stdin closed.
+        self.converse(|conversation| conversation.stop(by));
     }
 
-    /// Moves the run on to its next phase, as far as things stand.
+    /// Moves the run to its next phase if the current one is over.
     pub(super) fn advance(&mut self) {
-        if self.status.is_some() {
-            let kill_at = match self.phase {
-                Phase::Running => Some(None),
-                Phase::Stopping { kill_at } => Some(Some(kill_at)),
-                _ => None,
-            };
-            if let Some(kill_at) = kill_at {
-                let drained = Instant::now() + DRAIN;
-                self.phase = Phase::Draining { until: kill_at.map_or(drained, |at: Instant| at.min(drained)), kill_at };
-            }
-        }
-        if let Phase::Draining { until, kill_at } = self.phase {
-            let ended = self.pumps.iter().flatten().all(|pump| !pump.is_open());
-            // A full disk holds up the end of a run that ended by itself: nothing is dropped. One that is being ended
-            // keeps what fits into the reserve and says what did not.
-            let may_go_on = self.held_until.is_none() || kill_at.is_some();
-            if (ended || Instant::now() >= until) && may_go_on {
-                self.phase = Phase::Sweeping(Sweep::begin(kill_at));
-            }
-        }
-        if let Phase::Sweeping(sweep) = &mut self.phase
-            && let Swept::Done(left) = self.tree.sweep(sweep)
+        let pipes_have_ended = self.pumps.iter().flatten().all(|pump| !pump.is_open());
+        self.phase.note_drained(pipes_have_ended, self.is_held, Instant::now());
+        if let Phase::Sweeping { sweep, .. } = &mut self.phase
+            && let SweepOutcome::Done(left) = self.tree.sweep(sweep)
         {
-            self.phase = Phase::Over(left);
+            self.phase.note_swept(left);
         }
     }
 
-    /// Writes the last words, makes them durable, and sees that every server has them.
-    pub(super) async fn conclude(mut self, words: &mut Words) -> io::Result<()> {
-        self.read_what_is_left();
-        self.conclude_agent().await;
-        let left = match &mut self.phase {
-            Phase::Over(left) => std::mem::take(left),
-            _ => Vec::new(),
+    /// Writes the final entry, makes it durable, answers every waiter, and sends the entry to every server.
+    pub(super) async fn finish(mut self, events: &mut EventReceiver) -> io::Result<()> {
+        self.drain_pipes();
+        self.finish_agent().await;
+        let (left, daemons) = match &mut self.phase {
+            Phase::Over { left, daemons, .. } => (std::mem::take(left), std::mem::take(daemons)),
+            _ => (Vec::new(), Vec::new()),
         };
+        self.log_ended_daemons(&daemons);
         let final_entry = self.final_entry(left);
         let line = loop {
-            match self.log.entry(|seq| Entry::State(StateEntry { seq, ..final_entry.clone() }), Room::Last) {
+            match self.log.entry(|seq| Entry::State(StateEntry { seq, ..final_entry.clone() }), Reserve::FinalEntry) {
                 Ok(line) => break line,
                 Err(error) => {
                     self.hold(&error);
-                    tokio::time::sleep(STORAGE_RETRY).await;
+                    tokio::time::sleep(STORAGE_RETRY_INTERVAL).await;
                 }
             }
         };
-        own::seam("supervise.final");
-        while let Ok(heard) = words.try_recv() {
-            self.hear(heard);
+        current_process::seam("supervise.final");
+        while let Ok(event) = events.try_recv() {
+            self.handle(event);
         }
         let entry = serde_json::value::RawValue::from_string(String::from_utf8(line).map_err(io::Error::other)?)?;
-        let last_words = super::words::line(&Said::Entry(entry));
-        let run = self.log.picture();
+        let final_line = crate::model::control::line(&Event::Entry(entry));
+        let run = self.log.snapshot();
         self.connections.values().for_each(|server| server.connection.wake());
-        self.connections.values().for_each(|server| server.connection.send_line(&last_words));
-        for (_, waiter) in std::mem::take(&mut self.interrupt_waiters) {
+        self.connections.values().for_each(|server| server.connection.send_line(&final_line));
+        for waiter in self.timers.take_interrupt_waiters() {
             self.answer(waiter, Ok(json!({})));
         }
         for waiter in std::mem::take(&mut self.cancel_waiters) {
             self.answer(waiter, Ok(json!(run)));
         }
-        let refused = std::mem::take(&mut self.refused).into_iter().map(|(_, waiter, _)| waiter);
-        for waiter in refused.chain(self.stdin.abandon()).collect::<Vec<_>>() {
+        for waiter in self.timers.take_refused_senders().into_iter().chain(self.stdin.abandon()) {
             self.answer(waiter, Err(Failure::run_not_active(run.state)));
         }
-        let connections: Vec<Connection> = self.connections.values().map(|server| server.connection.clone()).collect();
+        let connections: Vec<ControlConnection> = self.connections.values().map(|server| server.connection.clone()).collect();
         let sync_waiters = std::mem::take(&mut self.sync_waiters);
         let durable = self.log.finish();
         for (_, (connection, id)) in sync_waiters {
@@ -141,40 +111,52 @@ impl Supervisor {
                 Err(error) => Err(Failure::store(self.dir.path(), format!("the log is not durable: {error}"))),
             };
             if let Some(server) = self.connections.get(&connection) {
-                server.connection.send(&Said::Answer { id, result });
+                server.connection.send(&Event::Answer { id, result });
             }
         }
-        // A server that takes nothing (stopped, hung) finds everything in the log when it comes back.
+        // A server that reads nothing (stopped, hung) finds everything in the log when it continues.
         let flushed = connections.iter().map(|connection| connection.flush());
-        let _ = tokio::time::timeout(Duration::from_secs(1), futures_util::future::join_all(flushed)).await;
+        tokio::time::timeout(FLUSH_TIMEOUT, futures_util::future::join_all(flushed)).await.ok();
         Ok(())
     }
 
-    pub(super) fn exit_code(&self) -> Option<i32> {
-        self.status.and_then(WaitStatus::exit_status)
+    /// Names what the sweep ended though it may have been wanted, unless the run was to end with all that it had.
+    fn log_ended_daemons(&mut self, daemons: &[EndedDaemon]) {
+        if daemons.is_empty() || self.phase.reason().is_some() {
+            return;
+        }
+        let shown = daemons.iter().take(MAX_NAMED_DAEMONS);
+        let names = shown.clone().map(|daemon| daemon.name.as_str()).collect::<Vec<_>>().join(", ");
+        let commands =
+            shown.map(|daemon| format!("`{}` (PID {})", daemon.process.command, daemon.process.pid)).collect::<Vec<_>>().join(", ");
+        let more = match daemons.len().saturating_sub(MAX_NAMED_DAEMONS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let title = format!("Ended with the run: {names}{more}");
+        let description = format!("{commands}{more} ran in a session of its own, as daemons do; to spare it, put its name into `keep`");
+        let update = notice("info", &title, Some(&description));
+        // A full disk keeps its last space for the final entry.
+        self.log.entry(|seq| update_entry(self.spec.run.id, seq, update), Reserve::Untouched).ok();
     }
 
-    /// The signal that ended the program, by name.
-    pub(super) fn exit_signal(&self) -> Option<String> {
-        self.status.and_then(WaitStatus::terminating_signal).map(tree::signal_name)
-    }
-
-    /// Reads what stands in the pipes without waiting: at most what a pipe holds, for a spared process may go on writing.
-    fn read_what_is_left(&mut self) {
-        for which in 0..2 {
-            for _ in 0..16 {
-                let Some(pump) = &mut self.pumps[which] else { break };
+    /// Reads what is in the pipes without waiting. It reads at most what a pipe holds, for a spared process may go on
+    /// writing.
+    fn drain_pipes(&mut self) {
+        for index in 0..2 {
+            for _ in 0..MAX_FINAL_READS {
+                let Some(pump) = &mut self.pumps[index] else { break };
                 let was_open = pump.is_open();
-                if pump.read() == Read::Ready {
-                    self.log_output(which, Room::Usual);
+                if pump.read() == PumpRead::Ready {
+                    self.log_output(index, Reserve::Untouched);
                 } else if !was_open {
                     break;
                 }
             }
-            if let Some(pump) = &mut self.pumps[which] {
+            if let Some(pump) = &mut self.pumps[index] {
                 pump.close();
-                if !pump.waiting().is_empty() {
-                    self.log_output(which, Room::Late);
+                if !pump.unlogged().is_empty() {
+                    self.log_output(index, Reserve::LateEntries);
                 }
             }
         }
@@ -182,44 +164,40 @@ impl Supervisor {
 
     fn final_entry(&self, left: Vec<LeftProcess>) -> StateEntry {
         let run = self.log.run();
-        let (code, signal) = (self.exit_code(), self.exit_signal());
-        let verdict = self.agent.as_ref().and_then(|agent| agent.verdict.clone());
-        let last_words = self.agent.as_ref().map(|agent| agent.stderr_tail()).filter(|tail| !tail.is_empty());
+        let Exit { code, signal } = self.phase.exit().cloned().unwrap_or_default();
+        let final_state = self.agent.as_ref().and_then(|agent| agent.final_state.clone());
+        let stderr_tail = self.agent.as_ref().map(|agent| agent.stderr_tail()).filter(|tail| !tail.is_empty());
         let name = run.command.first().map_or("the program", String::as_str);
         let failed = |kind: &str, message: String| Some(RunError { kind: kind.to_owned(), message });
-        let unkept: usize = self.pumps.iter().flatten().map(|pump| pump.waiting().len()).sum();
-        let (state, reason, error) = match (&self.ending, code, &signal) {
-            (Some(Ending::TimedOut(message)), ..) => {
-                let message = last_words.map_or_else(|| message.clone(), |tail| format!("{message}; `{name}` said on stderr: {tail}"));
+        let lost_bytes: usize = self.pumps.iter().flatten().map(|pump| pump.unlogged().len()).sum();
+        let (state, reason, error) = match (self.phase.reason(), code, &signal) {
+            (Some(EndReason::TimedOut(message)), ..) => {
+                let message = stderr_tail.map_or_else(|| message.clone(), |tail| format!("{message}; end of stderr: {tail}"));
                 (RunState::TimedOut, "cancelled", failed("timeout", message))
             }
-            (Some(Ending::OutputLimit(limit)), ..) => (
-                RunState::Cancelled,
-                "cancelled",
-                failed("outputLimit", format!("`{name}` wrote more than maxOutputBytes allows ({limit} bytes)")),
-            ),
-            (Some(Ending::Cancelled), ..) => (RunState::Cancelled, "cancelled", None),
-            _ if verdict.is_some() => {
-                let verdict = verdict.clone().expect("it was just looked at");
-                (verdict.state, "", verdict.error)
+            (Some(EndReason::OutputLimit(limit)), ..) => {
+                (RunState::Cancelled, "cancelled", failed("outputLimit", format!("`{name}` wrote more than its limit of {limit} bytes")))
             }
-            _ if self.interrupted && !self.orders.interactive => (RunState::Cancelled, "cancelled", None),
+            (Some(EndReason::Cancelled), ..) => (RunState::Cancelled, "cancelled", None),
+            _ if final_state.is_some() => {
+                let final_state = final_state.clone().expect("it was just looked at");
+                (final_state.state, "", final_state.error)
+            }
+            _ if self.interrupted && !self.spec.interactive => (RunState::Cancelled, "cancelled", None),
             (None, Some(0), _) => (RunState::Succeeded, "end_turn", None),
             (None, Some(code), _) => (RunState::Failed, "error", failed("provider", format!("`{name}` exited with code {code}"))),
             (None, None, Some(signal)) => (RunState::Failed, "error", failed("provider", format!("`{name}` was ended by {signal}"))),
-            (None, None, None) => (RunState::Failed, "error", failed("supervisor", format!("how `{name}` ended is not known"))),
+            (None, None, None) => (RunState::Failed, "error", failed("supervisor", format!("`{name}` ended for an unknown reason"))),
         };
-        let untold = self.agent.as_ref().map_or(0, |agent| agent.unkept);
-        let error = match (unkept, untold) {
+        let lost_updates = self.agent.as_ref().map_or(0, |agent| agent.lost_actions);
+        let error = match (lost_bytes, lost_updates) {
             (0, 0) => error,
-            (0, _) => {
-                failed("storage", format!("the disk is full; {untold} of the last updates that tell what `{name}` did could not be kept"))
-            }
-            (bytes, _) => failed("storage", format!("the disk is full; the last {bytes} bytes that `{name}` wrote could not be kept")),
+            (0, _) => failed("storage", format!("the disk is full; {lost_updates} of the last updates of `{name}` could not be stored")),
+            (bytes, _) => failed("storage", format!("the disk is full; the last {bytes} bytes that `{name}` wrote could not be stored")),
         };
-        let (reason, turn, usage) = match verdict {
-            Some(verdict) if reason.is_empty() => (verdict.stop_reason, verdict.turn, verdict.usage),
-            Some(verdict) => (reason.to_owned(), verdict.turn, verdict.usage),
+        let (reason, turn, usage) = match final_state {
+            Some(final_state) if reason.is_empty() => (final_state.stop_reason, final_state.turn, final_state.usage),
+            Some(final_state) => (reason.to_owned(), final_state.turn, final_state.usage),
             None => (reason.to_owned(), run.turn, None),
         };
         StateEntry { turn, usage, stop_reason: Some(reason), exit_code: code, signal, error, left, ..state_entry(run.id, 0, state) }

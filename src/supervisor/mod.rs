@@ -1,47 +1,86 @@
-//! One run: its program, its pipes, its log, its end.
+//! Supervises one run: its program, its pipes, its log, its end.
 //!
-//! `loomd supervise` is one process per run, detached from everybody. It is the only writer of the run's log and the
-//! parent of the run's tree, and holds the lock that proves that the run lives. It knows no store and no client; servers
-//! come and go at its socket. One thread does everything but syncing, so nothing here needs a lock.
+//! `loomd supervise` is one process per run, detached from every other. It is the only writer of the run's log and the
+//! parent of the run's process tree, and it holds the lock that proves that the run lives. It knows neither store nor
+//! clients; servers connect to its socket and leave again. One thread does everything but syncing, so nothing here
+//! needs a lock.
 
-mod acting;
 mod agent;
-mod birth;
-pub mod claim;
-pub mod control;
+mod agent_actions;
+mod commands;
+pub(crate) mod control;
 mod end;
 mod input;
-mod lines;
+mod launch;
 mod phase;
 mod pump;
 mod run;
+mod startup;
 mod stop;
+mod terminal;
+mod timers;
 mod watchdog;
-pub mod words;
-
-pub use phase::{now, state_entry};
 
 use std::process::ExitCode;
 
-use crate::process::{detach, own};
+use serde_json::{Map, Value};
 
-/// What `loomd supervise` runs. Never returns anything useful: there is nobody to read it.
-pub fn main() -> ExitCode {
-    // What the loader touched; again at each step of the start, for each maps code that no later one needs.
-    own::release_code();
-    own::become_private();
-    let inheritance = match detach::inheritance() {
-        Ok(inheritance) => inheritance,
+use crate::{
+    model::{Entry, RunId, RunState, SizeEntry, StateEntry, TerminalSize, UnixMs, UpdateEntry},
+    process::{current_process, detach},
+};
+
+/// The entry point of `loomd supervise`. The exit code matters to no one: the process is detached.
+pub(crate) fn main() -> ExitCode {
+    // Frees the code pages that the loader touched. Each later step of the start does the same, for each maps code that
+    // no following one needs.
+    current_process::release_code_pages();
+    current_process::set_private_umask();
+    current_process::keep_memory_private();
+    let inherited = match detach::inherited_fds() {
+        Ok(inherited) => inherited,
         Err(error) => {
             eprintln!("loomd: {error}");
             return ExitCode::from(2);
         }
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() else { return ExitCode::FAILURE };
-    own::release_code();
+    current_process::release_code_pages();
     let local = tokio::task::LocalSet::new();
-    match local.block_on(&runtime, birth::supervise(inheritance)) {
+    match local.block_on(&runtime, startup::supervise(inherited)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// A state entry that holds nothing but the state.
+pub(crate) fn state_entry(run_id: RunId, seq: u64, state: RunState) -> StateEntry {
+    let at = now();
+    StateEntry {
+        run_id,
+        seq,
+        at,
+        state,
+        turn: None,
+        stop_reason: None,
+        exit_code: None,
+        signal: None,
+        error: None,
+        usage: None,
+        left: Vec::new(),
+    }
+}
+
+pub(crate) fn size_entry(run_id: RunId, seq: u64, size: TerminalSize) -> Entry {
+    Entry::Size(SizeEntry { run_id, seq, at: now(), size })
+}
+
+pub(crate) fn update_entry(run_id: RunId, seq: u64, update: Map<String, Value>) -> Entry {
+    Entry::Update(UpdateEntry { run_id, seq, at: now(), update })
+}
+
+/// The wall clock, in Unix milliseconds.
+pub(crate) fn now() -> UnixMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,52 +1,57 @@
-//! One of the program's output streams: from its pipe to pieces that can be logged.
+//! Pumps one of the program's output streams from its pipe into pieces that can be logged.
 
 use std::{io, os::fd::OwnedFd};
 
-use rustix::{io::Errno, pipe::fcntl_setpipe_size};
+use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use crate::{log::text, model::Stream, process::ready};
+use crate::{
+    log::text,
+    model::Stream,
+    process::spawn::{enlarge_pipe, register_fd},
+};
 
-/// A quiet program needs no more;
-const SMALL_BUFFER: usize = 16 << 10;
-/// one that fills it gets this, and a pipe of [`LARGE_PIPE`].
-const LARGE_BUFFER: usize = 128 << 10;
-const LARGE_PIPE: usize = 1 << 20;
+/// The buffer of a program that writes little.
+const SMALL_BUFFER_BYTES: usize = 16 << 10;
+/// The buffer of a program that has filled [`SMALL_BUFFER_BYTES`]. If it fills this too, its pipe is enlarged.
+const LARGE_BUFFER_BYTES: usize = 128 << 10;
 
 /// A stream that is being read.
 #[derive(Debug)]
-pub struct Pump {
-    pub stream: Stream,
-    /// `None` once it has ended.
+pub(crate) struct Pump {
+    pub(crate) stream: Stream,
+    /// `None` once the stream has ended.
     fd: Option<AsyncFd<OwnedFd>>,
     buffer: Vec<u8>,
-    /// So many bytes at the beginning of the buffer are read and not logged.
+    /// Bytes at the beginning of the buffer that are read and not logged.
     filled: usize,
     full_reads: u32,
+    is_terminal: bool,
 }
 
-/// What there is to log after a read.
+/// What a read leaves to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// Whole characters wait in the buffer.
+pub(crate) enum PumpRead {
+    /// Whole characters are in the buffer.
     Ready,
-    /// Nothing, or only the beginning of a character.
+    /// The buffer holds nothing, or only the beginning of a character.
     Nothing,
 }
 
 impl Pump {
-    pub fn new(stream: Stream, fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { stream, fd: Some(ready::register(fd)?), buffer: vec![0; SMALL_BUFFER], filled: 0, full_reads: 0 })
+    pub(crate) fn new(stream: Stream, fd: OwnedFd, is_terminal: bool) -> io::Result<Self> {
+        let buffer = vec![0; SMALL_BUFFER_BYTES];
+        Ok(Self { stream, fd: Some(register_fd(fd)?), buffer, filled: 0, full_reads: 0, is_terminal })
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.fd.is_some()
     }
 
-    /// Waits until there is something to read; for ever once the stream has ended.
-    pub async fn readable(&self) {
+    /// Waits until there is something to read; forever once the stream has ended.
+    pub(crate) async fn readable(&self) {
         match &self.fd {
-            // The guard must not clear the readiness: `read` does, when it knows.
+            // The guard must not clear the readiness: `read` does that when it finds nothing.
             Some(fd) => match fd.readable().await {
                 Ok(mut guard) => guard.retain_ready(),
                 Err(_) => std::future::pending().await,
@@ -56,61 +61,68 @@ impl Pump {
     }
 
     /// Reads once, without waiting.
-    pub fn read(&mut self) -> Read {
-        let Some(fd) = &self.fd else { return self.what_waits() };
-        let room = self.buffer.len() - self.filled;
-        if room == 0 {
-            return Read::Ready;
+    pub(crate) fn read(&mut self) -> PumpRead {
+        let Some(fd) = &self.fd else { return self.pump_read() };
+        let free_bytes = self.buffer.len() - self.filled;
+        if free_bytes == 0 {
+            return PumpRead::Ready;
         }
         let buffer = &mut self.buffer[self.filled..];
-        let read = fd.try_io(tokio::io::Interest::READABLE, |fd| rustix::io::read(fd, &mut *buffer).map_err(io::Error::from));
-        match read {
+        let is_pipe = !self.is_terminal;
+        let mut last_read = None;
+        let read = fd.try_io(tokio::io::Interest::READABLE, |fd| {
+            let read = rustix::io::read(fd, &mut *buffer)?;
+            // A pipe that gave less than it was asked for is empty: a second read would only say so. A terminal gives one
+            // line at a time.
+            last_read = Some(read).filter(|read| is_pipe && (1..free_bytes).contains(read));
+            if last_read.is_some() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
+        });
+        match last_read.map_or(read, Ok) {
             Ok(0) => self.fd = None,
             Ok(read) => {
                 self.filled += read;
-                if read == room {
+                if read == free_bytes {
                     self.grow();
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            // Linux answers so once the other side of a pseudoterminal is closed.
+            // Linux reports EIO once the other side of a pseudoterminal is closed.
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => self.fd = None,
             Err(_) => self.fd = None,
         }
-        self.what_waits()
+        self.pump_read()
     }
 
     /// The bytes that can be logged: whole characters, and at the end of the stream everything.
-    pub fn waiting(&self) -> &[u8] {
+    pub(crate) fn unlogged(&self) -> &[u8] {
         let all = &self.buffer[..self.filled];
-        if self.fd.is_some() { &all[..all.len() - text::unfinished(all)] } else { all }
+        if self.fd.is_some() { &all[..all.len() - text::unfinished_char_len(all)] } else { all }
     }
 
-    /// Forgets what [`Self::waiting`] gave: it is in the log.
-    pub fn logged(&mut self) {
-        let logged = self.waiting().len();
-        self.buffer.copy_within(logged..self.filled, 0);
-        self.filled -= logged;
+    /// Drops what [`Self::unlogged`] returned, once it is in the log.
+    pub(crate) fn mark_logged(&mut self) {
+        let length = self.unlogged().len();
+        self.buffer.copy_within(length..self.filled, 0);
+        self.filled -= length;
     }
 
-    /// Ends the stream: what comes from now on is nobody's.
-    pub fn close(&mut self) {
+    /// Ends the stream; what a process writes to it from now on is not read.
+    pub(crate) fn close(&mut self) {
         self.fd = None;
     }
 
-    fn what_waits(&self) -> Read {
-        if self.waiting().is_empty() { Read::Nothing } else { Read::Ready }
+    fn pump_read(&self) -> PumpRead {
+        if self.unlogged().is_empty() { PumpRead::Nothing } else { PumpRead::Ready }
     }
 
     fn grow(&mut self) {
         self.full_reads += 1;
-        if self.buffer.len() < LARGE_BUFFER {
-            self.buffer.resize(LARGE_BUFFER, 0);
+        if self.buffer.len() < LARGE_BUFFER_BYTES {
+            self.buffer.resize(LARGE_BUFFER_BYTES, 0);
         } else if self.full_reads == 2
             && let Some(fd) = &self.fd
         {
-            // A user has 64 MiB of such pipes (pipe(7)); without one the program just waits for us more often.
-            let _ = fcntl_setpipe_size(fd.get_ref(), LARGE_PIPE);
+            enlarge_pipe(fd.get_ref());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a run's processes end: politely, then not; and what is left of the tree is swept.
+//! How a run's processes are ended: SIGTERM first, SIGKILL after a grace; at the end it sweeps what is left of the process tree.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,18 +7,21 @@ use tokio::time::Instant;
 
 use crate::{
     model::entry::LeftProcess,
-    process::tree::{self, Seen},
+    process::tree::{self, ObservedProcess},
 };
 
-/// How long a cancelled program may take to end by itself, unless the client says otherwise.
-pub const GRACE: Duration = Duration::from_millis(2000);
-/// How long what a run leaves behind may take to end by itself.
+/// How long a canceled program may take to end by itself, unless the client says otherwise.
+pub(crate) const DEFAULT_GRACE: Duration = Duration::from_millis(2000);
+/// How long processes that a run leaves behind may take to end after SIGTERM.
 const SWEEP_GRACE: Duration = Duration::from_millis(2000);
-/// After this the sweep gives up on what survives SIGKILL (a process in an uninterruptible sleep).
-const GIVE_UP: Duration = Duration::from_millis(3000);
+/// How long after SIGKILL a sweep gives up on a process that survives it (one in an uninterruptible sleep).
+const KILL_TIMEOUT: Duration = Duration::from_millis(3000);
 
-/// Build daemons and agents that serve more than one run; killing them would hurt their owner.
-const KEPT: [&str; 16] = [
+/// How often a full disk is tried again.
+pub(crate) const STORAGE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Build daemons and agents that serve more than one run; a sweep spares them, for killing them would hurt other runs.
+const SPARED_PROGRAMS: [&str; 16] = [
     "sccache",
     "ccache",
     "distccd",
@@ -39,7 +42,7 @@ const KEPT: [&str; 16] = [
 
 /// The processes of one run.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct ProcessTree {
     run: String,
     /// Leader of the program's group.
     leader: u32,
@@ -48,128 +51,154 @@ pub struct Tree {
 
 /// A sweep that is under way.
 #[derive(Debug)]
-pub struct Sweep {
+pub(crate) struct Sweep {
     kill_at: Instant,
-    asked_politely: bool,
+    has_terminated: bool,
+    /// Processes that it ended though they had made themselves independent; one for each session.
+    pub(crate) daemons: Vec<EndedDaemon>,
 }
 
-/// What a look at the tree found.
+/// A process that somebody may have wanted to outlive the run.
+#[derive(Debug)]
+pub(crate) struct EndedDaemon {
+    /// What would spare it in `keep`.
+    pub(crate) name: String,
+    pub(crate) process: LeftProcess,
+}
+
+/// What one scan of a sweep found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Swept {
-    /// Nothing is left but these, which were spared or could not be ended.
+pub(crate) enum SweepOutcome {
+    /// No process is left except these, which were spared or could not be ended.
     Done(Vec<LeftProcess>),
-    /// Some are still ending.
+    /// Some processes have not ended yet.
     NotYet,
 }
 
-impl Tree {
-    pub fn new(run: String, leader: u32, keep: Vec<String>) -> Self {
-        let keep = KEPT.iter().map(|name| (*name).to_owned()).chain(keep).collect();
+impl ProcessTree {
+    pub(crate) fn new(run: String, leader: u32, keep: Vec<String>) -> Self {
+        let keep = SPARED_PROGRAMS.iter().map(|name| (*name).to_owned()).chain(keep).collect();
         Self { run, leader, keep }
     }
 
-    /// Asks every process of the tree to end.
-    pub fn terminate(&self) {
+    /// The program itself.
+    pub(crate) fn leader(&self) -> u32 {
+        self.leader
+    }
+
+    /// Sends SIGTERM to every process of the tree.
+    pub(crate) fn terminate(&self) {
         tree::signal_group(self.leader, Signal::TERM);
         let (others, _) = self.members();
         others.iter().for_each(|process| self.signal_outside_group(process, Signal::TERM));
     }
 
-    /// Interrupts the program's group, as Ctrl-C does.
-    pub fn interrupt(&self) {
+    /// Sends SIGINT to the program's group, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
         tree::signal_group(self.leader, Signal::INT);
     }
 
-    /// Ends every process of the tree that is seen now.
-    pub fn kill(&self) {
+    /// Sends SIGKILL to every process of the tree that exists now.
+    pub(crate) fn kill(&self) {
         tree::signal_group(self.leader, Signal::KILL);
         let (members, _) = self.members();
         for process in &members {
-            // One that is gone, or became another, is what we want.
-            let _ = tree::signal(process, Signal::KILL);
+            // A process that is gone, or whose pid belongs to another one now, needs no signal.
+            tree::signal(process, Signal::KILL).ok();
         }
     }
 
-    /// All processes of the tree that run now.
-    pub fn running(&self) -> Vec<Seen> {
+    /// All running processes of the tree, except spared ones.
+    pub(crate) fn running(&self) -> Vec<ObservedProcess> {
         self.members().0
     }
 
-    /// Asks some processes to end,
-    pub fn ask_to_end(&self, processes: &[Seen]) {
+    /// Sends SIGTERM to some processes.
+    pub(crate) fn terminate_processes(&self, processes: &[ObservedProcess]) {
         processes.iter().for_each(|process| drop(tree::signal(process, Signal::TERM)));
     }
 
-    /// and makes them, if they are still there.
-    pub fn end(&self, processes: &[Seen]) {
+    /// Sends SIGKILL to some processes.
+    pub(crate) fn kill_processes(&self, processes: &[ObservedProcess]) {
         processes.iter().for_each(|process| drop(tree::signal(process, Signal::KILL)));
     }
 
-    /// Looks at what is left after the program has ended, and moves it on.
-    pub fn sweep(&self, sweep: &mut Sweep) -> Swept {
-        // As a subreaper we are the parent of every orphan, so without a child there is no descendant.
+    /// Scans what is left after the program has ended, and sends the signal that is due.
+    pub(crate) fn sweep(&self, sweep: &mut Sweep) -> SweepOutcome {
+        // The supervisor is a subreaper and so the parent of every orphan: without a child there is no descendant.
         if !has_children() {
-            return Swept::Done(Vec::new());
+            return SweepOutcome::Done(Vec::new());
         }
-        let (members, kept) = self.members();
+        let (members, spared) = self.members();
         if members.is_empty() {
-            return Swept::Done(left(&kept));
+            return SweepOutcome::Done(left_processes(&spared));
         }
         let now = Instant::now();
-        if now >= sweep.kill_at + GIVE_UP {
-            return Swept::Done(left(&[kept, members].concat()));
+        if now >= sweep.kill_at + KILL_TIMEOUT {
+            return SweepOutcome::Done(left_processes(&[spared, members].concat()));
         }
         let signal = if now >= sweep.kill_at { Signal::KILL } else { Signal::TERM };
-        if signal == Signal::KILL || !sweep.asked_politely {
-            sweep.asked_politely = true;
+        if signal == Signal::KILL || !sweep.has_terminated {
+            if !sweep.has_terminated {
+                sweep.daemons = self.daemons_among(&members);
+            }
+            sweep.has_terminated = true;
             members.iter().for_each(|process| drop(tree::signal(process, signal)));
         }
-        Swept::NotYet
+        SweepOutcome::NotYet
     }
 
-    /// What runs of the tree, and what of it is to be spared: the programs named in `keep` and their descendants.
-    fn members(&self) -> (Vec<Seen>, Vec<Seen>) {
+    /// The running processes of the tree, and those to spare: the programs named in `keep` and their descendants.
+    fn members(&self) -> (Vec<ObservedProcess>, Vec<ObservedProcess>) {
         let processes = tree::all().unwrap_or_default();
-        let own = std::process::id();
-        let mut members: BTreeMap<u32, Seen> = BTreeMap::new();
-        for process in tree::descendants(&processes, own).into_iter().chain(tree::marked(&processes, &self.run)) {
-            if !process.zombie && process.pid != own {
+        let own_pid = std::process::id();
+        let mut members: BTreeMap<u32, ObservedProcess> = BTreeMap::new();
+        for process in tree::descendants(&processes, own_pid).into_iter().chain(tree::marked(&processes, &self.run)) {
+            if !process.zombie && process.pid != own_pid {
                 members.insert(process.pid, process);
             }
         }
-        let mut kept: BTreeMap<u32, Seen> = BTreeMap::new();
+        let mut spared: BTreeMap<u32, ObservedProcess> = BTreeMap::new();
         for process in members.values().filter(|process| process.pid != self.leader && tree::is_one_of(process.pid, &self.keep)) {
-            kept.insert(process.pid, process.clone());
-            let below = tree::descendants(&processes, process.pid).into_iter().filter(|below| !below.zombie);
-            kept.extend(below.map(|below| (below.pid, below)));
+            spared.insert(process.pid, process.clone());
+            let descendant = tree::descendants(&processes, process.pid).into_iter().filter(|descendant| !descendant.zombie);
+            spared.extend(descendant.map(|descendant| (descendant.pid, descendant)));
         }
-        members.retain(|pid, _| !kept.contains_key(pid));
-        (members.into_values().collect(), kept.into_values().collect())
+        members.retain(|pid, _| !spared.contains_key(pid));
+        (members.into_values().collect(), spared.into_values().collect())
     }
 
-    fn signal_outside_group(&self, process: &Seen, signal: Signal) {
+    fn daemons_among(&self, members: &[ObservedProcess]) -> Vec<EndedDaemon> {
+        let sessions: BTreeMap<u32, &ObservedProcess> =
+            members.iter().rev().filter_map(|process| Some((tree::session_of_its_own(process.pid, self.leader)?, process))).collect();
+        let processes: Vec<ObservedProcess> = sessions.into_values().cloned().collect();
+        let names = processes.iter().map(|process| tree::keep_name(process.pid));
+        names.zip(left_processes(&processes)).map(|(name, process)| EndedDaemon { name, process }).collect()
+    }
+
+    fn signal_outside_group(&self, process: &ObservedProcess, signal: Signal) {
         let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw);
         let group = pid.and_then(|pid| rustix::process::getpgid(Some(pid)).ok());
         if group.is_none_or(|group| group.as_raw_nonzero().get().cast_unsigned() != self.leader) {
-            // One that is gone is what we want.
-            let _ = tree::signal(process, signal);
+            // A process that is gone needs no signal.
+            tree::signal(process, signal).ok();
         }
     }
 }
 
 impl Sweep {
-    /// Begins a sweep. `deadline`: a cancel has given them until then already.
-    pub fn begin(deadline: Option<Instant>) -> Self {
-        Self { kill_at: deadline.unwrap_or_else(|| Instant::now() + SWEEP_GRACE), asked_politely: false }
+    /// Begins a sweep. `deadline` is the one that a cancel has set already.
+    pub(crate) fn begin(deadline: Option<Instant>, now: Instant) -> Self {
+        Self { kill_at: deadline.unwrap_or(now + SWEEP_GRACE), has_terminated: false, daemons: Vec::new() }
     }
 
-    /// A shorter grace later wins.
-    pub fn hurry(&mut self, deadline: Instant) {
+    /// Moves the SIGKILL forward, if `deadline` is earlier.
+    pub(crate) fn shorten(&mut self, deadline: Instant) {
         self.kill_at = self.kill_at.min(deadline);
     }
 }
 
-/// Whether any child is left, zombies that are not reaped among them.
+/// Whether any child is left, including zombies that are not reaped.
 fn has_children() -> bool {
     !matches!(
         rustix::process::waitid(
@@ -180,12 +209,13 @@ fn has_children() -> bool {
     )
 }
 
-fn left(processes: &[Seen]) -> Vec<LeftProcess> {
+fn left_processes(processes: &[ObservedProcess]) -> Vec<LeftProcess> {
     processes.iter().map(|process| LeftProcess { pid: process.pid, command: tree::command_line(process.pid) }).collect()
 }
 
-/// Reaps every child that has ended. There is no other wait in this process: a run's orphans come to it unasked.
-pub fn reap(mut ended: impl FnMut(u32, rustix::process::WaitStatus)) {
+/// Reaps every child that has ended. This process waits for children nowhere else, because a run's orphans become its
+/// children.
+pub(crate) fn reap(mut ended: impl FnMut(u32, rustix::process::WaitStatus)) {
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         ended(pid.as_raw_nonzero().get().cast_unsigned(), status);
     }

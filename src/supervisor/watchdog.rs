@@ -1,87 +1,88 @@
-//! The clocks of a run: its whole time, its time without output, its time without anybody. Awake time only: on Linux the
-//! monotonic clock stands still while the machine sleeps.
+//! The clocks of a run: its total time, its time without output, its time without an attached client. They count time
+//! awake only: on Linux the monotonic clock stands still while the machine sleeps.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{phase::Ending, stop::GRACE, words::Orders};
+use super::{phase::EndReason, stop::DEFAULT_GRACE};
+use crate::model::control::LaunchSpec;
 
-/// How long a run with `onDisconnect: "cancel"` waits for somebody to come back.
-const ABANDONED: Duration = Duration::from_secs(5);
+/// How long a run with `onDisconnect: "cancel"` waits for a client to come back.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What may end a run by itself.
+/// The limits that end a run by themselves.
 #[derive(Debug)]
-pub struct Watchdog {
+pub(crate) struct Watchdog {
     timeout: Option<Duration>,
-    ends: Option<Instant>,
+    deadline: Option<Instant>,
     idle_timeout: Option<Duration>,
     last_output: Instant,
     /// Since when the idle clock stands still.
-    standing_since: Option<Instant>,
+    idle_paused_since: Option<Instant>,
     abandoned_at: Option<Instant>,
 }
 
 impl Watchdog {
-    pub fn new(orders: &Orders) -> Self {
+    pub(crate) fn new(spec: &LaunchSpec) -> Self {
         let now = Instant::now();
-        let timeout = orders.timeout_ms.map(Duration::from_millis);
+        let timeout = spec.timeout_ms.map(Duration::from_millis);
         Self {
             timeout,
-            ends: timeout.and_then(|timeout| now.checked_add(timeout)),
-            idle_timeout: orders.idle_timeout_ms.map(Duration::from_millis),
+            deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
+            idle_timeout: spec.idle_timeout_ms.map(Duration::from_millis),
             last_output: now,
-            standing_since: None,
+            idle_paused_since: None,
             abandoned_at: None,
         }
     }
 
-    pub fn saw_output(&mut self) {
+    pub(crate) fn note_output(&mut self) {
         self.last_output = Instant::now();
     }
 
-    /// The run waits for something that is not its own fault.
-    pub fn stand_still(&mut self) {
-        self.standing_since.get_or_insert_with(Instant::now);
+    /// Stops the idle clock while the run waits for something else than its program.
+    pub(crate) fn pause_idle_clock(&mut self) {
+        self.idle_paused_since.get_or_insert_with(Instant::now);
     }
 
-    pub fn go_on(&mut self) {
-        if let Some(since) = self.standing_since.take() {
+    pub(crate) fn resume_idle_clock(&mut self) {
+        if let Some(since) = self.idle_paused_since.take() {
             self.last_output += since.elapsed();
         }
     }
 
-    /// The last attached client has gone,
-    pub fn abandoned(&mut self) {
+    /// The last attached client has left.
+    pub(crate) fn client_left(&mut self) {
         self.abandoned_at = Some(Instant::now());
     }
 
-    /// or one has come.
-    pub fn attended(&mut self) {
+    /// A client is attached.
+    pub(crate) fn client_came(&mut self) {
         self.abandoned_at = None;
     }
 
-    /// When something will be due next.
-    pub fn next(&self) -> Option<Instant> {
-        [self.ends, self.idle_end(), self.abandoned_at.map(|at| at + ABANDONED)].into_iter().flatten().min()
+    /// When a limit is due next.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        [self.deadline, self.idle_end(), self.abandoned_at.map(|at| at + ABANDON_TIMEOUT)].into_iter().flatten().min()
     }
 
-    /// What is due now, and how long the program may take to end.
-    pub fn due(&self, now: Instant) -> Option<(Ending, Duration)> {
-        if self.ends.is_some_and(|at| at <= now) {
+    /// The reason for which the run must end now, if there is one, and the grace that the program gets.
+    pub(crate) fn due(&self, now: Instant) -> Option<(EndReason, Duration)> {
+        if self.deadline.is_some_and(|at| at <= now) {
             let limit = self.timeout.unwrap_or_default().as_millis();
-            return Some((Ending::TimedOut(format!("the run took longer than timeoutMs allows ({limit} ms)")), GRACE));
+            return Some((EndReason::TimedOut(format!("the run took longer than its limit of {limit} ms")), DEFAULT_GRACE));
         }
         if self.idle_end().is_some_and(|at| at <= now) {
             let limit = self.idle_timeout.unwrap_or_default().as_millis();
-            return Some((Ending::TimedOut(format!("no output came for as long as idleTimeoutMs allows ({limit} ms)")), GRACE));
+            return Some((EndReason::TimedOut(format!("the run wrote nothing for longer than its limit of {limit} ms")), DEFAULT_GRACE));
         }
-        let abandoned = self.abandoned_at.is_some_and(|at| at + ABANDONED <= now);
-        abandoned.then_some((Ending::Cancelled, GRACE))
+        let abandoned = self.abandoned_at.is_some_and(|at| at + ABANDON_TIMEOUT <= now);
+        abandoned.then_some((EndReason::Cancelled, DEFAULT_GRACE))
     }
 
     fn idle_end(&self) -> Option<Instant> {
-        if self.standing_since.is_some() {
+        if self.idle_paused_since.is_some() {
             return None;
         }
         self.last_output.checked_add(self.idle_timeout?)

@@ -1,4 +1,4 @@
-"""What each agent finds in a world: its configuration files, and its share of the cleared environment.
+"""What each agent gets in a world: its configuration files, and its variables in the cleared environment.
 
 All of them know one model, the server on loopback, with a key that opens nothing. Updates, telemetry and first-run questions are off.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 KEY = "a-key-that-opens-nothing"
 
-# A model of Codex's catalogue that takes its tools one by one; a name that it does not know would make it warn in each run.
+# A model of Codex's catalog that gets the tools one by one. Codex would print a warning in each run about an unknown model.
 CODEX_MODEL = "gpt-5.5"
 GEMINI_MODEL = "gemini-2.5-flash"
 
@@ -29,7 +29,7 @@ def write_all(home: Path, work: Path, url: str) -> None:
 
 
 def environment(url: str) -> dict[str, str]:
-    """What every process of the world gets, beside PATH, HOME and the like."""
+    """The variables of every process of the world, beside PATH, HOME and the like."""
     return {
         # Codex and codex-acp; the rest of it is in config.toml.
         "TESTS_API_KEY": KEY,
@@ -86,7 +86,7 @@ remote_plugin = false
 [projects.{json.dumps(str(work))}]
 trust_level = "trusted"
 
-# In a terminal it would first praise a newer model, and look for a screen reader.
+# Without these, it would first advertise a newer model in a terminal, and look for a screen reader.
 [notice.model_migrations]
 "{CODEX_MODEL}" = "gpt-6-sol"
 
@@ -96,7 +96,7 @@ screen_reader_detection_done = true
 
 
 def claude(work: Path) -> dict[str, Any]:
-    """Answers to what it would ask when it is started in a terminal for the first time."""
+    """The answers to the questions that it asks when it is started in a terminal for the first time."""
     return {
         "hasCompletedOnboarding": True,
         "theme": "dark",

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from apis import GATE, PAUSE, Cut, Event, chat, gemini, messages, responses
 from scenario import Answer, Failure, Json, Settings, answer
 
-GATE_PATIENCE_SECONDS = 60
-"""A gate that nobody opens must not hold a test for ever."""
+GATE_TIMEOUT_SECONDS = 60
+"""How long an answer waits for the gate, so that a test that never opens it does not hang."""
 
 
 class Server(ThreadingHTTPServer):
@@ -51,7 +51,7 @@ class Server(ThreadingHTTPServer):
             self._log.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client may go in the middle of anything; whatever else goes wrong must be seen."""
+        """Ignores that a client has disconnected; any other error must be visible."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Requests go to the log file, and stderr stays for what goes wrong."""
+        """Does nothing: requests go to the log file, and stderr is for errors."""
 
     def do_HEAD(self) -> None:
         self.note("")
@@ -97,20 +97,20 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(404, messages.refusal(404))
 
     def answer(self, api: Any, body: Json, model: Optional[str] = None, stream: Optional[bool] = None) -> None:
-        ask = api.read(body)
-        ask.model = model or ask.model
-        ask.stream = ask.stream if stream is None else stream
-        given: Answer = answer(ask, self.server.settings)
-        name = ask.scenario(self.server.settings) if ask.tools else "title"
-        self.note(name, body, api=api.__name__.rpartition(".")[2], step=ask.results, answer=type(given).__name__.lower())
-        if isinstance(given, Failure) and given.kind.isdigit():
-            self.reply(int(given.kind), api.refusal(int(given.kind)))
-        elif ask.stream:
-            self.stream(api.stream(given, ask), closing=b"data: [DONE]\n\n" if api is chat else b"")
-        elif isinstance(given, Failure):
+        request = api.read(body)
+        request.model = model or request.model
+        request.stream = request.stream if stream is None else stream
+        result: Answer = answer(request, self.server.settings)
+        name = request.scenario(self.server.settings) if request.tools else "title"
+        self.note(name, body, api=api.__name__.rpartition(".")[2], step=request.results, answer=type(result).__name__.lower())
+        if isinstance(result, Failure) and result.kind.isdigit():
+            self.reply(int(result.kind), api.refusal(int(result.kind)))
+        elif request.stream:
+            self.stream(api.stream(result, request), closing=b"data: [DONE]\n\n" if api is chat else b"")
+        elif isinstance(result, Failure):
             self.reply(500, api.refusal(500))
         else:
-            self.reply(200, api.whole(given, ask))
+            self.reply(200, api.whole(result, request))
 
     # -- bytes -----------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Handler(BaseHTTPRequestHandler):
                 if name == PAUSE:
                     time.sleep(data)
                 elif name == GATE:
-                    self.wait_at_the_gate()
+                    self.wait_for_gate()
                 else:
                     head = f"event: {name}\n" if name else ""
                     self.wfile.write(f"{head}data: {json.dumps(data)}\n\n".encode())
@@ -164,8 +164,8 @@ class Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             self.note("the client went away")
 
-    def wait_at_the_gate(self) -> None:
-        until = time.monotonic() + GATE_PATIENCE_SECONDS
+    def wait_for_gate(self) -> None:
+        until = time.monotonic() + GATE_TIMEOUT_SECONDS
         while self.server.gate and not os.path.exists(self.server.gate) and time.monotonic() < until:
             time.sleep(0.01)
 
@@ -187,9 +187,9 @@ def arguments(argv: Optional[list[str]] = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    given = arguments()
-    settings = Settings(given.pause_ms / 1000, given.long_pieces, given.slow_pieces, given.slow_ms / 1000, given.fallback)
-    server = Server(settings, given.log, given.gate, given.port)
+    options = arguments()
+    settings = Settings(options.pause_ms / 1000, options.long_pieces, options.slow_pieces, options.slow_ms / 1000, options.fallback)
+    server = Server(settings, options.log, options.gate, options.port)
     print(server.port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while os.read(0, 4096):

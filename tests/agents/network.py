@@ -1,4 +1,4 @@
-"""A network of one's own that has loopback only: a Linux network namespace, by system calls, so that it costs milliseconds."""
+"""A network namespace with loopback only, made by system calls, so that it costs milliseconds."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def join(kind: str, pid: int) -> None:
         return
     names = ("user", "net") if KINDS[kind] & CLONE_NEWUSER else ("net",)
     # Both are opened first: what /proc shows changes with the first step.
-    doors = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name in names]
-    for door in doors:
-        call("setns", door, 0)
-        os.close(door)
+    namespaces = [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name in names]
+    for namespace in namespaces:
+        call("setns", namespace, 0)
+        os.close(namespace)
 
 
 def call(name: str, *arguments: int) -> None:

@@ -8,7 +8,7 @@ the corresponding one: the same method, the same control request, or the answer 
 The ids of our client's requests are put into their answers. ARG... is the agent's command line: a session's id that it gives to Claude Code replaces
 the recorded one, and `--version` is answered.
 
-A request that the recording does not know gets an empty success at once. Exit 97, with a word on stderr, says that client and recording
+A request that the recording does not know gets an empty success at once. Exit 97, with a message on stderr, says that client and recording
 do not fit: a line is waited for that can no longer come. Else the exit is the recorded one, by signal if that is how it ended.
 A recorded signal is not waited for; what followed it follows at once.
 """
@@ -41,7 +41,7 @@ VERSIONS = {
 }
 
 TURNS = ("session/prompt", "turn/start", "user")
-"""Lines that begin a turn. An invented success would be an invented turn, so one that the recording does not know is a misfit."""
+"""Lines that begin a turn. To answer such a line that the recording does not know would invent a turn, so it is a misfit."""
 
 
 def key_of(line: str) -> tuple[Key, Json]:
@@ -73,13 +73,13 @@ class Replay:
         entries = [json.loads(line) for line in Path(options.recording).read_text(encoding="utf-8").splitlines()]
         self.entries = [{**entry, **meta_of(entry)} for entry in entries]
         self.expected = [key_of(entry["line"])[0] for entry in self.entries if entry["dir"] == "in" and not self.skipped(entry)]
-        self.held: list[tuple[Key, Json]] = []
+        self.early: list[tuple[Key, Json]] = []
         self.ids: dict[str, Any] = {}
-        self.heard: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
+        self.incoming: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
         self.at_end = False
         self.signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.words = placeholders(self.entries, options.arguments)
-        self.begun = time.monotonic()
+        self.substitutions = placeholders(self.entries, options.arguments)
+        self.started_at = time.monotonic()
 
     def skipped(self, entry: Json) -> bool:
         return key_of(entry["line"])[0][1] in self.options.skip
@@ -92,11 +92,11 @@ class Replay:
             if self.at_end and self.options.end_anywhere and entry["dir"] == "in":
                 continue
             if self.options.pace:
-                self.pause_until(self.begun + entry["t_ms"] / 1000)
+                self.pause_until(self.started_at + entry["t_ms"] / 1000)
             if entry["dir"] == "in":
                 self.wait_for(entry)
             elif entry["dir"] == "err":
-                write(2, self.put_words(entry, escaped=False))
+                write(2, self.substitute(entry, escaped=False))
             elif entry["dir"] == "out":
                 write(1, self.translated(entry))
             elif entry.get("stdin") == "closed":
@@ -108,38 +108,38 @@ class Replay:
                 code = entry["exit"]
         end(code)
 
-    # -- what our client says --------------------------------------------------
+    # -- what our client writes ------------------------------------------------
 
     def listen(self) -> None:
         for line in sys.stdin:
-            self.heard.put(line.rstrip("\n"))
-        self.heard.put(None)
+            self.incoming.put(line.rstrip("\n"))
+        self.incoming.put(None)
 
     def wait_for(self, entry: Json) -> None:
-        """Until our client has said what corresponds to this line."""
+        """Waits until our client has written the line that corresponds to this one."""
         if self.skipped(entry):
             return
-        wanted, recorded = key_of(entry["line"])
+        expected, recorded = key_of(entry["line"])
         while True:
-            for place, (key, message) in enumerate(self.held):
-                if key == wanted:
-                    del self.held[place]
+            for index, (key, message) in enumerate(self.early):
+                if key == expected:
+                    del self.early[index]
                     self.expected.remove(key)
                     self.ids[json.dumps(id_of(recorded))] = id_of(message)
                     return
             if self.at_end and self.options.end_anywhere:
                 return
             if self.at_end:
-                misfit(f"stdin ended; the recording waits for {named(wanted)}")
-            # Who sent something ahead of its place may be waiting for its answer, and then we wait for each other.
-            if not self.take(self.options.patience if self.held else None):
-                ahead = ", ".join(named(key) for key, _ in self.held)
-                misfit(f"the recording waits for {named(wanted)}, and all that came is {ahead}")
+                misfit(f"stdin ended; the recording waits for {describe(expected)}")
+            # A client that sent a line ahead of this one may be waiting for its response, and then both wait for each other.
+            if not self.take(self.options.timeout if self.early else None):
+                ahead = ", ".join(describe(key) for key, _ in self.early)
+                misfit(f"the recording waits for {describe(expected)}, and all that came is {ahead}")
 
-    def take(self, patience: Optional[float] = None) -> bool:
-        """Hears one line of our client, or the end; false if none came in time."""
+    def take(self, timeout: Optional[float] = None) -> bool:
+        """Takes one line of our client, or the end of stdin. Returns false if none came in time."""
         try:
-            line = self.heard.get(timeout=patience)
+            line = self.incoming.get(timeout=timeout)
         except queue.Empty:
             return False
         if line is None:
@@ -148,14 +148,14 @@ class Replay:
         key, message = key_of(line)
         coming = "text" in {kind for kind, _ in self.expected}
         if self.still_expected(key):
-            self.held.append((key, message))
+            self.early.append((key, message))
         elif coming and self.still_expected(("text", "")):
             # The recorder wrote plain text, as a prompt; it may look like anything.
-            self.held.append((("text", ""), {}))
+            self.early.append((("text", ""), {}))
         elif key[0] == "text" and line:
             misfit(f"this is no message: {line[:200]}")
         elif key[1] in TURNS:
-            misfit(f"the recording has no further turn for {named(key)}")
+            misfit(f"the recording has no further turn for {describe(key)}")
         elif key[0] == "control":
             response = {"subtype": "success", "request_id": message.get("request_id"), "response": {}}
             write(1, json.dumps({"type": "control_response", "response": response}) + "\n")
@@ -165,10 +165,10 @@ class Replay:
         return True
 
     def still_expected(self, key: Key) -> bool:
-        return self.expected.count(key) > sum(held == key for held, _ in self.held)
+        return self.expected.count(key) > sum(early_key == key for early_key, _ in self.early)
 
     def pause_until(self, moment: float) -> None:
-        """Requests are answered in the pauses, too."""
+        """Waits until a moment. Requests that come meanwhile are answered."""
         while (left := moment - time.monotonic()) > 0:
             if self.at_end or not self.expected:
                 time.sleep(left)
@@ -176,17 +176,17 @@ class Replay:
                 self.take(left)
 
     def wait_for_signal(self, name: str) -> None:
-        wanted = signal.Signals[name]
-        if wanted == signal.SIGKILL:
+        expected = signal.Signals[name]
+        if expected == signal.SIGKILL:
             signal.pause()
-        while self.signals.get() != wanted:
+        while self.signals.get() != expected:
             pass
 
-    # -- what the agent said ---------------------------------------------------
+    # -- what the agent wrote --------------------------------------------------
 
     def translated(self, entry: Json) -> str:
-        """The recorded line with our client's id in it, if it is an answer; nothing, if it answers a request that was left out."""
-        line = self.put_words(entry, escaped=True)
+        """The recorded line, with our client's id if it is a response; empty if it is the response to a request that was left out."""
+        line = self.substitute(entry, escaped=True)
         key, message = key_of(line)
         if key[0] != "answer" or not message:
             return line
@@ -199,9 +199,9 @@ class Replay:
         where[name] = self.ids[recorded]
         return json.dumps(message, ensure_ascii=False, separators=(",", ":")) + line[len(line.rstrip("\n")) :]
 
-    def put_words(self, entry: Json, escaped: bool) -> str:
+    def substitute(self, entry: Json, escaped: bool) -> str:
         line = entry["line"]
-        for old, new in self.words.items():
+        for old, new in self.substitutions.items():
             if old in line:
                 line = line.replace(old, json.dumps(new)[1:-1] if escaped else new)
         return line if entry.get("partial") else line + "\n"
@@ -212,16 +212,16 @@ def meta_of(entry: Json) -> Json:
 
 
 def placeholders(entries: list[Json], arguments: list[str]) -> dict[str, str]:
-    words = {"$CWD": os.getcwd(), "$HOME": os.environ.get("HOME", "/")}
-    given = dict(zip(arguments, arguments[1:]))
-    session = given.get("--session-id") or (given.get("--resume") if "--fork-session" not in arguments else None)
+    substitutions = {"$CWD": os.getcwd(), "$HOME": os.environ.get("HOME", "/")}
+    options = dict(zip(arguments, arguments[1:]))
+    session = options.get("--session-id") or (options.get("--resume") if "--fork-session" not in arguments else None)
     if session:
-        said = (re.search(r'"session_id":"([^"]+)"', entry["line"]) for entry in entries if entry["dir"] == "out")
-        words.update({found[1]: session for found in said if found})
-    return words
+        ids = (re.search(r'"session_id":"([^"]+)"', entry["line"]) for entry in entries if entry["dir"] == "out")
+        substitutions.update({found[1]: session for found in ids if found})
+    return substitutions
 
 
-def named(key: Key) -> str:
+def describe(key: Key) -> str:
     return {"text": "a line of text", "answer": f"the answer to request {key[1]}", "line": f"a line of type {key[1]}"}.get(key[0], key[1])
 
 
@@ -231,8 +231,8 @@ def write(descriptor: int, text: str) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def misfit(what: str) -> NoReturn:
-    write(2, f"replay: {what}\n")
+def misfit(message: str) -> NoReturn:
+    write(2, f"replay: {message}\n")
     os._exit(MISFIT)
 
 
@@ -247,12 +247,12 @@ def end(code: int) -> NoReturn:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Plays a recording of an agent.")
     parser.add_argument("--pace", action="store_true", help="with the recorded pauses")
-    parser.add_argument("--patience", type=float, default=10, help="seconds to wait for a line while another one came ahead of its place")
+    parser.add_argument("--timeout", type=float, default=10, help="seconds to wait for a line while another one came ahead of it")
     parser.add_argument("--skip", action="append", default=[], metavar="NAME", help="a method or control request that our client does not send")
     parser.add_argument("--end-anywhere", action="store_true", help="stdin may end where the recorder went on: to the recorded end, then")
     parser.add_argument("--wait-signal", action="store_true", help="wait for a recorded signal")
     parser.add_argument("recording")
-    # What comes after the dashes is the agent's, whatever it looks like.
+    # All arguments after the dashes are the agent's.
     mine, arguments = sys.argv[1:], []
     if "--" in mine:
         mine, arguments = mine[: mine.index("--")], mine[mine.index("--") + 1 :]
@@ -266,8 +266,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     replay = Replay(options)
     if options.wait_signal:
-        for wanted in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(wanted, lambda number, _: replay.signals.put(number))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: replay.signals.put(number))
     replay.play()
 
 

@@ -1,4 +1,4 @@
-"""What the model of the tests says: a scenario is a list of steps, and a step is one answer of the model.
+"""The answers of the tests' model: a scenario is a list of steps, and a step is one answer of the model.
 
 A prompt picks the scenario with `fake:NAME`. Nothing is remembered between requests: the step is the number of tool results that follow the
 last user message, and the last step answers whatever comes after it. So several agents, turns and sessions can share one server.
@@ -18,7 +18,7 @@ FAILURES = ("400", "401", "429", "500", "529", "stream", "drop")
 
 @dataclass(frozen=True)
 class Say:
-    """Text, one event of the stream per piece. With `gated`, the second half comes only when the gate is open."""
+    """Text, one event of the stream per piece. With `gated`, the second half is sent only when the gate is open."""
 
     pieces: list[str]
     thoughts: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Command:
-    """Run a shell command with the agent's tool; `escalate` asks for more than the sandbox allows, where the tool knows such a thing."""
+    """Run a shell command with the agent's tool; `escalate` requests to leave the sandbox, if the tool has such a parameter."""
 
     line: str
     preface: str = ""
@@ -55,7 +55,7 @@ Step = Union[Say, Command, Write, Failure]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the server's command line sets."""
+    """The settings of the server's command line."""
 
     pause: float = 0.02
     long_pieces: int = 2000
@@ -68,7 +68,7 @@ GREETING = ["Hello", " from", " the", " model", " of", " the", " tests", ":", " 
 
 
 def steps(name: str, settings: Settings) -> list[Step]:
-    """The steps of a scenario. An unknown name is answered with a text that says so, for a prompt may hold any word."""
+    """The steps of a scenario. The answer to an unknown name is a text that says so, because a prompt may contain any text."""
     pause = settings.pause
     ran = Say(["The", " command", " has", " run", "."], pause=pause)
     known: dict[str, list[Step]] = {
@@ -91,26 +91,26 @@ def steps(name: str, settings: Settings) -> list[Step]:
     return known.get(name) or [Say([f"(no scenario is called {name})"])]
 
 
-# -- what is asked, whatever the API -----------------------------------------
+# -- the request, whatever the API --------------------------------------------
 
 
 @dataclass
-class Ask:
-    """What of a request decides its answer."""
+class ModelRequest:
+    """The parts of a request that decide its answer."""
 
     model: str
     stream: bool
     tools: dict[str, Json] = field(default_factory=dict)
-    """Names of the agent's tools, each with the JSON Schema of its input; empty where the input is free text."""
+    """The agent's tools by name, each with the JSON Schema of its input, which is empty if the input is free text."""
     prompt: str = ""
     results: int = 0
     """Tool results since the prompt."""
 
-    def heard_user(self, text: str) -> None:
-        if not said_by_the_agent(text):
+    def add_user_text(self, text: str) -> None:
+        if not is_agent_context(text):
             self.prompt, self.results = text, 0
 
-    def heard_result(self) -> None:
+    def add_result(self) -> None:
         self.results += 1
 
     def scenario(self, settings: Settings) -> str:
@@ -118,8 +118,8 @@ class Ask:
         return named[-1] if named else settings.fallback
 
 
-def said_by_the_agent(text: str) -> bool:
-    """Agents put context into the conversation in the user's name, in tags; it starts no new turn."""
+def is_agent_context(text: str) -> bool:
+    """Whether a user's message is context that the agent adds, in tags. Such a message starts no new turn."""
     return re.match(r"\s*<(system-reminder|environment_context|turn_aborted)\b", text) is not None
 
 
@@ -147,16 +147,16 @@ Answer = Union[Say, Call, Failure]
 TITLE = Say(["A title"])
 
 
-def answer(ask: Ask, settings: Settings) -> Answer:
-    """The answer to a request. One that offers no tools comes from the agent itself, for a title or a summary."""
-    if not ask.tools:
+def answer(request: ModelRequest, settings: Settings) -> Answer:
+    """The answer to a request. A request without tools is the agent's own, for a title or a summary."""
+    if not request.tools:
         return TITLE
-    script = steps(ask.scenario(settings), settings)
-    step = script[min(ask.results, len(script) - 1)]
+    script = steps(request.scenario(settings), settings)
+    step = script[min(request.results, len(script) - 1)]
     if isinstance(step, (Say, Failure)):
         return step
-    call = command_call(step, ask.tools) if isinstance(step, Command) else write_call(step, ask.tools)
-    return call or Say([f"(none of your tools fits: {', '.join(sorted(ask.tools))})"])
+    call = command_call(step, request.tools) if isinstance(step, Command) else write_call(step, request.tools)
+    return call or Say([f"(none of your tools fits: {', '.join(sorted(request.tools))})"])
 
 
 REASON = "Shall this leave the sandbox?"
@@ -164,10 +164,10 @@ REASON = "Shall this leave the sandbox?"
 
 def command_call(step: Command, tools: dict[str, Json]) -> Optional[Call]:
     if "exec" in tools:
-        wish: Json = {"cmd": step.line}
+        tool_call: Json = {"cmd": step.line}
         if step.escalate:
-            wish.update(sandbox_permissions="require_escalated", justification=REASON)
-        return in_javascript("exec_command", wish, "result.output")
+            tool_call.update(sandbox_permissions="require_escalated", justification=REASON)
+        return in_javascript("exec_command", tool_call, "result.output")
     for name, key in (
         ("shell_command", "command"),
         ("exec_command", "cmd"),
@@ -180,12 +180,12 @@ def command_call(step: Command, tools: dict[str, Json]) -> Optional[Call]:
     else:
         return None
     takes = tools[name].get("properties") or {}
-    given: Json = {key: step.line}
+    tool_input: Json = {key: step.line}
     if "description" in takes:
-        given["description"] = "A command of the tests"
+        tool_input["description"] = "A command of the tests"
     if step.escalate and "sandbox_permissions" in takes:
-        given.update(sandbox_permissions="require_escalated", justification=REASON)
-    return Call(name, given, step.preface)
+        tool_input.update(sandbox_permissions="require_escalated", justification=REASON)
+    return Call(name, tool_input, step.preface)
 
 
 def write_call(step: Write, tools: dict[str, Json]) -> Optional[Call]:
@@ -203,6 +203,6 @@ def write_call(step: Write, tools: dict[str, Json]) -> Optional[Call]:
     return None
 
 
-def in_javascript(tool: str, given: Union[Json, str], shown: str) -> Call:
+def in_javascript(tool: str, tool_input: Union[Json, str], shown: str) -> Call:
     """Codex gives its newest models one tool, which takes JavaScript that calls the others."""
-    return Call("exec", f"const result = await tools.{tool}({json.dumps(given)});\ntext({shown});\n")
+    return Call("exec", f"const result = await tools.{tool}({json.dumps(tool_input)});\ntext({shown});\n")

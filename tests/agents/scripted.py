@@ -5,6 +5,9 @@
     think TEXT          the same as thoughts
     tool KIND BYTES     a tool call with so many bytes of output
     ask KIND            asks for permission for a tool call of this kind, and says which option was chosen
+    request JSON        the same for a tool call with these members
+    flood COUNT         asks so often for permission, all at once, and says how often it was granted once every answer is there
+    during COMMAND      the next `ask` runs this shell command while its question is open, and says what it wrote
     edit PATH TEXT      writes a file, with a diff, after having asked
     spawn               starts a command in a session of its own, which would run for long
     wait                until the turn is cancelled
@@ -33,26 +36,27 @@ from typing import Any, Optional
 Json = dict[str, Any]
 
 ARGS = sys.argv[1:]
-KEEP = Path(ARGS[ARGS.index("--keep") + 1]) if "--keep" in ARGS else None
+SESSION_DIR = Path(ARGS[ARGS.index("--keep") + 1]) if "--keep" in ARGS else None
 OPTIONS = [("yes", "Allow", "allow_once"), ("always", "Always allow", "allow_always"), ("no", "Reject", "reject_once")]
 
 
 class Agent:
     def __init__(self) -> None:
         self.inbox: queue.SimpleQueue[Optional[Json]] = queue.SimpleQueue()
-        self.later: list[Json] = []
+        self.deferred: list[Json] = []
         self.session = ""
         self.turns = 0
-        self.asked = 0
+        self.request_count = 0
         self.tools = 0
         self.cancelled = False
+        self.during = ""
 
     def write(self, message: Json) -> None:
         sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
         sys.stdout.flush()
 
-    def update(self, said: str, /, **fields: Any) -> None:
-        self.write({"method": "session/update", "params": {"sessionId": self.session, "update": {"sessionUpdate": said, **fields}}})
+    def update(self, kind: str, /, **fields: Any) -> None:
+        self.write({"method": "session/update", "params": {"sessionId": self.session, "update": {"sessionUpdate": kind, **fields}}})
 
     def next(self) -> Json:
         message = self.inbox.get()
@@ -64,7 +68,7 @@ class Agent:
 
     def run(self) -> None:
         while True:
-            message = self.later.pop(0) if self.later else self.next()
+            message = self.deferred.pop(0) if self.deferred else self.next()
             method, ident = message.get("method"), message.get("id")
             if method is None or "--silent" in ARGS:
                 continue
@@ -82,7 +86,7 @@ class Agent:
             self.session = str(uuid.uuid4())
             return {"result": {"sessionId": self.session}}
         if method in ("session/load", "session/resume"):
-            kept = KEEP / params["sessionId"] if KEEP else None
+            kept = SESSION_DIR / params["sessionId"] if SESSION_DIR else None
             if kept is None or not kept.exists():
                 return {"error": {"code": -32002, "message": "Resource not found: " + params["sessionId"]}}
             self.session = params["sessionId"]
@@ -110,8 +114,8 @@ class Agent:
     def step(self, word: str, rest: str) -> Optional[Json]:
         if word in ("say", "think"):
             kind = "agent_message_chunk" if word == "say" else "agent_thought_chunk"
-            for piece in rest.replace(" ", "\0 ").split("\0"):
-                self.update(kind, content={"type": "text", "text": piece})
+            for chunk in rest.replace(" ", "\0 ").split("\0"):
+                self.update(kind, content={"type": "text", "text": chunk})
             self.remember(kind, rest)
         elif word == "tool":
             kind, size = rest.split()
@@ -120,14 +124,31 @@ class Agent:
             self.update("tool_call_update", toolCallId=call, status="completed", content=[{"type": "content", "content": {"type": "text", "text": output}}])
         elif word == "ask":
             call = self.tool(rest or "execute", "touch it", rawInput={"command": "touch it"})
-            chosen = self.ask(call)
+            chosen = self.request_permission(call)
             self.update("tool_call_update", toolCallId=call, status="completed" if chosen in ("yes", "always") else "failed")
             self.update("agent_message_chunk", content={"type": "text", "text": f"chosen: {chosen}"})
+        elif word == "request":
+            members: Json = json.loads(rest)
+            chosen = self.request_permission(self.tool(members.pop("kind", "execute"), members.pop("title", "a call"), **members))
+            self.update("agent_message_chunk", content={"type": "text", "text": f"chosen: {chosen}"})
+        elif word == "flood":
+            idents = {self.ask_permission(self.tool("execute", "touch it", rawInput={"command": f"touch {n}"})) for n in range(int(rest))}
+            granted = 0
+            while idents and not self.cancelled:
+                message = self.next()
+                if message.get("id") in idents and "method" not in message:
+                    idents.remove(message["id"])
+                    granted += message.get("result", {}).get("outcome", {}).get("optionId") in ("yes", "always")
+                else:
+                    self.handle(message)
+            self.update("agent_message_chunk", content={"type": "text", "text": f"granted: {granted}"})
+        elif word == "during":
+            self.during = rest
         elif word == "edit":
             path, _, content = rest.partition(" ")
             diff = {"type": "diff", "path": str(Path(path).absolute()), "oldText": None, "newText": content}
             call = self.tool("edit", f"Write {path}", content=[diff], locations=[{"path": str(Path(path).absolute())}])
-            if self.ask(call) in ("yes", "always"):
+            if self.request_permission(call) in ("yes", "always"):
                 Path(path).write_text(content)
                 self.update("tool_call_update", toolCallId=call, status="completed")
             else:
@@ -136,7 +157,7 @@ class Agent:
             subprocess.Popen(["sleep", "1000"], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         elif word == "wait":
             while not self.cancelled:
-                self.take(self.next())
+                self.handle(self.next())
             return {"result": {"stopReason": "cancelled"}}
         elif word == "fail":
             return {"error": {"code": -32603, "message": rest}}
@@ -163,28 +184,36 @@ class Agent:
         self.update("tool_call", toolCallId=call, title=title, kind=kind, status="pending", **fields)
         return call
 
-    def ask(self, call: str) -> str:
-        ident = self.asked
-        self.asked += 1
+    def ask_permission(self, call: str) -> int:
+        ident = self.request_count
+        self.request_count += 1
         options = [{"optionId": option, "name": name, "kind": kind} for option, name, kind in OPTIONS]
         self.write({"id": ident, "method": "session/request_permission", "params": {"sessionId": self.session, "toolCall": {"toolCallId": call}, "options": options}})
+        return ident
+
+    def request_permission(self, call: str) -> str:
+        ident = self.ask_permission(call)
+        if self.during:
+            done = subprocess.run(["sh", "-c", self.during], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.during = ""
+            self.update("agent_message_chunk", content={"type": "text", "text": done.stdout.decode()})
         while True:
             message = self.next()
             if "method" not in message and message.get("id") == ident:
                 outcome = message.get("result", {}).get("outcome", {})
                 return outcome.get("optionId", outcome.get("outcome", "?"))
-            self.take(message)
+            self.handle(message)
 
-    def take(self, message: Json) -> None:
+    def handle(self, message: Json) -> None:
         if message.get("method") == "session/cancel":
             self.cancelled = True
         elif "method" in message:
-            self.later.append(message)
+            self.deferred.append(message)
 
     def remember(self, kind: str, text: str) -> None:
-        if KEEP:
-            KEEP.mkdir(exist_ok=True)
-            with (KEEP / self.session).open("a") as file:
+        if SESSION_DIR:
+            SESSION_DIR.mkdir(exist_ok=True)
+            with (SESSION_DIR / self.session).open("a") as file:
                 file.write(json.dumps({"kind": kind, "content": {"type": "text", "text": text}}) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The model says the same in each of its four APIs, remembers nothing, and ends with its stdin."""
+"""The model answers the same in each of its four APIs, remembers nothing, and ends with its stdin."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def request(api: str, prompt: str, results: int = 0, tools: bool = True, tool: O
     """A request with earlier turns in it, as an agent would make it, after so many tool results."""
     schema = {"type": "object", "properties": {"command": {"type": "string"}, "description": {}, "sandbox_permissions": {}}}
     if api == "responses":
-        said = [{"role": "user", "content": [{"type": "input_text", "text": text}]} for text in ("fake:two", "<environment_context>", prompt)]
-        said[1:1] = [{"type": "function_call_output", "call_id": "1", "output": "x"}] * 2
-        given = [{"type": "function", "name": tool or "shell_command", "parameters": schema}]
-        body: Json = {"input": said + [{"type": "function_call_output", "call_id": "2", "output": "x"}] * results, "tools": given}
+        messages_before = [{"role": "user", "content": [{"type": "input_text", "text": text}]} for text in ("fake:two", "<environment_context>", prompt)]
+        messages_before[1:1] = [{"type": "function_call_output", "call_id": "1", "output": "x"}] * 2
+        tool_list = [{"type": "function", "name": tool or "shell_command", "parameters": schema}]
+        body: Json = {"input": messages_before + [{"type": "function_call_output", "call_id": "2", "output": "x"}] * results, "tools": tool_list}
     elif api == "chat":
-        said = [{"role": "user", "content": "fake:two"}, {"role": "tool", "content": "x"}, {"role": "user", "content": prompt}]
-        given = [{"type": "function", "function": {"name": tool or "bash", "parameters": schema}}]
-        body = {"messages": said + [{"role": "tool", "content": "x"}] * results, "tools": given}
+        messages_before = [{"role": "user", "content": "fake:two"}, {"role": "tool", "content": "x"}, {"role": "user", "content": prompt}]
+        tool_list = [{"type": "function", "function": {"name": tool or "bash", "parameters": schema}}]
+        body = {"messages": messages_before + [{"role": "tool", "content": "x"}] * results, "tools": tool_list}
     elif api == "messages":
-        said = [{"role": "user", "content": [{"type": "text", "text": prompt}, {"type": "text", "text": "<system-reminder>fake:error"}]}]
+        messages_before = [{"role": "user", "content": [{"type": "text", "text": prompt}, {"type": "text", "text": "<system-reminder>fake:error"}]}]
         result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]}
-        body = {"messages": said + [result] * results, "tools": [{"name": tool or "Bash", "input_schema": schema}]}
+        body = {"messages": messages_before + [result] * results, "tools": [{"name": tool or "Bash", "input_schema": schema}]}
     else:
-        said = [{"role": "user", "parts": [{"text": prompt}]}]
+        messages_before = [{"role": "user", "parts": [{"text": prompt}]}]
         result = {"role": "user", "parts": [{"functionResponse": {"name": "x", "response": {}}}]}
-        given = [{"functionDeclarations": [{"name": tool or "run_shell_command", "parametersJsonSchema": schema}]}]
-        body = {"contents": said + [result] * results, "tools": given}
+        tool_list = [{"functionDeclarations": [{"name": tool or "run_shell_command", "parametersJsonSchema": schema}]}]
+        body = {"contents": messages_before + [result] * results, "tools": tool_list}
     if not tools:
         del body["tools"]
     return {**body, "model": "some-model", "stream": True}
@@ -112,51 +112,51 @@ class Model(unittest.TestCase):
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         return connection.getresponse()
 
-    def ask(self, api: str, prompt: str, **more: Any) -> dict[str, list[str]]:
+    def complete(self, api: str, prompt: str, **more: Any) -> dict[str, list[str]]:
         response = self.post(PATHS[api], request(api, prompt, **more))
         self.assertEqual(response.status, 200)
         lines = response.read().decode().splitlines()
         events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
-        heard: dict[str, list[str]] = {"text": [], "thought": [], "call": [], "stop": []}
+        received: dict[str, list[str]] = {"text": [], "thought": [], "call": [], "stop": []}
         for kind, what in pieces(api, events):
-            heard[kind].append(what)
-        return heard
+            received[kind].append(what)
+        return received
 
     def test_it_greets_in_pieces(self) -> None:
         for api in PATHS:
             with self.subTest(api):
-                heard = self.ask(api, "say fake:hello please")
-                self.assertEqual((heard["text"], len(heard["stop"])), (GREETING, 1))
-                self.assertEqual(heard["thought"], [])
+                received = self.complete(api, "say fake:hello please")
+                self.assertEqual((received["text"], len(received["stop"])), (GREETING, 1))
+                self.assertEqual(received["thought"], [])
 
-    def test_it_thinks_before_it_speaks(self) -> None:
+    def test_it_thinks_before_it_answers(self) -> None:
         for api in PATHS:
             with self.subTest(api):
-                heard = self.ask(api, "fake:thinking")
-                self.assertEqual(("".join(heard["thought"]), heard["text"]), ("First I think.", GREETING))
+                received = self.complete(api, "fake:thinking")
+                self.assertEqual(("".join(received["thought"]), received["text"]), ("First I think.", GREETING))
 
     def test_a_step_is_a_tool_result_since_the_last_prompt(self) -> None:
         for api in PATHS:
             with self.subTest(api):
                 for results, command in enumerate(("echo the first", "echo the second")):
-                    heard = self.ask(api, "fake:two", results=results)
-                    self.assertEqual(json.loads("".join(heard["call"]))["command"], command)
+                    received = self.complete(api, "fake:two", results=results)
+                    self.assertEqual(json.loads("".join(received["call"]))["command"], command)
                 for results in (2, 3):
-                    self.assertEqual("".join(self.ask(api, "fake:two", results=results)["text"]), "The command has run.")
+                    self.assertEqual("".join(self.complete(api, "fake:two", results=results)["text"]), "The command has run.")
 
     def test_it_asks_for_more_than_the_sandbox_allows(self) -> None:
-        wish = json.loads("".join(self.ask("responses", "fake:approval")["call"]))
-        self.assertEqual(wish["sandbox_permissions"], "require_escalated")
+        tool_call = json.loads("".join(self.complete("responses", "fake:approval")["call"]))
+        self.assertEqual(tool_call["sandbox_permissions"], "require_escalated")
 
-    def test_an_agent_without_a_fitting_tool_is_told_so(self) -> None:
-        self.assertIn("none of your tools fits: weather", "".join(self.ask("messages", "fake:tool", tool="weather")["text"]))
+    def test_an_agent_without_a_fitting_tool_gets_a_text_that_says_so(self) -> None:
+        self.assertIn("none of your tools fits: weather", "".join(self.complete("messages", "fake:tool", tool="weather")["text"]))
 
-    def test_it_is_not_asked_by_the_agent_itself(self) -> None:
+    def test_requests_of_the_agent_itself_run_no_scenario(self) -> None:
         for api in PATHS:
             with self.subTest(api):
-                self.assertEqual(self.ask(api, "a title for: fake:tool", tools=False)["text"], ["A title"])
+                self.assertEqual(self.complete(api, "a title for: fake:tool", tools=False)["text"], ["A title"])
 
-    def test_it_fails_as_told(self) -> None:
+    def test_it_fails_as_the_prompt_names_it(self) -> None:
         for api in PATHS:
             with self.subTest(api):
                 for status in (400, 401, 429, 500, 529):
@@ -164,9 +164,9 @@ class Model(unittest.TestCase):
                     self.assertEqual(response.status, status)
                     self.assertIn("refuses", json.loads(response.read())["error"]["message"])
                 for kind in ("stream", "drop"):
-                    heard = self.ask(api, f"fake:error-{kind}")
-                    self.assertEqual("".join(heard["text"]), "Half of")
-                    self.assertNotIn(heard["stop"], (["response.completed"], ["stop"], ["message_stop"], ["STOP"]))
+                    received = self.complete(api, f"fake:error-{kind}")
+                    self.assertEqual("".join(received["text"]), "Half of")
+                    self.assertNotIn(received["stop"], (["response.completed"], ["stop"], ["message_stop"], ["STOP"]))
 
     def test_the_second_half_waits_at_the_gate(self) -> None:
         response = self.post(PATHS["chat"], request("chat", "fake:gate"))
@@ -176,18 +176,18 @@ class Model(unittest.TestCase):
         self.gate.touch()
         self.assertIn("DONE", response.read().decode())
 
-    def test_it_says_much_at_once(self) -> None:
-        self.assertEqual(len(self.ask("responses", "fake:long")["text"]), 3000)
+    def test_it_sends_much_at_once(self) -> None:
+        self.assertEqual(len(self.complete("responses", "fake:long")["text"]), 3000)
 
     def test_it_keeps_a_log(self) -> None:
-        self.ask("gemini", "fake:two", results=1)
+        self.complete("gemini", "fake:two", results=1)
         entry = json.loads(self.log.read_text())
         self.assertEqual([entry[key] for key in ("scenario", "api", "step", "answer")], ["two", "gemini", 1, "call"])
         self.assertEqual(entry["body"]["contents"][0]["parts"][0]["text"], "fake:two")
 
 
 class Program(unittest.TestCase):
-    def test_it_says_its_port_and_ends_with_its_stdin(self) -> None:
+    def test_it_prints_its_port_and_ends_with_its_stdin(self) -> None:
         argv = [sys.executable, str(HERE / "model.py")]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "LANG": "C"}) as process:
             connection = http.client.HTTPConnection("127.0.0.1", int(process.stdout.readline()), timeout=20)

@@ -1,4 +1,4 @@
-"""Every recording is played to a client that says what the recorder said, with other ids; and what does not fit is named."""
+"""Every recording is played to a client that says what the recorder wrote, with other ids; and what does not fit is reported."""
 
 from __future__ import annotations
 
@@ -74,31 +74,31 @@ class EveryRecording(unittest.TestCase):
             name = str(recording.relative_to(RECORDINGS))
             with self.subTest(name):
                 entries = entries_of(name)
-                said, code = self.play(recording, [with_other_id(entry["line"]) for entry in entries if entry["dir"] == "in"])
-                words = replay.placeholders(entries, [])
+                written, code = self.play(recording, [with_other_id(entry["line"]) for entry in entries if entry["dir"] == "in"])
+                substitutions = replay.placeholders(entries, [])
                 expected = [entry["line"] for entry in entries if entry["dir"] == "out"]
-                for old, new in words.items():
+                for old, new in substitutions.items():
                     expected = [line.replace(old, new) for line in expected]
-                self.assertEqual([same(with_recorded_id(line)) for line in said.splitlines()], [same(line) for line in expected])
+                self.assertEqual([same(with_recorded_id(line)) for line in written.splitlines()], [same(line) for line in expected])
                 exits = [json.loads(entry["line"]) for entry in entries if entry["dir"] == "meta"]
                 self.assertEqual(code, [meta["exit"] for meta in exits if "exit" in meta][-1])
 
     def play(self, recording: Path, lines: list[str]) -> tuple[str, int]:
-        options = mock.Mock(recording=recording, arguments=[], skip=[], pace=False, patience=5, end_anywhere=False, wait_signal=False)
-        said: list[str] = []
+        options = mock.Mock(recording=recording, arguments=[], skip=[], pace=False, timeout=5, end_anywhere=False, wait_signal=False)
+        written: list[str] = []
         ended = mock.Mock(side_effect=Ended)
         with (
             mock.patch.object(replay.Replay, "listen", lambda self: None),
-            mock.patch.object(replay, "write", lambda descriptor, text: said.append(text) if descriptor == 1 else None),
+            mock.patch.object(replay, "write", lambda descriptor, text: written.append(text) if descriptor == 1 else None),
             mock.patch.object(replay, "end", ended),
             mock.patch.object(replay, "misfit", lambda what: self.fail(what)),
         ):
             played = replay.Replay(options)
             for line in [*lines, None]:
-                played.heard.put(line)
+                played.incoming.put(line)
             with self.assertRaises(Ended):
                 played.play()
-        return "".join(said), ended.call_args[0][0]
+        return "".join(written), ended.call_args[0][0]
 
 
 class Program(unittest.TestCase):
@@ -139,18 +139,18 @@ class Program(unittest.TestCase):
         self.assertIn({"subtype": "success", "request_id": "extra", "response": {}}, answers)
         self.assertEqual(code, 0)
 
-    def test_a_client_that_stops_too_early_is_told_what_is_missing(self) -> None:
+    def test_a_client_that_stops_too_early_gets_a_message_about_what_is_missing(self) -> None:
         code, _, err = client(self.ours("codex/app-server-approve.jsonl")[:3], "codex/app-server-approve.jsonl")
         self.assertEqual((code, err.splitlines()[-1]), (97, "replay: stdin ended; the recording waits for turn/start"))
         code, _, _ = client(self.ours("codex/app-server-approve.jsonl")[:3], "codex/app-server-approve.jsonl", "--end-anywhere")
         self.assertEqual(code, 0)
 
-    def test_two_that_wait_for_each_other_are_parted(self) -> None:
+    def test_client_and_recording_that_wait_for_each_other_time_out(self) -> None:
         lines = self.ours("claude-agent-acp/hello.jsonl")
-        process = client([], "claude-agent-acp/hello.jsonl", "--patience", "0.1", wait=False)
+        process = client([], "claude-agent-acp/hello.jsonl", "--timeout", "0.1", wait=False)
         process.stdin.write("\n".join([*lines[:2], lines[3]]) + "\n")
         process.stdin.flush()
-        # Not `communicate`: it would close stdin, and say by that that nothing more will come.
+        # Not `communicate`: it would close stdin, after which no line can come.
         self.assertEqual(process.wait(timeout=20), 97)
         _, err = process.communicate()
         self.assertIn("waits for session/set_mode, and all that came is session/prompt", err)
@@ -162,7 +162,7 @@ class Program(unittest.TestCase):
         self.assertEqual(code, 0, err)
         self.assertEqual([m["id"] for m in map(json.loads, out) if "result" in m], [1000, 1001, 1003, 1004])
 
-    def test_a_further_turn_and_a_word_that_is_no_message_are_misfits(self) -> None:
+    def test_a_further_turn_and_a_line_that_is_no_message_are_misfits(self) -> None:
         lines = self.ours("claude/bidi-allow.jsonl")
         code, _, err = client([*lines, lines[1]], "claude/bidi-allow.jsonl")
         self.assertEqual((code, err.splitlines()[-1]), (97, "replay: the recording has no further turn for a line of type user"))
@@ -175,7 +175,7 @@ class Program(unittest.TestCase):
         code, _, _ = client(self.ours("codex/app-server-sigint.jsonl"), "codex/app-server-sigint.jsonl")
         self.assertEqual(code, -signal.SIGINT)
 
-    def test_it_waits_for_a_signal_if_asked_to(self) -> None:
+    def test_it_waits_for_a_signal_with_the_option(self) -> None:
         process = client([], "claude/sigint.jsonl", "--wait-signal", wait=False)
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)

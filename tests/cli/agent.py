@@ -1,6 +1,6 @@
 """An agent of the Agent Client Protocol that does what its prompt says, for tests of the command line.
 
-Words of a prompt, each a line: `say TEXT`, `think TEXT`, `tool LINES` (a command that writes so many lines), `edit`, `plan`,
+Commands in a prompt, one a line: `say TEXT`, `think TEXT`, `tool LINES` (a command that writes so many lines), `edit`, `plan`,
 `ask` (a command that needs a permission), `wait FILE` (until the file is there or the turn is cancelled), `fail`.
 """
 
@@ -14,7 +14,9 @@ WRITING = threading.Lock()
 CANCELLED = threading.Event()
 ANSWERS = {}
 ANSWERED = threading.Condition()
-SESSION = "session-of-the-agent"
+# What an agent may say to take over the terminal of whoever reads it.
+EVIL = os.environ.get("EVIL", "")
+SESSION = "session-of-the-agent" + EVIL
 
 
 def write(message):
@@ -35,20 +37,23 @@ def text_content(text):
     return [{"type": "content", "content": {"type": "text", "text": text}}]
 
 
-def ask(number):
-    tool = {"toolCallId": f"ask-{number}", "title": "rm -rf build", "kind": "execute", "rawInput": {"command": "rm -rf build"}}
+def ask(number, command="rm -rf build", evil=""):
+    tool = {"toolCallId": f"ask-{number}", "title": command, "kind": "execute", "rawInput": {"command": command}}
     update(sessionUpdate="tool_call", status="pending", **tool)
+    if evil:
+        tool["rawInput"][evil] = evil
+        tool["locations"] = [{"path": "/" + evil}]
     options = [
-        {"optionId": "allow", "name": "Allow once", "kind": "allow_once"},
+        {"optionId": "allow" + evil, "name": "Allow once" + evil, "kind": "allow_once"},
         {"optionId": "always", "name": "Always allow", "kind": "allow_always"},
         {"optionId": "reject", "name": "Reject", "kind": "reject_once"},
     ]
-    question = f"question-{number}"
+    request = f"request-{number}"
     params = {"sessionId": SESSION, "toolCall": tool, "options": options}
-    write({"id": question, "method": "session/request_permission", "params": params})
+    write({"id": request, "method": "session/request_permission", "params": params})
     with ANSWERED:
-        ANSWERED.wait_for(lambda: question in ANSWERS)
-    outcome = ANSWERS[question]["outcome"]
+        ANSWERED.wait_for(lambda: request in ANSWERS)
+    outcome = ANSWERS[request]["outcome"]
     chosen = outcome.get("optionId", outcome["outcome"])
     done = chosen in ("allow", "always")
     update(sessionUpdate="tool_call_update", toolCallId=tool["toolCallId"], status="completed" if done else "failed")
@@ -56,25 +61,36 @@ def ask(number):
 
 
 def obey(number, line):
-    word, _, rest = line.partition(" ")
-    tool = f"{word}-{number}"
-    if word == "say":
-        for piece in rest.split(" "):
-            chunk("agent_message_chunk", piece + " ")
-    elif word == "think":
+    command, _, rest = line.partition(" ")
+    tool = f"{command}-{number}"
+    if command == "say":
+        for part in rest.split(" "):
+            chunk("agent_message_chunk", part + " ")
+    elif command == "think":
         chunk("agent_thought_chunk", rest)
-    elif word == "tool":
+    elif command == "tool":
         update(sessionUpdate="tool_call", toolCallId=tool, title="make all", kind="execute", status="in_progress")
         lines = "".join(f"line {n}\n" for n in range(1, int(rest) + 1))
         update(sessionUpdate="tool_call_update", toolCallId=tool, status="completed", content=text_content(lines))
-    elif word == "edit":
+    elif command == "edit":
         diff = {"type": "diff", "path": os.path.abspath("notes.txt"), "oldText": "one\n", "newText": "one\ntwo\n"}
         update(sessionUpdate="tool_call", toolCallId=tool, title="Edit notes.txt", kind="edit", status="completed", content=[diff])
-    elif word == "plan":
+    elif command == "plan":
         update(sessionUpdate="plan", entries=[{"content": "look", "status": "in_progress", "priority": "high"}])
-    elif word == "ask":
+    elif command == "ask":
         ask(number)
-    elif word == "wait":
+    elif command == "asklong":
+        ask(number, "".join(f"line {n}\n" for n in range(1, int(rest) + 1)))
+    elif command == "evil":
+        chunk("agent_message_chunk", EVIL)
+        chunk("agent_thought_chunk", EVIL)
+        update(sessionUpdate="tool_call", toolCallId=tool, title=EVIL, kind="execute", status="in_progress")
+        update(sessionUpdate="tool_call_update", toolCallId=tool, status="completed", content=text_content(EVIL))
+        diff = {"type": "diff", "path": "/" + EVIL, "oldText": "one\n", "newText": EVIL}
+        update(sessionUpdate="tool_call", toolCallId=tool + "e", title="Edit", kind="edit", status="completed", content=[diff])
+        update(sessionUpdate="plan", entries=[{"content": EVIL, "status": "in_progress", "priority": "high"}])
+        ask(number, EVIL, EVIL)
+    elif command == "wait":
         chunk("agent_message_chunk", "waiting\n")
         while not CANCELLED.is_set() and not os.path.exists(rest):
             time.sleep(0.02)
@@ -85,6 +101,9 @@ def turn(request):
     CANCELLED.clear()
     prompt = "\n".join(block.get("text", "") for block in request["params"]["prompt"])
     lines = prompt.strip().splitlines()
+    if "evilfail" in lines:
+        write({"id": request["id"], "error": {"code": -32603, "message": EVIL}})
+        return
     if "fail" in lines:
         write({"id": request["id"], "error": {"code": -32603, "message": "the model is out of order"}})
         return
@@ -110,7 +129,7 @@ def main():
         elif method in ("session/new", "session/load", "session/resume"):
             write({"id": number, "result": {"sessionId": SESSION}})
         elif method == "session/list":
-            sessions = [{"sessionId": SESSION, "cwd": os.getcwd(), "title": "An old talk", "updatedAt": "2026-01-02T03:04:05Z"}]
+            sessions = [{"sessionId": SESSION, "cwd": os.getcwd(), "title": "An old session" + EVIL, "updatedAt": "2026-01-02T03:04:05Z"}]
             write({"id": number, "result": {"sessions": sessions}})
         elif method == "session/prompt":
             threading.Thread(target=turn, args=[message], daemon=True).start()

@@ -1,7 +1,9 @@
-//! Agents in a terminal: what is shown, what is asked, what is typed, and how it ends. The agent is a script that speaks the
-//! Agent Client Protocol and does what its prompt says.
+//! Agents on a terminal: transcripts, permission requests, typed prompts and exit codes. The agent is a script that
+//! speaks the Agent Client Protocol and does what its prompt says.
 
 use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::{Signal, kill_process};
 
 use crate::home::{Home, Terminal, until};
 
@@ -9,8 +11,8 @@ const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/agent.py");
 
 impl Home {
     /// Starts an agent on a terminal.
-    fn agent(&self, words: &[&str]) -> Terminal {
-        self.terminal(&[&["run", "acp"], words, &["--", "python3", AGENT]].concat())
+    fn agent(&self, arguments: &[&str]) -> Terminal {
+        self.terminal(&[&["run", "acp"], arguments, &["--", "python3", AGENT]].concat())
     }
 
     fn run_id(&self) -> String {
@@ -22,8 +24,8 @@ impl Home {
     }
 }
 
-/// What a terminal shows, without colours and ways of the cursor.
-pub fn plain(shown: &str) -> String {
+/// What a terminal shows, without escape sequences.
+pub(crate) fn plain(shown: &str) -> String {
     let mut text = String::new();
     let mut rest = shown;
     while let Some((before, after)) = rest.split_once('\x1b') {
@@ -35,19 +37,19 @@ pub fn plain(shown: &str) -> String {
 }
 
 #[test]
-fn an_agent_is_read_live_and_again() {
+fn a_transcript_is_shown_live_and_printed_again() {
     let home = Home::new();
     let prompt = "think Hm\nsay hello 世界\ntool 9\nedit\nplan";
     let mut terminal = home.agent(&[prompt]);
     let shown = plain(&terminal.shows("turn 1"));
-    for expected in ["✻ Hm", "hello 世界", "● $ make all ✓", "… 5 lines before", "line 9", "notes.txt +1 −0", "▶ look"] {
+    for expected in ["✻ Hm", "hello 世界", "● $ make all ✓", "… 5 earlier lines", "line 9", "notes.txt +1 −0", "▶ look"] {
         assert!(shown.contains(expected), "no `{expected}` in {shown}");
     }
     assert!(!shown.contains("line 5") && !shown.contains("> think"), "folded, and no echo of the prompt: {shown}");
     assert_eq!(terminal.ends(), 0);
     let logs = home.stdout(&["logs"]);
     assert!(logs.starts_with("> think Hm\n> say hello 世界\n") && !logs.contains('\x1b'), "{logs}");
-    assert!(logs.contains("\n● $ make all ✓\n  … 5 lines before\n  line 6\n"), "{logs}");
+    assert!(logs.contains("\n● $ make all ✓\n  … 5 earlier lines\n  line 6\n"), "{logs}");
     assert!(home.stdout(&["logs", "--full"]).contains("\n  line 1\n"));
     assert!(home.stdout(&["logs", "--raw"]).contains("\"jsonrpc\""));
     assert!(home.stdout(&["logs", "--tail", "1"]).starts_with("── turn 1"));
@@ -57,7 +59,7 @@ fn an_agent_is_read_live_and_again() {
 }
 
 #[test]
-fn without_a_terminal_there_is_nothing_but_text() {
+fn without_a_terminal_the_output_is_plain_text() {
     let home = Home::new();
     let run = |arguments: &[&str]| home.loomd(&[&["run"], arguments, &["--", "python3", AGENT]].concat());
     let output = run(&["acp", "say hello\ntool 2"]);
@@ -73,71 +75,115 @@ fn without_a_terminal_there_is_nothing_but_text() {
 }
 
 #[test]
-fn a_question_is_answered_by_a_key() {
+fn a_permission_request_is_answered_by_a_key() {
     let home = Home::new();
     let mut terminal = home.agent(&["ask\nask"]);
-    let shown = plain(&terminal.shows("leaves it open"));
+    let shown = plain(&terminal.shows("Esc to answer later"));
     assert!(
-        shown.contains("May it run this?\n    rm -rf build\n    in ") && shown.contains("[y] Allow once   [a] Always allow   [n] Reject"),
+        shown.contains("Allow this command?\n    rm -rf build\n    run in: ")
+            && shown.contains("[y] Allow once   [a] Always allow   [n] Reject"),
         "{shown}"
     );
-    terminal.press(b"y");
-    terminal.shows("You chose allow.");
-    terminal.shows("leaves it open");
-    terminal.press(b"n");
-    terminal.shows("You chose reject.");
+    terminal.answers(b"y", "You chose allow.");
+    terminal.shows("Esc to answer later");
+    terminal.answers(b"n", "You chose reject.");
     assert_eq!(terminal.ends(), 0);
 }
 
 #[test]
-fn a_question_that_is_answered_elsewhere_goes_away() {
+fn a_key_that_is_pressed_as_a_question_appears_answers_nothing() {
+    let home = Home::new();
+    let mut terminal = home.agent(&["ask\nask"]);
+    terminal.shows("Esc to answer later");
+    terminal.press(b"y");
+    terminal.answers(b"n", "You chose reject.");
+    // As a second `y`, meant for what was asked before, allowed the next command.
+    terminal.shows("Esc to answer later");
+    terminal.press(b"yyy");
+    let rest = terminal.answers(b"n", "You chose reject.");
+    assert!(!rest.contains("You chose allow"), "{rest}");
+    assert_eq!(terminal.ends(), 0);
+    // `answer` is the same.
+    assert!(home.loomd(&["run", "--detach", "acp", "ask", "--", "python3", AGENT]).status.success());
+    until("it waits", || (home.run()["state"] == "awaitingPermission").then_some(()));
+    let mut answer = home.terminal(&["answer", &home.run_id()]);
+    answer.shows("Esc to answer later");
+    answer.press(b"y");
+    answer.answers(b"n", "Reject\r\n");
+    assert_eq!(answer.ends(), 0);
+    until("it has ended", || home.stdout(&["logs"]).contains("You chose reject.").then_some(()));
+}
+
+#[test]
+fn a_question_that_is_longer_than_the_screen_is_paged_and_answered_after_its_end() {
+    let home = Home::new();
+    let mut terminal = home.agent(&["asklong 100"]);
+    let first = plain(&terminal.shows("Press Space to go on"));
+    assert!(first.contains("line 1\n") && !first.contains("line 99") && !first.contains("[y]"), "{first}");
+    // No answer is taken before the end was shown.
+    terminal.press(b"y");
+    let rest = plain(&terminal.answers(b" ", "Press a key to answer"));
+    assert!((30..=100).all(|number| rest.contains(&format!("line {number}\n"))), "{rest}");
+    terminal.answers(b"n", "You chose reject.");
+    assert_eq!(terminal.ends(), 0);
+    assert!(home.loomd(&["run", "--detach", "acp", "asklong 100", "--", "python3", AGENT]).status.success());
+    until("it waits", || (home.run()["state"] == "awaitingPermission").then_some(()));
+    let mut answer = home.terminal(&["answer", &home.run_id()]);
+    answer.shows("Press Space to go on");
+    answer.answers(b" ", "Press a key to answer");
+    answer.answers(b"a", "Always allow\r\n");
+    assert_eq!(answer.ends(), 0);
+}
+
+#[test]
+fn a_permission_request_that_is_answered_elsewhere_is_removed() {
     let home = Home::new();
     let mut terminal = home.agent(&["ask"]);
-    terminal.shows("leaves it open");
+    terminal.shows("Esc to answer later");
     let id = home.run_id();
-    assert!(home.stdout(&["list"]).contains("waiting for an answer"));
-    let asked = home.loomd(&["answer", &id]);
-    let text = String::from_utf8(asked.stdout).expect("text");
-    assert!(asked.status.code() == Some(1) && text.contains("rm -rf build") && text.contains("always"), "{text}");
-    assert!(home.stderr(&["answer", &id, "maybe"]).contains("choose allow, always, reject"));
+    assert!(home.stdout(&["list"]).contains("needs input"));
+    let answer = home.loomd(&["answer", &id]);
+    let text = String::from_utf8(answer.stdout).expect("text");
+    assert!(answer.status.code() == Some(1) && text.contains("rm -rf build") && text.contains("always"), "{text}");
+    assert!(home.stderr(&["answer", &id, "maybe"]).contains("not one of the options: allow, always, reject"));
     assert!(home.loomd(&["answer", &id, "reject"]).status.success());
     terminal.shows("answered elsewhere");
     terminal.shows("You chose reject.");
     assert_eq!(terminal.ends(), 0);
-    assert!(home.stderr(&["answer", &id]).contains("no question"));
+    assert!(home.stderr(&["answer", &id]).contains("no pending permission request"));
 }
 
 #[test]
-fn a_question_can_be_left_open_and_asked_again() {
+fn a_permission_request_can_be_left_pending_and_answered_later() {
     let home = Home::new();
     let mut terminal = home.agent(&["ask"]);
-    terminal.shows("leaves it open");
+    terminal.shows("Esc to answer later");
     terminal.press(b"\x03");
-    terminal.shows("left open");
+    terminal.shows("Not answered");
     let id = home.run_id();
     assert_eq!(home.run()["state"], "awaitingPermission");
     let mut other = home.terminal(&["answer", &id]);
-    other.shows("leaves it open");
-    other.press(b"a");
+    other.shows("Esc to answer later");
+    other.answers(b"a", "Always allow\r\n");
     assert_eq!(other.ends(), 0);
     terminal.shows("You chose always.");
     assert_eq!(terminal.ends(), 0);
 }
 
 #[test]
-fn without_a_terminal_a_question_says_how_it_is_answered() {
+fn without_a_terminal_a_note_tells_how_to_answer_a_permission_request() {
     let home = Home::new();
     let run = home.command(&["run", "acp", "ask", "--", "python3", AGENT]).stderr(std::process::Stdio::piped()).spawn().expect("starts");
-    until("it asks", || home.stdout(&["list"]).contains("waiting").then_some(()));
+    until("it needs permission", || home.stdout(&["list"]).contains("needs input").then_some(()));
     assert!(home.loomd(&["answer", &home.run_id(), "y"]).status.success());
     let output = run.wait_with_output().expect("it ends");
-    let said = String::from_utf8(output.stderr).expect("text");
-    assert!(said.contains("answer ") && said.contains("OPTION`: allow (Allow once), always (Always allow), reject (Reject)"), "{said}");
+    let note = String::from_utf8(output.stderr).expect("text");
+    assert!(note.contains("answer ") && note.contains("OPTION`: allow (Allow once), always (Always allow), reject (Reject)"), "{note}");
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
-fn who_decides_is_changed_from_the_next_turn_on() {
+fn the_permission_mode_is_changed_from_the_next_turn_on() {
     let home = Home::new();
     assert!(home.loomd(&["run", "--detach", "--interactive", "acp", "say hello", "--", "python3", AGENT]).status.success());
     let id = home.run_id();
@@ -171,26 +217,26 @@ fn a_conversation_is_typed_line_by_line() {
 }
 
 #[test]
-fn the_first_ctrl_c_interrupts_a_turn_and_at_the_prompt_the_second_cancels() {
+fn the_first_ctrl_c_interrupts_a_turn_and_the_second_cancels_at_the_prompt() {
     let home = Home::new();
     let mut terminal = home.agent(&["--interactive", "wait /no/such/file"]);
     terminal.shows("waiting");
     terminal.press(b"\x03");
-    terminal.shows("interrupting");
+    terminal.shows("Interrupting");
     terminal.shows("interrupted");
     terminal.shows("> ");
     terminal.press(b"say again\n");
     terminal.shows("turn 2");
     terminal.shows("> ");
     terminal.press(b"\x03");
-    terminal.shows("Ctrl-C again cancels the run");
+    terminal.shows("Press Ctrl-C again to cancel the run");
     terminal.press(b"\x03");
     assert_eq!(terminal.ends(), 130);
     assert_eq!(home.run()["state"], "cancelled");
 }
 
 #[test]
-fn an_interrupted_run_that_is_no_conversation_is_cancelled() {
+fn interrupting_a_run_with_one_prompt_cancels_it() {
     let home = Home::new();
     let mut terminal = home.agent(&["wait /no/such/file"]);
     terminal.shows("waiting");
@@ -199,13 +245,13 @@ fn an_interrupted_run_that_is_no_conversation_is_cancelled() {
 }
 
 #[test]
-fn a_left_run_is_sent_prompts_and_attached_again() {
+fn a_detached_run_takes_prompts_and_is_attached_again() {
     let home = Home::new();
     let gate = home.path("gate").display().to_string();
     let mut terminal = home.agent(&["--interactive", &format!("wait {gate}")]);
     terminal.shows("waiting");
     terminal.press(b"\x1c");
-    terminal.shows("goes on");
+    terminal.shows("is still running");
     assert_eq!(terminal.ends(), 0);
     let id = home.run_id();
     assert!(home.loomd(&["send", &id, "say from elsewhere"]).status.success());
@@ -219,6 +265,29 @@ fn a_left_run_is_sent_prompts_and_attached_again() {
     terminal.shows("> ");
     assert!(home.loomd(&["send", &id, "say bye", "--close"]).status.success());
     terminal.shows("turn 3");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_turn_that_came_and_went_at_once_leaves_a_prompt_behind_it() {
+    let home = Home::new();
+    let mut terminal = home.agent(&["--interactive", "say hi"]);
+    terminal.shows("turn 1");
+    terminal.shows("> ");
+    // While the terminal's server stands still, somebody else's turn begins and ends.
+    let server = terminal.server();
+    kill_process(server, Signal::STOP).expect("stopped");
+    let id = home.run_id();
+    assert!(home.loomd(&["send", &id, "say from elsewhere"]).status.success());
+    until("the turn has ended", || (home.stdout(&["logs", &id]).contains("turn 2") && home.run()["state"] == "idle").then_some(()));
+    kill_process(server, Signal::CONT).expect("continued");
+    terminal.shows("from elsewhere");
+    terminal.shows("turn 2");
+    terminal.shows("> ");
+    terminal.press(b"say again\n");
+    terminal.shows("turn 3");
+    terminal.press(b"\x04");
     assert_eq!(terminal.ends(), 0);
 }
 
@@ -240,13 +309,13 @@ fn takeover_opens_the_session_in_this_terminal() {
     terminal.shows("<typed>");
     assert_eq!(terminal.ends(), 7, "it became the agent's own program");
     assert!(home.stderr(&["takeover", &id, "--kind", "live"]).contains("cannot be taken over"));
-    // Of a run that lives: it ends first, and whoever watches it is told.
+    // A live run ends first, and a terminal that is attached to it shows that.
     let mut watcher = home.terminal(&["run", "--interactive", "acp", "say hi", "--", "python3", AGENT, "claude-like"]);
     watcher.shows("turn 1");
     watcher.shows("> ");
     let mut terminal = home.terminal(&["takeover", &home.run_id(), "--kind", "resume"]);
     terminal.shows("opened --resume");
-    watcher.shows("taken over");
+    watcher.shows("continued in another terminal");
     assert_eq!(watcher.ends(), 130);
     assert!(home.run()["takenOverAt"].is_u64());
     terminal.press(b"\n");
@@ -254,9 +323,9 @@ fn takeover_opens_the_session_in_this_terminal() {
 }
 
 #[test]
-fn a_named_agent_is_asked_by_its_name_and_resumed() {
+fn a_configured_agent_is_run_by_its_name_and_resumed() {
     let home = Home::new();
-    let plain = "[providers.plain]\nkind = \"command\"\ncommand = [\"echo\", \"asked:\", \"{prompt}\"]\n";
+    let plain = "[providers.plain]\nkind = \"command\"\ncommand = [\"echo\", \"prompt:\", \"{prompt}\"]\n";
     let config = format!("[providers.mine]\nkind = \"acp\"\ncommand = [\"python3\", \"{AGENT}\"]\n{plain}");
     std::fs::create_dir_all(home.path("config/loomd")).expect("made");
     std::fs::write(home.path("config/loomd/config.toml"), config).expect("written");
@@ -264,25 +333,33 @@ fn a_named_agent_is_asked_by_its_name_and_resumed() {
     assert!(providers.lines().any(|line| line.starts_with("mine") && line.contains("yes")), "{providers}");
     assert!(providers.lines().any(|line| line.starts_with("codex") && line.contains(" no ") && line.contains("install")), "{providers}");
     let sessions = home.stdout(&["sessions", "mine"]);
-    assert!(sessions.starts_with("session-of-the-agent  2026-01-02") && sessions.trim_end().ends_with("An old talk"), "{sessions}");
+    assert!(sessions.starts_with("session-of-the-agent  2026-01-02") && sessions.trim_end().ends_with("An old session"), "{sessions}");
     assert!(home.stdout(&["run", "mine", "say one"]).contains("one"));
     let first = home.run_id();
     assert!(home.stdout(&["run", "mine", "--resume", &first[first.len() - 8..], "say two"]).contains("two"));
     assert_eq!(home.run()["parentRunId"], first.as_str());
     assert!(home.stdout(&["run", "mine", "--resume", "session-of-the-agent", "say three"]).contains("three"));
     assert_eq!(home.run()["session"]["id"], "session-of-the-agent");
-    assert_eq!(home.stdout(&["run", "plain", "hello"]), "asked: hello\n", "what no form is known of is shown as it is");
-    assert_eq!(home.stdout(&["logs"]), "asked: hello\n");
-    // Two dashes mean a command, whatever it is called.
+    assert_eq!(home.stdout(&["run", "plain", "hello"]), "prompt: hello\n", "output without a known format is shown as it is");
+    assert_eq!(home.stdout(&["logs"]), "prompt: hello\n");
+    // After two dashes comes a command, even if it has the name of a provider.
     assert_eq!(home.loomd(&["run", "--", "mine", "x"]).status.code(), Some(127));
 }
 
 #[test]
-fn what_no_program_of_the_agents_opens_goes_on_in_loomd() {
+fn a_session_that_no_program_of_the_agent_opens_is_continued_in_loomd() {
     let home = Home::new();
     assert!(home.loomd(&["run", "acp", "say hi", "--", "python3", AGENT]).status.success());
     let first = home.run_id();
     let mut terminal = home.terminal(&["takeover", &first]);
+    // Only the run's record names this agent.
+    terminal.shows("Start it? [y/N] ");
+    terminal.press(b"\n");
+    assert_eq!(terminal.ends(), 2);
+    let mut terminal = home.terminal(&["takeover", &first]);
+    terminal.shows(AGENT);
+    terminal.shows("Start it? [y/N] ");
+    terminal.press(b"y\n");
     terminal.shows("> ");
     terminal.press(b"say again\n");
     terminal.shows("turn 1");
@@ -295,13 +372,13 @@ fn what_no_program_of_the_agents_opens_goes_on_in_loomd() {
 #[test]
 fn a_takeover_without_a_terminal_leaves_the_run_alone() {
     let home = Home::new();
-    let words = ["run", "--detach", "--interactive", "acp", "say hi", "--", "python3", AGENT, "claude-like"];
-    assert!(home.loomd(&words).status.success());
+    let arguments = ["run", "--detach", "--interactive", "acp", "say hi", "--", "python3", AGENT, "claude-like"];
+    assert!(home.loomd(&arguments).status.success());
     let id = home.run_id();
     until("it is idle", || (home.run()["state"] == "idle").then_some(()));
     let refused = home.loomd(&["takeover", &id, "--kind", "resume"]);
-    let said = String::from_utf8(refused.stderr).expect("text");
-    assert!(refused.status.code() == Some(2) && said.contains("takeover needs a terminal") && said.contains("--print"), "{said}");
+    let message = String::from_utf8(refused.stderr).expect("text");
+    assert!(refused.status.code() == Some(2) && message.contains("takeover needs a terminal") && message.contains("--print"), "{message}");
     assert_eq!(home.loomd(&["takeover", &id]).status.code(), Some(2));
     assert_eq!((&home.run()["state"], &home.run()["takenOverAt"]), (&"idle".into(), &serde_json::Value::Null));
     assert!(home.stdout(&["takeover", &id, "--kind", "resume", "--print"]).contains("claude --resume"));
@@ -309,31 +386,31 @@ fn a_takeover_without_a_terminal_leaves_the_run_alone() {
 }
 
 #[test]
-fn an_agent_that_dies_is_told_with_its_last_words() {
+fn the_failure_of_an_agent_that_exits_shows_its_stderr() {
     let home = Home::new();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agents/scripted.py");
     let run = |option: &str, prompt: &str| home.stderr(&["run", option, "acp", prompt, "--", "python3", script]);
     for option in ["--full", "--quiet"] {
-        let said = run(option, "stderr 60\nexit 7");
-        assert!(said.contains("ended with code 7 in the middle of its turn") && said.contains("the last excuse"), "{option}: {said}");
+        let message = run(option, "stderr 60\nexit 7");
+        assert!(message.contains("ended with code 7 during its turn") && message.contains("the last excuse"), "{option}: {message}");
         assert!(run(option, "fail no more money").contains("no more money"), "{option}");
     }
     assert!(run("--full", "exit 7").contains("ended with code 7"));
-    assert!(home.stderr(&["logs"]).contains("ended with code 7 in the middle"), "{}", home.stderr(&["logs"]));
+    assert!(home.stderr(&["logs"]).contains("ended with code 7 during its turn"), "{}", home.stderr(&["logs"]));
 }
 
 #[test]
-fn a_prompt_that_cannot_steer_is_said_to_wait() {
+fn a_note_tells_that_a_prompt_cannot_steer_and_is_queued() {
     let home = Home::new();
     assert!(home.loomd(&["run", "--detach", "--interactive", "acp", "say hello", "--", "python3", AGENT]).status.success());
     let id = home.run_id();
-    let said = home.stderr(&["send", "--steer", &id, "say more"]);
-    assert!(said.contains("acp cannot be steered: the prompt is queued for the next turn"), "{said}");
+    let note = home.stderr(&["send", "--steer", &id, "say more"]);
+    assert!(note.contains("Steering is not supported by acp; the prompt is queued for the next turn."), "{note}");
     assert_eq!(home.stderr(&["send", &id, "say more", "--close"]), "");
 }
 
 #[test]
-fn configure_shows_what_there_is_to_choose_from() {
+fn configure_lists_the_choices() {
     let home = Home::new();
     let config = format!("[providers.mine]\nkind = \"acp\"\ncommand = [\"python3\", \"{AGENT}\"]\n");
     std::fs::create_dir_all(home.path("config/loomd")).expect("made");
@@ -341,8 +418,8 @@ fn configure_shows_what_there_is_to_choose_from() {
     assert!(home.loomd(&["run", "mine", "say hello"]).status.success());
     let id = home.run_id();
     let shown = home.loomd(&["configure", &id]);
-    let (out, said) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
-    assert!(out.contains("permissions  read-only  Nothing may be changed\n") && said.contains("mine names no models"), "{out}{said}");
+    let (list, note) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+    assert!(list.contains("permissions  read-only  Deny all changes\n") && note.contains("mine does not list its models"), "{list}{note}");
     let ended = home.stderr(&["configure", &id, "--model", "other"]);
     assert!(ended.contains("--resume") && !ended.contains("run/start"), "{ended}");
 }

@@ -2,45 +2,37 @@
 
 use std::{io::Read, os::fd::OwnedFd, process::Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use crate::agents::plain;
-use crate::home::{Home, until};
-
-/// The server that a command started for itself.
-#[cfg(target_os = "linux")]
-fn server_of(pid: u32) -> Pid {
-    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("readable");
-    let child = until("there is a server", || children().split_whitespace().next()?.parse().ok());
-    Pid::from_raw(child).expect("a pid")
-}
+use crate::home::Home;
 
 #[test]
 fn the_first_ctrl_c_interrupts_the_second_cancels_the_third_kills() {
     let home = Home::new();
-    let script = "trap 'echo caught' INT; trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done";
+    let script = "trap 'echo caught' INT; trap 'echo terminated' TERM; echo ready; while :; do sleep 0.02; done";
     let mut terminal = home.terminal(&["run", "--", "sh", "-c", script]);
     let head = terminal.shows("ready");
     assert!(head.contains("\x1b[") && head.contains("loomd logs"), "{head}");
     terminal.press(b"\x03");
-    terminal.shows("interrupting");
+    terminal.shows("Interrupting");
     terminal.shows("caught");
     terminal.press(b"\x03");
-    terminal.shows("cancelling");
-    terminal.shows("asked");
+    terminal.shows("Canceling");
+    terminal.shows("terminated");
     terminal.press(b"\x03");
     assert_eq!(terminal.ends(), 130);
-    terminal.shows("cancelled");
+    terminal.shows("canceled");
     assert_eq!(home.run()["state"], "cancelled");
 }
 
 #[test]
-fn ctrl_backslash_leaves_and_attach_comes_back_for_the_exit_code() {
+fn ctrl_backslash_detaches_and_attach_returns_the_exit_code() {
     let home = Home::new();
     let mut terminal = home.terminal(&["run", "--", "sh", "-c", &home.gated()]);
     terminal.shows("ready\r\n");
     terminal.press(b"\x1c");
-    terminal.shows("goes on");
+    terminal.shows("is still running");
     assert_eq!(terminal.ends(), 0);
     assert_eq!(home.run()["state"], "running");
     let mut terminal = home.terminal(&["attach"]);
@@ -51,7 +43,7 @@ fn ctrl_backslash_leaves_and_attach_comes_back_for_the_exit_code() {
 }
 
 #[test]
-fn a_run_goes_on_when_its_terminal_is_closed() {
+fn a_run_keeps_running_when_its_terminal_is_closed() {
     let home = Home::new();
     let mut terminal = home.terminal(&["run", "--", "sh", "-c", &home.gated()]);
     terminal.shows("ready\r\n");
@@ -67,11 +59,11 @@ fn a_run_goes_on_when_its_terminal_is_closed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_server_that_dies_is_replaced_without_a_gap() {
+fn a_killed_server_is_replaced_without_a_gap() {
     let home = Home::new();
     let mut terminal = home.terminal(&["run", "--", "sh", "-c", &home.gated()]);
     terminal.shows("ready\r\n");
-    kill_process(server_of(terminal.pid()), Signal::KILL).expect("it runs");
+    kill_process(terminal.server(), Signal::KILL).expect("it runs");
     home.open_gate();
     let rest = terminal.shows("went on\r\n");
     assert_eq!(rest, "went on\r\n", "no repeat");
@@ -79,7 +71,7 @@ fn a_server_that_dies_is_replaced_without_a_gap() {
 }
 
 #[test]
-fn what_is_typed_reaches_an_interactive_run_and_its_end_too() {
+fn typed_lines_and_the_end_of_input_reach_an_interactive_run() {
     let home = Home::new();
     let mut terminal =
         home.terminal(&["run", "--interactive", "--", "sh", "-c", "echo ready; while read l; do echo \"<$l>\"; done; exit 4"]);
@@ -91,7 +83,7 @@ fn what_is_typed_reaches_an_interactive_run_and_its_end_too() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let home = Home::new();
     assert_eq!(home.loomd(&["run", "--quiet", "--", "seq", "200000"]).status.code(), Some(0));
     let mut logs = home.command(&["logs"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loomd starts");
@@ -103,7 +95,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn output_that_cannot_be_written_is_told() {
+fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
     home.loomd(&["run", "--quiet", "--", "echo", "x"]);
     let full = || std::fs::File::options().write(true).open("/dev/full").expect("there");
@@ -138,16 +130,16 @@ fn output_that_cannot_be_written_is_told() {
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let output = home.command(&arguments).stdout(full()).output().expect("loomd starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        // A search says 1 where nothing was found.
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // The exit code 1 of a search means that nothing was found.
         let code = if line.starts_with("search") { 2 } else { 1 };
-        assert!(output.status.code() == Some(code) && said.contains("the output cannot be written: No space left"), "{line}: {output:?}");
-        assert!(!line.starts_with("attach") || !said.contains("goes on"), "it has ended: {said}");
+        assert!(output.status.code() == Some(code) && stderr.contains("cannot write output: No space left"), "{line}: {output:?}");
+        assert!(!line.starts_with("attach") || !stderr.contains("still running"), "it has ended: {stderr}");
     }
 }
 
 #[test]
-fn a_run_goes_on_when_its_output_is_closed() {
+fn a_run_keeps_running_when_its_output_is_closed() {
     let home = Home::new();
     let script = format!("echo ready; while [ ! -e '{0}' ]; do echo more; sleep 0.02; done; echo end", home.path("gate").display());
     let mut run = home.command(&["run", "--", "sh", "-c", &script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -162,7 +154,7 @@ fn a_run_goes_on_when_its_output_is_closed() {
 }
 
 #[test]
-fn the_last_lines_are_exact_and_of_the_stream_that_is_asked_for() {
+fn tail_prints_the_exact_last_lines_of_the_chosen_stream() {
     let home = Home::new();
     home.loomd(&["run", "--", "sh", "-c", r"printf 'a\nb\377\n'; printf 'x\ny' >&2"]);
     let logs = |arguments: &[&str]| home.loomd(&[&["logs"], arguments].concat()).stdout;
@@ -174,7 +166,7 @@ fn the_last_lines_are_exact_and_of_the_stream_that_is_asked_for() {
 }
 
 #[test]
-fn exit_codes_tell_how_it_ended() {
+fn exit_codes_tell_how_a_run_ended() {
     let home = Home::new();
     let code = |arguments: &[&str]| home.loomd(&[&["run", "--quiet"], arguments].concat()).status.code();
     assert_eq!(code(&["--", "true"]), Some(0));
@@ -205,16 +197,16 @@ fn old_runs_are_pruned_and_counted() {
     for number in 0..3 {
         assert_eq!(home.stdout(&["run", "--", "echo", &number.to_string()]), format!("{number}\n"));
     }
-    assert_eq!(home.loomd(&["prune"]).status.code(), Some(2), "nothing is pruned without a bound");
-    assert!(home.stdout(&["prune", "--older-than", "30d"]).starts_with("0 runs deleted"));
-    assert!(home.stdout(&["prune", "--keep", "1"]).starts_with("2 runs deleted"));
+    assert_eq!(home.loomd(&["prune"]).status.code(), Some(2), "nothing is pruned without a limit");
+    assert!(home.stdout(&["prune", "--older-than", "30d"]).starts_with("Deleted 0 runs"));
+    assert!(home.stdout(&["prune", "--keep", "1"]).starts_with("Deleted 2 runs"));
     assert_eq!(home.stdout(&["list"]).lines().count(), 1);
     assert!(home.stdout(&["stats"]).starts_with("runs       1 (0 live)"));
     assert!(home.stdout(&["stats", "--json"]).contains("\"maxAgeDays\":90"));
 }
 
 #[test]
-fn search_prints_lines_and_says_whether_there_are_any() {
+fn search_prints_lines_and_its_exit_code_tells_whether_there_are_any() {
     let home = Home::new();
     home.loomd(&["run", "--", "sh", "-c", "echo first needle; seq 1 500; echo second needle"]);
     let found = home.loomd(&["search", "needle"]);
@@ -237,15 +229,15 @@ fn search_prints_lines_and_says_whether_there_are_any() {
 }
 
 #[test]
-fn a_run_is_exported_as_its_name_says_or_to_stdout() {
+fn a_run_is_exported_in_the_format_of_the_file_name_or_to_stdout() {
     let home = Home::new();
     home.loomd(&["run", "--", "sh", "-c", r"printf '\377\033[1mbold\033[0m\n'"]);
     assert_eq!(home.loomd(&["export"]).stdout, b"\xff\x1b[1mbold\x1b[0m\n", "byte for byte");
     assert!(home.stdout(&["export", "--format", "jsonl"]).starts_with(r#"{"kind":"#));
-    for (name, word) in [("run.html", "<span class=\"x\">bold</span>"), ("run.md", "bold\n```"), ("run.cast", "{\"version\":2")] {
+    for (name, expected) in [("run.html", "<span class=\"x\">bold</span>"), ("run.md", "bold\n```"), ("run.cast", "{\"version\":2")] {
         assert!(home.loomd(&["export", "-o", name]).status.success());
         let text = std::fs::read_to_string(home.path(name)).expect("the file is there");
-        assert!(text.contains(word), "{name}: {text}");
+        assert!(text.contains(expected), "{name}: {text}");
     }
     let refused = home.loomd(&["export", "-o", "run"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--format text, jsonl"), "{refused:?}");
@@ -256,43 +248,51 @@ fn a_run_is_exported_as_its_name_says_or_to_stdout() {
 }
 
 #[test]
-fn sentences_for_people_name_commands_and_options() {
+fn messages_name_commands_and_options() {
     let home = Home::new();
-    let said = |arguments: &[&str]| String::from_utf8(home.loomd(arguments).stderr).expect("text");
-    assert!(said(&["run", "--timeout", "10ms", "--", "sleep", "1000"]).contains("longer than --timeout allows"));
-    assert!(said(&["run", "--idle-timeout", "10ms", "--", "sleep", "1000"]).contains("as --idle-timeout allows"));
-    assert!(said(&["run", "--max-output", "1", "--", "sh", "-c", "echo long; sleep 1000"]).contains("more than --max-output allows"));
-    assert!(said(&["run", "--", "nosuch"]).contains("set PATH with `--env`"));
-    assert!(said(&["run", "--cwd", "/nope", "--", "true"]).contains("another with `--cwd`"));
-    assert!(said(&["search", "-e", "("]).contains("leave `-e` out"));
-    assert!(said(&["search", ""]).contains("the text to look for is empty"));
+    let stderr_of = |arguments: &[&str]| String::from_utf8(home.loomd(arguments).stderr).expect("text");
+    assert!(stderr_of(&["run", "--timeout", "10ms", "--", "sleep", "1000"]).contains("took longer than its limit of 10 ms"));
+    assert!(stderr_of(&["run", "--idle-timeout", "10ms", "--", "sleep", "1000"]).contains("nothing for longer than its limit of 10 ms"));
+    assert!(stderr_of(&["run", "--max-output", "1", "--", "sh", "-c", "echo long; sleep 1000"]).contains("more than its limit of 1 bytes"));
+    assert!(stderr_of(&["run", "--", "nosuch"]).contains("set PATH with `--env`"));
+    assert!(stderr_of(&["run", "--cwd", "/nope", "--", "true"]).contains("name another directory with `--cwd`"));
+    assert!(stderr_of(&["search", "-e", "("]).contains("or search for the literal text"));
+    assert!(stderr_of(&["search", ""]).contains("the search text is empty"));
     let id = home.stdout(&["run", "--detach", "--interactive", "--", "cat"]).trim().to_owned();
-    assert!(said(&["delete", &id]).contains("with `loomd cancel`"));
-    assert!(said(&["configure", &id]).contains("is a command: it has no model and no permissions"));
+    assert!(stderr_of(&["delete", &id]).contains("with `loomd cancel`"));
+    assert!(stderr_of(&["configure", &id]).contains("is a command: it has no model or permission mode"));
     assert!(home.loomd(&["cancel", &id]).status.success());
-    assert!(said(&["send", &id, "x"]).contains("start a new one with `loomd run`"));
-    let meant = said(&["run", "nosuch", "do it"]);
-    assert!(meant.contains("`loomd providers` lists them") && meant.contains("`loomd run -- COMMAND`"), "{meant}");
+    assert!(stderr_of(&["send", &id, "x"]).contains("start a new one with `loomd run`"));
+    let message = stderr_of(&["run", "nosuch", "do it"]);
+    assert!(message.contains("see `loomd providers`") && message.contains("`loomd run -- COMMAND`"), "{message}");
+    std::fs::create_dir_all(home.path("config/loomd")).expect("made");
+    let config = "[providers.nosuch-agent]\nkind = \"acp\"\ncommand = [\"nosuch-agent\"]\n";
+    std::fs::write(home.path("config/loomd/config.toml"), config).expect("written");
+    let message = stderr_of(&["run", "nosuch-agent", "do it"]);
+    assert!(message.contains("`nosuch-agent` was not found in PATH") && !message.contains("not a provider"), "{message}");
     for count in [["logs", "--tail"], ["list", "--limit"], ["attach", "--tail"], ["search", "--limit"], ["prune", "--keep"]] {
-        let said = said(&[&count[..], &["x"]].concat());
-        assert!(said.contains("write it as a whole number"), "{said}");
+        let message = stderr_of(&[&count[..], &["x"]].concat());
+        assert!(message.contains("expected a whole number"), "{message}");
     }
 }
 
 #[test]
-fn a_stdin_that_is_not_passed_on_is_told() {
+fn a_note_tells_that_stdin_is_not_passed_to_the_run() {
     let home = Home::new();
     std::fs::write(home.path("input"), "data\n").expect("written");
     let run = |option: &str| {
         let input = std::fs::File::open(home.path("input")).expect("there");
         home.command(&["run", option, "--", "wc", "-c"]).stdin(input).output().expect("loomd starts")
     };
-    let told = run("--full");
-    assert!(String::from_utf8_lossy(&told.stderr).contains("stdin is not passed on; `--interactive` (-i) passes it on"), "{told:?}");
+    let noted = run("--full");
+    assert!(
+        String::from_utf8_lossy(&noted.stderr).contains("Stdin is not passed to the run; use `--interactive` (-i) to pass it on."),
+        "{noted:?}"
+    );
     assert!(run("--quiet").stderr.is_empty());
     let passed = run("--interactive");
     assert_eq!((String::from_utf8_lossy(&passed.stdout).trim(), passed.stderr.len()), ("5", 0));
-    assert!(home.loomd(&["run", "--", "wc", "-c"]).stderr.is_empty(), "/dev/null has nothing to tell");
+    assert!(home.loomd(&["run", "--", "wc", "-c"]).stderr.is_empty(), "/dev/null is no input");
 }
 
 #[test]
@@ -304,4 +304,63 @@ fn a_row_of_the_list_fits_the_terminal() {
     let shown = plain(&terminal.shows("…"));
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn a_run_in_a_terminal_has_the_size_of_ours_and_follows_it() {
+    let home = Home::new();
+    let script = "trap 'stty size' WINCH; stty size; while [ ! -e gate ]; do sleep 0.02; done";
+    let mut terminal = home.terminal(&["run", "--tty", "--", "sh", "-c", script]);
+    terminal.shows("24 80");
+    terminal.resize(33, 111);
+    terminal.shows("33 111");
+    terminal.press(b"\x1c");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(home.run()["tty"], serde_json::json!({ "rows": 33, "cols": 111 }));
+    // Attached again, it gets the size of the terminal in which it is shown now.
+    let mut terminal = home.terminal(&["attach"]);
+    terminal.shows("33 111");
+    terminal.shows("24 80");
+    terminal.resize(50, 70);
+    terminal.shows("50 70");
+    home.open_gate();
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn doctor_shows_what_a_run_would_get() {
+    let home = Home::new();
+    let config = home.path("config/loomd");
+    std::fs::create_dir_all(&config).expect("made");
+    std::fs::write(home.path("variables"), r#"{"MADE": "secret", "GONE": null}"#).expect("written");
+    std::fs::write(config.join("config.toml"), "[environment]\ncommand = [\"cat\", \"variables\"]\n").expect("written");
+    let output = home.command(&["doctor"]).env("GIT_DIR", "/other").env("NVIM", "/run/nvim").output().expect("loomd starts");
+    let text = String::from_utf8(output.stdout).expect("text");
+    for part in [
+        "runs do not get GIT_DIR, NVIM",
+        "not asked: not in a desktop",
+        "sets MADE here and removes GONE",
+        "GIT_EDITOR=true",
+        "(from loomd's own environment)",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_run_is_in_the_directory_as_the_person_knows_it() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.path("real/below")).expect("made");
+    std::os::unix::fs::symlink("real", home.path("link")).expect("linked");
+    let link = home.path("link");
+    let run = |arguments: &[&str], pwd: &std::path::Path| {
+        let arguments = [&["run"], arguments, &["--", "sh", "-c", "echo $PWD"]].concat();
+        let output = home.command(&arguments).current_dir(&link).env("PWD", pwd).output().expect("loomd starts");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    };
+    assert_eq!(run(&[], &link), link.display().to_string());
+    assert_eq!(run(&["--cwd", "below"], &link), link.join("below").display().to_string());
+    let real = home.path("real").canonicalize().expect("it is there").display().to_string();
+    assert_eq!(run(&[], &home.path(".")), real, "a PWD of another directory tells nothing");
 }

@@ -1,7 +1,9 @@
-//! The commands for people on a real terminal: a pseudoterminal with keys, a hang-up, a pipe that is closed.
+//! The commands for people on a pseudoterminal: keys, a hang-up, a closed pipe.
 //!
-//! What the commands print elsewhere is tested with the other integration tests.
+//! What the commands print without a terminal is tested in `tests/integration/people.rs`.
 
 mod agents;
 mod commands;
 mod home;
+mod hostile;
+mod rules;

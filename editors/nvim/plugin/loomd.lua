@@ -1,4 +1,5 @@
--- The command and the <Plug> maps. Nothing is loaded before one of them is used, and no key is bound.
+-- Defines the command :Loomd and the <Plug> mappings. Modules are loaded when one of them is used, and no key is
+-- mapped.
 
 if vim.g.loaded_loomd then
   return
@@ -15,37 +16,61 @@ vim.api.nvim_create_user_command("Loomd", function(call)
 end, {
   nargs = "*",
   bang = true,
-  desc = "runs of agents and commands",
+  range = true,
+  desc = "Manage loomd runs",
   complete = function(lead, line, position)
     return require("loomd.command").complete(lead, line, position)
   end,
 })
 
-for name, command in pairs({
-  runs = "",
-  start = "start",
-  output = "output",
-  next = "next",
-  approve = "approve",
-  deny = "deny",
-  cancel = "cancel",
-  interrupt = "interrupt",
-  rerun = "rerun",
-  send = "send",
-  steer = "steer",
-  resume = "resume",
-  takeover = "takeover",
-  history = "history",
-  search = "search",
-  configure = "configure",
-  diff = "diff",
-  qf = "qf",
-  rules = "rules",
+-- One for each subcommand; a spec compares them.
+for name, desc in pairs({
+  runs = "open the list of runs",
+  start = "start a run",
+  output = "open a run",
+  next = "show the oldest pending permission request",
+  approve = "allow the permission request",
+  deny = "deny the permission request",
+  cancel = "cancel a run",
+  interrupt = "interrupt a run",
+  rerun = "run again",
+  send = "send a message",
+  steer = "send to the running turn",
+  resume = "resume a session",
+  takeover = "continue in a terminal",
+  history = "show all runs",
+  search = "search output",
+  configure = "change model and permissions",
+  diff = "show changes",
+  qf = "send errors to quickfix",
+  rules = "list permission rules",
+  worktree = "start a run in a git worktree",
+  merge = "merge the branch of a run",
+  discard = "remove the worktree of a run",
+  rewind = "take back the changes from a turn on",
+  pick = "pick a run and open it",
+  whole = "full output or transcript in a buffer",
+  closeinput = "close stdin",
+  sessions = "resume a session of this directory",
+  export = "export a run to a file",
+  rename = "rename a run",
+  pin = "pin a run",
+  delete = "delete a run",
+  copy = "copy a run ID",
+  restart = "restart the server",
+  stop = "stop the server",
+  log = "open the log of the server",
+  health = "check the health",
 }) do
-  vim.keymap.set("n", ("<Plug>(loomd-%s)"):format(name), ("<Cmd>Loomd %s<CR>"):format(command), { desc = "loomd: " .. (command == "" and "runs" or command) })
+  local command = name == "runs" and "" or name
+  vim.keymap.set("n", ("<Plug>(loomd-%s)"):format(name), ("<Cmd>Loomd %s<CR>"):format(command), { desc = "loomd: " .. desc })
+end
+for _, name in ipairs({ "send", "steer" }) do
+  -- With `:`, the command gets the range of the selection.
+  vim.keymap.set("x", ("<Plug>(loomd-%s)"):format(name), (":Loomd %s<CR>"):format(name), { silent = true, desc = "loomd: send the selection" })
 end
 
--- Who wants to hear of questions at once says so; everybody else pays nothing at startup.
+-- Only `autostart` starts the server with Neovim; without it, startup costs nothing.
 if type(vim.g.loomd) == "table" and vim.g.loomd.autostart then
   vim.schedule(function()
     require("loomd").connect()

@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
-"""A server for what a real one cannot be made to do: it speaks the protocol, but its runs are what the test says.
+"""A fake server: it speaks the protocol, and a spec decides what its runs do and how it fails.
 
-How it misbehaves is in the environment:
+Environment variables select how it fails:
   FAKE_PROTOCOL=N       answers `initialize` with this protocol version
-  FAKE_REFUSE=KIND      answers `initialize` with this failure
-  FAKE_CRASH=METHOD     ends without an answer when it is asked this; with FAKE_CRASH_FILE, only as long as that file exists
-  FAKE_SCRIPT=FILE      begins with what this JSON list says: {"run": …} and {"entry": …}, `ago` milliseconds old
+  FAKE_REFUSE=KIND      answers `initialize` with an error of this kind
+  FAKE_CRASH=METHOD     exits without a response to this method; with FAKE_CRASH_FILE, only while that file exists
+  FAKE_SCRIPT=FILE      starts with what this JSON list has: {"run": …}, {"entry": …} and {"item": …}, `ago` milliseconds old
   FAKE_ARGUMENTS=FILE   writes its own arguments and the params of `initialize` there
 
-Methods of its own, for the test:
-  fake/run {run}        a new run, told to all who watch
-  fake/push {entry}     the next entry of a run's log: `seq` and `at` are filled in
-  fake/set {runId, …}   members of a run that no notification tells of
-  fake/hang             is never answered, but for a `$/cancelRequest`
-  fake/hold {method}    from now on this method is never answered, either
-  fake/result {method, result?}  what this method answers from now on; without a result as before
-  fake/calls            what it was asked so far
+Methods for the specs:
+  fake/run {run}        adds a run and notifies the client
+  fake/push {entry}     adds an entry to a run's log, with its `seq` and, if absent, `at`. A permission and the end of a
+                        turn also become items; `shown` of a permission is that of its item
+  fake/item {runId, item}  adds an item, or changes the members of the one with that number
+  fake/append {runId, item, append}  appends to an item
+  fake/set {runId, …}   sets members of a run without a notification
+  fake/hang             is answered only after a `$/cancelRequest`
+  fake/hold {method}    answers this method only after a `$/cancelRequest` from now on
+  fake/result {method, result?, error?}  sets the result of this method, or the message with which it fails; without both
+                        the method works as before
+  fake/calls            lists the requests so far
 """
 
 import json
@@ -26,12 +30,14 @@ import time
 
 runs = {}
 logs = {}
+items = {}
 attached = {}
 calls = []
 hanging = []
 results = {}
-held = set()
-greeted = False
+errors = {}
+held_methods = set()
+initialized = False
 
 
 def send(message):
@@ -41,7 +47,7 @@ def send(message):
 
 
 def notify(method, params):
-    if greeted:
+    if initialized:
         send({"method": method, "params": params})
 
 
@@ -77,10 +83,92 @@ def push(entry):
     elif entry["kind"] == "permission":
         rest = [each for each in run["permissions"] if each["permissionId"] != entry["permissionId"]]
         run["permissions"] = rest + ([entry] if entry["status"] == "requested" else [])
+    push_item_of(entry)
+    entry.pop("shown", None)
     kinds = attached.get(run["id"])
     if entry["kind"] not in ("output", "update") or (kinds is not None and entry["kind"] in kinds):
         notify("run/" + entry["kind"], entry)
     return entry
+
+
+def push_item_of(entry):
+    """What becomes of a permission and of a state in the transcript."""
+    run = entry["runId"]
+    if entry["kind"] == "permission":
+        item = next((each for each in items[run] if each.get("permissionId") == entry["permissionId"]), None)
+        if entry["status"] == "resolved":
+            if item:
+                push_item(run, {"item": item["item"], "resolved": {key: entry[key] for key in ("optionId", "cancelled", "message", "by", "rule") if key in entry}}, entry)
+            return
+        call = entry["toolCall"]
+        shown = [{"label": "title", "text": call.get("title", "")}, *({"label": key, "text": str(value)} for key, value in (call.get("rawInput") or {}).items())]
+        new = {"kind": "permission", "permissionId": entry["permissionId"], "toolCallId": call.get("toolCallId", ""), "toolCall": call, "options": entry["options"]}
+        push_item(run, {**new, "shown": entry.get("shown") or shown}, entry)
+    elif entry["kind"] == "state" and entry["state"] not in ("starting", "running", "awaitingPermission"):
+        push_item(run, {"kind": "turn", **{key: entry[key] for key in ("state", "turn", "stopReason", "usage", "error", "exitCode", "signal") if key in entry}}, entry)
+
+
+def push_item(run_id, item, entry):
+    known = items[run_id]
+    at = next((index for index, each in enumerate(known) if each["item"] == item.get("item")), None)
+    if at is None:
+        item = {"item": len(known) + 1, "seq": entry["seq"], "at": entry["at"], **item}
+        at = len(known)
+        known.append(item)
+    known[at] = {**known[at], **item, "lastSeq": entry["seq"]}
+    notify_item(run_id, {"runId": run_id, "seq": entry["seq"], "item": known[at]})
+    return known[at]
+
+
+def notify_item(run_id, params):
+    if attached.get(run_id) == ["items"]:
+        notify("run/item", params)
+
+
+def fake_item(params):
+    run_id, item = params["runId"], params["item"]
+    entry = push({"runId": run_id, "kind": "update", "update": {}, **({"at": item["at"]} if "at" in item else {})})
+    return {"item": push_item(run_id, item, entry)}
+
+
+def fake_append(params):
+    run_id, append = params["runId"], params["append"]
+    entry = push({"runId": run_id, "kind": "update", "update": {}})
+    item = next(each for each in items[run_id] if each["item"] == params["item"])
+    item["lastSeq"] = entry["seq"]
+    if "text" in append:
+        item["text"] += append["text"]
+    for name in ("output", "stderr"):
+        if name in append:
+            output = item.setdefault(name, {"text": ""})
+            drop, at = append[name].get("dropBytes", 0), output.get("omittedAt", 0)
+            output["text"] = output["text"][:at] + output["text"][at + drop :] + append[name]["text"]
+            if drop:
+                output["omittedBytes"] = output.get("omittedBytes", 0) + drop
+    notify_item(run_id, {"runId": run_id, "seq": entry["seq"], "item": params["item"], "append": append})
+    return {}
+
+
+def page_of_items(params):
+    run = run_of(params)
+    known, limit, most = items[run["id"]], params.get("limit", 200), params.get("maxBytes", 1 << 20)
+    after = params.get("after")
+    chosen = [item for item in known if item["item"] > after] if after is not None else [item for item in known if item["item"] < params.get("before", len(known) + 1)]
+    page = chosen[:limit] if after is not None else chosen[-limit:]
+    while len(page) > 1 and len(json.dumps(page)) > most:
+        page.pop() if after is not None else page.pop(0)
+    ends = {}
+    if page and page[-1]["item"] < len(known):
+        ends["next"] = page[-1]["item"]
+    if page and page[0]["item"] > 1:
+        ends["prev"] = page[0]["item"]
+    return {"items": page, "total": len(known), "seq": run["lastSeq"], **ends}
+
+
+def get_item(params):
+    """An item with nothing omitted: the members of its `whole` take the place of what is left out."""
+    item = next(each for each in items[run_of(params)["id"]] if each["item"] == params["item"])
+    return {"item": {**item, **item.get("whole", {})}}
 
 
 def run_of(params):
@@ -99,6 +187,7 @@ def initialize(params):
     agent = {name: True for name in ("resume", "send", "steer", "interrupt", "permissions", "updates")}
     return {
         "protocolVersion": int(os.environ.get("FAKE_PROTOCOL", "1")),
+        "foldVersion": 1,
         "serverInfo": {"name": "loomd", "version": "9.9.9"},
         "storePath": "/nowhere",
         "providers": [
@@ -128,33 +217,38 @@ def read(params):
 
 def attach(params):
     run = run_of(params)
+    if params.get("as") == "items":
+        attached[run["id"]] = ["items"]
+        changed = [item for item in items[run["id"]] if item["lastSeq"] > params.get("afterSeq", 0)]
+        queued_notifications.extend(("run/item", {"runId": run["id"], "seq": item["lastSeq"], "item": item}) for item in changed)
+        return {"run": run}
     attached[run["id"]] = params.get("kinds") or ["output", "update"]
     after = [entry for entry in logs[run["id"]] if entry["seq"] > params.get("afterSeq", 0)]
-    later.extend(("run/" + entry["kind"], entry) for entry in after if entry["kind"] not in ("output", "update") or entry["kind"] in attached[run["id"]])
+    queued_notifications.extend(("run/" + entry["kind"], entry) for entry in after if entry["kind"] not in ("output", "update") or entry["kind"] in attached[run["id"]])
     return {"run": run}
 
 
-def written(run, stream=None):
+def output_of(run, stream=None):
     return "".join(entry["text"] for entry in logs[run["id"]] if entry["kind"] == "output" and stream in (None, entry["stream"])).encode()
 
 
 def text(params):
-    whole = written(run_of(params), params.get("stream"))
+    whole = output_of(run_of(params), params.get("stream"))
     begin = params.get("offset", 0)
     page = whole[begin : begin + params.get("maxBytes", 1 << 20)]
     return {"text": page.decode(errors="replace"), "offset": begin, "nextOffset": begin + len(page), "totalBytes": len(whole)}
 
 
 def search(params):
-    """Line by line, the newest run first; the cursor is the number of the next hit."""
+    """Searches line by line, the newest run first; the cursor is the index of the next result."""
     flags = re.IGNORECASE if params.get("ignoreCase") else 0
     pattern = re.compile((params["query"] if params.get("regex") else re.escape(params["query"])).encode(), flags)
     hits = []
-    for run in listed({})["runs"]:
+    for run in list_runs({})["runs"]:
         if params.get("runId") in (None, run["id"]):
             for stream in ("stdout", "stderr"):
                 begin = 0
-                for line in written(run, stream).splitlines(keepends=True):
+                for line in output_of(run, stream).splitlines(keepends=True):
                     found = pattern.search(line)
                     if found:
                         seq = next(entry["seq"] for entry in logs[run["id"]] if entry["kind"] == "output" and entry["stream"] == stream and entry["offset"] + len(entry["text"].encode()) > begin)
@@ -184,13 +278,23 @@ def answer(params):
     return {}
 
 
+def name(run):
+    prompt = run["params"].get("prompt")
+    if isinstance(prompt, list):
+        prompt = "\n".join(block["text"] for block in prompt if "text" in block)
+    run["displayTitle"] = run.get("title") or prompt or ("(no prompt)" if run["hasTranscript"] else " ".join(run["params"].get("command", ["?"])))
+
+
 def new_run(params):
     run = {
         "provider": "codex", "labels": {}, "pinned": False, "params": {}, "command": ["codex"], "cwd": "/", "state": "running", "permissions": [],
         "createdAt": int(time.time() * 1000), "lastSeq": 0, "durableSeq": 0, "bytes": {"stdout": 0, "stderr": 0}, **params["run"],
     }  # fmt: skip
+    run["hasTranscript"] = run["provider"] != "command"
+    name(run)
     runs[run["id"]] = run
     logs[run["id"]] = []
+    items[run["id"]] = []
     notify("run/changed", {"run": run})
     return {"run": run}
 
@@ -203,10 +307,11 @@ def start(params):
 
 def set_result(params):
     results[params["method"]] = params.get("result")
+    errors[params["method"]] = params.get("error")
     return {}
 
 
-def listed(params):
+def list_runs(params):
     chosen = [run for run in runs.values() if not params.get("states") or run["state"] in params["states"]]
     return {"runs": sorted(chosen, key=lambda run: run["createdAt"], reverse=True)}
 
@@ -214,21 +319,41 @@ def listed(params):
 def edit(params):
     run = run_of(params)
     run.update({key: params[key] for key in ("title", "labels", "pinned") if key in params})
+    name(run)
     notify("run/changed", {"run": run})
     return {"run": run}
+
+
+rules = []
+
+
+def add_rule(params):
+    rule = {"id": "r%d" % (len(rules) + 1), **params["rule"]}
+    rules.append(rule)
+    return {"rule": rule}
+
+
+def remove_rule(params):
+    rules[:] = [rule for rule in rules if rule["id"] != params["ruleId"]]
+    return {}
 
 
 methods = {
     "initialize": initialize,
     "provider/list": lambda params: {"providers": initialize({})["providers"]},
     "run/start": start,
-    "run/list": listed,
+    "run/list": list_runs,
     "run/get": lambda params: {"run": run_of(params)},
     "run/read": read,
     "run/text": text,
     "run/search": search,
     "run/configure": configure,
+    "run/items": page_of_items,
+    "run/getItem": get_item,
     "run/attach": attach,
+    "rule/list": lambda params: {"rules": rules},
+    "rule/add": add_rule,
+    "rule/remove": remove_rule,
     "run/detach": lambda params: attached.pop(params["runId"], None) and {} or {},
     "run/answer": answer,
     "run/edit": edit,
@@ -237,30 +362,34 @@ methods = {
     "shutdown": lambda params: None,
     "fake/run": new_run,
     "fake/push": lambda params: push(params["entry"]),
+    "fake/item": fake_item,
+    "fake/append": fake_append,
     "fake/result": set_result,
     "fake/set": lambda params: run_of(params).update(params) or {},
-    "fake/hold": lambda params: held.add(params["method"]) or {},
+    "fake/hold": lambda params: held_methods.add(params["method"]) or {},
     "fake/calls": lambda params: {"calls": calls},
 }
 
-later = []
+queued_notifications = []
 
 
-def play(path):
-    """Runs and entries that are there from the beginning; what stands as "$CWD" is the directory of this process."""
+def load_script(path):
+    """Adds the runs and entries of FAKE_SCRIPT; "$CWD" in it is the working directory."""
     with open(path) as file:
         steps = json.loads(file.read().replace("$CWD", os.getcwd()))
     now = int(time.time() * 1000)
     for step in steps:
         at = now - step.get("ago", 0)
-        if "run" in step:
+        if "item" in step:
+            fake_item({"runId": step["runId"], "item": {"at": at, **step["item"]}})
+        elif "run" in step:
             new_run({"run": {"createdAt": at, "startedAt": at, **step["run"]}})
         else:
             push({"at": at, **step["entry"]})
 
 
 def handle(message):
-    global greeted
+    global initialized
     method, params, identity = message.get("method"), message.get("params") or {}, message.get("id")
     if isinstance(params, list):
         params = {}
@@ -273,27 +402,29 @@ def handle(message):
         if params["id"] in hanging:
             hanging.remove(params["id"])
             send({"id": params["id"], "error": {"code": -32800, "message": "cancelled", "data": {"kind": "cancelled"}}})
-    elif method == "fake/hang" or method in held:
+    elif method == "fake/hang" or method in held_methods:
         hanging.append(identity)
     elif identity is not None:
         try:
+            if errors.get(method):
+                fail(-32603, "internal", errors[method])
             if results.get(method) is not None:
                 send({"id": identity, "result": results[method]})
             elif method in methods:
                 send({"id": identity, "result": methods[method](params)})
             else:
-                fail(-32601, "methodNotFound", "there is no method " + method)
+                fail(-32601, "methodNotFound", f"unknown method `{method}`")
         except Refusal as refusal:
             send({"id": identity, "error": refusal.error})
         if method == "initialize":
-            greeted = True
-        while later:
-            notify(*later.pop(0))
+            initialized = True
+        while queued_notifications:
+            notify(*queued_notifications.pop(0))
 
 
 def main():
     if os.environ.get("FAKE_SCRIPT"):
-        play(os.environ["FAKE_SCRIPT"])
+        load_script(os.environ["FAKE_SCRIPT"])
     source = sys.stdin.buffer
     while True:
         length = None

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Scenarios on a real screen: Neovim in tmux, keys as a person types them, and what is then to be read.
+"""Scenarios in a real terminal: each runs Neovim in tmux, sends keys as a user types them, and checks the screen.
 
     screen.py NVIM [--pictures FOLDER] [NAME...]
 
-Prints `ok NAME` or `not ok NAME` with the screen for each. LOOMD_BIN names the server. There are no pauses: each step waits for what
-should be on the screen. With --pictures, what the README shows is drawn with aha and chromium.
+Prints `ok NAME` or `not ok NAME` for each scenario, with the screen of a failed one. LOOMD_BIN names the server. Each
+step waits for a text on the screen, so there are no pauses. With --pictures, aha and chromium draw the pictures of the
+README.
 """
 
+import json
 import os
 import re
 import shlex
@@ -21,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.dirname(HERE)
 BINARY = os.environ["LOOMD_BIN"]
 AGENTS = os.path.join(PLUGIN, "..", "..", "tests", "agents")
-DEADLINE = 90  # seconds; only reached when something is broken
+DEADLINE = 90  # seconds; it is reached only if something is broken
 
 INIT = """
 vim.opt.runtimepath:prepend({plugin!r})
@@ -38,16 +40,16 @@ vim.keymap.set("n", "<Space>l", "<Plug>(loomd-runs)")
 """
 
 
-class Broken(Exception):
+class ScenarioError(Exception):
     pass
 
 
 class Screen:
-    """One Neovim in one terminal, with folders of its own."""
+    """One Neovim in one terminal, with directories of its own."""
 
     def __init__(self, nvim, columns=110, lines=30, options="", fake=None, more="", agent=None):
         self.nvim, self.columns, self.lines, self.agent = nvim, columns, lines, agent
-        # An agent lives in a closed world of its own, whose folders are there already; Codex distrusts a home below /tmp.
+        # tests/agents/world runs an agent with directories of its own. Codex does not accept a home below /tmp.
         self.home = tempfile.mkdtemp(prefix="loomd-nvim-", dir="/var/tmp") if agent else tempfile.mkdtemp(prefix="s")
         self.deadline = 2 * DEADLINE if agent else DEADLINE
         self.work = os.path.join(self.home, "work" if agent else "parser")
@@ -70,25 +72,25 @@ class Screen:
             TERM="tmux-256color", COLORTERM="truecolor", LANG="C.UTF-8", LC_ALL="C.UTF-8", NVIM_LOG_FILE="/dev/null", LOOMD_DATA_DIR=self.home + "/data", SHELL="/bin/sh", HOME=self.home,
             XDG_CONFIG_HOME=self.home + "/config", XDG_STATE_HOME=self.home + "/state", XDG_CACHE_HOME=self.home + "/cache", XDG_DATA_HOME=self.home + "/share",
         )  # fmt: skip
-        maker = []
+        wrapper = []
         if self.agent:
-            # The world clears the environment itself, and puts its own HOME and PATH there.
+            # tests/agents/world clears the environment and sets HOME and PATH itself.
             clean = {name: clean[name] for name in ("TERM", "COLORTERM", "LC_ALL", "NVIM_LOG_FILE", "LOOMD_DATA_DIR", "SHELL")}
-            maker = [os.path.join(AGENTS, "world"), "--dir", self.home, "--"]
+            wrapper = [os.path.join(AGENTS, "world"), "--dir", self.home, "--"]
         words = ["env", *([] if self.agent else ["-i"]), *("%s=%s" % pair for pair in clean.items()), self.nvim, "-u", self.init, "-i", "NONE", "--listen", self.socket, *arguments]
         line = "cd %s && exec %s" % (shlex.quote(self.work), " ".join(shlex.quote(word) for word in words))
         if self.started:
             self.tmux("respawn-pane", "-k", "-t", "s", line)
         else:
             session = ["new-session", "-d", "-s", "s", "-x", str(self.columns), "-y", str(self.lines), line]
-            subprocess.run([*maker, "tmux", "-L", self.name, "-f", "/dev/null", *session], capture_output=True, env={**os.environ, "TERM": "xterm-256color"})
+            subprocess.run([*wrapper, "tmux", "-L", self.name, "-f", "/dev/null", *session], capture_output=True, env={**os.environ, "TERM": "xterm-256color"})
             self.tmux("set-option", "-t", "s", "remain-on-exit", "on")
             self.started = True
         self.until("the editor", lambda: self.remote("1") == "1")
 
     def remote(self, expression):
-        """The value of an expression in that Neovim."""
-        # A Neovim that waits for an Enter does not answer.
+        """Evaluates an expression in that Neovim."""
+        # Neovim does not respond during a hit-enter prompt.
         words = ["timeout", str(self.deadline), self.nvim, "--server", self.socket, "--remote-expr", expression]
         done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "NVIM_LOG_FILE": "/dev/null"})
         return done.stdout.strip()
@@ -97,7 +99,7 @@ class Screen:
         return self.remote("luaeval('%s')" % expression.replace("'", "''"))
 
     def keys(self, *keys):
-        """Words such as Enter, Escape and C-c are keys; anything else is typed."""
+        """Sends keys such as Enter, Escape and C-c by name, and types anything else."""
         for key in keys:
             if re.fullmatch(r"Enter|Escape|Tab|Space|BSpace|Up|Down|C-.", key):
                 self.tmux("send-keys", "-t", "s", key)
@@ -114,7 +116,7 @@ class Screen:
             if value:
                 return value
             time.sleep(0.03)
-        raise Broken("waited in vain for %s; on the screen:\n%s" % (what, self.text()))
+        raise ScenarioError("timed out waiting for %s; on the screen:\n%s" % (what, self.text()))
 
     def see(self, pattern):
         return self.until("/%s/" % pattern, lambda: re.search(pattern, self.text(), re.M))
@@ -124,13 +126,13 @@ class Screen:
 
     def check(self, what, holds):
         if not holds:
-            raise Broken("%s; on the screen:\n%s" % (what, self.text()))
+            raise ScenarioError("%s; on the screen:\n%s" % (what, self.text()))
 
     def picture(self, folder, name):
         if not folder or not shutil.which("aha") or not shutil.which("chromium"):
             return
-        colours = self.tmux("capture-pane", "-e", "-N", "-p", "-t", "s").stdout
-        page = subprocess.run(["aha", "--black", "--title", name], input=colours, capture_output=True, text=True).stdout
+        colors = self.tmux("capture-pane", "-e", "-N", "-p", "-t", "s").stdout
+        page = subprocess.run(["aha", "--black", "--title", name], input=colors, capture_output=True, text=True).stdout
         page = page.replace("<pre>", '<pre style="font:14px/16px DejaVu Sans Mono,monospace;margin:10px">')
         path = os.path.join(self.home, name + ".html")
         with open(path, "w") as file:
@@ -152,7 +154,7 @@ class Screen:
             if len(words) > 1 and not words[1].startswith(("succeeded", "failed", "cancelled", "timed", "lost")):
                 subprocess.run([BINARY, "--data-dir", self.home + "/data", "cancel", words[0]], capture_output=True)
         if self.agent:
-            # Claude writes its files once more when its terminal is gone.
+            # Claude writes its files again after its terminal has closed, so this waits until it has exited.
             living = [os.path.join(AGENTS, "world"), "--dir", self.home, "ps"]
             end = time.monotonic() + DEADLINE
             while subprocess.run(living, capture_output=True).stdout.strip() and time.monotonic() < end:
@@ -164,44 +166,44 @@ SCENARIOS = []
 
 
 def scenario(**options):
-    def keep(function):
+    def register(function):
         SCENARIOS.append((function.__name__, function, options))
         return function
 
-    return keep
+    return register
 
 
-AT_WORK = os.path.join(HERE, "agents_at_work.json")
+SAMPLE_RUNS = os.path.join(HERE, "sample_runs.json")
 
 
 @scenario()
 def start_a_run(screen, pictures):
-    """A template is picked, the command is typed, and nothing else moves; the next time it is offered again."""
+    """A template is picked and a command typed; no window opens, and the command is offered the next time."""
     screen.open()
     screen.keys(":Loomd start", "Enter")
     screen.see(r"1: .*command")
     screen.keys("1", "Enter")
     screen.see(r"Command:")
-    screen.keys("echo begun; exec sleep 1000", "Enter")
-    screen.see(r"started [0-9a-f]{8}: echo begun")
+    screen.keys("echo started; exec sleep 1000", "Enter")
+    screen.see(r"Started echo started; exec sleep 1000 \([0-9a-f]{8}\)")
     screen.see(r"loomd: 1 running")
     screen.check("a window was opened", screen.remote("winnr('$')") == "1")
     screen.keys(":Loomd start", "Enter")
     screen.see(r"1: .*command")
     screen.keys("1", "Enter")
-    screen.see(r"Command: echo begun; exec sleep 1000")
+    screen.see(r"Command: echo started; exec sleep 1000")
     screen.keys("C-c")
 
 
 @scenario()
 def list_of_runs(screen, pictures):
-    """Rows change while they are looked at; keys act on the row under the cursor; ? shows them."""
+    """Rows change while they are visible, keys act on the row under the cursor, and g? shows them."""
     screen.open()
     screen.keys(":Loomd start command sh -c 'echo one; exec sleep 1000'", "Enter", ":Loomd", "Enter")
     screen.see(r"▶ running +command +sh -c .* \d+s")
-    screen.keys("?")
+    screen.keys("g?")
     screen.see(r"x +cancel the run")
-    screen.keys("?")
+    screen.keys("g?")
     screen.see_not(r"x +cancel the run")
     screen.keys("r")
     screen.until("a second run", lambda: len(re.findall(r"▶ running", screen.text())) == 2)
@@ -212,7 +214,7 @@ def list_of_runs(screen, pictures):
 
 @scenario(lines=24)
 def live_output(screen, pictures):
-    """Colours, live; the window follows at its end and not elsewhere."""
+    """Output has its colors, live, and the window follows the end only if its cursor is there."""
     script = os.path.join(screen.work, "build.sh")
     with open(script, "w") as file:
         file.write(
@@ -242,38 +244,47 @@ for n in $(seq 40); do echo "later line $n"; done
     screen.see(r"later line 40")
 
 
-@scenario(fake=AT_WORK, lines=26, more="vim.o.cmdheight = 1")
+# The footer of a request whose keys work.
+ARMED = r"a allow · A always · d deny"
+
+
+@scenario(fake=SAMPLE_RUNS, lines=26, more="vim.o.cmdheight = 1")
 def approve(screen, pictures):
-    """The question is told, shown whole, still waits when it is closed, and is answered by a key."""
+    """A permission request is announced, shown whole, still pending when it is closed, and answered by a key."""
     screen.open()
     screen.keys("Space", "l")
-    screen.see(r"Waiting for you")
-    screen.see(r"asks to run")
-    screen.see(r"\$ rm -rf build && make test")
+    screen.see(r"Needs input")
+    screen.see(r"wants to run: rm -rf build && make test · K answer · d deny")
+    screen.see(r"^ +timeout: 120000")
     screen.see(r"14 of 31 files are done")
     screen.keys(":", "Escape")
     screen.picture(pictures, "runs")
     screen.keys("K")
-    screen.see(r"waiting for you")
+    screen.see(r"Permission request")
+    screen.see(r"codex wants to run")
     screen.see(r"1  Yes, this time")
-    screen.see(r"timeout: 120000")
+    screen.see(r"timeout *│\n.*120000")
+    # The first moment takes no keys: this answers nothing and closes nothing.
+    screen.keys("a", "q")
+    screen.see(ARMED)
+    screen.see(r"1  Yes, this time")
     screen.picture(pictures, "question")
     screen.keys("q")
     screen.see_not(r"1  Yes, this time")
     screen.see(r"loomd: 1 waiting, 1 running")
     screen.keys(":Loomd next", "Enter")
-    screen.see(r"1  Yes, this time")
+    screen.see(ARMED)
     screen.keys("a")
     screen.see_not(r"1  Yes, this time")
-    screen.see_not(r"Waiting for you")
+    screen.see_not(r"Needs input")
 
 
-@scenario(fake=AT_WORK, lines=40, options="output_split = 'botright vsplit | wincmd o'")
+@scenario(fake=SAMPLE_RUNS, lines=40, options="output_split = 'botright vsplit | wincmd o'")
 def transcript(screen, pictures):
-    """An agent's log as a text, with its tool calls folded."""
+    """An agent's transcript has its tool calls folded."""
     screen.open()
     screen.keys(":Loomd output c77a1b2c", "Enter")
-    screen.see(r"● waiting +Mend the parser")
+    screen.see(r"● waiting +Fix the parser")
     screen.see(r"▸ ✓ edit: Edit src/parse.lua · completed")
     screen.check("a folded tool call is open", "local items = {}" not in screen.text())
     screen.keys("gg", "/edit: Edit", "Enter")
@@ -284,14 +295,37 @@ def transcript(screen, pictures):
     screen.see_not(r"\+  local items = \{\}")
 
 
-@scenario(fake=AT_WORK, lines=26)
+OLD_TEXT = """function list(tokens)
+  local items = { item(tokens) }
+  while tokens:take(",") do
+    items[#items + 1] = item(tokens)
+  end
+  return items
+end
+"""
+NEW_TEXT = """function list(tokens)
+  local items = {}
+  if tokens:peek("]") then
+    return items
+  end
+  repeat
+    items[#items + 1] = item(tokens)
+  until not tokens:take(",")
+  return items
+end
+"""
+
+
+@scenario(fake=SAMPLE_RUNS, lines=26)
 def changes(screen, pictures):
-    """Files and both sides in a tab of their own; q closes all of it."""
+    """A tab page shows the changed files and both sides, do and gU undo what is as the run left it, and q closes it."""
+    os.makedirs(os.path.join(screen.work, "src"))
+    with open(os.path.join(screen.work, "src/parse.lua"), "w") as file:
+        file.write(NEW_TEXT)
     screen.open()
     result = (
         '{ method = "run/changes", result = { complete = true, files = {'
-        ' { path = "src/parse.lua", kind = "modify", oldText = "function list(tokens)\\n  local items = { item(tokens) }\\n  while tokens:take(\\",\\") do\\n    items[#items + 1] = item(tokens)\\n  end\\n  return items\\nend\\n",'
-        ' newText = "function list(tokens)\\n  local items = {}\\n  if tokens:peek(\\"]\\") then\\n    return items\\n  end\\n  repeat\\n    items[#items + 1] = item(tokens)\\n  until not tokens:take(\\",\\")\\n  return items\\nend\\n" },'
+        ' { path = "src/parse.lua", kind = "modify", oldText = %s, newText = %s },' % (json.dumps(OLD_TEXT), json.dumps(NEW_TEXT)) +
         ' { path = "tests/empty.lua", kind = "add", newText = "assert(#parse(\\"[]\\") == 0)\\n" } } } }'
     )
     screen.lua('require("loomd").connect()')
@@ -303,6 +337,13 @@ def changes(screen, pictures):
     screen.see(r"src/parse.lua · before.*src/parse.lua · after")
     screen.keys(":", "Escape")
     screen.picture(pictures, "diff")
+    path = os.path.join(screen.work, "src/parse.lua")
+    screen.keys("C-w", "l", "C-w", "l", "gg", "]c", "do")
+    screen.until("the first change to be undone", lambda: "{ item(tokens) }" in open(path).read())
+    screen.check("the rest is undone, too", "until not tokens" in open(path).read())
+    screen.keys("gU")
+    screen.see(r"M src/parse.lua · undone")
+    screen.check("the file is not as before", open(path).read() == OLD_TEXT)
     screen.keys("]f")
     screen.see(r'assert\(#parse\("\[\]"\) == 0\)')
     screen.keys("q")
@@ -310,30 +351,83 @@ def changes(screen, pictures):
     screen.check("the tab is still there", screen.remote("tabpagenr('$')") == "1")
 
 
-@scenario(fake=AT_WORK, lines=30)
+@scenario(fake=SAMPLE_RUNS, lines=30)
 def search(screen, pictures):
-    """Hits by run, and the place of one in the output."""
+    """A search shows its results by run, and opens one in the output."""
     screen.open()
     screen.lua('require("loomd").connect()')
     text = "".join(r"\27[2mCompiling unit %d\27[0m\n" % number for number in range(40)) + r"\27[33mwarning\27[0m: unused variable `last`\n" + r"Linking\n" * 20
     entry = '{ runId = "01990000-0000-7000-8000-00005d1c77a0", kind = "output", stream = "stdout", offset = 0, text = "%s" }' % text
     screen.lua('require("loomd.server").request("fake/push", { entry = %s }) and 1' % entry)
     screen.keys(":Loomd search unused variable", "Enter")
-    screen.see(r'"unused variable": 1 hit')
+    screen.see(r'"unused variable": 1 result')
     screen.see(r"5d1c77a0 +nightly build")
     screen.see(r"^   warning: unused variable `last`")
     screen.keys("/warning", "Enter", "Enter")
     screen.see(r"5d1c77a0 · stdout, bytes 0 to")
     screen.see(r"Compiling unit 39")
     screen.check("the cursor is elsewhere", screen.remote("getline('.')") == "warning: unused variable `last`")
-    screen.picture(pictures, "search")
     screen.keys("q")
     screen.see_not(r"stdout, bytes")
 
 
+@scenario(fake=SAMPLE_RUNS, lines=26)
+def prompt(screen, pictures):
+    """A prompt's mentions are completed while they are typed, what goes with it is seen, and it is sent."""
+    with open(os.path.join(screen.work, "parse.lua"), "w") as file:
+        file.write("local a = 1\nlocal b = 2\n")
+    screen.open("parse.lua")
+    screen.lua('require("loomd").connect()')
+    screen.keys("Vj", ":Loomd send 4be19d05", "Enter")
+    screen.see(r"Message to Explain how the lexer handles comments")
+    screen.see(r"\+ @parse.lua:1-2 selection, 2 lines")
+    screen.keys("compare with @parse")
+    if screen.remote("has('nvim-0.11')") == "1":
+        screen.see(r"^.*@parse.lua +file")
+        screen.keys("C-n", "C-y")
+    else:
+        screen.keys("Tab")
+    screen.keys(", please")
+    screen.see(r"compare with @parse.lua, please")
+    screen.see(r"\+ @parse.lua link, 24 bytes")
+    screen.picture(pictures, "prompt")
+    screen.keys("Escape", "gp")
+    screen.see(r"── @parse.lua:1-2 \(selection, 2 lines\)")
+    screen.see(r"local b = 2")
+    screen.keys("q")
+    screen.see_not(r"── @parse.lua")
+    screen.keys("C-s")
+    screen.see_not(r"Message to Explain")
+    calls = 'vim.json.encode(vim.tbl_filter(function(call) return call.method == "run/send" end, _G.calls or {}))'
+    screen.lua('require("loomd.server").request("fake/calls", {}, function(_, result) _G.calls = result.calls end) and 1')
+    screen.until("the blocks", lambda: "resource_link" in screen.lua(calls) and "local b = 2" in screen.lua(calls))
+
+
+@scenario(fake=SAMPLE_RUNS, lines=26)
+def list_of_many(screen, pictures):
+    """The list is filtered while it is typed and completed, grouped, and runs are selected."""
+    screen.open()
+    screen.keys(":Loomd", "Enter")
+    screen.see(r"Finished")
+    screen.keys("f", "agent:cl", "Tab")
+    screen.see(r"Filter .*: agent:claude")
+    screen.keys("Enter")
+    screen.see(r"filter: agent:claude \(F: clear\)")
+    screen.see_not(r"nightly build")
+    screen.keys("F")
+    screen.see(r"nightly build")
+    screen.keys("gb")
+    screen.see_not(r"Finished")
+    screen.see(r"^ ~/parser")
+    screen.keys("G", "m")
+    screen.see(r"1 run selected")
+    screen.keys("u")
+    screen.see_not(r"selected")
+
+
 @scenario()
 def server_control(screen, pictures):
-    """A server that is killed comes back by itself; :Loomd restart and :Loomd log do what they say."""
+    """A server that is killed is restarted; :Loomd restart restarts it, and :Loomd log opens its log."""
     screen.open()
     screen.keys(":Loomd start command sleep 1000", "Enter", ":Loomd", "Enter")
     screen.see(r"▶ running +command +sleep 1000")
@@ -344,7 +438,7 @@ def server_control(screen, pictures):
     screen.until("another server", lambda: subprocess.run(again, capture_output=True, text=True).stdout.split() not in ([], servers))
     screen.see(r"0 waiting · 1 running")
     screen.keys(":Loomd restart", "Enter")
-    screen.see(r"the server is started again")
+    screen.see(r"Server restarted")
     screen.see(r"0 waiting · 1 running")
     screen.keys("x")
     screen.see(r"■ cancelled +command +sleep 1000")
@@ -352,14 +446,14 @@ def server_control(screen, pictures):
     screen.until("the log", lambda: screen.remote("expand('%:t')") == "loomd.log")
 
 
-@scenario(fake=AT_WORK, lines=26, more="vim.o.background = 'light'")
+@scenario(fake=SAMPLE_RUNS, lines=26, more="vim.o.background = 'light'")
 def themes(screen, pictures):
-    """Every state is a word, in any colours and in none; the colours are the theme's."""
+    """Every state is a word with any colors and without colors; the colors are those of the color scheme."""
     screen.open()
     screen.keys(":Loomd", "Enter")
     for word in ("waiting", "running", "idle", "failed", "succeeded"):
         screen.see(r"\b%s\b" % word)
-    screen.see(r"Earlier")
+    screen.see(r"Finished")
     screen.picture(pictures, "light")
     screen.keys(":colorscheme quiet", "Enter", ":set notermguicolors", "Enter")
     screen.until("the other theme", lambda: screen.remote("g:colors_name") == "quiet")
@@ -368,9 +462,10 @@ def themes(screen, pictures):
     screen.check("the link is gone", screen.remote("hlID('LoomdWaiting') && synIDtrans(hlID('LoomdWaiting')) == synIDtrans(hlID('DiagnosticWarn'))") == "1")
 
 
-@scenario(fake=AT_WORK, columns=80)
-def not_in_the_way(screen, pictures):
-    """Somebody types while runs speak, ask and end: the text arrives, the windows stay, the focus stays, and no message wants an Enter."""
+@scenario(fake=SAMPLE_RUNS, columns=80)
+def unobtrusive(screen, pictures):
+    """The user types while runs write, need input and end: the text arrives, windows and focus stay, and there is no
+    hit-enter prompt."""
 
     def push(entry):
         run = "01990000-0000-7000-8000-0000e0319c44"
@@ -379,19 +474,20 @@ def not_in_the_way(screen, pictures):
     screen.open("notes.txt")
     screen.keys("i", "before ")
     screen.lua('require("loomd").connect()')
-    # In insert mode a message stays only until the mode is shown again.
+    # In insert mode a message is visible only until Neovim shows the mode again.
     messages = lambda: screen.remote("execute('messages')")
-    screen.until("the question", lambda: "codex asks to run: rm -rf build && make test  (:Loomd next)" in messages())
+    screen.until("the permission request", lambda: "codex wants to run: rm -rf build && make test  (:Loomd next)" in messages())
     for number in range(20):
-        push('kind = "update", update = { sessionUpdate = "agent_message_chunk", messageId = "x%d", content = { type = "text", text = "noise" } }' % number)
-    # Longer than the screen is wide, and two at once.
-    screen.lua('(function() require("loomd.store").mine["01990000-0000-7000-8000-0000e0319c44"] = true return 1 end)()')
+        item = 'runId = "01990000-0000-7000-8000-0000e0319c44", item = { kind = "message", role = "agent", text = "noise %d" }' % number
+        screen.lua('require("loomd.server").request("fake/item", { %s }) and 1' % item)
+    # Two requests at once, each longer than the screen is wide.
+    screen.lua('(function() require("loomd.store").tracked["01990000-0000-7000-8000-0000e0319c44"] = true return 1 end)()')
     for number in range(2):
-        push('kind = "permission", permissionId = "q%d", status = "requested", toolCall = { toolCallId = "t", kind = "execute", rawInput = { command = "%s" } }, options = {}' % (number, "long " * 60))
-    screen.until("both questions", lambda: len(re.findall(r"claude asks to run: long .*… +\(:Loomd next\)", messages())) == 2)
+        push('kind = "permission", permissionId = "q%d", status = "requested", toolCall = { toolCallId = "t", kind = "execute", title = "%s" }, options = {}' % (number, "long " * 60))
+    screen.until("both permission requests", lambda: len(re.findall(r"claude wants to run: long .*… +\(:Loomd next\)", messages())) == 2)
     push('kind = "state", state = "succeeded", turn = 1')
-    screen.until("the end", lambda: re.search(r"Rename Token to Lexeme .* succeeded after", messages()))
-    screen.check("a message wants an Enter", screen.remote("mode()") == "i")
+    screen.until("the end", lambda: re.search(r"Rename Token to Lexeme .* succeeded in", messages()))
+    screen.check("there is a hit-enter prompt", screen.remote("mode()") == "i")
     screen.keys("and after", "Escape")
     screen.see(r"^before and after")
     screen.check("a window was opened", screen.remote("winnr('$')") == "1")
@@ -400,7 +496,7 @@ def not_in_the_way(screen, pictures):
 
 @scenario()
 def closed_and_opened(screen, pictures):
-    """:qa! leaves a run running; the next Neovim shows it live, where it is."""
+    """A run keeps going after :qa!, and the next Neovim shows it live."""
     screen.open()
     screen.keys(":Loomd! start command sh -c 'n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.05; done'", "Enter")
     screen.see(r"tick 5\b")
@@ -421,40 +517,43 @@ def agent_is_there(agent):
     return os.path.exists(os.path.join(cache, "bin", agent))
 
 
-def with_a_real_agent(screen, prompt, asks, done, ready):
-    """A turn with a question, a follow-up, and the same session in the agent's own program."""
+def with_a_real_agent(screen, prompt, action, request, heading, done, ready):
+    """A turn with a permission request, a follow-up, and the same session in the agent's own program."""
     screen.open()
     screen.keys(":Loomd! start %s %s" % (screen.agent, prompt), "Enter")
-    screen.see(r"● asks to %s · K shows all of it" % asks)
+    screen.see(r"● Permission: %s \(K\)" % request)
     screen.keys("K")
-    screen.see(r"%s asks to" % screen.agent)
-    screen.see(r"a allow · A always just this")
+    screen.see(r"%s wants to %s" % (screen.agent, action))
+    screen.see(ARMED)
     screen.keys("a")
-    screen.see(r"▸ ✓ %s · completed" % asks)
+    screen.see(r"▸ ✓ %s · completed" % heading)
     screen.see(r"^%s" % done)
-    screen.see(r"turn 1 · done, waits for a prompt")
+    screen.see(r"turn 1 · done")
     screen.keys("s")
-    screen.see(r"Send to ")
-    screen.keys("and now fake:hello", "Enter")
+    screen.see(r"Message to ")
+    screen.keys("and now fake:hello", "C-s")
     screen.see(r"^Hello from the model of the tests: naïve ✓\.")
-    screen.see(r"turn 2 · done, waits for a prompt")
+    screen.see(r"turn 2 · done")
+    # The run is idle, not over, so ending it is confirmed.
     screen.keys("T")
+    screen.see(r"End .* here and continue in a terminal\?")
+    screen.keys("2", "Enter")
     screen.until("the terminal", lambda: screen.remote("mode()") == "t")
     screen.see(ready)
     screen.keys("C-\\", "C-n", ":Loomd", "Enter")
-    screen.see(r"■ cancelled +%s .*taken over in a terminal" % screen.agent)
+    screen.see(r"■ cancelled +%s .*continued in terminal" % screen.agent)
 
 
 @scenario(agent="claude", lines=40, columns=120)
 def real_claude(screen, pictures):
-    with_a_real_agent(screen, "Write it, fake:edit", "edit: Write fake.txt", "The file is written.", r"^❯")
+    with_a_real_agent(screen, "Write it, fake:edit", "edit", "edit: Write fake.txt", "edit: Write fake.txt", "The file is written.", r"^❯")
     with open(os.path.join(screen.work, "fake.txt")) as file:
         screen.check("the file is not what was allowed", file.read() == "one\ntwo\n")
 
 
 @scenario(agent="codex", lines=40, columns=120)
 def real_codex(screen, pictures):
-    with_a_real_agent(screen, "Do it, fake:approval", "run: .*touch approved.txt.*", "The command has run.", r"^› ")
+    with_a_real_agent(screen, "Do it, fake:approval", "run", "run: .*touch approved.txt.*", "run: .*touch approved.txt.*", "The command has run.", r"^› ")
     screen.check("the command did not run", os.path.exists(os.path.join(screen.work, "approved.txt")))
 
 
@@ -472,13 +571,13 @@ def main():
         if names and name not in names:
             continue
         if options.get("agent") and not agent_is_there(options["agent"]):
-            print("%s: left out, %s is not installed; tests/agents/setup does it" % (name, options["agent"]), flush=True)
+            print("%s: skipped, %s is not installed; tests/agents/setup installs it" % (name, options["agent"]), flush=True)
             continue
         screen = Screen(nvim, **options)
         try:
             function(screen, pictures)
             print("ok", name, flush=True)
-        except Exception as problem:  # whatever went wrong, the next scenario has its own screen
+        except Exception as problem:  # the next scenario has a screen of its own
             failed += 1
             print("not ok", name, "\n   ", str(problem).replace("\n", "\n    "), flush=True)
         finally:

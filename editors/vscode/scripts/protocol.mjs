@@ -1,7 +1,7 @@
-// Makes src/protocol.ts from docs/protocol.schema.json.
+// Generates src/protocol.ts from docs/protocol.schema.json.
 //
-//   node scripts/protocol.mjs           writes it
-//   node scripts/protocol.mjs --check   fails where the file is stale
+//   node scripts/protocol.mjs           writes the file
+//   node scripts/protocol.mjs --check   fails if the file is stale
 import { readFileSync, writeFileSync } from "node:fs";
 import { compile } from "json-schema-to-typescript";
 
@@ -11,25 +11,26 @@ const schema = JSON.parse(readFileSync(source, "utf8"));
 
 const nameOf = reference => reference.replace("#/$defs/", "");
 
-// A reference becomes the name of its type, so that the library neither copies the type nor drops the description beside the reference.
-function named(node) {
-  if (Array.isArray(node)) return node.map(named);
+// Replaces a reference by the name of its type. Otherwise the library copies the type or drops the description beside
+// the reference.
+function withNames(node) {
+  if (Array.isArray(node)) return node.map(withNames);
   if (node === null || typeof node !== "object") return node;
   const { $ref, ...rest } = node;
-  const inner = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, named(value)]));
+  const inner = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, withNames(value)]));
   if ($ref === undefined) return inner;
   const reference = { tsType: nameOf($ref) };
   return inner.properties ? { allOf: [reference, inner] } : { ...inner, ...reference };
 }
 
-const definitions = Object.fromEntries(Object.entries(schema.$defs).map(([name, node]) => [name, { ...named(node), title: name }]));
+const definitions = Object.fromEntries(Object.entries(schema.$defs).map(([name, node]) => [name, { ...withNames(node), title: name }]));
 const types = await compile({ title: "AllTypes", type: "object", definitions, additionalProperties: false }, "AllTypes", {
   additionalProperties: false,
   bannerComment: "",
   unreachableDefinitions: true,
 });
 
-// The library notes at each type where it found it; that says nothing here.
+// The library adds a comment to each type about where it found it, which is of no use here.
 const own = types
   .replace(/\/\*\*\n \* This interface was referenced by .*\n \* via the .*\n \*\/\n/g, "")
   .replace(/ \*\n \* This interface was referenced by .*\n \* via the .*\n/g, "")
@@ -42,17 +43,17 @@ const notifications = Object.entries(schema.notifications)
   .map(([name, { description, params }]) => `  /** ${description} */\n  "${name}": ${typeOf(params)};`);
 const failures = Object.entries(schema.failures).map(([kind, { code }]) => `  ${kind}: ${code},`);
 
-const text = `// The protocol's types. Made from docs/protocol.schema.json by \`npm run protocol\`; not for editing.
+const text = `// The protocol's types. Generated from docs/protocol.schema.json by \`npm run protocol\`; do not edit.
 
 /** The version of the protocol that these types describe. */
 export const PROTOCOL_VERSION = ${schema.protocolVersion};
 
-/** What can be asked of the server. */
+/** The methods of the server. */
 export interface Methods {
 ${methods.join("\n")}
 }
 
-/** What the server says unasked. */
+/** The notifications of the server. */
 export interface Notifications {
 ${notifications.join("\n")}
 }
@@ -67,7 +68,7 @@ ${own.trim()}
 
 if (process.argv.includes("--check")) {
   if (readFileSync(target, "utf8") !== text) {
-    console.error("src/protocol.ts is not what docs/protocol.schema.json says; run: npm run protocol");
+    console.error("src/protocol.ts is stale; run: npm run protocol");
     process.exit(1);
   }
 } else {

@@ -1,7 +1,8 @@
-// The settings, read where they are used. What decides about programs and permissions is read from the user's settings alone.
+// The settings, read each time they are used. Settings about programs and permissions have machine scope, so a
+// workspace cannot set them.
 import { ConfigurationTarget, workspace, type ConfigurationScope } from "vscode";
 import type { PermissionMode } from "./protocol";
-import type { Rule } from "./runs/rules";
+import type { SettingsRule } from "./runs/rules";
 import type { Template } from "./runs/start";
 
 export type Notify = "all" | "waiting" | "off";
@@ -17,21 +18,22 @@ export const settings = {
     return typeof model === "string" && model.trim() !== "" ? model.trim() : undefined;
   },
   terminal: () => section().get<boolean>("terminal", true),
-  rules: () => list<Rule>(section().get("rules")),
+  /** Rules that only earlier versions applied. */
+  rules: () => arrayOf<SettingsRule>(section().inspect("rules")?.globalValue),
 
   templates(): Template[] {
-    const read = section().inspect<Template[]>("templates");
-    const own = list<Template>(read?.globalValue);
-    // A repository may say what can be run, not what may be done unasked.
-    const shared = [...list<Template>(read?.workspaceValue), ...list<Template>(read?.workspaceFolderValue)].map(({ permissions: _, ...rest }) => ({ ...rest, fromWorkspace: true }));
+    const inspected = section().inspect<Template[]>("templates");
+    const own = arrayOf<Template>(inspected?.globalValue);
+    // A repository may offer things to run. It may not grant permissions, so `permissions` is dropped here.
+    const shared = [...arrayOf<Template>(inspected?.workspaceValue), ...arrayOf<Template>(inspected?.workspaceFolderValue)].map(({ permissions: _, ...rest }) => ({ ...rest, fromWorkspace: true }));
     return [...own, ...shared].filter(template => typeof template?.name === "string" && typeof template.provider === "string");
   },
 
-  async addRule(rule: Rule): Promise<void> {
-    await section().update("rules", [...settings.rules(), rule], ConfigurationTarget.Global);
+  async setRules(rules: readonly SettingsRule[]): Promise<void> {
+    await section().update("rules", rules.length > 0 ? rules : undefined, ConfigurationTarget.Global);
   },
 };
 
-function list<T>(value: unknown): T[] {
+function arrayOf<T>(value: unknown): T[] {
   return Array.isArray(value) ? (value as T[]) : [];
 }

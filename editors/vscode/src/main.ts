@@ -1,58 +1,64 @@
-// Puts the extension together, and ends it.
-import { commands, tasks as taskRegistry, window, workspace, type ExtensionContext } from "vscode";
+// Activates and deactivates the extension: creates its services and views, and registers its commands.
+import { commands, languages, tasks as taskRegistry, window, workspace, type Diagnostic, type ExtensionContext, type Uri } from "vscode";
 import type { App } from "./app";
-import { always, answer, byRules, review } from "./commands/answer";
-import { cancel, copyId, interrupt, openOutput, openRun, openTranscript, pin, remove, rename, said, saveOutput } from "./commands/control";
-import { configure, type Choice } from "./commands/configure";
+import { deny, review } from "./commands/answer";
+import { cancel, copyId, endIdle, interrupt, openOutput, openRun, openTranscript, pin, deleteRun, rename, reportErrors, saveOutput } from "./commands/control";
+import { configure, type Configuration } from "./commands/configure";
+import { fixThis, FixProvider, sendSelection } from "./commands/context";
 import { exportRun } from "./commands/export";
+import { always, manageRules, takeOverRules } from "./commands/rules";
 import { search } from "./commands/search";
-import { about, restartServer, stopServer } from "./commands/server";
-import { goOn, rerun, resume, start } from "./commands/start";
-import { takeover } from "./commands/takeover";
+import { about, reportIssue, restartServer, stopServer } from "./commands/server";
+import { resumeRun, rerun, resume, start, startTemplate } from "./commands/start";
+import { takeOver } from "./commands/takeover";
 import { pickRun } from "./commands/pick";
 import { settings } from "./config";
+import type { Prompt, RuleTerms } from "./protocol";
 import { Feeds } from "./runs/feed";
-import type { Rule } from "./runs/rules";
 import type { Template } from "./runs/start";
 import { RunStore } from "./runs/store";
-import { isWaiting } from "./runs/words";
+import { isWaiting } from "./runs/run";
 import { locate } from "./server/locate";
 import { Server } from "./server/server";
-import { Changes, SCHEME } from "./views/changes";
-import { Excerpts, EXCERPT } from "./views/excerpts";
-import { Links } from "./views/links";
+import { Changes, CHANGE_SCHEME } from "./views/changes";
+import { Excerpts, OUTPUT_SCHEME } from "./views/excerpts";
+import { StartForm } from "./views/form";
+import { FileLinkProvider } from "./views/links";
 import { Notifier } from "./views/notify";
 import { Outputs } from "./views/output";
 import { StatusItem } from "./views/status";
-import { Tasks, TYPE } from "./views/tasks";
+import { Tasks, TASK_TYPE } from "./views/tasks";
 import { Transcripts } from "./views/transcript";
-import { RunsTree, type Node } from "./views/tree";
+import { RunsTree, type RunsNode } from "./views/tree";
 
-/** What other extensions, and our own tests, get from `activate`. */
+/** What `activate` returns to other extensions and to our tests. */
 export interface Api extends App {
   status: StatusItem;
   notifier: Notifier;
 }
 
-let running: Server | undefined;
+/** Whether it is the list of selected rows that a menu of the tree passes. */
+const isSelection = (value: unknown): boolean => Array.isArray(value) && value.every(row => (row as { kind?: unknown } | undefined)?.kind !== undefined);
+
+let activeServer: Server | undefined;
 
 export function activate(context: ExtensionContext): Api {
   const { version } = context.extension.packageJSON as { version: string };
   const log = window.createOutputChannel("loomd", { log: true });
   const launch = async () => {
-    const found = await locate({ setting: settings.path(), extension: context.extensionPath, path: process.env["PATH"] ?? "" });
-    log.info(`starting ${found.program} (from the ${found.from})`);
-    return { program: found.program, args: ["serve", "--stdio"], client: { name: "vscode", version } };
+    const located = await locate({ setting: settings.path(), extension: context.extensionPath, path: process.env["PATH"] ?? "" });
+    log.info(`Starting ${located.program} (from ${located.from})`);
+    return { program: located.program, args: ["serve", "--stdio"], client: { name: "vscode", version } };
   };
-  const server = (running = new Server(launch, line => log.info(line)));
+  const server = (activeServer = new Server(launch, line => log.info(line)));
   const runs = new RunStore(server);
   const feeds = new Feeds(server);
-  const shared = { context, log, server, runs, feeds };
-  const tree = new RunsTree(shared);
-  const outputs = new Outputs(shared);
-  const transcripts = new Transcripts(shared);
-  const app: App = { ...shared, tree, outputs, transcripts, mine: new Set() };
-  outputs.rerun = run => void said(app, rerun(app, { is: "run", id: run.id }));
+  const services = { context, log, server, runs, feeds };
+  const tree = new RunsTree(services);
+  const outputs = new Outputs(services);
+  const transcripts = new Transcripts(services);
+  const app: App = { ...services, tree, outputs, transcripts, form: new StartForm(services), startedHere: new Set() };
+  outputs.rerun = run => void reportErrors(app, rerun(app, { kind: "run", id: run.id }));
 
   const status = new StatusItem(app);
   const notifier = new Notifier(app);
@@ -66,73 +72,76 @@ export function activate(context: ExtensionContext): Api {
     status,
     notifier,
     tasks,
-    workspace.registerTextDocumentContentProvider(SCHEME, changes),
-    workspace.registerTextDocumentContentProvider(EXCERPT, excerpts),
-    taskRegistry.registerTaskProvider(TYPE, tasks),
-    window.registerTerminalLinkProvider(new Links(terminal => outputs.runOf(terminal))),
+    workspace.registerTextDocumentContentProvider(CHANGE_SCHEME, changes),
+    workspace.registerTextDocumentContentProvider(OUTPUT_SCHEME, excerpts),
+    taskRegistry.registerTaskProvider(TASK_TYPE, tasks),
+    languages.registerCodeActionsProvider({ scheme: "file" }, new FixProvider(), { providedCodeActionKinds: FixProvider.kinds }),
+    window.registerTerminalLinkProvider(new FileLinkProvider(terminal => outputs.runOf(terminal))),
     commands.registerCommand("loomd.showLog", () => log.show()),
   );
 
-  // A menu of the tree adds the list of selected rows; our second arguments come from key bindings and other extensions.
+  // A menu of the tree passes the list of selected rows as second argument, which we drop. Our own second arguments
+  // come from key bindings and other extensions.
   const command = (name: string, run: (...args: never[]) => Promise<unknown>) =>
-    context.subscriptions.push(commands.registerCommand(`loomd.${name}`, (...args: never[]) => said(app, run(...args.slice(0, Array.isArray(args[1]) ? 1 : 2)))));
+    context.subscriptions.push(commands.registerCommand(`loomd.${name}`, (...args: never[]) => reportErrors(app, run(...args.slice(0, isSelection(args[1]) ? 1 : 2)))));
   command("start", (template?: Template | string) => start(app, template));
-  command("open", (node?: Node) => openRun(app, node));
-  command("openOutput", (node?: Node) => openOutput(app, node));
-  command("openTranscript", (node?: Node) => openTranscript(app, node));
-  command("allow", (node?: Node) => answer(app, node, "allow"));
-  command("deny", (node?: Node) => answer(app, node, "deny"));
-  command("review", (node?: Node) => review(app, node));
-  command("always", (node?: Node, rule?: Rule) => always(app, node, rule));
-  command("cancel", (node?: Node) => cancel(app, node));
-  command("interrupt", (node?: Node) => interrupt(app, node));
-  command("rerun", (node?: Node) => rerun(app, node));
-  command("rename", (node?: Node, title?: string) => rename(app, node, title));
-  command("pin", (node?: Node) => pin(app, true, node));
-  command("unpin", (node?: Node) => pin(app, false, node));
-  command("delete", (node?: Node, sure?: "sure") => remove(app, node, sure));
-  command("copyId", (node?: Node) => copyId(app, node));
-  command("saveOutput", (node?: Node, target?: never) => saveOutput(app, node, target));
-  command("export", (node?: Node, given?: never) => exportRun(app, node, given));
-  command("search", (given?: string) => search(app, excerpts, typeof given === "string" ? given : undefined));
-  command("configure", (node?: Node, given?: Choice) => configure(app, node, given));
-  command("resume", (node?: Node) => resume(app, node));
-  command("continue", (node: Node, words?: string) => goOn(app, node, words));
-  command("takeover", (node?: Node) => takeover(app, node));
-  command("changes", async (node?: Node) => {
-    const run = await pickRun(app, node, "Show the changes of which run?");
+  command("startTemplate", () => startTemplate(app));
+  command("sendSelection", () => sendSelection(app));
+  command("fixThis", (uri?: Uri, diagnostics?: Diagnostic[]) => fixThis(app, uri, diagnostics));
+  command("open", (node?: RunsNode) => openRun(app, node));
+  command("openOutput", (node?: RunsNode) => openOutput(app, node));
+  command("openTranscript", (node?: RunsNode) => openTranscript(app, node));
+  command("deny", (node?: RunsNode) => deny(app, node));
+  command("review", (node?: RunsNode) => review(app, node));
+  command("always", (node?: RunsNode, rule?: RuleTerms) => always(app, node, rule));
+  command("rules", () => manageRules(app));
+  command("takeOverRules", () => takeOverRules(app));
+  command("cancel", (node?: RunsNode) => cancel(app, node));
+  command("endIdle", (_?: RunsNode, confirmation?: "sure") => endIdle(app, confirmation));
+  command("interrupt", (node?: RunsNode) => interrupt(app, node));
+  command("rerun", (node?: RunsNode) => rerun(app, node));
+  command("rename", (node?: RunsNode, title?: string) => rename(app, node, title));
+  command("pin", (node?: RunsNode) => pin(app, true, node));
+  command("unpin", (node?: RunsNode) => pin(app, false, node));
+  command("delete", (node?: RunsNode, confirmation?: "sure") => deleteRun(app, node, confirmation));
+  command("copyId", (node?: RunsNode) => copyId(app, node));
+  command("saveOutput", (node?: RunsNode, target?: never) => saveOutput(app, node, target));
+  command("export", (node?: RunsNode, requested?: never) => exportRun(app, node, requested));
+  command("search", (query?: string) => search(app, excerpts, typeof query === "string" ? query : undefined));
+  command("configure", (node?: RunsNode, configuration?: Configuration) => configure(app, node, configuration));
+  command("resume", (node?: RunsNode) => resume(app, node));
+  command("continue", (node: RunsNode, followUp?: Prompt) => resumeRun(app, node, followUp));
+  command("takeover", (node?: RunsNode) => takeOver(app, node));
+  command("changes", async (node?: RunsNode) => {
+    const run = await pickRun(app, node, "Select a run to show its changes");
     if (run) await changes.show(run);
   });
   command("find", async () => transcripts.find());
-  command("showMore", () => runs.more());
+  command("showMore", () => runs.loadMore());
   command("restartServer", () => restartServer(app));
   command("stopServer", () => stopServer(app));
   command("about", () => about(app));
+  command("reportIssue", () => reportIssue(app));
 
-  const obey = () => {
-    for (const run of runs.all()) void byRules(app, run);
-  };
   context.subscriptions.push(
-    runs.onDidAsk(run => void byRules(app, run)),
-    // What the `when` clauses of package.json ask for.
+    // The context keys that `when` clauses in package.json use.
     server.onDidChange(state => {
-      const context = { server: state.is, canSearch: server.can("run/search"), canExport: server.can("run/export") };
+      const context = { server: state.kind, canSearch: server.can("run/search"), canExport: server.can("run/export") };
       for (const [name, value] of Object.entries(context)) void commands.executeCommand("setContext", `loomd.${name}`, value);
     }),
     runs.onDidChange(() => void commands.executeCommand("setContext", "loomd.waiting", [...runs.all()].some(isWaiting))),
     workspace.onDidChangeConfiguration(event => {
-      if (event.affectsConfiguration("loomd.rules")) obey();
       if (event.affectsConfiguration("loomd.path") && workspace.isTrusted) void server.restart();
     }),
     workspace.onDidGrantWorkspaceTrust(() => void server.start()),
   );
 
-  // A folder that nobody vouched for starts nothing.
+  // In Restricted Mode no server is started.
   if (workspace.isTrusted) void server.start();
-  else void server.stop("loomd is not started in a workspace that is not trusted.");
+  else void server.stop("loomd is disabled in Restricted Mode.");
   return { ...app, status, notifier };
 }
 
 export async function deactivate(): Promise<void> {
-  await running?.stop("The window is closing.");
+  await activeServer?.stop("The window is closing.");
 }

@@ -1,81 +1,97 @@
-// The protocol's types. Made from docs/protocol.schema.json by `npm run protocol`; not for editing.
+// The protocol's types. Generated from docs/protocol.schema.json by `npm run protocol`; do not edit.
 
 /** The version of the protocol that these types describe. */
 export const PROTOCOL_VERSION = 1;
 
-/** What can be asked of the server. */
+/** The methods of the server. */
 export interface Methods {
-  /** Opens the conversation; nothing else is answered before it. If the answer names another `protocolVersion` than the client's, the client leaves. Broadcasts about runs begin with the answer. */
+  /** Opens the connection. The server answers no other request before it. A client that does not support the `protocolVersion` of the answer disconnects. Notifications about all runs begin after the answer. */
   "initialize": { params: InitializeParams; result: InitializeResult };
-  /** Ends the conversation. The answer comes when every entry of every finished run is durable; live runs go on. Only the notification `exit` may follow. */
+  /** Ends the connection. The server answers once every entry of every finished run is durable. Live runs go on. The client may send only the notification `exit` after it. */
   "shutdown": { params: Empty; result: null };
-  /** Starts a program. The answer comes once it has been spawned and its record is durable, and before any notification about the run. A program that cannot be started leaves no run behind. The starter is attached from the first entry, unless `attach` says otherwise. */
+  /** Starts a program. The server answers once the program has been spawned and its record is durable, and before it sends any notification about the run. A program that cannot be started leaves no run. The client that starts a run is attached to it from the first entry, unless `attach` says otherwise. */
   "run/start": { params: StartParams; result: RunResult };
-  /** For an agent: a prompt, for a turn of its own (`queue`, also for a run that is not interactive) or into the running turn (`steer`; as `queue` where none runs or the provider cannot). For `command` the text goes to the stdin of an interactive run as it is; nothing is added, no line feed either. */
+  /** For an agent: sends a prompt. `queue` gives it a turn of its own, also in a run that is not interactive. `steer` puts it into the running turn, or acts as `queue` if no turn runs or the provider cannot steer. For `command`: writes the text to the stdin of an interactive run as it is, without adding a line feed. */
   "run/send": { params: SendParams; result: Empty };
-  /** No more input. An agent's run ends when its turn and its queue have; a command's stdin is closed, or gets the end-of-file character where it is a terminal. */
+  /** Changes the size of a run's terminal; its programs get SIGWINCH. The new size is logged as an entry `size`, unless it is the old one. A run without a terminal answers `unsupported`. */
+  "run/setSize": { params: SetSizeParams; result: Empty };
+  /** Closes the input of a run. An agent's run ends after its running turn and its queue. For a command, the server closes stdin or, on a terminal, sends the end-of-file character. */
   "run/closeInput": { params: RunIdParams; result: Empty };
-  /** Stops an agent's turn and settles its open questions; session and queue stay. Answered when the turn has ended, at once if none runs. A command's process group gets SIGINT, as from a terminal's Ctrl-C; answered once the program has ended by it, or after a second if it goes on. A run that is not interactive then ends `cancelled`, an agent's after what is still queued. */
+  /** Stops an agent's turn and resolves its open permission requests; the session and the queue stay. The server answers when the turn has ended, at once if none runs. For a command, it sends SIGINT to the process group, as Ctrl-C in a terminal does, and answers once the program has ended, or after a second if it goes on. A run that is not interactive then ends as `cancelled`, an agent's run after its queue. */
   "run/interrupt": { params: RunIdParams; result: Empty };
-  /** Ends a run: SIGTERM first, and after the grace SIGKILL for the whole tree of processes. The answer comes when the run is final and nothing of its tree is left. A run that has ended is simply answered. */
+  /** Ends a run. The server sends SIGTERM and, after the grace period, SIGKILL to the whole process tree. It answers when the run is final and no process of its tree is left. It answers for a run that has ended already as well. */
   "run/cancel": { params: CancelParams; result: RunResult };
-  /** Answers a permission request of an agent. The first answer counts. A `command` never asks: `unsupported`. */
+  /** Answers a permission request of an agent. The first answer counts. `command` makes no permission requests and answers `unsupported`. */
   "run/answer": { params: AnswerParams; result: Empty };
-  /** Sets an agent's model or permissions from its next turn on. A `command` has neither: `unsupported`. */
+  /** Sets an agent's model or permission mode from its next turn on. `command` has neither and answers `unsupported`. */
   "run/configure": { params: ConfigureParams; result: RunResult };
-  /** Hands over what opens an agent's session in a terminal. A `command` has no session: `unsupported`. */
+  /** Returns the command that opens an agent's session in a terminal. `command` has no session and answers `unsupported`. */
   "run/takeover": { params: TakeoverParams; result: TakeoverResult };
-  /** One run, as it is now. After a final `run/state` the two agree. */
+  /** Returns one run as it is now. After a final `run/state` both agree. */
   "run/get": { params: RunIdParams; result: RunResult };
-  /** Runs of this store, newest first, whichever server started them. All filters that are given must hold. */
+  /** Lists the runs of this store, newest first, from every server. A run must match all filters that are given. */
   "run/list": { params: ListParams; result: ListResult };
-  /** Changes what people say about a run. Members that are absent stay as they are. */
+  /** Changes the title, labels or pin of a run. Members that are absent stay as they are. */
   "run/edit": { params: EditParams; result: RunResult };
-  /** A page of the log: forward from `afterSeq`, or backward from `beforeSeq`. */
+  /** Returns a page of the log: forward from `afterSeq`, or backward from `beforeSeq`. */
   "run/read": { params: ReadParams; result: ReadResult };
-  /** A page of output as text: from a byte onward, or the last lines. */
+  /** Returns a page of the items of a run's transcript, as of its newest entry: those after or before an item, or the last ones. */
+  "run/items": { params: ItemsParams; result: ItemsResult };
+  /** Returns one item with nothing omitted but output. A number that no item has is `invalidParams`. */
+  "run/getItem": { params: GetItemParams; result: GetItemResult };
+  /** Returns a page of output as text: from a byte onward, or the last lines. */
   "run/text": { params: TextParams; result: TextResult };
-  /** Finds lines in the output of all runs or of one, live ones too. Answers within a second with what it has; `nextCursor` goes on from there. See [Searching](#searching). */
+  /** Finds lines in the output of one run or of all runs, live ones included. The server answers within a second with the hits that it has; `nextCursor` continues from there. See [Searching](#searching). */
   "run/search": { params: SearchParams; result: SearchResult };
-  /** A run as a file that can be read without loomd, live runs as they are now. Without `path` the content is answered, up to 32 MiB (`limit`); with it, a run of any size is written. What is wrong with the path is `invalidParams` and leaves no file. */
+  /** Exports a run to a format that can be read without loomd; a live run as it is now. Without `path` the answer has the content, up to 32 MiB (`limit`). With `path` the server writes a file of any size. A path that cannot be written is `invalidParams` and leaves no file. */
   "run/export": { params: ExportParams; result: ExportResult };
-  /** The files that an agent changed, from what it said of its tool calls. */
+  /** Lists the files that an agent changed, according to its tool calls. */
   "run/changes": { params: RunIdParams; result: ChangesResult };
-  /** Follows a run: every entry after `afterSeq`, stored and live, comes as a notification, without a gap and without a repeat. Attaching again moves the cursor. An `afterSeq` beyond the end of the log is `invalidParams`. */
+  /** Follows a run. Every entry after `afterSeq`, stored or live, comes as a notification, without a gap and without a repetition. Attaching again moves the cursor. An `afterSeq` beyond the end of the log is `invalidParams`. With `as: "items"` every item that an entry after `afterSeq` made or changed comes whole as `run/item`, by number, and then everything that changes; session, permission and state entries keep coming. */
   "run/attach": { params: AttachParams; result: RunResult };
-  /** Stops following. A run that this connection does not follow is simply answered. */
+  /** Stops following a run. The server answers for a run that this connection does not follow as well. */
   "run/detach": { params: RunIdParams; result: Empty };
-  /** Answers once everything up to `seq` would survive a power cut. */
+  /** Waits until every entry up to `seq` would survive a power cut. */
   "run/sync": { params: SyncParams; result: SyncResult };
-  /** Removes a run and everything that was kept of it. A run that has not ended answers `runActive`. */
+  /** Deletes a run and everything that is stored of it. For a run that has not ended, the server answers `runActive`. */
   "run/delete": { params: RunIdParams; result: DeleteResult };
-  /** What this server can run, with versions where the provider tells one. */
+  /** Lists the user's rules. A file that loomd does not understand answers nothing, and is `config` here. */
+  "rule/list": { params: Empty; result: RulesResult };
+  /** Adds a rule, which holds from the next permission request on, in every run. Links in the part of `path` before its first star, and in `cwd`, are resolved now. A rule that is there already is answered as it is. */
+  "rule/add": { params: AddRuleParams; result: RuleResult };
+  /** Removes a rule. A `ruleId` that no rule has is `invalidParams`. */
+  "rule/remove": { params: RemoveRuleParams; result: Empty };
+  /** Lists what this server can run, with the version where the provider reports one. */
   "provider/list": { params: Empty; result: ProvidersResult };
-  /** The models and modes that a provider offers, as far as it tells. Starts its program for a moment. */
+  /** Lists the models and modes that a provider offers, as far as it reports them. The server starts the provider's program for a moment. */
   "provider/options": { params: OptionsParams; result: OptionsResult };
-  /** A provider's own sessions, also those made outside of loomd, where it tells of them. */
+  /** Lists a provider's own sessions, also those made outside of loomd, if the provider can list them. */
   "session/list": { params: SessionsParams; result: SessionsResult };
-  /** How much the store holds and what it saved. */
+  /** Returns how much the store holds and how much it saved. */
   "store/stats": { params: Empty; result: StatsResult };
-  /** Removes ended runs by age, number and size, and gives the room back if that is worth it and nobody else is at work. */
+  /** Deletes ended runs by age, number and size. It makes the database file smaller if that is worthwhile and nothing else uses the store. */
   "store/prune": { params: PruneParams; result: PruneResult };
 }
 
-/** What the server says unasked. */
+/** The notifications of the server. */
 export interface Notifications {
-  /** The program wrote something. For attached connections. */
+  /** The program wrote output. Goes to attached connections. */
   "run/output": OutputEntry;
-  /** The provider's session became known, or more of it. For attached connections and all who watch. */
+  /** The provider's session became known, or more of it did. Goes to attached connections and to all that watch. */
   "run/session": SessionEntry;
-  /** What an agent's output means. For attached connections. A `command` has none. */
+  /** An agent's output, interpreted, or a notice of loomd's own. Goes to attached connections. `command` has notices only. */
   "run/update": UpdateEntry;
-  /** An agent asks for a decision, or a question was settled. For attached connections and all who watch. */
+  /** An item of the transcript is new, changed or grew. Goes to connections that are attached to items. */
+  "run/item": ItemParams;
+  /** An agent made a permission request, or one was resolved. Goes to attached connections and to all that watch. */
   "run/permission": PermissionEntry;
-  /** The run changed its state. For attached connections and all who watch. A final one is the last entry of the log and comes after the last byte of output. */
+  /** The run changed its state. Goes to attached connections and to all that watch. A final state is the last entry of the log and comes after the last byte of output. */
   "run/state": StateEntry;
-  /** A run is new, was edited, or has trouble with its storage. For all who watch. Not an entry of the log. */
+  /** The run's terminal has this size: at its start, and after each change. Goes with `run/output` to attached connections, never to those that only watch. */
+  "run/size": SizeEntry;
+  /** A run is new, was edited, or has a problem with its storage. Goes to all that watch. It is not an entry of the log. */
   "run/changed": RunResult;
-  /** Runs are gone. For all who watch. Not an entry of the log. */
+  /** Runs were deleted. Goes to all that watch. It is not an entry of the log. */
   "run/deleted": DeletedParams;
 }
 
@@ -100,24 +116,37 @@ export const FAILURES = {
   permissionNotFound: -32017,
   permissionResolved: -32017,
   config: -32018,
+  forbidden: -32019,
 } as const;
 
 /**
- * What the starter is attached to.
+ * Which entries the client that starts a run receives.
  */
 export type AttachChoice =
   | boolean
   | []
   | {
       /**
-       * Chooses among `output` and `update`; the others always come.
+       * Selects among `output`, with which `size` comes, and `update`. The other kinds always come.
        */
       kinds?: Kind[] | null;
+      /**
+       * Whether entries or items come, as in `run/attach`. Default: entries.
+       */
+      as?: AttachForm | null;
     };
+/**
+ * In which form a client follows a run.
+ */
+export type AttachForm = "entries" | "items";
 /**
  * What happened to a file.
  */
 export type ChangeKind = "add" | "modify" | "delete" | "move";
+/**
+ * The command of a rule. A command line is compared as it is, an argv word by word.
+ */
+export type CommandPattern = string | string[];
 /**
  * One numbered entry of a run's log. `seq` counts 1, 2, 3 … over all kinds.
  */
@@ -136,13 +165,16 @@ export type Entry =
     })
   | (StateEntry & {
       kind: "state";
+    })
+  | (SizeEntry & {
+      kind: "size";
     });
 /**
- * What a run is exported as.
+ * The format of an export.
  */
 export type ExportFormat = "text" | "jsonl" | "markdown" | "html" | "asciicast";
 /**
- * `data.kind` of an error answer. Each belongs to one code.
+ * `data.kind` of an error answer. Each kind has one code.
  */
 export type FailureKind =
   | "parse"
@@ -163,30 +195,114 @@ export type FailureKind =
   | "sessionBusy"
   | "permissionNotFound"
   | "permissionResolved"
-  | "config";
+  | "config"
+  | "forbidden";
 /**
- * The kinds of entries, as `kinds` filters name them.
+ * One item of a run's transcript.
  */
-export type Kind = "output" | "session" | "update" | "permission" | "state";
+export type Item = Item1 & Item2;
+export type Item1 =
+  | (MessageItem & {
+      kind: "message";
+    })
+  | (MessageItem & {
+      kind: "thought";
+    })
+  | (ToolItem & {
+      kind: "tool";
+    })
+  | (PlanItem & {
+      kind: "plan";
+    })
+  | (PermissionItem & {
+      kind: "permission";
+    })
+  | (NoticeItem & {
+      kind: "notice";
+    })
+  | (TurnItem & {
+      kind: "turn";
+    })
+  | (CommandItem & {
+      kind: "command";
+    })
+  | (OtherItem & {
+      kind: "other";
+    });
 /**
- * What becomes of a run that nobody follows any more.
+ * What is appended to an item.
+ */
+export type ItemAppend =
+  | {
+      /**
+       * What is appended to its `text`.
+       */
+      text: string;
+    }
+  | {
+      /**
+       * How its `output` grows.
+       */
+      output: OutputAppend;
+    }
+  | {
+      /**
+       * How its `stderr` grows.
+       */
+      stderr: OutputAppend;
+    };
+/**
+ * Params of `run/item`: an item that is new or changed, whole, or what is appended to one.
+ */
+export type ItemParams = ItemParams1 & ItemParams2;
+export type ItemParams1 =
+  | {
+      /**
+       * The item as it is from now on.
+       */
+      item: Item;
+    }
+  | {
+      /**
+       * Number of the item.
+       */
+      item: number;
+      /**
+       * What is appended.
+       */
+      append: ItemAppend;
+    };
+/**
+ * The kinds of entries, as in `kinds`.
+ */
+export type Kind = "output" | "session" | "update" | "permission" | "state" | "size";
+/**
+ * Whose text a message is.
+ */
+export type MessageRole = "user" | "agent";
+/**
+ * How much a notice matters.
+ */
+export type NoticeSeverity = "info" | "warning" | "error";
+/**
+ * What happens to a run that no client follows any more.
  */
 export type OnDisconnect = "detach" | "cancel";
 /**
- * A provider asks for a decision, or a question was settled.
+ * A permission request of a provider, or its resolution.
  */
 export type PermissionEntry = PermissionEntry1 & PermissionEntry2;
 export type PermissionEntry1 =
   | {
       status: "requested";
       /**
-       * An ACP `ToolCallUpdate`, complete.
+       * The whole tool call, as an ACP `ToolCallUpdate`.
        */
       toolCall: {
         [k: string]: unknown;
       };
       /**
-       * The answers to choose from.
+       * The options to choose from.
        */
       options: PermissionOption[];
     }
@@ -197,17 +313,21 @@ export type PermissionEntry1 =
        */
       optionId?: string | null;
       /**
-       * Nobody chose; nothing was allowed.
+       * True if nobody chose an option. Nothing was allowed then.
        */
       cancelled?: boolean | null;
       /**
-       * What was said beside the choice.
+       * The message that came with the choice.
        */
       message?: string | null;
       /**
-       * Who settled it.
+       * Who resolved it.
        */
       by: ResolvedBy;
+      /**
+       * The rule that resolved it, by its id.
+       */
+      rule?: string | null;
     };
 /**
  * Who decides what an agent may do.
@@ -222,11 +342,11 @@ export type Prompt =
       [k: string]: unknown;
     }[];
 /**
- * Who settled a question.
+ * Who resolved a permission request.
  */
 export type ResolvedBy = "client" | "policy" | "provider";
 /**
- * Which session to go on with.
+ * Which session to continue.
  */
 export type Resume =
   | {
@@ -242,16 +362,20 @@ export type Resume =
       sessionId: string;
     };
 /**
+ * The answer of a rule.
+ */
+export type RuleDecision = "allow" | "deny";
+/**
  * Identifier of a run: a UUID version 7 (RFC 9562), so that ids sort by time of creation.
  */
 export type RunId = string;
 /**
- * Where a run stands. The last five are final.
+ * The state of a run. The last five are final.
  */
 export type RunState =
   "starting" | "running" | "awaitingPermission" | "idle" | "succeeded" | "failed" | "cancelled" | "timedOut" | "lost";
 /**
- * When a prompt is taken.
+ * When an agent takes a prompt.
  */
 export type SendMode = "queue" | "steer";
 /**
@@ -259,10 +383,91 @@ export type SendMode = "queue" | "steer";
  */
 export type Stream = "stdout" | "stderr";
 /**
- * How a session is gone on with.
+ * How a session is continued.
  */
 export type TakeoverKind = "live" | "resume" | "fork" | "load" | "replayCommand";
+/**
+ * Whether there is a terminal, or its size.
+ */
+export type TtyChoice =
+  | boolean
+  | {
+      /**
+       * How many rows.
+       */
+      rows: number;
+      /**
+       * How many columns.
+       */
+      cols: number;
+    };
 
+/**
+ * A rule to add.
+ */
+export interface AddRuleParams {
+  /**
+   * The rule without an `id`.
+   */
+  rule: RuleTerms;
+}
+/**
+ * A command of an agent.
+ */
+export interface AgentCommand {
+  /**
+   * Its name, without a slash.
+   */
+  name: string;
+  /**
+   * What it does, for people.
+   */
+  description: string;
+  /**
+   * What is written behind its name.
+   */
+  hint?: string | null;
+}
+/**
+ * A mode of an agent's session.
+ */
+export interface AgentMode {
+  /**
+   * The agent's id of it.
+   */
+  id: string;
+  /**
+   * Its name, for people.
+   */
+  name: string;
+}
+/**
+ * What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` is.
+ */
+export interface AgentOffer {
+  /**
+   * The commands that a prompt may begin with, as `/name`.
+   */
+  commands?: AgentCommand[];
+  /**
+   * The modes of the session.
+   */
+  modes?: AgentMode[];
+  /**
+   * The mode that the session is in.
+   */
+  modeId?: string | null;
+  /**
+   * The agent's own options, as ACP's `SessionConfigOption`.
+   */
+  configOptions?: {
+    [k: string]: unknown;
+  }[];
+  /**
+   * How full the context of its model is.
+   */
+  context?: ContextUse | null;
+}
 /**
  * An answer to a permission request; either `optionId` or `cancelled`.
  */
@@ -272,7 +477,7 @@ export interface AnswerParams {
    */
   runId: RunId;
   /**
-   * Which question.
+   * Which permission request.
    */
   permissionId: string;
   /**
@@ -280,16 +485,16 @@ export interface AnswerParams {
    */
   optionId?: string | null;
   /**
-   * `true`: refuse to choose.
+   * `true`: the client refuses to choose.
    */
   cancelled?: boolean | null;
   /**
-   * What the agent is told beside the choice.
+   * A message to the agent, sent with the choice.
    */
   message?: string | null;
 }
 /**
- * What to follow.
+ * Which run to follow, and which entries.
  */
 export interface AttachParams {
   /**
@@ -297,16 +502,20 @@ export interface AttachParams {
    */
   runId: RunId;
   /**
-   * Everything after this entry comes as notifications; default 0.
+   * All entries after this one come as notifications. Default 0.
    */
   afterSeq?: number | null;
   /**
-   * Chooses among `output` and `update`; the others always come.
+   * Selects among `output`, with which `size` comes, and `update`. The other kinds always come.
    */
   kinds?: Kind[] | null;
+  /**
+   * Whether entries or items come. With items, `kinds` is `invalidParams`. Default: entries.
+   */
+  as?: AttachForm | null;
 }
 /**
- * Which run to end.
+ * Which run to cancel.
  */
 export interface CancelParams {
   /**
@@ -314,7 +523,7 @@ export interface CancelParams {
    */
   runId: RunId;
   /**
-   * How long the program may take to end by itself, in milliseconds; default 2000. A shorter grace later wins.
+   * How long the program may take to end by itself. Default 2000. A later request can shorten it.
    */
   graceMs?: number | null;
 }
@@ -328,11 +537,11 @@ export interface CancelRequestParams {
   id: number | string;
 }
 /**
- * A file that a run changed, from its first change to its last.
+ * A file that a run changed: all its changes together.
  */
 export interface ChangedFile {
   /**
-   * As the provider named it; usually absolute.
+   * The path as the provider names it; usually absolute.
    */
   path: string;
   /**
@@ -340,11 +549,11 @@ export interface ChangedFile {
    */
   kind: ChangeKind;
   /**
-   * Unified patches, in their order, where the provider told only those.
+   * Unified patches in their order, if the provider reports only patches.
    */
   patch?: string | null;
   /**
-   * The text before, as far as the provider told it: the whole file, or the part that was replaced.
+   * The text before, if the provider reports it: the whole file, or the part that was replaced.
    */
   oldText?: string | null;
   /**
@@ -357,46 +566,51 @@ export interface ChangedFile {
  */
 export interface ChangesResult {
   /**
-   * In the order in which they were first changed.
+   * The files in the order of their first change.
    */
   files: ChangedFile[];
   /**
-   * False where commands may have written files too, of which the provider said nothing.
+   * False if commands may have changed files that the provider does not report.
    */
   complete: boolean;
 }
 /**
- * Something to choose.
+ * One option.
  */
 export interface Choice {
   /**
-   * The provider's word for it.
+   * The provider's id of the option.
    */
   id: string;
   /**
-   * What a person reads.
+   * A name for people.
    */
   name: string;
 }
 /**
- * What a client wants and can do.
+ * What a client supports and which notifications it wants.
  */
 export interface ClientCapabilities {
   /**
-   * A person who can answer is there. Changes no delivery.
+   * A person can answer permission requests. This changes no delivery.
    */
   permissions?: boolean;
   /**
-   * Hear of all runs; false: only of own and attached ones.
+   * True: notifications about all runs. False: only about runs that the client started or is attached to.
    */
   watch?: boolean;
   /**
-   * How output is to be delivered.
+   * The client shows the terminals of runs in an emulator, which answers what programs ask of a terminal. Without
+   * such a client attached, loomd answers device attributes, device status and the cursor's position.
+   */
+  terminal?: boolean;
+  /**
+   * How to deliver output.
    */
   output?: OutputCapabilities;
 }
 /**
- * Who the client is.
+ * A client's name and version.
  */
 export interface ClientInfo {
   /**
@@ -409,7 +623,20 @@ export interface ClientInfo {
   version?: string | null;
 }
 /**
- * What to set.
+ * The output of a run whose provider has no updates.
+ */
+export interface CommandItem {
+  /**
+   * What it wrote to stdout; under a terminal everything.
+   */
+  output: Output;
+  /**
+   * What it wrote to stderr.
+   */
+  stderr?: Output | null;
+}
+/**
+ * Which settings of a run to change.
  */
 export interface ConfigureParams {
   /**
@@ -421,16 +648,29 @@ export interface ConfigureParams {
    */
   model?: string | null;
   /**
-   * Who decides from now on.
+   * The new permission mode.
    */
   permissions?: PermissionMode | null;
 }
 /**
- * What a deletion brought.
+ * Tokens in the context of an agent's model.
+ */
+export interface ContextUse {
+  /**
+   * How many there are.
+   */
+  used: number;
+  /**
+   * How many there can be.
+   */
+  size: number;
+}
+/**
+ * What was deleted.
  */
 export interface DeleteResult {
   /**
-   * Bytes that the run took, in files and rows.
+   * Bytes that the run took in files and rows.
    */
   freedBytes: number;
 }
@@ -439,7 +679,7 @@ export interface DeleteResult {
  */
 export interface DeletedParams {
   /**
-   * The runs that are gone.
+   * The runs that were deleted.
    */
   runIds: RunId[];
 }
@@ -467,21 +707,21 @@ export interface EditParams {
   pinned?: boolean | null;
 }
 /**
- * No params, or none that matter.
+ * No members.
  */
 export interface Empty {}
 /**
- * A `data` object of an error answer.
+ * `data` of an error answer.
  */
 export interface ErrorData {
   /**
-   * Which failure it is.
+   * The kind of the failure.
    */
   kind: FailureKind;
   [k: string]: unknown;
 }
 /**
- * What to make of a run, and where.
+ * To which format and file to export a run.
  */
 export interface ExportParams {
   /**
@@ -489,72 +729,223 @@ export interface ExportParams {
    */
   runId: RunId;
   /**
-   * As what.
+   * The format.
    */
   format: ExportFormat;
   /**
-   * Absolute: a file, written whole or not at all. One that is there is replaced and its mode kept; a new one is its owner's alone.
+   * The file to write; absolute. It is written whole or not at all. An existing file is replaced and keeps its mode;
+   * only the owner can read a new one.
    */
   path?: string | null;
 }
 /**
- * `path` where one was given, else `content`.
+ * The file or the content of an export: `path` if the request named one, else `content`.
  */
 export interface ExportResult {
   /**
-   * The file that was written, and is durable.
+   * The file that was written. It is durable.
    */
   path?: string | null;
   /**
-   * As UTF-8; U+FFFD where the program wrote something else (`text` alone).
+   * The content as UTF-8. In the format `text`, U+FFFD replaces what is not UTF-8.
    */
   content?: string | null;
 }
 /**
- * How a client introduces itself.
+ * What a tool call changes in one file: a patch, or the texts before and after.
+ */
+export interface FileDiff {
+  /**
+   * The file, as the provider names it; the new name of one that is moved.
+   */
+  path: string;
+  /**
+   * What becomes of the file.
+   */
+  kind: ChangeKind;
+  /**
+   * A unified patch, where the provider gives one.
+   */
+  patch?: string | null;
+  /**
+   * The text before, of the whole file or of the part that is replaced.
+   */
+  oldText?: string | null;
+  /**
+   * The text after.
+   */
+  newText?: string | null;
+  /**
+   * A patch over 256 KiB or a text over 64 KiB is missing here, or the call changes more than 1 MiB in all; `run/getItem` has it.
+   */
+  omitted?: boolean;
+}
+/**
+ * Which item to read.
+ */
+export interface GetItemParams {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * Number of the item.
+   */
+  item: number;
+}
+/**
+ * One item.
+ */
+export interface GetItemResult {
+  /**
+   * The item, with nothing omitted but output, which `run/text` and `run/read` have.
+   */
+  item: Item;
+}
+/**
+ * Who the client is and what it supports.
  */
 export interface InitializeParams {
   /**
-   * The version that the client speaks.
+   * The version of the protocol that the client supports.
    */
   protocolVersion: number;
   /**
-   * Who speaks; for logs.
+   * The client, for logs.
    */
   clientInfo?: ClientInfo | null;
   /**
-   * The server exits when this process ends.
+   * Id of a process. The server exits when it ends.
    */
   processId?: number | null;
   /**
-   * What the client wants and can do.
+   * What the client supports and which notifications it wants.
    */
   capabilities?: ClientCapabilities;
 }
 /**
- * How the server introduces itself.
+ * Who the server is and what it supports.
  */
 export interface InitializeResult {
   /**
-   * The version that the server speaks, the newest one it knows.
+   * The newest version of the protocol that the server supports.
    */
   protocolVersion: number;
   /**
-   * Who answers.
+   * The server.
    */
   serverInfo: ServerInfo;
   /**
-   * Where the store is.
+   * Version of the fold of entries into items. The numbers of items are stable within one version.
+   */
+  foldVersion: number;
+  /**
+   * Path of the store.
    */
   storePath: string;
   /**
-   * What a look at PATH tells; `provider/list` knows the versions too.
+   * The providers, by a search in PATH. `provider/list` has their versions too.
    */
   providers: ProviderInfo[];
   /**
-   * What this server can do.
+   * What this server supports.
    */
   capabilities: ServerCapabilities;
+}
+export interface Item2 {
+  /**
+   * Number of the item: 1, 2, … in the order of `seq`; within one entry a tool call comes before its permission, and the end of a turn last.
+   */
+  item: number;
+  /**
+   * Number of the first entry that made it.
+   */
+  seq: number;
+  /**
+   * Number of the newest entry that made or changed it.
+   */
+  lastSeq: number;
+  /**
+   * When it began, Unix milliseconds.
+   */
+  at: number;
+  /**
+   * When it ended, Unix milliseconds: a tool call by its status, a permission when it was resolved; a message, a thought and a plan
+   * with their turn; whatever is open when the run ends, then. What comes later still changes the item.
+   */
+  endAt?: number | null;
+  /**
+   * The turn in which it began, or which it ends; 0 before the first, absent from the end of a run that was between turns.
+   */
+  turn?: number | null;
+  /**
+   * The tool call whose sub-agent it belongs to, by its item number.
+   */
+  parent?: number | null;
+  /**
+   * The item from which this text or tool call goes on.
+   */
+  continues?: number | null;
+}
+export interface ItemParams2 {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * Going on after the entry before this one misses nothing. Of an append it is the item's new `lastSeq`.
+   */
+  seq: number;
+}
+/**
+ * Which items to read.
+ */
+export interface ItemsParams {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * Reads the items that follow this one. Default: the last items.
+   */
+  after?: number | null;
+  /**
+   * Reads the items before this one instead.
+   */
+  before?: number | null;
+  /**
+   * Most items of the page. Default 200; more than 1000 counts as 1000.
+   */
+  limit?: number | null;
+  /**
+   * Most bytes of the page. Default 1 MiB; more than 8 MiB counts as 8. A page has at least one item if there is one.
+   */
+  maxBytes?: number | null;
+}
+/**
+ * A page of items.
+ */
+export interface ItemsResult {
+  /**
+   * The page, ascending by number.
+   */
+  items: Item[];
+  /**
+   * How many items the run has.
+   */
+  total: number;
+  /**
+   * The items are as of this entry; `afterSeq` of an attach that goes on from here.
+   */
+  seq: number;
+  /**
+   * `after` of the next page; absent on the last one.
+   */
+  next?: number | null;
+  /**
+   * `before` of the page before; absent on the first one.
+   */
+  prev?: number | null;
 }
 /**
  * A process that outlived its run.
@@ -565,7 +956,7 @@ export interface LeftProcess {
    */
   pid: number;
   /**
-   * Its command line, words joined by spaces, shortened to 200 bytes.
+   * Its command line, joined by spaces and shortened to 200 bytes.
    */
   command: string;
 }
@@ -582,7 +973,7 @@ export interface ListParams {
    */
   provider?: string | null;
   /**
-   * Only runs in this directory, by its name; `.`, doubled slashes and a slash at its end do not count.
+   * Only runs in the directory with this path. `.`, double slashes and a slash at the end make no difference.
    */
   cwd?: string | null;
   /**
@@ -590,13 +981,13 @@ export interface ListParams {
    */
   sessionId?: string | null;
   /**
-   * All of these labels must be there, with these values.
+   * Only runs that have all these labels with these values.
    */
   label?: {
     [k: string]: string;
   };
   /**
-   * Default 50; more than 500 counts as 500.
+   * Most runs of the page. Default 50; more than 500 counts as 500.
    */
   limit?: number | null;
   /**
@@ -613,7 +1004,7 @@ export interface ListResult {
    */
   runs: Run[];
   /**
-   * For the next page; absent on the last one.
+   * `cursor` of the next page; absent on the last one.
    */
   nextCursor?: string | null;
 }
@@ -622,11 +1013,11 @@ export interface ListResult {
  */
 export interface ListedSession {
   /**
-   * The provider's own id, for `run/start`'s `resume`.
+   * The provider's own id, for `resume` of `run/start`.
    */
   id: string;
   /**
-   * Where it works.
+   * The directory in which it works.
    */
   cwd?: string | null;
   /**
@@ -638,51 +1029,136 @@ export interface ListedSession {
    */
   updatedAt?: number | null;
   /**
-   * The newest run here that had it.
+   * The newest run in this store that has the session.
    */
   runId?: RunId | null;
 }
 /**
- * Whose options.
+ * What the user or the agent says. A text over 256 KiB goes on in an item that `continues` this one.
+ */
+export interface MessageItem {
+  /**
+   * Whose text it is.
+   */
+  role: MessageRole;
+  /**
+   * The text so far, corrections included.
+   */
+  text: string;
+  /**
+   * ACP content blocks that are no text. One whose JSON is over 64 KiB is `{type, omitted: true}`.
+   */
+  blocks?: {
+    [k: string]: unknown;
+  }[];
+  /**
+   * The agent gave this message up and says it anew. Of a message in several items the last one tells it.
+   */
+  abandoned?: boolean;
+}
+/**
+ * A warning, a retry, something for people that the agent did not say.
+ */
+export interface NoticeItem {
+  /**
+   * How much it matters.
+   */
+  severity: NoticeSeverity;
+  /**
+   * One line.
+   */
+  title: string;
+  /**
+   * What there is to say beside it, shortened to 64 KiB.
+   */
+  description?: string | null;
+}
+/**
+ * Which provider's options to list.
  */
 export interface OptionsParams {
   /**
-   * As `run/start` names it.
+   * The provider, as `run/start` names it.
    */
   provider: string;
   /**
-   * Absolute; where a run would work. Default: the server's own working directory.
+   * The directory in which a run would work; absolute. Default: the server's own working directory.
    */
   cwd?: string | null;
 }
 /**
- * What can be chosen, as far as the provider tells.
+ * The options of a provider, as far as it reports them.
  */
 export interface OptionsResult {
   /**
-   * For `run/start`'s `model`.
+   * The models, for `model` of `run/start`.
    */
   models?: Choice[];
   /**
-   * The provider's own modes of permission.
+   * The provider's own permission modes.
    */
   modes?: Choice[];
 }
 /**
- * How output is to be delivered.
+ * An update that has no kind of its own yet.
+ */
+export interface OtherItem {
+  /**
+   * What a client draws.
+   */
+  title: string;
+  /**
+   * The update; absent where its JSON is over 64 KiB.
+   */
+  data?: {
+    [k: string]: unknown;
+  };
+}
+/**
+ * A text of which the middle may be missing: of a long one the first 48 KiB and the last 80 are kept.
+ */
+export interface Output {
+  /**
+   * What is kept.
+   */
+  text: string;
+  /**
+   * The byte of `text`, as UTF-8, behind which something is missing.
+   */
+  omittedAt?: number | null;
+  /**
+   * How many bytes of UTF-8 are missing there.
+   */
+  omittedBytes?: number | null;
+}
+/**
+ * How an output grows.
+ */
+export interface OutputAppend {
+  /**
+   * What is appended.
+   */
+  text: string;
+  /**
+   * Before that, so many bytes behind `omittedAt` are dropped and count as omitted.
+   */
+  dropBytes?: number;
+}
+/**
+ * How to deliver output.
  */
 export interface OutputCapabilities {
   /**
-   * Hold output back until so many milliseconds are over or `maxChunkBytes` wait.
+   * The server delays output until this time is over or `maxChunkBytes` of it wait.
    */
   minIntervalMs?: number;
   /**
-   * Most raw bytes of output in one notification; 4 at least, so that every character fits.
+   * Most raw bytes of output in one notification; at least 4, so that every character fits.
    */
   maxChunkBytes?: number;
 }
 /**
- * What the program wrote, byte for byte.
+ * Output of the program, byte for byte.
  */
 export interface OutputEntry {
   /**
@@ -690,11 +1166,11 @@ export interface OutputEntry {
    */
   runId: RunId;
   /**
-   * Number of the entry; of the last one, where several were merged for a slow client.
+   * Number of the entry. If several entries were merged for a slow client, number of the last one.
    */
   seq: number;
   /**
-   * Number of the first entry merged into this notification; absent in the log itself.
+   * Number of the first entry that was merged into this notification. Absent in the log.
    */
   firstSeq?: number | null;
   /**
@@ -706,15 +1182,15 @@ export interface OutputEntry {
    */
   stream: Stream;
   /**
-   * Position of the first byte within its own stream, counted in the program's raw bytes.
+   * Position of the first byte in its stream, counted in the raw bytes of the program.
    */
   offset: number;
   /**
-   * The bytes as UTF-8. U+FFFD stands where the program wrote something else, and then `data` is there.
+   * The bytes as UTF-8. U+FFFD replaces what is not UTF-8; `data` is present then.
    */
   text: string;
   /**
-   * The exact bytes in base64 (RFC 4648, padded), only where they are not UTF-8.
+   * The exact bytes in base64 (RFC 4648, padded). Present only if they are not UTF-8.
    */
   data?: string | null;
 }
@@ -737,15 +1213,46 @@ export interface PermissionEntry2 {
   permissionId: string;
 }
 /**
- * One answer that a permission request offers (ACP `PermissionOption`).
+ * A permission that was asked for.
+ */
+export interface PermissionItem {
+  /**
+   * Unique in the run; what `run/answer` names.
+   */
+  permissionId: string;
+  /**
+   * The tool call that it is about.
+   */
+  toolCallId: string;
+  /**
+   * An ACP `ToolCallUpdate`, complete, as it was asked; what becomes of the tool call later does not change it.
+   */
+  toolCall: {
+    [k: string]: unknown;
+  };
+  /**
+   * The whole of what is asked, for people to read; control characters and invisible ones are visible marks.
+   */
+  shown: ShownPart[];
+  /**
+   * The answers to choose from.
+   */
+  options: PermissionOption[];
+  /**
+   * What was answered; absent while the question is open.
+   */
+  resolved?: PermissionResolution | null;
+}
+/**
+ * One option of a permission request (ACP `PermissionOption`).
  */
 export interface PermissionOption {
   /**
-   * What `run/answer` names.
+   * The id that `run/answer` takes.
    */
   optionId: string;
   /**
-   * What a person reads.
+   * A name for people.
    */
   name: string;
   /**
@@ -754,15 +1261,66 @@ export interface PermissionOption {
   kind: string;
 }
 /**
+ * How a permission was resolved.
+ */
+export interface PermissionResolution {
+  /**
+   * The option that was chosen.
+   */
+  optionId?: string | null;
+  /**
+   * Nobody chose; nothing was allowed.
+   */
+  cancelled?: boolean | null;
+  /**
+   * The text that came with the choice.
+   */
+  message?: string | null;
+  /**
+   * Who resolved it.
+   */
+  by: ResolvedBy;
+  /**
+   * The rule that resolved it, by its id.
+   */
+  rule?: string | null;
+}
+/**
+ * One step of a plan (ACP `PlanEntry`).
+ */
+export interface PlanEntry {
+  /**
+   * What is to be done, shortened to 4 KiB.
+   */
+  content: string;
+  /**
+   * `high`, `medium` or `low`.
+   */
+  priority?: string | null;
+  /**
+   * `pending`, `in_progress` or `completed`.
+   */
+  status: string;
+}
+/**
+ * An agent's plan; one for each turn, and for each sub-agent in it.
+ */
+export interface PlanItem {
+  /**
+   * Its steps; at most 500.
+   */
+  entries: PlanEntry[];
+}
+/**
  * What a provider can do.
  */
 export interface ProviderCapabilities {
   /**
-   * A session can be gone on with in a new run.
+   * A new run can continue a session.
    */
   resume: boolean;
   /**
-   * `run/send` is understood.
+   * `run/send` works.
    */
   send: boolean;
   /**
@@ -770,15 +1328,15 @@ export interface ProviderCapabilities {
    */
   steer: boolean;
   /**
-   * A running turn can be stopped without ending the run.
+   * `run/interrupt` stops a running turn without ending the run.
    */
   interrupt: boolean;
   /**
-   * It asks before it acts.
+   * It makes permission requests.
    */
   permissions: boolean;
   /**
-   * Its output is also told as `run/update`.
+   * Its output also comes as `run/update`.
    */
   updates: boolean;
 }
@@ -787,7 +1345,7 @@ export interface ProviderCapabilities {
  */
 export interface ProviderInfo {
   /**
-   * What `run/start` takes as `provider`.
+   * The name that `run/start` takes as `provider`.
    */
   id: string;
   /**
@@ -799,19 +1357,19 @@ export interface ProviderInfo {
    */
   kind: string;
   /**
-   * It could be started now.
+   * Whether it could be started now.
    */
   available: boolean;
   /**
-   * What the program says of itself; `provider/list` only.
+   * The version that the program reports. Only `provider/list` has it.
    */
   version?: string | null;
   /**
-   * The executable that would be started.
+   * The executable that a run would start.
    */
   program?: string | null;
   /**
-   * What to install or set, when `available` is false; one sentence.
+   * If `available` is false: one sentence that says what to install or set.
    */
   reason?: string | null;
   /**
@@ -824,38 +1382,38 @@ export interface ProviderInfo {
  */
 export interface ProvidersResult {
   /**
-   * All that are known, also those that cannot be started.
+   * All known providers, also those that cannot be started.
    */
   providers: ProviderInfo[];
 }
 /**
- * Which ended runs to remove: those that any of the bounds is against, the oldest first. Pinned and live runs are neither
- * counted nor touched.
+ * Which ended runs to delete: those that exceed any of these limits, the oldest first. Pinned and live runs are
+ * neither counted nor deleted.
  */
 export interface PruneParams {
   /**
-   * Those that ended longer ago.
+   * Deletes runs that ended longer ago than this.
    */
   olderThanMs?: number | null;
   /**
-   * All but so many.
+   * Keeps only this many runs.
    */
   keepRuns?: number | null;
   /**
-   * As many as it takes until the rows of all runs take no more than this.
+   * Deletes runs until the rows of all runs take no more than this.
    */
   maxBytes?: number | null;
 }
 /**
- * What pruning came to.
+ * What was deleted.
  */
 export interface PruneResult {
   /**
-   * Runs that were removed.
+   * Number of runs that were deleted.
    */
   deletedRuns: number;
   /**
-   * Bytes that they took, in files and rows. What other runs build on stays until those go.
+   * Bytes that they took, in files and rows. Rows on which other runs depend stay until those are deleted.
    */
   freedBytes: number;
   /**
@@ -863,11 +1421,11 @@ export interface PruneResult {
    */
   fileBytes: number;
   /**
-   * The file was made shorter.
+   * Whether the file was compacted.
    */
   compacted: boolean;
   /**
-   * Why it was not, where there is much room in it that new runs will use first.
+   * Why it was not compacted, if much of it is free. New runs use the free space first.
    */
   reason?: string | null;
 }
@@ -880,15 +1438,16 @@ export interface ReadParams {
    */
   runId: RunId;
   /**
-   * Read forward, from the entry after this one; default 0.
+   * Reads forward from the entry after this one. Default 0.
    */
   afterSeq?: number | null;
   /**
-   * Read the last entries before this one instead.
+   * Reads the last entries before this one instead.
    */
   beforeSeq?: number | null;
   /**
-   * Default 1 MiB; more than 8 MiB counts as 8. At least one entry comes where there is one.
+   * Most bytes of the page. Default 1 MiB; more than 8 MiB counts as 8. A page has at least one entry if there is
+   * one.
    */
   maxBytes?: number | null;
   /**
@@ -922,21 +1481,116 @@ export interface ReadResult {
   atStart?: boolean | null;
 }
 /**
- * What is removed without being asked for. 0 is no bound.
+ * Which rule to remove.
+ */
+export interface RemoveRuleParams {
+  /**
+   * The rule's `id`.
+   */
+  ruleId: string;
+}
+/**
+ * What the server deletes without a request. 0 means no limit.
  */
 export interface Retention {
   /**
-   * Runs that ended so many days ago; at most a tenth of all runs a day.
+   * Deletes runs that ended this many days ago, at most a tenth of all runs a day.
    */
   maxAgeDays?: number;
   /**
-   * The oldest runs, until rows take no more than this.
+   * Deletes the oldest runs until the rows take no more than this.
    */
   maxBytes?: number;
   /**
-   * The oldest runs, until there are no more than this.
+   * Deletes the oldest runs until there are no more than this.
    */
   maxRuns?: number;
+}
+/**
+ * A remembered answer, as `rules.json` has it.
+ */
+export interface Rule {
+  /**
+   * Names the rule in `rule/remove`, and in the `rule` of the permissions that it resolved.
+   */
+  id: string;
+  /**
+   * What is answered.
+   */
+  decision: RuleDecision;
+  /**
+   * The run's provider, by its name.
+   */
+  provider?: string | null;
+  /**
+   * The `kind` of the tool call: `execute`, `edit`, `read`, …
+   */
+  toolKind?: string | null;
+  /**
+   * The command. In an allow `*` stands for letters, digits, blanks and `_./=:,@%+-`; in a deny for anything, and a deny also
+   * finds a command that stands behind or inside of another.
+   */
+  command?: CommandPattern | null;
+  /**
+   * The files: an absolute path, or one that begins with `** /`. `*` stands for anything within one folder, `**` for any
+   * number of folders. An allow matches if all files match, and its stars stand for no settings of git, editors, shells,
+   * agents and CI; a deny matches if one file does.
+   */
+  path?: string | null;
+  /**
+   * The run works in this directory, or below it; absolute.
+   */
+  cwd?: string | null;
+}
+/**
+ * The rule that was added, or that was there already.
+ */
+export interface RuleResult {
+  /**
+   * The rule.
+   */
+  rule: Rule;
+}
+/**
+ * What a rule answers, and to which requests: all members that are given must match. An allow needs `command` or `path`.
+ */
+export interface RuleTerms {
+  /**
+   * What is answered.
+   */
+  decision: RuleDecision;
+  /**
+   * The run's provider, by its name.
+   */
+  provider?: string | null;
+  /**
+   * The `kind` of the tool call: `execute`, `edit`, `read`, …
+   */
+  toolKind?: string | null;
+  /**
+   * The command. In an allow `*` stands for letters, digits, blanks and `_./=:,@%+-`; in a deny for anything, and a deny also
+   * finds a command that stands behind or inside of another.
+   */
+  command?: CommandPattern | null;
+  /**
+   * The files: an absolute path, or one that begins with `** /`. `*` stands for anything within one folder, `**` for any
+   * number of folders. An allow matches if all files match, and its stars stand for no settings of git, editors, shells,
+   * agents and CI; a deny matches if one file does.
+   */
+  path?: string | null;
+  /**
+   * The run works in this directory, or below it; absolute.
+   */
+  cwd?: string | null;
+}
+/**
+ * The user's rules, in the order of their file.
+ */
+export interface RulesResult {
+  /**
+   * All of them.
+   */
+  rules: Rule[];
 }
 /**
  * A run: its description, and its state as of the entry `lastSeq`.
@@ -947,15 +1601,27 @@ export interface Run {
    */
   id: RunId;
   /**
-   * As `run/start` named it.
+   * The provider, as `run/start` named it.
    */
   provider: string;
+  /**
+   * What the agent offers, as far as it has said so. Changes of it come as `run/changed`.
+   */
+  agent?: AgentOffer | null;
   /**
    * A line for people.
    */
   title?: string | null;
   /**
-   * For whoever looks for the run.
+   * The title, else what a person would call the run: the first line of its prompt, else its command line.
+   */
+  displayTitle?: string;
+  /**
+   * Whether its provider tells what its output means. The transcript of any other run is its output. Known from the start on.
+   */
+  hasTranscript?: boolean;
+  /**
+   * Labels by which clients find the run.
    */
   labels: {
     [k: string]: string;
@@ -965,21 +1631,26 @@ export interface Run {
    */
   pinned: boolean;
   /**
-   * The params of the `run/start` that made it, for a rerun; `envNames` stands for `env`, whose values are never stored.
+   * The params of the `run/start` that started it, for a rerun. `envNames` replaces `env`, whose values are never
+   * stored. `stdinBytes` replaces a `stdin` of more than 1 MiB.
    */
   params: {
     [k: string]: unknown;
   };
   /**
+   * The size of its terminal, if it runs in one.
+   */
+  tty?: TerminalSize | null;
+  /**
    * The argv that was executed.
    */
   command: string[];
   /**
-   * Where it was executed; as it was asked for, but without `.`, doubled slashes and a slash at its end.
+   * Where it was executed, as `run/start` named it, but without `.`, double slashes and a slash at the end.
    */
   cwd: string;
   /**
-   * Where it stands.
+   * The state of the run.
    */
   state: RunState;
   /**
@@ -991,11 +1662,11 @@ export interface Run {
    */
   queued?: number | null;
   /**
-   * Process id of the program, while it lives.
+   * Process id of the program, while it runs.
    */
   pid?: number | null;
   /**
-   * The open questions: `requested` entries that nobody has answered.
+   * The open permission requests: the `requested` entries that nobody has answered.
    */
   permissions?: PermissionEntry[];
   /**
@@ -1007,11 +1678,11 @@ export interface Run {
    */
   signal?: string | null;
   /**
-   * What went wrong; of a live run, what holds it up.
+   * Why the run failed; of a live run, what delays it.
    */
   error?: RunError | null;
   /**
-   * The provider's conversation behind the run.
+   * The session of the provider.
    */
   session?: Session | null;
   /**
@@ -1019,7 +1690,7 @@ export interface Run {
    */
   parentRunId?: RunId | null;
   /**
-   * When it was asked for, Unix milliseconds.
+   * When `run/start` came, Unix milliseconds.
    */
   createdAt: number;
   /**
@@ -1027,11 +1698,11 @@ export interface Run {
    */
   startedAt?: number | null;
   /**
-   * When it became final.
+   * When the run became final.
    */
   endedAt?: number | null;
   /**
-   * The newest entry that this picture includes.
+   * The newest entry that is included here.
    */
   lastSeq: number;
   /**
@@ -1039,19 +1710,19 @@ export interface Run {
    */
   durableSeq: number;
   /**
-   * What the program wrote so far.
+   * How much the program has written.
    */
   bytes: RunBytes;
   /**
-   * The newest file of the log, while the log is a file.
+   * The newest file of the log, while the log is in files.
    */
   transcript?: string | null;
   /**
-   * What all its turns used.
+   * Usage of all its turns.
    */
   usage?: Usage | null;
   /**
-   * When somebody took its session over.
+   * When a client took its session over.
    */
   takenOverAt?: number | null;
 }
@@ -1060,11 +1731,11 @@ export interface Run {
  */
 export interface RunBytes {
   /**
-   * On stdout; with a terminal, everything.
+   * Bytes on stdout; with a terminal, all bytes.
    */
   stdout: number;
   /**
-   * On stderr.
+   * Bytes on stderr.
    */
   stderr: number;
 }
@@ -1073,16 +1744,17 @@ export interface RunBytes {
  */
 export interface RunError {
   /**
-   * `auth`, `rateLimit`, `provider`, `protocol`, `spawn`, `sessionNotFound`, `outputLimit`, `storage`, `supervisor` or `timeout`; more may come.
+   * `auth`, `rateLimit`, `provider`, `protocol`, `spawn`, `sessionNotFound`, `outputLimit`, `storage`, `supervisor`
+   * or `timeout`. Later versions may add others.
    */
   kind: string;
   /**
-   * One sentence for a person.
+   * One sentence for people.
    */
   message: string;
 }
 /**
- * Names one run.
+ * Which run the request is about.
  */
 export interface RunIdParams {
   /**
@@ -1104,48 +1776,48 @@ export interface RunResult {
  */
 export interface SearchHit {
   /**
-   * In which run.
+   * The run.
    */
   runId: RunId;
   /**
-   * The entry that holds the first byte of the match.
+   * The entry with the first byte of the match.
    */
   seq: number;
   /**
-   * In which stream.
+   * The stream.
    */
   stream: Stream;
   /**
-   * First byte of the match, counted in the raw bytes of its stream.
+   * Position of the match's first byte, counted in the raw bytes of the stream.
    */
   offset: number;
   /**
-   * The line as people see it, without its line break; past 4 KiB only what stands around the match.
+   * The line as people see it, without its line break; at most 4 KiB around the match.
    */
   line: string;
 }
 /**
- * What to look for, and where.
+ * What to search for, and where.
  */
 export interface SearchParams {
   /**
-   * A text, or a regular expression; of one line.
+   * A text or a regular expression, without a line break.
    */
   query: string;
   /**
-   * `query` is a regular expression, in the syntax of Rust's `regex` crate; default false.
+   * Whether `query` is a regular expression, in the syntax of Rust's `regex` crate. Default false.
    */
   regex?: boolean | null;
   /**
-   * Upper and lower case are the same; default false.
+   * Whether upper and lower case match each other. Default false.
    */
   ignoreCase?: boolean | null;
   /**
-   * Only this run; default: all, the newest first.
+   * Searches only this run. Default: all runs, the newest first.
    */
   runId?: RunId | null;
   /**
-   * Most hits of a page, 1 to 1000; default 50.
+   * Most hits of the page, 1 to 1000. Default 50.
    */
   limit?: number | null;
   /**
@@ -1158,16 +1830,17 @@ export interface SearchParams {
  */
 export interface SearchResult {
   /**
-   * The newest run first, and within a run in the order of its log. May be empty though there is a `nextCursor`.
+   * Hits of the newest run first, within a run in the order of its log. The list may be empty though there is a
+   * `nextCursor`.
    */
   hits: SearchHit[];
   /**
-   * Where the next page goes on; absent when everything has been searched.
+   * `cursor` of the next page; absent when everything has been searched.
    */
   nextCursor?: string | null;
 }
 /**
- * What to hand to a run.
+ * What to send to a run.
  */
 export interface SendParams {
   /**
@@ -1175,7 +1848,7 @@ export interface SendParams {
    */
   runId: RunId;
   /**
-   * For `command`: written to its stdin as it is.
+   * For `command`: text that is written to its stdin as it is.
    */
   text?: string | null;
   /**
@@ -1183,29 +1856,29 @@ export interface SendParams {
    */
   prompt?: Prompt | null;
   /**
-   * Default `queue`.
+   * When an agent takes the prompt. Default `queue`.
    */
   mode?: SendMode | null;
 }
 /**
- * What this server can do.
+ * What this server supports.
  */
 export interface ServerCapabilities {
   /**
-   * The methods that it answers.
+   * The methods that the server answers.
    */
   methods: string[];
   /**
-   * Longest frame that it takes, in bytes.
+   * Longest frame that the server accepts, in bytes.
    */
   maxFrameBytes: number;
   /**
-   * How output will be delivered to this client.
+   * How the server delivers output to this client.
    */
   output: OutputCapabilities;
 }
 /**
- * Who the server is.
+ * The server's name and version.
  */
 export interface ServerInfo {
   /**
@@ -1230,15 +1903,15 @@ export interface Session {
    */
   id: string;
   /**
-   * File in which the provider keeps it.
+   * The file in which the provider stores it.
    */
   path?: string | null;
   /**
-   * False from the moment the id is announced until the provider has really kept the session.
+   * False until the provider has stored the session, which is some time after its id is known.
    */
   resumable: boolean;
   /**
-   * Ways to go on with it, best first.
+   * Ways to continue it, best first.
    */
   takeover: Takeover[];
 }
@@ -1259,20 +1932,20 @@ export interface SessionEntry {
    */
   at: number;
   /**
-   * All that is known of it now.
+   * The session as far as it is known now.
    */
   session: Session;
 }
 /**
- * Whose sessions.
+ * Which provider's sessions to list.
  */
 export interface SessionsParams {
   /**
-   * As `run/start` names it.
+   * The provider, as `run/start` names it.
    */
   provider: string;
   /**
-   * Only those of this directory; absolute.
+   * Lists only sessions of this directory; absolute.
    */
   cwd?: string | null;
   /**
@@ -1289,12 +1962,67 @@ export interface SessionsResult {
    */
   sessions?: ListedSession[];
   /**
-   * There is more.
+   * `cursor` of the next page; absent on the last one.
    */
   nextCursor?: string | null;
 }
 /**
- * What to run, and how.
+ * The new size of a run's terminal.
+ */
+export interface SetSizeParams {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * How many rows.
+   */
+  rows: number;
+  /**
+   * How many columns.
+   */
+  cols: number;
+}
+/**
+ * One part of what a permission is asked for.
+ */
+export interface ShownPart {
+  /**
+   * `title`, `command`, `file`, `content`, `diff`, or the name of the tool's own parameter.
+   */
+  label: string;
+  /**
+   * Its value, in one or several lines.
+   */
+  text: string;
+}
+/**
+ * The size of the run's terminal: at its start, and at each change.
+ */
+export interface SizeEntry {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * Number of the entry.
+   */
+  seq: number;
+  /**
+   * When, Unix milliseconds.
+   */
+  at: number;
+  /**
+   * How many rows.
+   */
+  rows: number;
+  /**
+   * How many columns.
+   */
+  cols: number;
+}
+/**
+ * What to run and how.
  */
 export interface StartParams {
   /**
@@ -1302,77 +2030,82 @@ export interface StartParams {
    */
   provider: string;
   /**
-   * What an agent is asked: text, or ACP content blocks. Passed by stdin or protocol, never through a shell.
+   * The prompt for an agent: text, or ACP content blocks. loomd passes it over stdin or the agent's protocol, never
+   * through a shell.
    */
   prompt?: Prompt | null;
   /**
-   * The argv; required for `command` and `acp`, refused for the others.
+   * The argv. `command` and `acp` require it; the others refuse it.
    */
   command?: string[] | null;
   /**
-   * Appended to the provider's own argv.
+   * Arguments that are appended to the provider's own argv.
    */
   args?: string[] | null;
   /**
-   * Absolute; default: the server's own working directory.
+   * The working directory; absolute. Default: the server's own.
    */
   cwd?: string | null;
   /**
-   * Added to the environment; null removes a variable. Values are never stored.
+   * Variables that are added to the environment; null removes one. The values are never stored.
    */
   env?: {
     [k: string]: string | null;
   };
   /**
-   * For `command`: written to its stdin, which is then closed unless the run is interactive.
+   * For `command`: text that is written to its stdin, which is then closed unless the run is interactive.
    */
   stdin?: string | null;
   /**
-   * Run under a pseudoterminal (for programs that buffer their output in a pipe).
+   * Runs the program under a pseudoterminal, for programs that buffer their output in a pipe: `true`, or the size of
+   * the terminal. Default size: 24 rows, 80 columns.
    */
-  tty?: boolean | null;
+  tty?: TtyChoice | null;
   /**
-   * Go on with a session of an agent; `command` has none and answers `unsupported`.
+   * Continues a session of an agent. `command` has none and answers `unsupported`.
    */
   resume?: Resume | null;
   /**
-   * Stay open for `run/send` after a turn ends; default false.
+   * Keeps the run open for `run/send` after a turn. Default false.
    */
   interactive?: boolean | null;
   /**
-   * For agents: which model, in the provider's own words.
+   * For agents: the model, by the provider's own name.
    */
   model?: string | null;
   /**
-   * Default `ask`: wait until somebody can answer.
+   * The permission mode. Default `ask`: the agent waits until a client answers.
    */
   permissions?: PermissionMode | null;
   /**
-   * Limit on the whole run, awake time in milliseconds.
+   * A run that takes longer than this is ended. Time in which the machine sleeps does not count.
    */
   timeoutMs?: number | null;
   /**
-   * Limit on the time without any output, awake time in milliseconds.
+   * A run that writes nothing for this long is ended. Time in which the machine sleeps does not count.
    */
   idleTimeoutMs?: number | null;
   /**
-   * An interactive run that is idle with nobody attached for so long gets `closeInput`; default 30 minutes.
+   * The input of an interactive run is closed, as by `run/closeInput`, when the run has been idle with nobody
+   * attached for this long. Default: 30 minutes.
    */
   keepIdleMs?: number | null;
   /**
-   * What happens when the last attached client goes: the run goes on (`detach`, the default), or is cancelled after 5 s.
+   * What happens when the last attached client disconnects: the run goes on (`detach`, the default), or it is
+   * canceled after 5 s.
    */
   onDisconnect?: OnDisconnect | null;
   /**
-   * `false`, or the kinds that the starter is attached to; default: everything.
+   * `false`, or the kinds of entries that the client receives. Default: all.
    */
   attach?: AttachChoice | null;
   /**
-   * Programs that the final sweep spares, beside the usual build daemons.
+   * Programs that are not ended with the run, besides the usual build daemons. A notice names a daemon that was ended.
    */
   keep?: string[] | null;
   /**
-   * Both streams together, in bytes; a run that writes more is cancelled with error `outputLimit`. Default: none.
+   * A run that writes more bytes than this to both streams together is canceled with error `outputLimit`. Default:
+   * no limit.
    */
   maxOutputBytes?: number | null;
   /**
@@ -1380,13 +2113,14 @@ export interface StartParams {
    */
   title?: string | null;
   /**
-   * For whoever looks for the run later.
+   * Labels by which clients find the run.
    */
   labels?: {
     [k: string]: string;
   };
   /**
-   * The same token again answers with the run that it already started. A failed start frees it.
+   * A second `run/start` with the same token returns the run that the first one started. A failed start frees the
+   * token.
    */
   clientToken?: string | null;
 }
@@ -1415,7 +2149,8 @@ export interface StateEntry {
    */
   turn?: number | null;
   /**
-   * Why the turn ended: an ACP `StopReason` (`end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`) or `error`.
+   * Why the turn ended: an ACP `StopReason` (`end_turn`, `max_tokens`, `max_turn_requests`, `refusal`, `cancelled`)
+   * or `error`.
    */
   stopReason?: string | null;
   /**
@@ -1427,20 +2162,20 @@ export interface StateEntry {
    */
   signal?: string | null;
   /**
-   * What went wrong.
+   * Why the run or the turn failed.
    */
   error?: RunError | null;
   /**
-   * What this turn used.
+   * Usage of this turn.
    */
   usage?: Usage | null;
   /**
-   * Processes of the run's tree that were spared (`keep`) or could not be ended.
+   * Processes of the run's tree that were kept (`keep`) or could not be ended.
    */
   left?: LeftProcess[];
 }
 /**
- * What the store holds. Live runs count with their files.
+ * Statistics of the store. Live runs count with their files.
  */
 export interface StatsResult {
   /**
@@ -1456,7 +2191,7 @@ export interface StatsResult {
    */
   entries: number;
   /**
-   * Bytes of the entries as JSON lines.
+   * Bytes of all entries as JSON lines.
    */
   logicalBytes: number;
   /**
@@ -1464,39 +2199,40 @@ export interface StatsResult {
    */
   storedBytes: number;
   /**
-   * Size of the database file. What deletions leave free in it is used again first.
+   * Size of the database file. Space that deletions freed in it is reused first.
    */
   fileBytes: number;
   /**
-   * Bytes of long texts (a tool's result, a file) that were not stored because the same text was there already: all uses but one.
+   * Bytes that were not stored again because the store had them: those of long texts (a tool's result, a file) after
+   * their first use, and what `deltaBytes` is more than `deltaStoredBytes`.
    */
   dedupedBytes: number;
   /**
-   * Long texts that are kept once,
+   * Number of long texts that are stored once.
    */
   texts: number;
   /**
-   * their bytes,
+   * Bytes of these long texts.
    */
   textBytes: number;
   /**
-   * and those of the rows that hold them.
+   * Bytes of the rows that hold these long texts.
    */
   textStoredBytes: number;
   /**
-   * Bytes that are kept as what differs from an earlier run of the same command,
+   * Bytes that are stored as the difference to equal or similar output, of the same run or of an earlier one.
    */
   deltaBytes: number;
   /**
-   * and those of the rows that hold them.
+   * Bytes of the rows that hold these differences.
    */
   deltaStoredBytes: number;
   /**
-   * Bytes of rows of deleted runs that stay because other runs build on them.
+   * Bytes of rows of deleted runs that stay because rows of other runs build on them.
    */
   keptBytes: number;
   /**
-   * What this server removes by itself, as configured.
+   * What this server deletes on its own, as configured.
    */
   retention?: Retention;
   /**
@@ -1505,7 +2241,7 @@ export interface StatsResult {
   formatVersion: number;
 }
 /**
- * What is to be durable.
+ * Which entries must be durable.
  */
 export interface SyncParams {
   /**
@@ -1513,12 +2249,12 @@ export interface SyncParams {
    */
   runId: RunId;
   /**
-   * Default: the newest entry.
+   * All entries up to this one. Default: up to the newest entry.
    */
   seq?: number | null;
 }
 /**
- * What is durable.
+ * Which entries are durable.
  */
 export interface SyncResult {
   /**
@@ -1527,15 +2263,15 @@ export interface SyncResult {
   durableSeq: number;
 }
 /**
- * One way to go on with a session in a terminal.
+ * One way to continue a session in a terminal.
  */
 export interface Takeover {
   /**
-   * How.
+   * How the session is continued.
    */
   kind: TakeoverKind;
   /**
-   * It was seen to work with this version of the provider.
+   * Whether this way was tested with this version of the provider.
    */
   verified: boolean;
   /**
@@ -1551,18 +2287,18 @@ export interface Takeover {
    */
   cwd?: string | null;
   /**
-   * What to add to the environment.
+   * Variables to add to the environment.
    */
   env?: {
     [k: string]: string;
   } | null;
   /**
-   * One line for a person.
+   * One line for people.
    */
   display: string;
 }
 /**
- * How to take over.
+ * How to take a session over.
  */
 export interface TakeoverParams {
   /**
@@ -1570,22 +2306,35 @@ export interface TakeoverParams {
    */
   runId: RunId;
   /**
-   * Default: the best one there is.
+   * Which way to choose. Default: the best one that is available.
    */
   kind?: TakeoverKind | null;
   /**
-   * End the headless process first; default true.
+   * Whether to end the headless process first. Default true.
    */
   stop?: boolean | null;
 }
 /**
- * How to go on with the session.
+ * How to continue the session.
  */
 export interface TakeoverResult {
   /**
    * The way that was chosen.
    */
   takeover: Takeover;
+}
+/**
+ * The size of a terminal, in characters.
+ */
+export interface TerminalSize {
+  /**
+   * How many rows.
+   */
+  rows: number;
+  /**
+   * How many columns.
+   */
+  cols: number;
 }
 /**
  * Which output to read.
@@ -1596,19 +2345,19 @@ export interface TextParams {
    */
   runId: RunId;
   /**
-   * Default: both, in order of arrival and counted together.
+   * The stream. Default: both, in order of arrival and counted together.
    */
   stream?: Stream | null;
   /**
-   * First byte; default 0. Inside a character, it counts as that character's first byte.
+   * The first byte. Default 0. An offset inside a character counts as that character's first byte.
    */
   offset?: number | null;
   /**
-   * Default 1 MiB; more than 8 MiB counts as 8. A page never cuts a character.
+   * Most bytes of the page. Default 1 MiB; more than 8 MiB counts as 8. A page never ends inside a character.
    */
   maxBytes?: number | null;
   /**
-   * The last so many lines instead of `offset`; an unfinished last line is a line.
+   * Reads this many last lines instead of from `offset`. A last line without its line feed counts.
    */
   lastLines?: number | null;
 }
@@ -1617,7 +2366,7 @@ export interface TextParams {
  */
 export interface TextResult {
   /**
-   * As UTF-8; U+FFFD where the program wrote something else.
+   * The output as UTF-8, with U+FFFD where the program wrote something else.
    */
   text: string;
   /**
@@ -1629,12 +2378,97 @@ export interface TextResult {
    */
   nextOffset: number;
   /**
-   * Raw bytes that there are by now.
+   * Raw bytes that the program has written so far.
    */
   totalBytes: number;
 }
 /**
- * What the output means, in the words of the Agent Client Protocol, schema 1.15.
+ * A tool call.
+ */
+export interface ToolItem {
+  /**
+   * Unique in the run; an item that `continues` another has the id of that one.
+   */
+  toolCallId: string;
+  /**
+   * What a person reads.
+   */
+  title: string;
+  /**
+   * ACP's `ToolKind`: `read`, `edit`, `delete`, `move`, `search`, `execute`, `think`, `fetch`, `switch_mode`, `other`.
+   */
+  toolKind: string;
+  /**
+   * ACP's `ToolCallStatus`: `pending`, `in_progress`, `completed` or `failed`.
+   */
+  status: string;
+  /**
+   * The files that it works on: ACP's `ToolCallLocation`, `{path, line?}`.
+   */
+  locations: ToolLocation[];
+  /**
+   * What the tool was given; `{omitted: true}` where its JSON is over 64 KiB.
+   */
+  rawInput?: {
+    [k: string]: unknown;
+  };
+  /**
+   * What it printed or answered.
+   */
+  output?: Output | null;
+  /**
+   * What it changes, or is to change, file by file.
+   */
+  diffs: FileDiff[];
+  /**
+   * The permissions that were asked for it.
+   */
+  permissions: string[];
+}
+/**
+ * A file that a tool call works on.
+ */
+export interface ToolLocation {
+  /**
+   * Its path.
+   */
+  path: string;
+  /**
+   * The line, counted from 1.
+   */
+  line?: number | null;
+}
+/**
+ * The end of a turn, or of the run.
+ */
+export interface TurnItem {
+  /**
+   * `idle`, or the final state of the run.
+   */
+  state: RunState;
+  /**
+   * An ACP `StopReason`, or `error`.
+   */
+  stopReason?: string | null;
+  /**
+   * What this turn used.
+   */
+  usage?: Usage | null;
+  /**
+   * What went wrong.
+   */
+  error?: RunError | null;
+  /**
+   * The program's exit code, if it exited.
+   */
+  exitCode?: number | null;
+  /**
+   * The signal that ended the program, by name.
+   */
+  signal?: string | null;
+}
+/**
+ * The meaning of the output, as an update of the Agent Client Protocol (ACP), schema 1.15.
  */
 export interface UpdateEntry {
   /**
@@ -1650,30 +2484,31 @@ export interface UpdateEntry {
    */
   at: number;
   /**
-   * An ACP v1 `SessionUpdate`: an open object with `sessionUpdate: string`. Variants that a client does not know are to be ignored.
+   * An ACP v1 `SessionUpdate`: an open object with `sessionUpdate: string`. Clients ignore variants that they do not
+   * know.
    */
   update: {
     [k: string]: unknown;
   };
 }
 /**
- * What a model was paid for.
+ * Tokens and costs.
  */
 export interface Usage {
   /**
-   * Tokens read.
+   * Input tokens.
    */
   inputTokens?: number | null;
   /**
-   * Tokens written.
+   * Output tokens.
    */
   outputTokens?: number | null;
   /**
-   * Tokens read from the provider's cache.
+   * Input tokens from the provider's cache.
    */
   cachedInputTokens?: number | null;
   /**
-   * In US dollars, where the provider says so.
+   * US dollars, if the provider reports them.
    */
   costUsd?: number | null;
 }

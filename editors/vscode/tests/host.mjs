@@ -1,4 +1,5 @@
-// Runs the tests of tests/host in the extension host of a real VS Code; prints what they say and ends with their status.
+// Runs the tests of tests/host in the extension host of a real VS Code, prints their results and exits with their
+// status.
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -26,13 +27,13 @@ try {
   const at = path => `vscode-remote://${workbench.authority}${path}`;
   const payload = [["extensionDevelopmentPath", at(workbench.extension)], ["extensionTestsPath", at(join(process.cwd(), "tests/out/host.all.js"))]];
   await page.goto(`${workbench.address}&payload=${encodeURIComponent(JSON.stringify(payload))}`);
-  await until("the tests have ended", () => /^(\d+ passed, \d+ failed|stopped: .*)$/m.test(read()), 1_200_000).catch(error => console.log(String(error)));
+  await until("the tests have finished", () => /^(\d+ passed, \d+ failed|stopped: .*)$/m.test(read()), 1_200_000).catch(error => console.log(String(error)));
   console.log(read().trimEnd());
   code = /^\d+ passed, 0 failed$/m.test(read()) ? 0 : 1;
-  if (workbench.outside.size > 0) console.log(`asked the outside: ${[...workbench.outside].join(" ")}`), (code = 1);
+  if (workbench.otherHosts.size > 0) console.log(`requests to other hosts: ${[...workbench.otherHosts].join(" ")}`), (code = 1);
   if (code !== 0) {
     await page.screenshot({ path: "tests/out/host-failure.png" });
-    console.log(workbench.said());
+    console.log(workbench.logTail());
   }
 } finally {
   await workbench.close();

@@ -1,6 +1,8 @@
-//! The keyboard of our terminal: a line at a time, as the terminal edits it, or a single key for a question.
+//! The keyboard of a terminal: whole lines, as the terminal edits them, or single keys that answer a permission
+//! request.
 //!
-//! It is read only while something is asked: what is typed at other times is for whoever reads next, as with any program.
+//! It is read only while there is a prompt. What is typed at other times stays in the terminal for the next reader, as
+//! with any program.
 
 use std::{
     fs::File,
@@ -15,67 +17,76 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Most bytes of one look.
-const PIECE: usize = 64 << 10;
+/// Most bytes of one read.
+const MAX_READ_BYTES: usize = 64 << 10;
 
-/// Our terminal's keys.
-pub struct Keyboard {
+/// The keyboard of our stdin.
+pub(crate) struct Keyboard {
     terminal: AsyncFd<File>,
-    usual: Termios,
-    takes_keys: bool,
+    original_termios: Termios,
+    is_in_key_mode: bool,
 }
 
 impl Keyboard {
-    /// `None`: stdin is no terminal, or one that cannot be waited for.
-    pub fn open() -> Option<Self> {
+    /// `None`: stdin is no terminal, or one whose input cannot be awaited.
+    pub(crate) fn open() -> Option<Self> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return None;
         }
-        let usual = tcgetattr(&stdin).ok()?;
+        let original_termios = tcgetattr(&stdin).ok()?;
         let terminal = File::from(stdin.as_fd().try_clone_to_owned().ok()?);
         #[expect(deprecated, reason = "what replaces it is unsafe, to promise what a file keeps: one descriptor, open as long as it lives")]
         let terminal = AsyncFd::with_interest(terminal, Interest::READABLE).ok()?;
-        Some(Self { terminal, usual, takes_keys: false })
+        Some(Self { terminal, original_termios, is_in_key_mode: false })
     }
 
-    /// Whether keys are for us: a program in the background must not touch its terminal.
-    pub fn is_ours(&self) -> bool {
+    /// Whether we are in the foreground: a program in the background must not touch its terminal.
+    pub(crate) fn is_ours(&self) -> bool {
         tcgetpgrp(self.terminal.get_ref()).is_ok_and(|group| group == getpgrp())
     }
 
-    /// From now on each key comes by itself and is not shown. What was typed before is forgotten: it was no answer.
-    pub fn take_keys(&mut self) {
-        let mut modes = self.usual.clone();
+    /// From now on each key comes by itself and is not echoed. Keys that were pressed before are dropped: they were not
+    /// meant as answers.
+    pub(crate) fn enter_key_mode(&mut self) {
+        let mut modes = self.original_termios.clone();
         modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
-        self.takes_keys = tcsetattr(self.terminal.get_ref(), OptionalActions::Now, &modes).is_ok();
+        self.is_in_key_mode = tcsetattr(self.terminal.get_ref(), OptionalActions::Now, &modes).is_ok();
+        self.drop_input();
+    }
+
+    /// Drops what was typed and not read yet.
+    pub(crate) fn drop_input(&self) {
+        // Only a terminal that is gone refuses this, and then there are no keys either.
         tcflush(self.terminal.get_ref(), QueueSelector::IFlush).ok();
     }
 
-    /// The terminal is again as it was.
-    pub fn take_lines(&mut self) {
-        if std::mem::take(&mut self.takes_keys) {
-            tcsetattr(self.terminal.get_ref(), OptionalActions::Now, &self.usual).ok();
+    /// Gives the terminal its modes back.
+    pub(crate) fn leave_key_mode(&mut self) {
+        if std::mem::take(&mut self.is_in_key_mode) {
+            // A terminal that is gone has no modes.
+            tcsetattr(self.terminal.get_ref(), OptionalActions::Now, &self.original_termios).ok();
         }
     }
 
-    /// The next piece: a line, or the bytes of a key. Empty: the end of the input. Dropping the future loses nothing.
-    pub async fn read(&mut self) -> io::Result<Vec<u8>> {
+    /// The next input: a line, or the bytes of a key. Empty: the end of the input. Dropping the future loses nothing.
+    pub(crate) async fn read(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let mut ready = self.terminal.readable().await?;
-            // The terminal is shared, so it is never made non-blocking: only what is there is read.
-            let mut look = [PollFd::new(ready.get_inner(), PollFlags::IN)];
-            if poll(&mut look, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) == 0 {
+            // Other processes share the terminal's description, so it is never made non-blocking. We read only when
+            // `poll` says that there is input.
+            let mut poll_fds = [PollFd::new(ready.get_inner(), PollFlags::IN)];
+            if poll(&mut poll_fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) == 0 {
                 ready.clear_ready();
                 continue;
             }
-            let mut piece = vec![0; PIECE];
-            match rustix::io::read(ready.get_inner(), &mut piece) {
+            let mut bytes = vec![0; MAX_READ_BYTES];
+            match rustix::io::read(ready.get_inner(), &mut bytes) {
                 Ok(length) => {
-                    piece.truncate(length);
-                    return Ok(piece);
+                    bytes.truncate(length);
+                    return Ok(bytes);
                 }
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),
@@ -86,22 +97,22 @@ impl Keyboard {
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        self.take_lines();
+        self.leave_key_mode();
     }
 }
 
-/// What a piece of input means for a question.
+/// What an input means for a permission request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     Char(char),
     Escape,
-    /// Several at once (an arrow, something pasted): no answer to anything.
+    /// Several characters at once (an arrow key, pasted text), which answer nothing.
     Other,
 }
 
 impl Key {
-    pub fn of(piece: &[u8]) -> Self {
-        match std::str::from_utf8(piece).map(|text| (text.chars().next(), text.chars().count())) {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes).map(|text| (text.chars().next(), text.chars().count())) {
             Ok((Some('\x1b'), 1)) => Self::Escape,
             Ok((Some(key), 1)) => Self::Char(key),
             _ => Self::Other,

@@ -1,36 +1,114 @@
-//! Agents on our own terminal: what they say and do as it comes, their questions, and a line to type the next prompt on.
+//! Agents on a terminal: their transcript as it grows, permission requests, and a line for the next prompt.
 
-pub mod diff;
-pub mod history;
-pub mod keyboard;
-pub mod painter;
-pub mod question;
-pub mod screen;
-pub mod start;
-pub mod tail;
-pub mod talk;
-pub mod tool;
+pub(crate) mod interactive;
+pub(crate) mod keyboard;
+pub(crate) mod permission_prompt;
+pub(crate) mod renderer;
+pub(crate) mod start;
 
-use super::client::Launch;
-use crate::model::{ProviderInfo, Run};
+use std::collections::VecDeque;
 
-/// Whether what a run does is told by updates, so that its output is only how it was told.
-pub fn is_told(run: &Run, providers: &[ProviderInfo], launch: &Launch) -> bool {
-    let is_asked = run.params.contains_key("prompt") || run.params.contains_key("resume") || run.session.is_some();
-    match providers.iter().find(|info| info.id == run.provider) {
-        Some(info) if info.kind == start::COMMAND => is_asked && launch.knows_format(&info.id),
-        Some(info) => info.capabilities.updates,
-        // It is not configured any more.
-        None => is_asked,
-    }
-}
+use serde_json::Value;
 
-/// The first line of what an agent was asked, for lists.
-pub fn first_prompt_line(run: &Run) -> Option<String> {
+use self::renderer::Renderer;
+use super::{EarlyExit, client::ServerSession};
+use crate::model::{
+    Failure, Run, RunId,
+    calls::{ItemsParams, ItemsResult},
+    item::{Item, ItemChange},
+    methods::RunItems,
+};
+
+/// Longest page of `run/items`, in bytes, and most of its items.
+const MAX_PAGE_BYTES: u64 = 4 << 20;
+const MAX_PAGE_ITEMS: u64 = 1000;
+
+/// The first line of the run's prompt, for lists.
+pub(crate) fn first_prompt_line(run: &Run) -> Option<String> {
     let prompt = run.params.get("prompt")?;
     let text = match prompt {
-        serde_json::Value::String(text) => text.as_str(),
+        Value::String(text) => text.as_str(),
         blocks => blocks.as_array()?.iter().find_map(|block| block["text"].as_str())?,
     };
     text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// Draws all items that the run has now and passes the text on after each page, so that a long run costs no memory. Returns the
+/// entry after which whoever follows the run goes on.
+pub(crate) async fn render_history<F>(session: &ServerSession, run: &Run, renderer: &mut Renderer, mut pass_on: F) -> Result<u64, EarlyExit>
+where
+    F: AsyncFnMut(String) -> Result<(), EarlyExit>,
+{
+    let (mut after, mut first_page) = (0, None);
+    loop {
+        let page = items(session, run.id, Some(after), None).await?;
+        // A run that grows faster than it is drawn would have no end.
+        let (seq, total) = *first_page.get_or_insert((page.seq, page.total));
+        page.items.into_iter().filter(|item| item.item <= total).for_each(|item| renderer.change(item.last_seq, whole(item)));
+        pass_on(renderer.take()).await?;
+        match page.next {
+            Some(next) if next > after && next < total => after = next,
+            _ => return Ok(seq),
+        }
+    }
+}
+
+/// The last lines of the transcript, and the entry after which whoever follows the run goes on. Only as many of the last items are read
+/// as are needed for them.
+pub(crate) async fn render_tail(
+    session: &ServerSession,
+    run: &Run,
+    renderer: &mut Renderer,
+    lines: u64,
+) -> Result<(String, u64), EarlyExit> {
+    let mut last: VecDeque<Item> = VecDeque::new();
+    let mut page = items(session, run.id, None, None).await?;
+    let seq = page.seq;
+    loop {
+        page.items.into_iter().rev().for_each(|item| last.push_front(item));
+        let mut drawn = renderer.anew();
+        last.iter().cloned().for_each(|item| drawn.change(item.last_seq, whole(item)));
+        let text = drawn.take();
+        match page.prev {
+            Some(before) if (text.lines().count() as u64) <= lines => {
+                page = items(session, run.id, None, Some(before)).await?;
+            }
+            _ => {
+                *renderer = drawn;
+                return Ok((last_lines(&text, lines), seq));
+            }
+        }
+    }
+}
+
+/// A page of items: those after an item, those before one, or the last ones.
+pub(crate) async fn items(session: &ServerSession, run_id: RunId, after: Option<u64>, before: Option<u64>) -> Result<ItemsResult, Failure> {
+    session.call(RunItems, ItemsParams { run_id, after, before, limit: Some(MAX_PAGE_ITEMS), max_bytes: Some(MAX_PAGE_BYTES) }).await
+}
+
+fn whole(item: Item) -> ItemChange {
+    ItemChange::Whole { item: Box::new(item) }
+}
+
+/// The last lines of a text. An unfinished one counts.
+fn last_lines(text: &str, lines: u64) -> String {
+    let end = text.trim_end_matches('\n').len();
+    let from = match usize::try_from(lines).unwrap_or(usize::MAX) {
+        0 => text.len(),
+        lines => memchr::memrchr_iter(b'\n', &text.as_bytes()[..end]).nth(lines - 1).map_or(0, |at| at + 1),
+    };
+    text[from..].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_text() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc\n");
+        assert_eq!(last_lines("a\nb", 1), "b");
+        assert_eq!(last_lines("a\nb", 9), "a\nb");
+        assert_eq!(last_lines("a\nb", 0), "");
+    }
 }

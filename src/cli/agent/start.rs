@@ -1,118 +1,127 @@
-//! `loomd run PROVIDER`: what an agent is asked, as the params of its start.
+//! `loomd run PROVIDER`: from the arguments after an agent's name to the params of `run/start`.
 
 use std::io::{self, IsTerminal, Read};
 
 use clap::Parser;
-use serde_json::Value;
 
 use super::{
-    painter::Painter,
-    talk::{self, Manner, Talk},
+    interactive::{self, Interactive, ViewOptions},
+    renderer::Renderer,
 };
 use crate::{
     cli::{
-        Stop,
-        client::{Launch, Session},
-        options::How,
-        words,
+        EarlyExit,
+        client::{ServerLaunch, ServerSession},
+        format,
+        options::StartOptions,
     },
     model::{
-        Failure, FailureKind, Kind, ProviderInfo, Run,
-        calls::{AttachChoice, Prompt, Resume, StartParams},
+        Failure, FailureKind, ProviderInfo, Run,
+        calls::{AttachChoice, AttachForm, Prompt, Resume, StartParams},
     },
     rpc::Notifications,
 };
 
-/// The provider that is a command.
-pub const COMMAND: &str = "command";
+/// The ID of the provider that runs commands.
+pub(crate) const COMMAND: &str = "command";
 
-/// What follows the provider's name.
+/// The arguments from the provider's name on.
 #[derive(Debug, Parser)]
-#[command(name = "loomd run PROVIDER", disable_version_flag = true, about = "Ask an agent")]
-struct Line {
+#[command(name = "loomd run PROVIDER", disable_version_flag = true, about = "Run an agent")]
+struct AgentArguments {
     #[command(flatten)]
-    how: How,
-    /// What it is asked; `-` reads it from stdin, so that no list of processes shows it
+    start_options: StartOptions,
+    /// Prompt for the agent; `-` reads it from stdin, so that it does not show in process lists
     #[arg(value_name = "PROMPT")]
     prompt: Vec<String>,
-    /// The argv of an agent that has none of its own; arguments for the others
+    /// For `acp`, the agent's command line; otherwise extra arguments for the agent
     #[arg(last = true, value_name = "ARG")]
     argv: Vec<String>,
 }
 
-/// An agent that is to be asked.
-pub struct Asking {
-    pub how: How,
-    pub params: StartParams,
-    /// It tells what it does, beside its output.
-    pub is_told: bool,
-    /// What was typed on the command line, which stands on the screen.
-    echo: Option<String>,
+/// An agent that is to be started.
+pub(crate) struct AgentStart {
+    pub(crate) start_options: StartOptions,
+    pub(crate) params: StartParams,
+    /// The agent describes what it does by updates, not only by its output.
+    pub(crate) has_transcript: bool,
+    /// The prompt that was typed on the command line, so that it is on the screen already.
+    typed_prompt: Option<String>,
 }
 
-impl Asking {
-    /// Of the provider's name and the words after it. `before`: what was said before it.
-    pub async fn of(before: &How, line: &[String], provider: &ProviderInfo, launch: &Launch, session: &Session) -> Result<Self, Stop> {
+impl AgentStart {
+    /// `line`: the provider's name and the arguments after it. `before`: the options before the name.
+    pub(crate) async fn of(
+        before: &StartOptions,
+        line: &[String],
+        provider: &ProviderInfo,
+        launch: &ServerLaunch,
+        session: &ServerSession,
+    ) -> Result<Self, EarlyExit> {
         let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let Some(line) = read_line(line)? else { return Err(Stop::Closed) };
-        let knows_format = launch.knows_format(&provider.id);
-        let mut asking = asking(before.clone(), line, provider, knows_format, has_terminal, || read_prompt(io::stdin().lock()))?;
-        if let Some(resume) = &asking.how.resume {
-            asking.params.resume = Some(resumed(session, resume).await?);
-            // The session's own directory, unless another one is named.
-            asking.params.cwd = asking.params.cwd.take().filter(|_| asking.how.cwd.is_some());
+        let Some(line) = read_line(line)? else { return Err(EarlyExit::Closed) };
+        let supports_format = launch.supports_format(&provider.id);
+        let mut agent_start = params_of(before.clone(), line, provider, supports_format, has_terminal, || read_prompt(io::stdin().lock()))?;
+        if let Some(resume) = &agent_start.start_options.resume {
+            agent_start.params.resume = Some(resolve_resume(session, resume).await?);
+            // A resumed session works in its own directory, unless `--cwd` names another one.
+            agent_start.params.cwd = agent_start.params.cwd.take().filter(|_| agent_start.start_options.cwd.is_some());
         }
-        Ok(asking)
+        Ok(agent_start)
     }
 
-    /// Watches the run that was started so.
-    pub fn talk<'a>(self, launch: &'a Launch, run: Run, connection: (Session, Notifications)) -> Talk<'a> {
-        let manner =
-            Manner { full: self.how.full, quiet: self.how.quiet, interactive: self.params.interactive == Some(true), only_look: false };
-        let mut painter = Painter::new(talk::paper(manner), &run.cwd);
-        self.echo.iter().for_each(|echo| painter.expect_echo(echo));
-        Talk::new(launch, manner, run, connection, painter, 0)
+    /// Watches the run that was started with these params.
+    pub(crate) fn interactive<'a>(self, launch: &'a ServerLaunch, run: Run, connection: (ServerSession, Notifications)) -> Interactive<'a> {
+        let view = ViewOptions {
+            full: self.start_options.full,
+            quiet: self.start_options.quiet,
+            interactive: self.params.interactive == Some(true),
+            view_only: false,
+        };
+        let mut renderer = Renderer::new(interactive::render_options(view), &run.cwd);
+        self.typed_prompt.iter().for_each(|typed_prompt| renderer.expect_typed_prompt(typed_prompt));
+        Interactive::new(launch, view, run, connection, renderer, 0)
     }
 }
 
-/// The words after the provider's name. `None`: they asked for help, and got it.
-fn read_line(words: &[String]) -> Result<Option<Line>, Stop> {
-    match Line::try_parse_from(words) {
+/// Parses the provider's name and the arguments after it. `None`: they were a call for help, which has been printed.
+fn read_line(arguments: &[String]) -> Result<Option<AgentArguments>, EarlyExit> {
+    match AgentArguments::try_parse_from(arguments) {
         Ok(line) => Ok(Some(line)),
         Err(error) if !error.use_stderr() => {
             error.print()?;
             Ok(None)
         }
         Err(error) => {
-            let said = error.render().to_string();
-            let first = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            let message = format!("{first}; `loomd run {} --help` shows what there is, and `--` goes before a command", words[0]);
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let message = format!("{first}; see `loomd run {} --help` (to run a command, use `loomd run -- COMMAND`)", arguments[0]);
             Err(Failure::new(FailureKind::Config, message).into())
         }
     }
 }
 
-fn asking(
-    before: How,
-    line: Line,
+fn params_of(
+    before: StartOptions,
+    line: AgentArguments,
     provider: &ProviderInfo,
-    knows_format: bool,
+    supports_format: bool,
     has_terminal: bool,
-    read: impl FnOnce() -> Result<String, Failure>,
-) -> Result<Asking, Failure> {
-    let how = before.and_then(line.how);
+    read_stdin: impl FnOnce() -> Result<String, Failure>,
+) -> Result<AgentStart, Failure> {
+    let start_options = before.merge(line.start_options);
     let name = &provider.id;
     let typed = line.prompt.join(" ");
     let prompt = match typed.as_str() {
         "" => None,
-        "-" => Some(read()?),
+        "-" => Some(read_stdin()?),
         _ => Some(typed.clone()),
     };
     let needs_prompt = provider.kind != COMMAND;
-    let mut params = how.params(name)?;
-    if needs_prompt && prompt.is_none() && !how.interactive {
-        if !has_terminal || how.detach {
-            let message = format!("say what {name} is to do: loomd run {name} \"PROMPT\", or `-` to read it from stdin");
+    let mut params = start_options.params(name)?;
+    if needs_prompt && prompt.is_none() && !start_options.interactive {
+        if !has_terminal || start_options.detach {
+            let message = format!("no prompt; use `loomd run {name} \"PROMPT\"`, or `-` to read it from stdin");
             return Err(Failure::invalid_params("prompt", message));
         }
         params.interactive = Some(true);
@@ -120,54 +129,54 @@ fn asking(
     let takes_argv = name == "acp";
     match line.argv {
         argv if argv.is_empty() && takes_argv && provider.program.is_none() => {
-            let message = "say which agent: loomd run acp \"PROMPT\" -- AGENT ARGS, or give it a name in the configuration";
+            let message = "no agent; use `loomd run acp \"PROMPT\" -- AGENT ARGS`, or configure the agent as a provider";
             return Err(Failure::invalid_params("command", message));
         }
         argv if argv.is_empty() => {}
         argv if takes_argv && provider.program.is_none() => params.command = Some(argv),
         argv => params.args = Some(argv),
     }
-    let is_told = provider.capabilities.updates && (needs_prompt || (knows_format && (prompt.is_some() || how.resume.is_some())));
-    if is_told && !how.json && !how.detach {
-        // What it wrote to say it is not shown.
-        params.attach = Some(AttachChoice::Kinds { kinds: Some(vec![Kind::Update]) });
+    let has_transcript =
+        provider.capabilities.updates && (needs_prompt || (supports_format && (prompt.is_some() || start_options.resume.is_some())));
+    if has_transcript && !start_options.json && !start_options.detach {
+        // The agent's own protocol, which its output consists of, is not shown.
+        params.attach = Some(AttachChoice::Kinds { kinds: None, form: Some(AttachForm::Items) });
     }
     params.prompt = prompt.clone().map(Prompt::Text);
-    let echo = prompt.filter(|_| typed != "-" && has_terminal);
-    Ok(Asking { how, params, is_told, echo })
+    let typed_prompt = prompt.filter(|_| typed != "-" && has_terminal);
+    Ok(AgentStart { start_options, params, has_transcript, typed_prompt })
 }
 
 fn read_prompt(mut stdin: impl Read) -> Result<String, Failure> {
     let mut text = String::new();
     let read = stdin.read_to_string(&mut text);
-    read.map_err(|error| Failure::invalid_params("prompt", format!("the prompt cannot be read from stdin: {error}")))?;
-    if text.trim().is_empty() { Err(Failure::invalid_params("prompt", "stdin is empty, so there is nothing to ask")) } else { Ok(text) }
+    read.map_err(|error| Failure::invalid_params("prompt", format!("cannot read the prompt from stdin: {error}")))?;
+    if text.trim().is_empty() { Err(Failure::invalid_params("prompt", "no prompt: stdin is empty")) } else { Ok(text) }
 }
 
-/// The prompt that stdin holds.
-pub fn prompt_of_stdin() -> Result<String, Failure> {
+/// Reads a prompt from stdin, to its end.
+pub(crate) fn prompt_of_stdin() -> Result<String, Failure> {
     read_prompt(io::stdin().lock())
 }
 
-/// The run that a word names, or else a session of the agent's own.
-async fn resumed(session: &Session, word: &str) -> Result<Resume, Failure> {
-    let of_session = || Resume::Session { session_id: word.to_owned() };
+/// What `--resume` names: a run by its ID or some digits of it, or else one of the agent's own sessions.
+async fn resolve_resume(session: &ServerSession, word: &str) -> Result<Resume, Failure> {
+    let as_session = || Resume::Session { session_id: word.to_owned() };
     if let Ok(run_id) = word.parse() {
-        let found: Result<Value, Failure> = session.call("run/get", serde_json::json!({ "runId": run_id })).await;
-        return match found {
+        return match session.run(run_id).await {
             Ok(_) => Ok(Resume::Run { run_id }),
-            Err(failure) if failure.kind == FailureKind::RunNotFound => Ok(of_session()),
+            Err(failure) if failure.kind == FailureKind::RunNotFound => Ok(as_session()),
             Err(failure) => Err(failure),
         };
     }
-    if words::digits(word).is_err() {
-        return Ok(of_session());
+    if format::parse_id_digits(word).is_err() {
+        return Ok(as_session());
     }
     match session.run_id(word).await {
         Ok(run_id) => Ok(Resume::Run { run_id }),
-        // It may be any of several runs, or it is none.
-        Err(failure) if failure.message.contains("any of") => Err(failure),
-        Err(_) => Ok(of_session()),
+        // The digits of several runs are an error; those of none may be a session's ID.
+        Err(failure) if format::is_ambiguous(&failure) => Err(failure),
+        Err(_) => Ok(as_session()),
     }
 }
 
@@ -184,42 +193,43 @@ mod tests {
             .expect("a provider")
     }
 
-    fn asked(line: &[&str], has_terminal: bool) -> Result<Asking, Failure> {
-        let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
-        let Ok(Some(read)) = read_line(&words) else { return Err(Failure::internal("no line")) };
+    fn parse(line: &[&str], has_terminal: bool) -> Result<AgentStart, Failure> {
+        let arguments: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+        let Ok(Some(arguments)) = read_line(&arguments) else { return Err(Failure::internal("no arguments")) };
         let kind = if line[0] == "tests" { COMMAND } else { line[0] };
-        asking(How::default(), read, &provider(line[0], kind), false, has_terminal, || Ok("from stdin\n".to_owned()))
+        let provider = provider(line[0], kind);
+        params_of(StartOptions::default(), arguments, &provider, false, has_terminal, || Ok("from stdin\n".to_owned()))
     }
 
     #[test]
-    fn the_words_after_the_name_are_options_and_the_prompt() {
-        let asking = asked(&["codex", "fix it", "--model", "m", "--permissions", "accept-edits"], true).expect("it is good");
-        assert_eq!(asking.params.prompt, Some(Prompt::Text("fix it".to_owned())));
-        assert_eq!((asking.params.model.as_deref(), asking.params.permissions), (Some("m"), Some(PermissionMode::AcceptEdits)));
-        assert_eq!(asking.params.attach, Some(AttachChoice::Kinds { kinds: Some(vec![Kind::Update]) }));
-        assert_eq!(asking.echo.as_deref(), Some("fix it"));
-        assert!(asked(&["codex", "x", "--bogus"], true).is_err());
+    fn the_arguments_after_the_name_are_options_and_the_prompt() {
+        let agent_start = parse(&["codex", "fix it", "--model", "m", "--permissions", "accept-edits"], true).expect("it is valid");
+        assert_eq!(agent_start.params.prompt, Some(Prompt::Text("fix it".to_owned())));
+        assert_eq!((agent_start.params.model.as_deref(), agent_start.params.permissions), (Some("m"), Some(PermissionMode::AcceptEdits)));
+        assert_eq!(agent_start.params.attach, Some(AttachChoice::Kinds { kinds: None, form: Some(AttachForm::Items) }));
+        assert_eq!(agent_start.typed_prompt.as_deref(), Some("fix it"));
+        assert!(parse(&["codex", "x", "--bogus"], true).is_err());
     }
 
     #[test]
-    fn a_dash_is_stdin_and_is_no_echo() {
-        let asking = asked(&["claude", "-"], false).expect("it is good");
-        assert_eq!((asking.params.prompt, asking.echo), (Some(Prompt::Text("from stdin\n".to_owned())), None));
+    fn a_dash_reads_the_prompt_from_stdin() {
+        let agent_start = parse(&["claude", "-"], false).expect("it is valid");
+        assert_eq!((agent_start.params.prompt, agent_start.typed_prompt), (Some(Prompt::Text("from stdin\n".to_owned())), None));
     }
 
     #[test]
-    fn without_a_prompt_a_terminal_is_a_conversation_and_anything_else_is_told() {
-        assert_eq!(asked(&["claude"], true).expect("a conversation").params.interactive, Some(true));
-        assert!(asked(&["claude"], false).err().expect("refused").message.contains("loomd run claude \"PROMPT\""));
-        let command = asked(&["tests"], false).expect("a command by name needs none");
-        assert_eq!((command.params.interactive, command.is_told), (None, false));
+    fn without_a_prompt_there_is_a_conversation_on_a_terminal_and_an_error_elsewhere() {
+        assert_eq!(parse(&["claude"], true).expect("a conversation").params.interactive, Some(true));
+        assert!(parse(&["claude"], false).err().expect("refused").message.contains("loomd run claude \"PROMPT\""));
+        let command = parse(&["tests"], false).expect("a configured command needs no prompt");
+        assert_eq!((command.params.interactive, command.has_transcript), (None, false));
     }
 
     #[test]
-    fn an_agent_without_a_name_is_named_behind_two_dashes() {
-        let asking = asked(&["acp", "hi", "--", "agent", "--acp"], true).expect("it is good");
-        assert_eq!(asking.params.command, Some(vec!["agent".to_owned(), "--acp".to_owned()]));
-        assert!(asked(&["acp", "hi"], true).err().expect("refused").message.contains("-- AGENT"));
-        assert_eq!(asked(&["codex", "hi", "--", "-c", "x=1"], true).expect("arguments").params.args.map(|args| args.len()), Some(2));
+    fn the_command_line_of_an_unnamed_agent_follows_two_dashes() {
+        let agent_start = parse(&["acp", "hi", "--", "agent", "--acp"], true).expect("it is valid");
+        assert_eq!(agent_start.params.command, Some(vec!["agent".to_owned(), "--acp".to_owned()]));
+        assert!(parse(&["acp", "hi"], true).err().expect("refused").message.contains("-- AGENT"));
+        assert_eq!(parse(&["codex", "hi", "--", "-c", "x=1"], true).expect("arguments").params.args.map(|args| args.len()), Some(2));
     }
 }

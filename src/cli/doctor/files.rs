@@ -1,4 +1,4 @@
-//! The data directory and the configuration, as files.
+//! Checks of the data directory and the configuration, as files: modes, locks, disk space, leftovers.
 
 use std::{
     fs::{self, Metadata},
@@ -10,70 +10,81 @@ use std::{
 
 use super::Finding;
 use crate::{
-    cli::words,
-    config::Places,
-    process::{disk, lock::Lock, own},
+    cli::format,
+    config::Locations,
+    process::{current_process, disk, lock::Lock},
     store,
 };
 
-/// With less room than this, runs are about to be held up.
-const LITTLE_ROOM: u64 = 1 << 30;
-const NO_ROOM: u64 = 64 << 20;
-/// What is younger than this may be in the making.
-const YOUNG: Duration = Duration::from_secs(60);
-/// So deep are the files of runs below the data directory.
-const DEPTH: u32 = 3;
+/// Below this much free space, `doctor` warns: runs may soon be paused.
+const LOW_FREE_BYTES: u64 = 1 << 30;
+/// Below this much free space, `doctor` reports an error.
+const MIN_FREE_BYTES: u64 = 64 << 20;
+/// A leftover that is younger may belong to an operation that is still going on.
+const MIN_LEFTOVER_AGE: Duration = Duration::from_secs(60);
+/// How deep below the data directory the files of runs lie.
+const MAX_DEPTH: u32 = 3;
 
-pub fn look(places: &Places) -> Vec<Finding> {
-    let mut findings = vec![configuration(places)];
-    let dir = match places.data_dir() {
+/// Checks everything that can be seen without a server. It creates nothing.
+pub(crate) fn check(locations: &Locations) -> Vec<Finding> {
+    let mut findings = vec![configuration(locations)];
+    let dir = match locations.data_dir() {
         Ok(dir) => dir,
-        Err(failure) => return vec![Finding::error("data directory", failure.message, "name one with --data-dir")],
+        Err(failure) => return vec![Finding::error("data directory", failure.message, "set it with --data-dir")],
     };
     match fs::metadata(&dir) {
         Ok(metadata) => {
             findings.push(directory(&dir, &metadata));
             findings.push(file_system(&dir));
-            findings.extend(room(&dir));
+            findings.extend(free_space(&dir));
             findings.push(store_file(&dir));
             findings.push(modes(&dir));
             findings.extend(runs(&dir));
             findings.extend(leftovers(&dir));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            findings.push(Finding::ok("data directory", format!("{} is not there yet; the first run makes it", dir.display())));
+            findings.push(Finding::ok("data directory", format!("{} does not exist yet; the first run creates it", dir.display())));
         }
         Err(error) => {
-            let found = format!("{} cannot be looked at: {error}", dir.display());
-            findings.push(Finding::error("data directory", found, "mend its modes, or name another with LOOMD_DATA_DIR"));
+            let detail = format!("cannot read {}: {error}", dir.display());
+            findings.push(Finding::error("data directory", detail, "fix its permissions, or use another one: LOOMD_DATA_DIR"));
         }
     }
     findings
 }
 
-fn configuration(places: &Places) -> Finding {
-    let Some(path) = places.config_file() else { return Finding::ok("configuration", "none") };
-    match places.read_config() {
+fn configuration(locations: &Locations) -> Finding {
+    let path = match locations.config_file() {
+        Ok(Some(path)) => path,
+        Ok(None) => return Finding::ok("configuration", "none"),
+        Err(failure) => return Finding { fix: None, ..Finding::error("configuration", failure.message, "") },
+    };
+    match locations.read_config() {
         Ok(_) if path.exists() => Finding::ok("configuration", path.display().to_string()),
-        Ok(_) => Finding::ok("configuration", format!("none ({} is not there)", path.display())),
-        Err(failure) => Finding { mend: None, ..Finding::error("configuration", failure.message, "") },
+        Ok(_) => Finding::ok("configuration", format!("none ({} does not exist)", path.display())),
+        Err(failure) => Finding { fix: None, ..Finding::error("configuration", failure.message, "") },
     }
 }
 
 fn directory(dir: &Path, metadata: &Metadata) -> Finding {
     let (shown, mode) = (dir.display(), metadata.permissions().mode() & 0o7777);
     if !metadata.is_dir() {
-        return Finding::error("data directory", format!("{shown} is a file"), "remove it, or name another place with LOOMD_DATA_DIR");
+        return Finding::error("data directory", format!("{shown} is a file"), "remove it, or use another path: LOOMD_DATA_DIR");
     }
-    if metadata.uid() != own::user() {
-        let mend = format!("`chown` it, or name another with LOOMD_DATA_DIR (you are user {})", own::user());
-        return Finding::error("data directory", format!("{shown} belongs to user {}", metadata.uid()), mend);
+    if metadata.uid() != current_process::user_id() {
+        let fix = format!("`chown` it, or use another one: LOOMD_DATA_DIR (you are user {})", current_process::user_id());
+        return Finding::error("data directory", format!("{shown} belongs to user {}", metadata.uid()), fix);
     }
     if let Err(error) = disk::is_writable(dir) {
-        return Finding::error("data directory", format!("{shown} cannot be written to: {error}"), format!("`chmod u+rwx {shown}`"));
+        return Finding::error("data directory", format!("cannot write to {shown}: {error}"), format!("run `chmod u+rwx {shown}`"));
+    }
+    if mode & 0o022 != 0 {
+        let detail = format!("others may write to {shown} (mode {mode:04o})");
+        return Finding::error("data directory", detail, format!("run `chmod 0700 {shown}`"));
     }
     if mode & 0o077 != 0 {
-        return Finding::warning("data directory", format!("{shown} is open to others (mode {mode:04o})"), format!("`chmod 0700 {shown}`"));
+        let detail = format!("{shown} is accessible to other users (mode {mode:04o})");
+        return Finding::warning("data directory", detail, format!("run `chmod 0700 {shown}`"));
     }
     Finding::ok("data directory", format!("{shown} (mode {mode:04o})"))
 }
@@ -82,50 +93,50 @@ fn file_system(dir: &Path) -> Finding {
     match disk::network_file_system(dir) {
         Ok(None) => Finding::ok("file system", "local"),
         Ok(Some(name)) => {
-            Finding::error("file system", format!("{name}: locks do not hold there"), "set LOOMD_DATA_DIR to a directory on a local disk")
+            Finding::error("file system", format!("{name} does not support locks"), "set LOOMD_DATA_DIR to a directory on a local disk")
         }
-        Err(error) => Finding::warning("file system", format!("its kind is not known: {error}"), "see that it is a local disk"),
+        Err(error) => Finding::warning("file system", format!("unknown: {error}"), "make sure that it is a local disk"),
     }
 }
 
-fn room(dir: &Path) -> Option<Finding> {
+fn free_space(dir: &Path) -> Option<Finding> {
     let figures = rustix::fs::statvfs(dir).ok()?;
     let free = figures.f_bavail.saturating_mul(figures.f_frsize);
-    let found = format!("{} free", words::bytes(free));
-    let mend = "make room, or name another place with LOOMD_DATA_DIR";
+    let detail = format!("{} free", format::bytes(free));
+    let fix = "free up space, or use another disk: LOOMD_DATA_DIR";
     Some(match free {
-        0..NO_ROOM => Finding::error("disk", found, mend),
-        NO_ROOM..LITTLE_ROOM => Finding::warning("disk", found, mend),
-        _ => Finding::ok("disk", found),
+        0..MIN_FREE_BYTES => Finding::error("disk", detail, fix),
+        MIN_FREE_BYTES..LOW_FREE_BYTES => Finding::warning("disk", detail, fix),
+        _ => Finding::ok("disk", detail),
     })
 }
 
 fn store_file(dir: &Path) -> Finding {
     let path = dir.join(store::FILE_NAME);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Finding::ok("store", format!("{} ({})", path.display(), words::bytes(metadata.len()))),
-        Ok(_) => Finding::error("store", format!("{} is no file", path.display()), "move it away"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::ok("store", "not made yet; the first finished run makes it"),
-        Err(error) => Finding::error("store", format!("{} cannot be looked at: {error}", path.display()), "mend the modes"),
+    match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Finding::ok("store", format!("{} ({})", path.display(), format::bytes(metadata.len()))),
+        Ok(_) => Finding::error("store", format!("{} is not a file", path.display()), "move it away"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::ok("store", "none yet; created when the first run ends"),
+        Err(error) => Finding::error("store", format!("cannot read {}: {error}", path.display()), "fix its permissions"),
     }
 }
 
-/// Whether somebody else could read what is kept.
+/// Whether other users can read the files of the data directory.
 fn modes(dir: &Path) -> Finding {
     let mut open = Vec::new();
-    collect_open(dir, DEPTH, &mut open);
+    collect_open(dir, MAX_DEPTH, &mut open);
     match open.first() {
-        None => Finding::ok("modes", "files are readable by their owner alone"),
+        None => Finding::ok("modes", "files are readable by their owner only"),
         Some(first) => {
-            let found = format!("{} files are open to others, {} is one", open.len(), first.display());
-            Finding::warning("modes", found, format!("`chmod -R go= {}`", dir.display()))
+            let detail = format!("{} files are accessible to other users, e.g. {}", open.len(), first.display());
+            Finding::warning("modes", detail, format!("run `chmod -R go= {}`", dir.display()))
         }
     }
 }
 
 fn collect_open(dir: &Path, depth: u32, open: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        // A file may go while we look: then it is nothing to tell.
+        // A file that is removed meanwhile needs no report.
         let Ok(metadata) = entry.metadata() else { continue };
         if !metadata.is_symlink() && metadata.permissions().mode() & 0o077 != 0 {
             open.push(entry.path());
@@ -136,7 +147,7 @@ fn collect_open(dir: &Path, depth: u32, open: &mut Vec<PathBuf>) {
     }
 }
 
-/// Runs whose log is still a file: alive, which their lock proves, or not.
+/// Counts the runs whose log is still a file. A run is live as long as its supervisor holds its lock.
 fn runs(dir: &Path) -> Option<Finding> {
     let (mut held, mut free) = (0, 0);
     for path in names(&dir.join("runs"), |name| !name.starts_with('.')) {
@@ -146,46 +157,47 @@ fn runs(dir: &Path) -> Option<Finding> {
             Err(_) => {}
         }
     }
-    let found = match free {
-        0 => format!("{held} locks held by live runs"),
-        _ => format!("{held} locks held by live runs; {free} ended runs wait to be put into the store, which any server does"),
+    let detail = match free {
+        0 => format!("{held} held by live runs"),
+        _ => format!("{held} held by live runs; {free} ended runs not in the store yet (the next server moves them)"),
     };
-    (held + free > 0).then(|| Finding::ok("locks", found))
+    (held + free > 0).then(|| Finding::ok("locks", detail))
 }
 
-/// What was begun and never finished, or kept aside.
+/// Directories of starts and removals that were interrupted, an interrupted store, and what repairs cut off damaged
+/// logs.
 fn leftovers(dir: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_left = |name: &str| name.starts_with(".new-") || name.starts_with(".gone-");
     let left: Vec<PathBuf> = names(&dir.join("runs"), is_left).into_iter().filter(|path| is_old(path)).collect();
     if let Some(first) = left.first() {
-        let found = format!("{} runs were begun or removed and left halfway, {} is one", left.len(), first.display());
-        findings.push(Finding::warning("leftovers", found, "the next server removes them"));
+        let detail = format!("{} partially created or removed runs, e.g. {}", left.len(), first.display());
+        findings.push(Finding::warning("leftovers", detail, "the next server removes them"));
     }
-    let halves = names(dir, |name| name.starts_with(".loomd.redb."));
-    if let Some(first) = halves.iter().find(|path| is_old(path)) {
-        let found = format!("{} is a store whose making was interrupted", first.display());
-        findings.push(Finding::warning("leftovers", found, "the next run that ends removes it"));
+    let interrupted = names(dir, |name| name.starts_with(".loomd.redb."));
+    if let Some(first) = interrupted.iter().find(|path| is_old(path)) {
+        let detail = format!("{} is a partially created store", first.display());
+        findings.push(Finding::warning("leftovers", detail, "the next run that ends removes it"));
     }
     let aside = names(&dir.join("aside"), |_| true);
     if let Some(first) = aside.first() {
-        let found = format!("{} pieces were cut off damaged logs and kept, {} is one", aside.len(), first.display());
-        findings.push(Finding::warning("repairs", found, "look through them, then remove them"));
+        let detail = format!("{} fragments cut off damaged logs, e.g. {}", aside.len(), first.display());
+        findings.push(Finding::warning("repairs", detail, "review and remove them"));
     }
     findings
 }
 
 fn is_old(path: &Path) -> bool {
     let age = fs::metadata(path).and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
-    age.is_some_and(|age| age > YOUNG)
+    age.is_some_and(|age| age > MIN_LEFTOVER_AGE)
 }
 
 fn names(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> =
+    let mut paths: Vec<PathBuf> =
         entries.filter(|entry| entry.file_name().to_str().is_some_and(&wanted)).map(|entry| entry.path()).collect();
-    found.sort();
-    found
+    paths.sort();
+    paths
 }
 
 #[cfg(test)]
@@ -196,8 +208,8 @@ mod tests {
         findings.iter().filter(|finding| finding.subject == subject).map(|finding| finding.grade).collect()
     }
 
-    fn places(dir: &Path) -> Places {
-        Places { data_dir: Some(dir.to_owned()), config: None }
+    fn locations(dir: &Path) -> Locations {
+        Locations { data_dir: Some(dir.to_owned()), config: None }
     }
 
     fn chmod(path: &Path, mode: u32) {
@@ -205,47 +217,47 @@ mod tests {
     }
 
     #[test]
-    fn a_private_directory_is_fine_and_an_open_one_is_not() {
+    fn a_private_directory_is_ok_and_an_accessible_one_is_not() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         chmod(dir.path(), 0o700);
         disk::create_private_dir(&dir.path().join("runs")).expect("made");
-        let findings = look(&places(dir.path()));
+        let findings = check(&locations(dir.path()));
         assert_eq!(grades(&findings, "data directory"), [Grade::Ok]);
         assert_eq!(grades(&findings, "modes"), [Grade::Ok]);
         let file = dir.path().join("runs/f");
         fs::write(&file, "x").expect("written");
         chmod(&file, 0o644);
         chmod(dir.path(), 0o755);
-        let findings = look(&places(dir.path()));
+        let findings = check(&locations(dir.path()));
         assert_eq!(grades(&findings, "data directory"), [Grade::Warning]);
         assert_eq!(grades(&findings, "modes"), [Grade::Warning]);
     }
 
     #[test]
-    fn looking_makes_nothing() {
+    fn checks_create_nothing() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let dir = parent.path().join("none");
-        assert_eq!(grades(&look(&places(&dir)), "data directory"), [Grade::Ok]);
+        assert_eq!(grades(&check(&locations(&dir)), "data directory"), [Grade::Ok]);
         assert!(!dir.exists());
         fs::write(&dir, "").expect("written");
-        assert_eq!(grades(&look(&places(&dir)), "data directory"), [Grade::Error]);
+        assert_eq!(grades(&check(&locations(&dir)), "data directory"), [Grade::Error]);
     }
 
     #[test]
-    fn locks_tell_the_living_from_the_dead() {
+    fn locks_distinguish_live_runs_from_ended_ones() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let runs_dir = dir.path().join("runs");
         for name in ["alive", "dead", ".new-x"] {
             disk::create_private_dir(&runs_dir.join(name)).expect("made");
         }
         let _lock = Lock::try_take(&runs_dir.join("alive")).expect("it is there").expect("it is free");
-        let found = runs(dir.path()).expect("there are runs").found;
-        assert!(found.starts_with("1 locks held") && found.contains("1 ended"), "{found}");
-        assert_eq!(leftovers(dir.path()), [], "what was made just now may be in the making");
+        let detail = runs(dir.path()).expect("there are runs").detail;
+        assert!(detail.starts_with("1 held") && detail.contains("1 ended"), "{detail}");
+        assert_eq!(leftovers(dir.path()), [], "a directory that was made just now may belong to a start that has not finished");
     }
 
     #[test]
-    fn what_was_cut_off_is_named() {
+    fn fragments_of_damaged_logs_are_reported() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         disk::create_private_dir(&dir.path().join("aside")).expect("made");
         fs::write(dir.path().join("aside/piece"), "x").expect("written");
@@ -253,12 +265,12 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_configuration_is_told_by_its_line() {
+    fn a_bad_configuration_is_reported_with_its_line() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("config.toml");
         fs::write(&path, "keep = []\nretries = 3\n").expect("written");
-        let finding = configuration(&Places { data_dir: None, config: Some(path) });
+        let finding = configuration(&Locations { data_dir: None, config: Some(path) });
         assert_eq!(finding.grade, Grade::Error);
-        assert!(finding.found.contains("line 2"), "{finding:?}");
+        assert!(finding.detail.contains("line 2"), "{finding:?}");
     }
 }

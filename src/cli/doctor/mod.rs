@@ -1,35 +1,46 @@
-//! `loomd doctor`: what is where, what is wrong, and how to mend it.
+//! `loomd doctor`: checks the installation and says how to fix what is wrong.
 //!
-//! It works when no server starts: it looks at files by itself, and changes none. What only a server can know
-//! (the store's figures, whether each live run answers) it asks one, by the protocol.
+//! It works when no server starts: this module and `files` look at the system and at files, and change none. What only
+//! a server knows (the store's figures, whether each live run answers) `server` asks one over the protocol.
 
+mod environment;
 mod files;
 mod server;
-mod system;
+
+use std::{
+    env, fs,
+    io::{self, IsTerminal},
+};
 
 use serde::Serialize;
 
-use super::{Stop, client::Launch, render};
+use super::{EarlyExit, client::ServerLaunch, render};
+use crate::process::detach::RUN_MARK_VARIABLE;
 
-/// Look whether all is well, and say how to mend what is not
+/// Inotify instances that a system should allow: each loomd server needs one, beside those of editors.
+const MIN_INOTIFY_INSTANCES: u64 = 128;
+/// Size to which a supervisor enlarges the pipe of a busy run.
+const MIN_PIPE_BYTES: u64 = 1 << 20;
+
+/// Check the installation and show how to fix problems
 #[derive(clap::Args, Debug)]
-pub struct Options {
-    /// Print the findings as one JSON object
+pub(crate) struct Options {
+    /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-/// One thing that was looked at.
+/// The result of one check. The field names in JSON are older than those here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     grade: Grade,
-    /// What was looked at.
+    /// What was checked.
     subject: &'static str,
-    /// What was seen.
-    found: String,
+    #[serde(rename = "found")]
+    detail: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    #[serde(rename = "mend", skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -40,6 +51,7 @@ enum Grade {
     Error,
 }
 
+/// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
     version: &'static str,
@@ -48,36 +60,38 @@ struct Report<'a> {
 }
 
 impl Finding {
-    fn ok(subject: &'static str, found: impl Into<String>) -> Self {
-        Self { grade: Grade::Ok, subject, found: found.into(), mend: None }
+    fn ok(subject: &'static str, detail: impl Into<String>) -> Self {
+        Self { grade: Grade::Ok, subject, detail: detail.into(), fix: None }
     }
 
-    fn warning(subject: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { grade: Grade::Warning, subject, found: found.into(), mend: Some(mend.into()) }
+    fn warning(subject: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { grade: Grade::Warning, subject, detail: detail.into(), fix: Some(fix.into()) }
     }
 
-    fn error(subject: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { grade: Grade::Error, subject, found: found.into(), mend: Some(mend.into()) }
+    fn error(subject: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { grade: Grade::Error, subject, detail: detail.into(), fix: Some(fix.into()) }
     }
 
     fn line(&self) -> String {
         use anstyle::AnsiColor::{Green, Red, Yellow};
-        let (word, colour) = match self.grade {
+        let (label, color) = match self.grade {
             Grade::Ok => ("ok", Green),
             Grade::Warning => ("warning", Yellow),
             Grade::Error => ("error", Red),
         };
-        let style = colour.on_default();
-        let mend = self.mend.as_ref().map_or_else(String::new, |mend| format!("; {mend}"));
-        format!("{style}{word:<7}{style:#}  {:<14}  {}{mend}\n", self.subject, self.found)
+        let style = color.on_default();
+        let fix = self.fix.as_ref().map_or_else(String::new, |fix| format!("; {fix}"));
+        let text = render::for_stdout(&format!("{}{fix}", self.detail));
+        format!("{style}{label:<7}{style:#}  {:<14}  {text}\n", self.subject)
     }
 }
 
-/// Exit code 1 if there is an error.
-pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
-    let mut findings = system::look();
-    findings.extend(files::look(&launch.places));
-    findings.extend(server::ask(launch).await);
+/// Prints a line for each check. The exit code is 1 if one of them is an error.
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let mut findings = check_system();
+    findings.extend(files::check(&launch.locations));
+    findings.extend(environment::check(&launch.locations));
+    findings.extend(server::check(launch).await);
     let grade = findings.iter().map(|finding| finding.grade).max().unwrap_or(Grade::Ok);
     if options.json {
         render::print_json(&Report { version: env!("CARGO_PKG_VERSION"), grade, findings: &findings })?;
@@ -87,14 +101,63 @@ pub async fn main(options: Options, launch: &Launch) -> Result<u8, Stop> {
     Ok(u8::from(grade == Grade::Error))
 }
 
+/// Checks this program, its terminal and the limits of the system.
+fn check_system() -> Vec<Finding> {
+    let mut findings = vec![executable(), terminal()];
+    findings.extend(surrounding_run());
+    findings.extend(limit("/proc/sys/fs/inotify/max_user_instances", MIN_INOTIFY_INSTANCES, "inotify"));
+    findings.extend(limit("/proc/sys/fs/pipe-max-size", MIN_PIPE_BYTES, "pipes"));
+    findings
+}
+
+fn executable() -> Finding {
+    let version = env!("CARGO_PKG_VERSION");
+    match env::current_exe() {
+        Ok(path) if path.exists() => Finding::ok("executable", format!("{} (version {version})", path.display())),
+        Ok(path) => Finding::warning("executable", format!("{} was replaced while running", path.display()), "start it again"),
+        Err(error) => Finding::error("executable", format!("not found: {error}"), "reinstall loomd"),
+    }
+}
+
+fn terminal() -> Finding {
+    let name = env::var("TERM").unwrap_or_else(|_| "not set".to_owned());
+    let kind = |is_terminal: bool| if is_terminal { "terminal" } else { "no terminal" };
+    let (stdin, stdout, stderr) = (io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal());
+    let columns = render::columns().map_or_else(String::new, |columns| format!(" ({columns} columns)"));
+    let detail = format!("TERM={name}, stdin: {}, stdout: {}{columns}, stderr: {}", kind(stdin), kind(stdout), kind(stderr));
+    Finding::ok("terminal", detail)
+}
+
+fn surrounding_run() -> Option<Finding> {
+    let id = env::var(RUN_MARK_VARIABLE).ok()?;
+    Some(Finding::ok("inside a run", format!("{id}; runs started here end with it")))
+}
+
+/// `None` where the system has no such limit.
+fn limit(path: &str, min: u64, subject: &'static str) -> Option<Finding> {
+    let value: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    let setting = path.trim_start_matches("/proc/sys/").replace('/', ".");
+    Some(if value >= min {
+        Finding::ok(subject, format!("{setting} is {value}"))
+    } else {
+        Finding::warning(subject, format!("{setting} is {value}, recommended: {min}"), format!("run `sysctl {setting}={min}` as root"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_is_a_line_that_says_what_to_do() {
+    fn a_finding_is_a_line_that_says_how_to_fix_it() {
         let finding = Finding::error("data directory", "/d is on NFS", "set LOOMD_DATA_DIR");
         let line = anstream::adapter::strip_str(&finding.line()).to_string();
         assert_eq!(line, "error    data directory  /d is on NFS; set LOOMD_DATA_DIR\n");
+    }
+
+    #[test]
+    fn the_names_in_json_stay() {
+        let json = serde_json::to_value(Finding::error("disk", "10 B free", "free up space")).expect("it is JSON");
+        assert_eq!(json, serde_json::json!({ "grade": "error", "subject": "disk", "found": "10 B free", "mend": "free up space" }));
     }
 }

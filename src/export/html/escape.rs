@@ -1,20 +1,21 @@
-//! Text of others in a page: messages as prose, everything else as text. Nothing of it becomes a tag or an address that loads.
+//! Escapes text from agents and programs for the page: messages as prose, everything else as text. None of it becomes a tag, or an
+//! address that loads by itself.
 
 use pulldown_cmark::{Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use crate::export::facts::{is_order, may_be_order};
+use crate::export::summary::{is_unsafe_char, may_be_unsafe_char};
 
 /// Text between tags or in an attribute. Line feeds and tabs stay.
-pub fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     push(&mut out, text);
     out
 }
 
-pub fn push(out: &mut String, text: &str) {
+pub(crate) fn push(out: &mut String, text: &str) {
     let mut rest = text;
     loop {
-        let end = rest.bytes().position(|byte| may_be_order(byte) || matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''));
+        let end = rest.bytes().position(|byte| may_be_unsafe_char(byte) || matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''));
         let (plain, special) = rest.split_at(end.unwrap_or(rest.len()));
         out.push_str(plain);
         let Some(c) = special.chars().next() else { return };
@@ -26,7 +27,7 @@ pub fn push(out: &mut String, text: &str) {
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
             '\r' => {}
-            c if is_order(c) => out.push('␣'),
+            c if is_unsafe_char(c) => out.push('␣'),
             c => out.push(c),
         }
         rest = &special[c.len_utf8()..];
@@ -34,29 +35,29 @@ pub fn push(out: &mut String, text: &str) {
 }
 
 /// A message, which is Markdown, as HTML: its own HTML is shown as text, only links to the web and to people are links, images are links too.
-pub fn prose(message: &str) -> String {
+pub(crate) fn prose(message: &str) -> String {
     let message: String =
-        message.chars().filter(|c| *c != '\r').map(|c| if is_order(c) && !matches!(c, '\n' | '\t') { '␣' } else { c }).collect();
+        message.chars().filter(|c| *c != '\r').map(|c| if is_unsafe_char(c) && !matches!(c, '\n' | '\t') { '␣' } else { c }).collect();
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut out = String::with_capacity(message.len() * 3 / 2);
-    pulldown_cmark::html::push_html(&mut out, Parser::new_ext(&message, options).map(Harmless::default().maker()));
+    pulldown_cmark::html::push_html(&mut out, Parser::new_ext(&message, options).map(Sanitized::default().maker()));
     out
 }
 
-/// What is open.
+/// The elements that are open.
 #[derive(Default)]
-struct Harmless {
+struct Sanitized {
     /// Links and images: whether each became a link.
     links: Vec<bool>,
 }
 
-impl Harmless {
+impl Sanitized {
     fn maker<'a>(mut self) -> impl FnMut(Event<'a>) -> Event<'a> {
         move |event| self.event(event)
     }
 
     fn event<'a>(&mut self, event: Event<'a>) -> Event<'a> {
-        let made = |text: String| Event::InlineHtml(CowStr::from(text));
+        let html = |text: String| Event::InlineHtml(CowStr::from(text));
         match event {
             Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
             Event::Start(Tag::Heading { level, .. }) => {
@@ -75,15 +76,15 @@ impl Harmless {
                 // A link within a link is none.
                 let is_link = is_harmless(&dest_url) && !self.links.contains(&true);
                 self.links.push(is_link);
-                made(if is_link { open(&dest_url) } else { String::new() })
+                html(if is_link { open(&dest_url) } else { String::new() })
             }
             Event::Start(Tag::Image { dest_url, .. }) => {
                 let is_link = is_harmless(&dest_url) && !self.links.contains(&true);
                 self.links.push(is_link);
-                made(if is_link { format!("{}[image: ", open(&dest_url)) } else { "[image: ".to_owned() })
+                html(if is_link { format!("{}[image: ", open(&dest_url)) } else { "[image: ".to_owned() })
             }
-            Event::End(TagEnd::Link) => made(if self.links.pop() == Some(true) { "</a>".to_owned() } else { String::new() }),
-            Event::End(TagEnd::Image) => made(if self.links.pop() == Some(true) { "]</a>".to_owned() } else { "]".to_owned() }),
+            Event::End(TagEnd::Link) => html(if self.links.pop() == Some(true) { "</a>".to_owned() } else { String::new() }),
+            Event::End(TagEnd::Image) => html(if self.links.pop() == Some(true) { "]</a>".to_owned() } else { "]".to_owned() }),
             // How columns are aligned would be a style attribute, which the page forbids.
             Event::Start(Tag::Table(columns)) => Event::Start(Tag::Table(vec![Alignment::None; columns.len()])),
             Event::TaskListMarker(is_done) => Event::Text(CowStr::from(if is_done { "☑ " } else { "☐ " })),
@@ -118,10 +119,10 @@ mod tests {
 
     #[test]
     fn prose_is_rendered() {
-        let made = prose("# One\n\na **b** `c<d` [e](https://x.org/?a=1&b=2) <f@x.org>\n\n- [x] done\n");
-        assert!(made.contains("<h3>One</h3>") && made.contains("<strong>b</strong>") && made.contains("<code>c&lt;d</code>"), "{made}");
-        assert!(made.contains("<a href=\"https://x.org/?a=1&amp;b=2\" rel=\"noopener noreferrer nofollow\">e</a>"), "{made}");
-        assert!(made.contains("☑ done") && !made.contains("<input"), "{made}");
+        let html = prose("# One\n\na **b** `c<d` [e](https://x.org/?a=1&b=2) <f@x.org>\n\n- [x] done\n");
+        assert!(html.contains("<h3>One</h3>") && html.contains("<strong>b</strong>") && html.contains("<code>c&lt;d</code>"), "{html}");
+        assert!(html.contains("<a href=\"https://x.org/?a=1&amp;b=2\" rel=\"noopener noreferrer nofollow\">e</a>"), "{html}");
+        assert!(html.contains("☑ done") && !html.contains("<input"), "{html}");
     }
 
     #[test]
@@ -142,8 +143,8 @@ mod tests {
             "[ ![i](https://x.org/i.png) ](https://x.org)",
         ];
         for message in hostile {
-            let made = prose(message);
-            super::super::tests::assert_harmless(&made, message);
+            let html = prose(message);
+            super::super::tests::assert_harmless(&html, message);
         }
     }
 }

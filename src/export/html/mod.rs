@@ -6,46 +6,48 @@
 mod escape;
 mod items;
 mod term;
-#[cfg(test)]
-pub mod tests;
 
 use std::io::{self, Write};
 
 use escape::text;
-use term::{Colours, Log};
+use term::{Colors, OutputLog};
 
-use super::{Render, facts, meaning, story::Story, told::Item, written};
+use super::{Render, item_queue::ItemQueue, output_of, summary, transcript_entry};
 use crate::model::{Run, RunState, UnixMs};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// A run as a page.
-pub struct Page<'a> {
+pub(crate) struct HtmlPage<'a> {
     run: &'a Run,
     nonce: String,
-    colours: Colours,
+    colors: Colors,
     began: UnixMs,
     last: UnixMs,
-    body: Body,
+    body: PageBody,
 }
 
-enum Body {
-    Told { story: Box<Story>, ready: Vec<Item> },
-    Written(Box<Log>),
+enum PageBody {
+    Transcript(Box<ItemQueue>),
+    Output(Box<OutputLog>),
 }
 
-impl<'a> Page<'a> {
+impl<'a> HtmlPage<'a> {
     /// `nonce`: letters and digits that nobody can guess.
-    pub fn new(run: &'a Run, is_told: bool, nonce: &str) -> Self {
-        let began = facts::began(run);
-        let body = if is_told { Body::Told { story: Box::default(), ready: Vec::new() } } else { Body::Written(Box::new(Log::new(began))) };
-        Self { run, nonce: nonce.to_owned(), colours: Colours::default(), began, last: began, body }
+    pub(crate) fn new(run: &'a Run, has_transcript: bool, nonce: &str) -> Self {
+        let began = summary::began(run);
+        let body = if has_transcript {
+            PageBody::Transcript(Box::new(ItemQueue::new()))
+        } else {
+            PageBody::Output(Box::new(OutputLog::new(began)))
+        };
+        Self { run, nonce: nonce.to_owned(), colors: Colors::default(), began, last: began, body }
     }
 
     fn head(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (nonce, title) = (&self.nonce, text(&facts::title(self.run)));
-        let class = if matches!(self.body, Body::Written(_)) { " class=\"wide\"" } else { "" };
+        let (nonce, title) = (&self.nonce, text(&summary::title(self.run)));
+        let class = if matches!(self.body, PageBody::Output(_)) { " class=\"wide\"" } else { "" };
         write!(
             out,
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -64,7 +66,7 @@ impl<'a> Page<'a> {
              <output aria-live=\"polite\"></output>\n<button type=\"submit\">Next</button>\n\
              <button type=\"button\" data-way=\"back\">Previous</button>\n"
         )?;
-        if matches!(self.body, Body::Told { .. }) {
+        if matches!(self.body, PageBody::Transcript(_)) {
             write!(
                 out,
                 "<button type=\"button\" data-way=\"open\">Unfold all</button>\n<button type=\"button\" data-way=\"close\">Fold all</button>\n"
@@ -76,23 +78,23 @@ impl<'a> Page<'a> {
     fn facts(&self, out: &mut dyn Write) -> io::Result<()> {
         let run = self.run;
         let mut fact = |name: &str, value: &str| writeln!(out, "<dt>{name}</dt><dd>{value}</dd>");
-        let colour = match run.state {
+        let color = match run.state {
             RunState::Succeeded => "good",
             RunState::Failed | RunState::TimedOut | RunState::Lost => "bad",
             _ => "warn",
         };
-        fact("Outcome", &format!("<span class=\"state {colour}\">{}</span>", text(&facts::outcome(run))))?;
+        fact("Outcome", &format!("<span class=\"state {color}\">{}</span>", text(&summary::outcome(run))))?;
         fact("Provider", &text(&run.provider))?;
-        if matches!(self.body, Body::Written(_)) {
-            fact("Command", &format!("<code>{}</code>", text(&facts::command_line(&run.command))))?;
+        if matches!(self.body, PageBody::Output(_)) {
+            fact("Command", &format!("<code>{}</code>", text(&summary::command_line(&run.command))))?;
         }
         fact("Directory", &format!("<code>{}</code>", text(&run.cwd)))?;
-        let date = |at: UnixMs| format!("<time datetime=\"{}\">{}</time>", facts::iso(at), facts::date(at));
+        let date = |at: UnixMs| format!("<time datetime=\"{}\">{}</time>", summary::iso(at), summary::date(at));
         fact("Started", &date(self.began))?;
         if let Some(end) = run.ended_at {
-            fact("Ended", &format!("{}, after {}", date(end), facts::duration(end.saturating_sub(self.began))))?;
+            fact("Ended", &format!("{}, after {}", date(end), summary::duration(end.saturating_sub(self.began))))?;
         }
-        if let Some(usage) = run.usage.as_ref().and_then(facts::usage) {
+        if let Some(usage) = run.usage.as_ref().and_then(summary::usage) {
             fact("Usage", &text(&usage))?;
         }
         if let Some(session) = &run.session {
@@ -102,48 +104,46 @@ impl<'a> Page<'a> {
     }
 }
 
-impl Render for Page<'_> {
+impl Render for HtmlPage<'_> {
     fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.head(out)?;
         match self.body {
-            Body::Written(_) => writeln!(out, "<section class=\"log\" aria-label=\"Output\">"),
-            Body::Told { .. } => Ok(()),
+            PageBody::Output(_) => writeln!(out, "<section class=\"log\" aria-label=\"Output\">"),
+            PageBody::Transcript(_) => Ok(()),
         }
     }
 
     fn line(&mut self, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
         match &mut self.body {
-            Body::Written(log) => {
-                let Some((output, raw)) = written(line)? else { return Ok(()) };
+            PageBody::Output(log) => {
+                let Some((output, raw)) = output_of(line)? else { return Ok(()) };
                 self.last = output.at;
-                out.write_all(log.feed(output.stream, output.at, &raw, &mut self.colours).as_bytes())
+                out.write_all(log.feed(output.stream, output.at, &raw, &mut self.colors).as_bytes())
             }
-            Body::Told { story, ready } => {
-                let Some(entry) = meaning(line)? else { return Ok(()) };
-                story.take(&entry, ready);
-                items::tell(ready, self.began, &mut self.colours, out)
+            PageBody::Transcript(queue) => {
+                let Some(entry) = transcript_entry(line)? else { return Ok(()) };
+                items::write(&queue.take(&entry), self.began, &mut self.colors, out)
             }
         }
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         match &mut self.body {
-            Body::Written(log) => {
-                out.write_all(log.finish(self.last, &mut self.colours).as_bytes())?;
+            PageBody::Output(log) => {
+                out.write_all(log.finish(self.last, &mut self.colors).as_bytes())?;
                 writeln!(out, "</section>")?;
                 if log.is_empty() {
-                    writeln!(out, "<p>It wrote nothing.</p>")?;
+                    writeln!(out, "<p>No output.</p>")?;
                 }
             }
-            Body::Told { story, ready } => {
-                story.finish(ready);
-                items::tell(ready, self.began, &mut self.colours, out)?;
+            PageBody::Transcript(queue) => {
+                items::write(&queue.finish(), self.began, &mut self.colors, out)?;
             }
         }
-        let (nonce, rules) = (&self.nonce, self.colours.rules());
+        let (nonce, rules) = (&self.nonce, self.colors.rules());
         writeln!(
             out,
-            "</main>\n<footer>Exported by loomd {}. All times are since the run began; the dates are UTC.</footer>",
+            "</main>\n<footer>Exported by loomd {}. Times are relative to the start of the run; dates are in UTC.</footer>",
             env!("CARGO_PKG_VERSION")
         )?;
         if !rules.is_empty() {
@@ -152,3 +152,6 @@ impl Render for Page<'_> {
         writeln!(out, "<script nonce=\"{nonce}\">\n{SCRIPT}</script>\n</body>\n</html>")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,4 +1,4 @@
-//! Coloured lines as spans with classes. The page forbids style attributes, so colours that have no name get rules at its end.
+//! Coloured lines as spans with classes. The page forbids style attributes, so colors that have no name get rules at its end.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -6,56 +6,56 @@ use super::escape;
 use crate::{
     export::{
         ansi::{Screen, Span},
-        facts,
-        pen::{Colour, Pen},
+        sgr::{Color, SgrState},
+        summary,
     },
     model::{Stream, UnixMs},
 };
 
-/// So many colours are told apart; those beyond are the nearest of 4096.
-const DISTINCT: usize = 4096;
-/// The colour behind programs' output.
-const PANEL: (u8, u8, u8) = (0x11, 0x16, 0x1d);
-/// What text needs to be read by everybody (WCAG 2, AA).
-const CONTRAST: f64 = 4.5;
+/// So many colors are kept exactly; one beyond them becomes the nearest of 4096.
+const MAX_EXACT_COLORS: usize = 4096;
+/// The background of programs' output.
+const PANEL_COLOR: (u8, u8, u8) = (0x11, 0x16, 0x1d);
+/// The contrast that text needs so that everybody can read it (WCAG 2, AA).
+const MIN_CONTRAST: f64 = 4.5;
 
-/// A block of a log has at most so many lines and bytes, and spans at most so many milliseconds.
-const BLOCK_LINES: usize = 200;
-const BLOCK_BYTES: usize = 32 << 10;
-const BLOCK_MS: u64 = 1000;
+/// A block of a log is closed at so many lines or bytes, or after so many milliseconds.
+const MAX_BLOCK_LINES: usize = 200;
+const MAX_BLOCK_BYTES: usize = 32 << 10;
+const MAX_BLOCK_MS: u64 = 1000;
 
-/// Colours that the page has used so far: on text, and behind it.
+/// Colors that the page has used so far: on text, and behind it.
 #[derive(Default)]
-pub struct Colours {
+pub(crate) struct Colors {
     fg: BTreeSet<(u8, u8, u8)>,
     bg: BTreeSet<(u8, u8, u8)>,
 }
 
-impl Colours {
+impl Colors {
     /// The rules for them.
-    pub fn rules(&self) -> String {
+    pub(crate) fn rules(&self) -> String {
         let mut rules = String::new();
         for rgb in &self.fg {
             let (r, g, b) = readable(*rgb);
             writeln!(rules, ".f{}{{color:#{r:02x}{g:02x}{b:02x}}}", name(*rgb)).expect("a string takes everything");
         }
         for rgb in &self.bg {
-            let text = if contrast(*rgb, PANEL) > contrast(*rgb, (255, 255, 255)) { "#11161d" } else { "#fff" };
+            let text = if contrast(*rgb, PANEL_COLOR) > contrast(*rgb, (255, 255, 255)) { "#11161d" } else { "#fff" };
             let name = name(*rgb);
-            // A colour of the text's own, if any, counts more.
+            // A color of the text's own, if any, counts more.
             writeln!(rules, ".g{name}{{background:#{name}}}:where(.g{name}){{color:{text}}}").expect("a string takes everything");
         }
         rules
     }
 
-    fn class(&mut self, colour: Colour, is_behind: bool) -> Option<String> {
+    fn class(&mut self, color: Color, is_behind: bool) -> Option<String> {
         let letter = if is_behind { 'g' } else { 'f' };
-        match colour {
-            Colour::Own => None,
-            Colour::Named(n) => Some(format!("{letter}{n}")),
-            Colour::Rgb(r, g, b) => {
+        match color {
+            Color::Own => None,
+            Color::Named(n) => Some(format!("{letter}{n}")),
+            Color::Rgb(r, g, b) => {
                 let used = if is_behind { &mut self.bg } else { &mut self.fg };
-                let rgb = if used.len() < DISTINCT || used.contains(&(r, g, b)) {
+                let rgb = if used.len() < MAX_EXACT_COLORS || used.contains(&(r, g, b)) {
                     (r, g, b)
                 } else {
                     let near = |n: u8| (n >> 4) * 17;
@@ -68,17 +68,17 @@ impl Colours {
     }
 
     /// Appends the spans of a line.
-    pub fn line(&mut self, out: &mut String, spans: &[Span]) {
+    pub(crate) fn line(&mut self, out: &mut String, spans: &[Span]) {
         let mut is_stderr = false;
         for span in spans {
-            // One mark for all that stands together, whatever its colours.
-            match (is_stderr, span.pen.stderr) {
+            // One mark for all that stands together, whatever its colors.
+            match (is_stderr, span.style.stderr) {
                 (false, true) => out.push_str("<span class=\"e\">"),
                 (true, false) => out.push_str("</span>"),
                 _ => {}
             }
-            is_stderr = span.pen.stderr;
-            let classes = self.classes(span.pen);
+            is_stderr = span.style.stderr;
+            let classes = self.classes(span.style);
             if classes.is_empty() {
                 escape::push(out, &span.text);
                 continue;
@@ -92,18 +92,18 @@ impl Colours {
         }
     }
 
-    fn classes(&mut self, pen: Pen) -> Vec<String> {
-        let (fg, bg) = if pen.inverse { (pen.bg, pen.fg) } else { (pen.fg, pen.bg) };
+    fn classes(&mut self, style: SgrState) -> Vec<String> {
+        let (fg, bg) = if style.inverse { (style.bg, style.fg) } else { (style.fg, style.bg) };
         let marks = [
-            (pen.bold, "x"),
-            (pen.dim && fg == Colour::Own, "m"),
-            (pen.italic, "i"),
-            (pen.underline, "u"),
-            (pen.strike, "s"),
-            (pen.inverse && bg == Colour::Own, "v"),
+            (style.bold, "x"),
+            (style.dim && fg == Color::Own, "m"),
+            (style.italic, "i"),
+            (style.underline, "u"),
+            (style.strike, "s"),
+            (style.inverse && bg == Color::Own, "v"),
         ];
         let mut classes: Vec<String> = marks.into_iter().filter(|(is_set, _)| *is_set).map(|(_, class)| class.to_owned()).collect();
-        if !(pen.inverse && bg == Colour::Own) {
+        if !(style.inverse && bg == Color::Own) {
             classes.extend(self.class(fg, false));
         }
         classes.extend(self.class(bg, true));
@@ -111,12 +111,12 @@ impl Colours {
     }
 }
 
-/// A text that holds a terminal's colours.
-pub fn coloured(text: &str, colours: &mut Colours) -> String {
+/// A text that holds a terminal's colors.
+pub(crate) fn colored(text: &str, colors: &mut Colors) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut screen = Screen::default();
     let mut take = |spans: &[Span], ended: bool| {
-        colours.line(&mut out, spans);
+        colors.line(&mut out, spans);
         if ended {
             out.push('\n');
         }
@@ -130,10 +130,10 @@ fn name((r, g, b): (u8, u8, u8)) -> String {
     format!("{r:02x}{g:02x}{b:02x}")
 }
 
-/// The colour, made lighter until it can be read on the panel.
+/// The color, html lighter until it can be read on the panel.
 fn readable(mut rgb: (u8, u8, u8)) -> (u8, u8, u8) {
     let lighter = |n: u8| n.saturating_add(((255 - n) / 8).max(1));
-    while contrast(rgb, PANEL) < CONTRAST {
+    while contrast(rgb, PANEL_COLOR) < MIN_CONTRAST {
         rgb = (lighter(rgb.0), lighter(rgb.1), lighter(rgb.2));
     }
     rgb
@@ -151,14 +151,14 @@ fn contrast(a: (u8, u8, u8), b: (u8, u8, u8)) -> f64 {
 }
 
 /// The output of a command: blocks of lines, each with its time.
-pub struct Log {
+pub(crate) struct OutputLog {
     screen: Screen,
-    blocks: Blocks,
+    blocks: BlockWriter,
 }
 
-struct Blocks {
+struct BlockWriter {
     began: UnixMs,
-    /// What was made and not yet written.
+    /// HTML that is not written yet.
     out: String,
     /// When the open block began.
     open: Option<UnixMs>,
@@ -168,36 +168,36 @@ struct Blocks {
     is_empty: bool,
 }
 
-impl Log {
-    pub fn new(began: UnixMs) -> Self {
-        let blocks = Blocks { began, out: String::new(), open: None, lines: 0, bytes: 0, is_at_start: true, is_empty: true };
+impl OutputLog {
+    pub(crate) fn new(began: UnixMs) -> Self {
+        let blocks = BlockWriter { began, out: String::new(), open: None, lines: 0, bytes: 0, is_at_start: true, is_empty: true };
         Self { screen: Screen::default(), blocks }
     }
 
-    /// Takes what was written, and gives what is to be written.
-    pub fn feed(&mut self, stream: Stream, at: UnixMs, raw: &[u8], colours: &mut Colours) -> String {
+    /// Takes output of the program, and returns HTML to write.
+    pub(crate) fn feed(&mut self, stream: Stream, at: UnixMs, raw: &[u8], colors: &mut Colors) -> String {
         let blocks = &mut self.blocks;
-        self.screen.feed(stream, raw, &mut |spans, ended| blocks.line(spans, ended, at, colours));
+        self.screen.feed(stream, raw, &mut |spans, ended| blocks.line(spans, ended, at, colors));
         std::mem::take(&mut blocks.out)
     }
 
-    pub fn finish(&mut self, at: UnixMs, colours: &mut Colours) -> String {
+    pub(crate) fn finish(&mut self, at: UnixMs, colors: &mut Colors) -> String {
         let blocks = &mut self.blocks;
-        self.screen.finish(&mut |spans, ended| blocks.line(spans, ended, at, colours));
+        self.screen.finish(&mut |spans, ended| blocks.line(spans, ended, at, colors));
         blocks.close();
         std::mem::take(&mut blocks.out)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty
     }
 }
 
-impl Blocks {
-    fn line(&mut self, spans: &[Span], ended: bool, at: UnixMs, colours: &mut Colours) {
-        let is_over = self.lines >= BLOCK_LINES
-            || self.bytes >= BLOCK_BYTES
-            || self.open.is_some_and(|since| self.is_at_start && at.saturating_sub(since) >= BLOCK_MS);
+impl BlockWriter {
+    fn line(&mut self, spans: &[Span], ended: bool, at: UnixMs, colors: &mut Colors) {
+        let is_over = self.lines >= MAX_BLOCK_LINES
+            || self.bytes >= MAX_BLOCK_BYTES
+            || self.open.is_some_and(|since| self.is_at_start && at.saturating_sub(since) >= MAX_BLOCK_MS);
         if is_over {
             self.close();
         }
@@ -209,7 +209,7 @@ impl Blocks {
         }
         self.is_empty = false;
         self.bytes += spans.iter().map(|span| span.text.len()).sum::<usize>();
-        colours.line(&mut self.out, spans);
+        colors.line(&mut self.out, spans);
         self.is_at_start = ended;
         if ended {
             self.out.push('\n');
@@ -225,9 +225,9 @@ impl Blocks {
 }
 
 /// When something was: since the run began, and the date.
-pub fn time(at: UnixMs, began: UnixMs) -> String {
-    let after = facts::duration(at.saturating_sub(began));
-    format!("<time datetime=\"{}\" title=\"{}\">+{after}</time>", facts::iso(at), facts::date(at))
+pub(crate) fn time(at: UnixMs, began: UnixMs) -> String {
+    let after = summary::duration(at.saturating_sub(began));
+    format!("<time datetime=\"{}\" title=\"{}\">+{after}</time>", summary::iso(at), summary::date(at))
 }
 
 #[cfg(test)]
@@ -235,64 +235,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_become_classes_and_rules() {
-        let mut colours = Colours::default();
-        let made = coloured("\x1b[1;31ma\x1b[0m<b>\x1b[38;5;208mc\x1b[48;2;0;0;1md\x1b[7me\x1b[0m\n", &mut colours);
+    fn colors_become_classes_and_rules() {
+        let mut colors = Colors::default();
+        let html = colored("\x1b[1;31ma\x1b[0m<b>\x1b[38;5;208mc\x1b[48;2;0;0;1md\x1b[7me\x1b[0m\n", &mut colors);
         let expected = "<span class=\"x f1\">a</span>&lt;b&gt;<span class=\"fff8700\">c</span>\
                         <span class=\"fff8700 g000001\">d</span><span class=\"f000001 gff8700\">e</span>\n";
-        assert_eq!(made, expected);
-        assert!(colours.rules().contains(".fff8700{color:#ff8700}\n") && colours.rules().contains(".g000001{background:#000001}"));
+        assert_eq!(html, expected);
+        assert!(colors.rules().contains(".fff8700{color:#ff8700}\n") && colors.rules().contains(".g000001{background:#000001}"));
     }
 
     #[test]
-    fn every_colour_of_text_can_be_read() {
+    fn every_color_of_text_can_be_read() {
         for rgb in [(0, 0, 0), (0, 0, 255), (128, 0, 0), (95, 0, 135), (255, 255, 255)] {
-            assert!(contrast(readable(rgb), PANEL) >= CONTRAST, "{rgb:?}");
+            assert!(contrast(readable(rgb), PANEL_COLOR) >= MIN_CONTRAST, "{rgb:?}");
         }
         assert_eq!(readable((255, 135, 0)), (255, 135, 0), "one that can be read stays");
         assert!((contrast((0, 0, 0), (255, 255, 255)) - 21.0).abs() < 1e-9);
     }
 
     #[test]
-    fn the_named_colours_can_be_read_on_what_is_behind_them() {
+    fn the_named_colors_can_be_read_on_what_is_behind_them() {
         let css = include_str!("page.css");
         let value = |class: &str, property: &str| {
             let rule = css.split(&format!(".{class}{{")).nth(1).expect(class).split('}').next().expect("a rule");
-            let hex = rule.split(&format!("{property}:#")).nth(1).expect(property).split([';', '}']).next().expect("a colour");
+            let hex = rule.split(&format!("{property}:#")).nth(1).expect(property).split([';', '}']).next().expect("a color");
             let hex = if hex.len() == 3 { hex.chars().flat_map(|c| [c, c]).collect() } else { hex.to_owned() };
             let part = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
             (part(0), part(2), part(4))
         };
         for n in 0..16 {
-            assert!(contrast(value(&format!("f{n}"), "color"), PANEL) >= CONTRAST, "f{n}");
+            assert!(contrast(value(&format!("f{n}"), "color"), PANEL_COLOR) >= MIN_CONTRAST, "f{n}");
             let on = if n == 7 || n == 15 { value(&format!("g{n}"), "color") } else { (0xd5, 0xdc, 0xe4) };
-            assert!(contrast(on, value(&format!("g{n}"), "background")) >= CONTRAST, "g{n}");
+            assert!(contrast(on, value(&format!("g{n}"), "background")) >= MIN_CONTRAST, "g{n}");
         }
     }
 
     #[test]
-    fn a_page_with_all_colours_stays_bounded() {
-        let mut colours = Colours::default();
+    fn a_page_with_all_colors_stays_bounded() {
+        let mut colors = Colors::default();
         for n in 0..20_000_u32 {
             let [_, r, g, b] = n.wrapping_mul(2_654_435_761).to_be_bytes();
-            colours.class(Colour::Rgb(r, g, b), false);
+            colors.class(Color::Rgb(r, g, b), false);
         }
-        assert!(colours.fg.len() <= 2 * DISTINCT);
+        assert!(colors.fg.len() <= 2 * MAX_EXACT_COLORS);
     }
 
     #[test]
     fn a_block_is_short_and_has_its_time() {
-        let mut colours = Colours::default();
-        let mut log = Log::new(1000);
-        let lines: String = (0..BLOCK_LINES + 1).map(|n| format!("{n}\n")).collect();
-        let mut made = log.feed(Stream::Stdout, 1500, lines.as_bytes(), &mut colours);
-        made += &log.feed(Stream::Stdout, 1600, b"same\n", &mut colours);
-        made += &log.feed(Stream::Stderr, 3000, b"later", &mut colours);
-        made += &log.finish(3000, &mut colours);
-        assert_eq!(made.matches("<div class=\"b\">").count(), 3);
+        let mut colors = Colors::default();
+        let mut log = OutputLog::new(1000);
+        let lines: String = (0..MAX_BLOCK_LINES + 1).map(|n| format!("{n}\n")).collect();
+        let mut html = log.feed(Stream::Stdout, 1500, lines.as_bytes(), &mut colors);
+        html += &log.feed(Stream::Stdout, 1600, b"same\n", &mut colors);
+        html += &log.feed(Stream::Stderr, 3000, b"later", &mut colors);
+        html += &log.finish(3000, &mut colors);
+        assert_eq!(html.matches("<div class=\"b\">").count(), 3);
         assert!(
-            made.contains("+500 ms</time>") && made.contains("+2.0 s</time><pre data-t>\n<span class=\"e\">later</span></pre>"),
-            "{made}"
+            html.contains("+500 ms</time>") && html.contains("+2.0 s</time><pre data-t>\n<span class=\"e\">later</span></pre>"),
+            "{html}"
         );
     }
 }

@@ -84,30 +84,30 @@ const ATTRIBUTES: &[&str] = &[
 ];
 
 /// Checks a whole page: well-formed, and only elements, attributes and addresses of the page's own.
-pub fn check_page(page: &str, nonce: &str, name: &str) {
+pub(crate) fn check_page(page: &str, nonce: &str, name: &str) {
     let dom = parse_document(RcDom::default(), ParseOpts::default()).one(page);
     assert!(dom.errors.borrow().is_empty(), "{name}: {:?}", dom.errors.borrow());
-    let mut seen = Seen::default();
+    let mut seen = ParsedPage::default();
     walk(&dom.document, name, Some(nonce), &mut seen);
     assert_eq!((seen.scripts, seen.policies), (1, 1), "{name}");
 }
 
 /// Checks a piece of HTML that was made of somebody's text.
-pub fn assert_harmless(piece: &str, name: &str) {
+pub(crate) fn assert_harmless(piece: &str, name: &str) {
     let dom = parse_document(RcDom::default(), ParseOpts::default()).one(piece);
-    let mut seen = Seen::default();
+    let mut seen = ParsedPage::default();
     walk(&dom.document, name, None, &mut seen);
     assert_eq!((seen.scripts, seen.styles, seen.policies), (0, 0, 0), "{name} became {piece}");
 }
 
 #[derive(Default)]
-struct Seen {
+struct ParsedPage {
     scripts: usize,
     styles: usize,
     policies: usize,
 }
 
-fn walk(node: &Handle, name: &str, nonce: Option<&str>, seen: &mut Seen) {
+fn walk(node: &Handle, name: &str, nonce: Option<&str>, seen: &mut ParsedPage) {
     if let NodeData::Element { name: element, attrs, .. } = &node.data {
         let element = element.local.to_string();
         assert!(ELEMENTS.contains(&element.as_str()), "{name}: <{element}>");

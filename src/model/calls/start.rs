@@ -6,91 +6,127 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{entry::Kind, id::RunId, shape::map_or_empty_list};
+use crate::model::{
+    Failure,
+    calls::{AttachForm, map_or_empty_list},
+    entry::Kind,
+    state::{RunId, TerminalSize},
+};
 
-/// What to run, and how.
+/// What to run and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct StartParams {
+pub(crate) struct StartParams {
     /// `command`, `codex`, `claude`, `acp`, or a name from the configuration.
-    pub provider: String,
-    /// What an agent is asked: text, or ACP content blocks. Passed by stdin or protocol, never through a shell.
+    pub(crate) provider: String,
+    /// The prompt for an agent: text, or ACP content blocks. loomd passes it over stdin or the agent's protocol, never
+    /// through a shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<Prompt>,
-    /// The argv; required for `command` and `acp`, refused for the others.
+    pub(crate) prompt: Option<Prompt>,
+    /// The argv. `command` and `acp` require it; the others refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<String>>,
-    /// Appended to the provider's own argv.
+    pub(crate) command: Option<Vec<String>>,
+    /// Arguments that are appended to the provider's own argv.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub args: Option<Vec<String>>,
-    /// Absolute; default: the server's own working directory.
+    pub(crate) args: Option<Vec<String>>,
+    /// The working directory; absolute. Default: the server's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cwd: Option<String>,
-    /// Added to the environment; null removes a variable. Values are never stored.
+    pub(crate) cwd: Option<String>,
+    /// Variables that are added to the environment; null removes one. The values are never stored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "map_or_empty_list")]
-    pub env: BTreeMap<String, Option<String>>,
-    /// For `command`: written to its stdin, which is then closed unless the run is interactive.
+    pub(crate) env: BTreeMap<String, Option<String>>,
+    /// For `command`: text that is written to its stdin, which is then closed unless the run is interactive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<String>,
-    /// Run under a pseudoterminal (for programs that buffer their output in a pipe).
+    pub(crate) stdin: Option<String>,
+    /// Runs the program under a pseudoterminal, for programs that buffer their output in a pipe: `true`, or the size of
+    /// the terminal. Default size: 24 rows, 80 columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tty: Option<bool>,
-    /// Go on with a session of an agent; `command` has none and answers `unsupported`.
+    pub(crate) tty: Option<TtyChoice>,
+    /// Continues a session of an agent. `command` has none and answers `unsupported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Resume>,
-    /// Stay open for `run/send` after a turn ends; default false.
+    pub(crate) resume: Option<Resume>,
+    /// Keeps the run open for `run/send` after a turn. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interactive: Option<bool>,
-    /// For agents: which model, in the provider's own words.
+    pub(crate) interactive: Option<bool>,
+    /// For agents: the model, by the provider's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Default `ask`: wait until somebody can answer.
+    pub(crate) model: Option<String>,
+    /// The permission mode. Default `ask`: the agent waits until a client answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<PermissionMode>,
-    /// Limit on the whole run, awake time in milliseconds.
+    pub(crate) permissions: Option<PermissionMode>,
+    /// A run that takes longer than this is ended. Time in which the machine sleeps does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    /// Limit on the time without any output, awake time in milliseconds.
+    pub(crate) timeout_ms: Option<u64>,
+    /// A run that writes nothing for this long is ended. Time in which the machine sleeps does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_timeout_ms: Option<u64>,
-    /// An interactive run that is idle with nobody attached for so long gets `closeInput`; default 30 minutes.
+    pub(crate) idle_timeout_ms: Option<u64>,
+    /// The input of an interactive run is closed, as by `run/closeInput`, when the run has been idle with nobody
+    /// attached for this long. Default: 30 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep_idle_ms: Option<u64>,
-    /// What happens when the last attached client goes: the run goes on (`detach`, the default), or is cancelled after 5 s.
+    pub(crate) keep_idle_ms: Option<u64>,
+    /// What happens when the last attached client disconnects: the run goes on (`detach`, the default), or it is
+    /// canceled after 5 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_disconnect: Option<OnDisconnect>,
-    /// `false`, or the kinds that the starter is attached to; default: everything.
+    pub(crate) on_disconnect: Option<OnDisconnect>,
+    /// `false`, or the kinds of entries that the client receives. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attach: Option<AttachChoice>,
-    /// Programs that the final sweep spares, beside the usual build daemons.
+    pub(crate) attach: Option<AttachChoice>,
+    /// Programs that are not ended with the run, besides the usual build daemons. A notice names a daemon that was ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep: Option<Vec<String>>,
-    /// Both streams together, in bytes; a run that writes more is cancelled with error `outputLimit`. Default: none.
+    pub(crate) keep: Option<Vec<String>>,
+    /// A run that writes more bytes than this to both streams together is canceled with error `outputLimit`. Default:
+    /// no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_output_bytes: Option<u64>,
+    pub(crate) max_output_bytes: Option<u64>,
     /// A line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// For whoever looks for the run later.
+    pub(crate) title: Option<String>,
+    /// Labels by which clients find the run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "map_or_empty_list")]
-    pub labels: BTreeMap<String, String>,
-    /// The same token again answers with the run that it already started. A failed start frees it.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// A second `run/start` with the same token returns the run that the first one started. A failed start frees the
+    /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_token: Option<String>,
+    pub(crate) client_token: Option<String>,
 }
 
 /// Text, or ACP content blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string or a list of content blocks")]
-pub enum Prompt {
+#[serde(untagged, expecting = "must be a string or a list of content blocks")]
+pub(crate) enum Prompt {
     Text(String),
     Blocks(Vec<Map<String, Value>>),
 }
 
-/// Which session to go on with.
+/// Whether there is a terminal, or its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "must be true, false or {rows, cols}")]
+pub(crate) enum TtyChoice {
+    Whether(bool),
+    Size {
+        /// How many rows.
+        #[schemars(range(min = 1, max = 65535))]
+        rows: i64,
+        /// How many columns.
+        #[schemars(range(min = 1, max = 65535))]
+        cols: i64,
+    },
+}
+
+impl TtyChoice {
+    /// The size of the terminal; `None`: the run gets none.
+    pub(crate) fn size(self) -> Result<Option<TerminalSize>, Failure> {
+        match self {
+            Self::Whether(is_wanted) => Ok(is_wanted.then(TerminalSize::default)),
+            Self::Size { rows, cols } => TerminalSize::new(rows, cols).map(Some),
+        }
+    }
+}
+
+/// Which session to continue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, rename_all_fields = "camelCase", expecting = "expected {runId} or {sessionId}")]
-pub enum Resume {
+#[serde(untagged, rename_all_fields = "camelCase", expecting = "must be {runId} or {sessionId}")]
+pub(crate) enum Resume {
     Run {
         /// The session of this earlier run.
         run_id: RunId,
@@ -105,37 +141,41 @@ pub enum Resume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PermissionMode {
-    /// Nobody in advance: every question waits for an answer.
+    /// Every permission request waits for an answer.
     Ask,
-    /// Edits of files are allowed; the rest is asked.
+    /// Edits of files below the run's directory are allowed, except of settings of version control, editors, shells, agents and CI.
+    /// Every other permission request waits for an answer.
     AcceptEdits,
-    /// Nothing may be changed.
+    /// Changes are refused. Nothing is allowed without a rule or a person.
     ReadOnly,
     /// Everything is allowed.
     Bypass,
 }
 
-/// What becomes of a run that nobody follows any more.
+/// What happens to a run that no client follows any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum OnDisconnect {
-    /// It runs on.
+pub(crate) enum OnDisconnect {
+    /// It goes on.
     Detach,
-    /// It is cancelled after 5 s.
+    /// It is canceled after 5 s.
     Cancel,
 }
 
-/// What the starter is attached to.
+/// Which entries the client that starts a run receives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected false or {kinds}")]
-pub enum AttachChoice {
-    /// `false`: to nothing. `true` is the default said aloud.
+#[serde(untagged, expecting = "must be false or {kinds}")]
+pub(crate) enum AttachChoice {
+    /// `false`: none. `true`: all, as by default.
     Whether(bool),
-    /// `[]`, as Lua encodes an empty table: everything.
+    /// `[]`, which is how Lua encodes an empty table: all.
     Empty([(); 0]),
     Kinds {
-        /// Chooses among `output` and `update`; the others always come.
+        /// Selects among `output`, with which `size` comes, and `update`. The other kinds always come.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kinds: Option<Vec<Kind>>,
+        /// Whether entries or items come, as in `run/attach`. Default: entries.
+        #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+        form: Option<AttachForm>,
     },
 }

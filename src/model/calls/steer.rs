@@ -5,98 +5,126 @@ use serde::{Deserialize, Serialize};
 
 use super::start::{PermissionMode, Prompt};
 use crate::model::{
-    id::RunId,
-    session::{Takeover, TakeoverKind},
+    provider::{Takeover, TakeoverKind},
+    state::RunId,
 };
 
-/// Which run to end.
+/// Which run to cancel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CancelParams {
+pub(crate) struct CancelParams {
     /// Which run.
-    pub run_id: RunId,
-    /// How long the program may take to end by itself, in milliseconds; default 2000. A shorter grace later wins.
+    pub(crate) run_id: RunId,
+    /// How long the program may take to end by itself. Default 2000. A later request can shorten it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace_ms: Option<u64>,
+    pub(crate) grace_ms: Option<u64>,
 }
 
-/// What to hand to a run.
+/// What to send to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SendParams {
+pub(crate) struct SendParams {
     /// Which run.
-    pub run_id: RunId,
-    /// For `command`: written to its stdin as it is.
+    pub(crate) run_id: RunId,
+    /// For `command`: text that is written to its stdin as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// For agents: the follow-up prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<Prompt>,
-    /// Default `queue`.
+    pub(crate) prompt: Option<Prompt>,
+    /// When an agent takes the prompt. Default `queue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<SendMode>,
+    pub(crate) mode: Option<SendMode>,
 }
 
-/// When a prompt is taken.
+/// When an agent takes a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum SendMode {
-    /// The next turn.
+pub(crate) enum SendMode {
+    /// In a turn of its own.
     Queue,
-    /// Into the running turn.
+    /// In the running turn.
     Steer,
+}
+
+impl SendParams {
+    pub(crate) fn prompt(run_id: RunId, prompt: &str) -> Self {
+        Self { run_id, text: None, prompt: Some(Prompt::Text(prompt.to_owned())), mode: None }
+    }
+}
+
+/// The new size of a run's terminal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SetSizeParams {
+    /// Which run.
+    pub(crate) run_id: RunId,
+    /// How many rows.
+    #[schemars(range(min = 1, max = 65535))]
+    pub(crate) rows: i64,
+    /// How many columns.
+    #[schemars(range(min = 1, max = 65535))]
+    pub(crate) cols: i64,
 }
 
 /// An answer to a permission request; either `optionId` or `cancelled`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AnswerParams {
+pub(crate) struct AnswerParams {
     /// Which run.
-    pub run_id: RunId,
-    /// Which question.
-    pub permission_id: String,
+    pub(crate) run_id: RunId,
+    /// Which permission request.
+    pub(crate) permission_id: String,
     /// The option that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub option_id: Option<String>,
-    /// `true`: refuse to choose.
+    pub(crate) option_id: Option<String>,
+    /// `true`: the client refuses to choose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cancelled: Option<bool>,
-    /// What the agent is told beside the choice.
+    pub(crate) cancelled: Option<bool>,
+    /// A message to the agent, sent with the choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
-/// What to set.
+impl AnswerParams {
+    /// Chooses an option, without a message.
+    pub(crate) fn option(run_id: RunId, permission_id: &str, option_id: &str) -> Self {
+        let (permission_id, option_id) = (permission_id.to_owned(), Some(option_id.to_owned()));
+        Self { run_id, permission_id, option_id, cancelled: None, message: None }
+    }
+}
+
+/// Which settings of a run to change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ConfigureParams {
+pub(crate) struct ConfigureParams {
     /// Which run.
-    pub run_id: RunId,
+    pub(crate) run_id: RunId,
     /// The new model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Who decides from now on.
+    pub(crate) model: Option<String>,
+    /// The new permission mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<PermissionMode>,
+    pub(crate) permissions: Option<PermissionMode>,
 }
 
-/// How to take over.
+/// How to take a session over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TakeoverParams {
+pub(crate) struct TakeoverParams {
     /// Which run.
-    pub run_id: RunId,
-    /// Default: the best one there is.
+    pub(crate) run_id: RunId,
+    /// Which way to choose. Default: the best one that is available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<TakeoverKind>,
-    /// End the headless process first; default true.
+    pub(crate) kind: Option<TakeoverKind>,
+    /// Whether to end the headless process first. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop: Option<bool>,
+    pub(crate) stop: Option<bool>,
 }
 
-/// How to go on with the session.
+/// How to continue the session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TakeoverResult {
+pub(crate) struct TakeoverResult {
     /// The way that was chosen.
-    pub takeover: Takeover,
+    pub(crate) takeover: Takeover,
 }

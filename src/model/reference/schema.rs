@@ -1,24 +1,30 @@
-//! The protocol as one JSON Schema document (draft 2020-12), for generators of client types.
+//! Generates one JSON Schema document (draft 2020-12) of the protocol, from which client types can be generated.
 
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{METHODS, NOTIFICATIONS, Party, of};
-use crate::model::{FailureKind, PROTOCOL_VERSION, calls::ErrorData, entry::Entry};
+use super::{NOTIFICATIONS, Origin};
+use crate::model::{
+    FailureKind, METHODS, PROTOCOL_VERSION,
+    calls::ErrorData,
+    entry::Entry,
+    methods::{MethodDoc, schema_of},
+};
 
-/// The whole protocol: `$defs` holds every type by name, `methods` and `notifications` say which of them travel where.
+/// The whole protocol. `$defs` has every type by name; `methods` and `notifications` refer to the types of their params
+/// and results.
 pub fn json_schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let methods = methods(&mut generator);
     let notifications = notifications(&mut generator);
-    of::<Entry>(&mut generator);
-    of::<ErrorData>(&mut generator);
+    schema_of::<Entry>(&mut generator);
+    schema_of::<ErrorData>(&mut generator);
     let mut types: Vec<_> = generator.take_definitions(true).into_iter().collect();
     types.sort_by(|(a, _), (b, _)| a.cmp(b));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The loomd protocol",
-        "description": "JSON-RPC 2.0 over stdio. `methods` and `notifications` name the params and results; `failures` the error codes.",
+        "description": "JSON-RPC 2.0 over stdio. `methods` and `notifications` refer to their params and results, `failures` lists the error codes.",
         "protocolVersion": PROTOCOL_VERSION,
         "methods": methods,
         "notifications": notifications,
@@ -28,9 +34,9 @@ pub fn json_schema() -> Value {
 }
 
 fn methods(generator: &mut SchemaGenerator) -> Map<String, Value> {
-    let entry = |method: &super::Method| {
+    let entry = |method: &MethodDoc| {
         let value = json!({
-            "description": method.about,
+            "description": method.description,
             "params": (method.params)(generator),
             "result": (method.result)(generator),
             "failures": method.failures,
@@ -41,12 +47,12 @@ fn methods(generator: &mut SchemaGenerator) -> Map<String, Value> {
 }
 
 fn notifications(generator: &mut SchemaGenerator) -> Map<String, Value> {
-    let entry = |notification: &super::Notification| {
+    let entry = |notification: &super::NotificationDoc| {
         let from = match notification.from {
-            Party::Client => "client",
-            Party::Server => "server",
+            Origin::Client => "client",
+            Origin::Server => "server",
         };
-        let value = json!({ "description": notification.about, "from": from, "params": (notification.params)(generator) });
+        let value = json!({ "description": notification.description, "from": from, "params": (notification.params)(generator) });
         (notification.name.to_owned(), value)
     };
     NOTIFICATIONS.iter().map(entry).collect()
@@ -54,7 +60,7 @@ fn notifications(generator: &mut SchemaGenerator) -> Map<String, Value> {
 
 fn failures() -> Map<String, Value> {
     let entry = |kind: FailureKind| (kind.as_str().to_owned(), json!({ "code": kind.code(), "data": kind.members() }));
-    FailureKind::ALL.into_iter().map(entry).collect()
+    FailureKind::ALL.iter().copied().map(entry).collect()
 }
 
 #[cfg(test)]
@@ -90,11 +96,11 @@ mod tests {
 
     #[test]
     fn every_member_of_every_type_is_explained() {
-        let mut dumb = BTreeSet::new();
+        let mut undocumented = BTreeSet::new();
         let schema = json_schema();
         for (name, definition) in schema["$defs"].as_object().expect("the schema has types") {
             if definition.get("description").is_none() {
-                dumb.insert(name.clone());
+                undocumented.insert(name.clone());
             }
         }
         walk(&schema["$defs"], "", &mut |path, object| {
@@ -102,15 +108,19 @@ mod tests {
             for (name, property) in properties {
                 let is_tag = property.get("const").is_some();
                 if !is_tag && property.get("description").is_none() {
-                    dumb.insert(format!("{path}: {name}"));
+                    undocumented.insert(format!("{path}: {name}"));
                 }
             }
         });
-        assert!(dumb.is_empty(), "these types and members have no doc comment:\n{}", dumb.into_iter().collect::<Vec<_>>().join("\n"));
+        assert!(
+            undocumented.is_empty(),
+            "these types and members have no doc comment:\n{}",
+            undocumented.into_iter().collect::<Vec<_>>().join("\n")
+        );
     }
 
     #[test]
-    fn names_are_there_once() {
+    fn every_name_is_unique() {
         let names: Vec<_> = METHODS.iter().map(|method| method.name).chain(NOTIFICATIONS.iter().map(|one| one.name)).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     }
@@ -118,7 +128,7 @@ mod tests {
     #[test]
     fn a_pushed_entry_carries_its_kind() {
         let schema = json_schema();
-        for kind in crate::model::Kind::ALL {
+        for kind in crate::model::Kind::ALL.iter().copied() {
             let params = &schema["notifications"][kind.method()]["params"];
             assert_eq!(params["properties"]["kind"]["const"], kind.as_str(), "{params}");
         }

@@ -1,16 +1,16 @@
-//! Tables of the reference, made from the schemas of the types.
+//! Makes the tables of the reference from the schemas of the types.
 
 use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-/// The name of the type that a schema refers to, if it is nothing but a reference.
-pub fn reference_name(schema: &Value) -> Option<&str> {
+/// The name of the type that a schema refers to; `None` if the schema is not a reference.
+pub(crate) fn reference_name(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str().and_then(|target| target.strip_prefix("#/$defs/"))
 }
 
-/// A type in the reference's notation; named types are links.
-pub fn type_of(schema: &Value) -> String {
+/// A type in the notation of the reference. Named types are links.
+pub(crate) fn type_of(schema: &Value) -> String {
     if let Some(name) = reference_name(schema) {
         return format!("[{name}](#{})", name.to_lowercase());
     }
@@ -32,14 +32,14 @@ pub fn type_of(schema: &Value) -> String {
     }
 }
 
-/// The members of an object as a table, and what its variants add.
-pub fn members(definition: &Value) -> String {
+/// The members of an object as a table, and a table for each variant with the members that it adds.
+pub(crate) fn members(definition: &Value) -> String {
     let mut text = String::from("| member | type | |\n|---|---|---|\n");
     rows(&mut text, definition);
     text.push('\n');
     for variant in definition["oneOf"].as_array().into_iter().flatten() {
         let tag = properties(variant).iter().find_map(|(name, schema)| Some((name, schema.get("const")?)));
-        let (name, value) = tag.expect("a variant is told by its tag");
+        let (name, value) = tag.expect("a variant has a tag");
         write!(text, "Where `{name}` is `{value}`:\n\n| member | type | |\n|---|---|---|\n").expect("writing to a string cannot fail");
         rows(&mut text, variant);
         text.push('\n');
@@ -47,15 +47,15 @@ pub fn members(definition: &Value) -> String {
     text
 }
 
-/// A named type: what it is, and its members, words or alternatives.
-pub fn definition(definition: &Value) -> String {
-    let mut text = format!("{}\n\n", description(definition));
+/// A named type: its description, and its members, values or alternatives.
+pub(crate) fn definition(definition: &Value) -> String {
+    let mut text = format!("{}\n\n", filled(description(definition)));
     if definition.get("properties").is_some() {
         text.push_str(&members(definition));
-    } else if let Some(words) = words(definition) {
-        text.push_str("| word | |\n|---|---|\n");
-        for (word, meaning) in words {
-            writeln!(text, "| `{word}` | {meaning} |").expect("writing to a string cannot fail");
+    } else if let Some(values) = enum_values(definition) {
+        text.push_str("| value | |\n|---|---|\n");
+        for (value, meaning) in values {
+            writeln!(text, "| `{value}` | {} |", cell(meaning)).expect("writing to a string cannot fail");
         }
         text.push('\n');
     } else if let Some(alternatives) = alternatives(definition) {
@@ -75,28 +75,54 @@ pub fn definition(definition: &Value) -> String {
     text
 }
 
+/// Text filled into lines of at most 120 columns, paragraph by paragraph.
+pub(crate) fn filled(text: &str) -> String {
+    const MAX_COLUMNS: usize = 120;
+    let fill = |paragraph: &str| {
+        let mut lines = vec![String::new()];
+        for word in paragraph.split_whitespace() {
+            let line = lines.last_mut().expect("there is always a line");
+            if line.is_empty() {
+                line.push_str(word);
+            } else if line.chars().count() + 1 + word.chars().count() <= MAX_COLUMNS {
+                line.push(' ');
+                line.push_str(word);
+            } else {
+                lines.push(word.to_owned());
+            }
+        }
+        lines.join("\n")
+    };
+    text.split("\n\n").map(fill).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Text for a cell of a table, which a line break would end.
+fn cell(text: &str) -> String {
+    text.replace('\n', " ")
+}
+
 fn rows(text: &mut String, definition: &Value) {
     let required: Vec<_> = definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, schema) in properties(definition) {
-        let mark = if required.contains(&name.as_str()) { "" } else { "?" };
+        let optional_mark = if required.contains(&name.as_str()) { "" } else { "?" };
         let default = schema.get("default").filter(|value| !value.is_object()).map(|value| format!(" Default `{value}`."));
-        let (kind, about, default) = (type_of(schema), description(schema), default.unwrap_or_default());
-        writeln!(text, "| `{name}{mark}` | {kind} | {about}{default} |").expect("writing to a string cannot fail");
+        let (kind, description, default) = (type_of(schema), cell(description(schema)), default.unwrap_or_default());
+        writeln!(text, "| `{name}{optional_mark}` | {kind} | {description}{default} |").expect("writing to a string cannot fail");
     }
 }
 
-/// The words of an enumeration, with what each means.
-fn words(definition: &Value) -> Option<Vec<(&str, &str)>> {
-    let mut words = Vec::new();
-    let whole = std::slice::from_ref(definition);
-    for group in definition["oneOf"].as_array().map_or(whole, Vec::as_slice) {
+/// The values of an enumeration, with the description of each.
+fn enum_values(definition: &Value) -> Option<Vec<(&str, &str)>> {
+    let mut values = Vec::new();
+    let single_group = std::slice::from_ref(definition);
+    for group in definition["oneOf"].as_array().map_or(single_group, Vec::as_slice) {
         match (group["const"].as_str(), group["enum"].as_array()) {
-            (Some(word), _) => words.push((word, description(group))),
-            (None, Some(list)) => words.extend(list.iter().filter_map(Value::as_str).map(|word| (word, ""))),
+            (Some(value), _) => values.push((value, description(group))),
+            (None, Some(list)) => values.extend(list.iter().filter_map(Value::as_str).map(|value| (value, ""))),
             (None, None) => return None,
         }
     }
-    Some(words)
+    Some(values)
 }
 
 fn object(schema: &Value) -> String {

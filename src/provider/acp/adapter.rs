@@ -1,6 +1,8 @@
-//! The conversation with one agent: greeting, session, its settings, then prompt after prompt.
+//! The conversation with one ACP agent: `initialize`, the session, its settings, then one turn after another.
 //!
-//! One thing is asked after the other until the agent is ready, so that no prompt can overtake the mode in which it is to be worked on.
+//! Until the agent is ready, [`AcpAdapter`] sends one request at a time and waits for its response. So no prompt
+//! reaches the agent before the mode in which it is to work on it. Turns, and what the
+//! agent requests in them, are in `turns`; settings are in `settings`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,150 +12,194 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    agent::{self, Agent, Make},
-    asked, calls,
-    choices::{Choices, Setting, What},
-    prompt, takeover,
-    updates::Updates,
-    wire::{self, Message, RpcError, text_at},
+    agent::{self, AcpAgent},
+    choices::{Choices, Setting, SettingKind},
+    questions::AcpQuestions,
+    takeover,
+    updates::{SubAgents, Updates},
+    wire::{self, AcpMessage, RpcError, text_at},
 };
 use crate::{
-    model::{Failure, RunError, Takeover, calls::PermissionMode},
+    model::{
+        Failure, RunError, Takeover,
+        calls::PermissionMode,
+        task::{ContentBlocks, Task},
+    },
     provider::{
-        adapter::{Adapter, Answer, Exit},
-        effect::{SessionNews, TurnEnd},
-        fault,
-        out::{Out, Severity},
-        task::{Blocks, Task, text_of},
+        Adapter, Answer, Exit, error_kind,
+        event_sink::{EventSink, Severity},
+        ids::name_of,
+        provider_event::{SessionInfo, TurnEnd},
     },
 };
 
-/// How long an agent may be silent before it has been greeted back, and once more before its session is ready.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between the first word of a turn and the session being kept: Claude Code writes its file within 100 ms.
-const UNTIL_KEPT: Duration = Duration::from_millis(250);
+/// How long an agent may take to answer `initialize`, and how long it may take after that until its session is ready.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
+/// From the model's first output of a turn until the adapter reports the session as saved. Claude Code writes its
+/// session file within 100 ms.
+const SESSION_SAVE_DELAY: Duration = Duration::from_millis(250);
 
-const GREETED: u32 = 1;
-const READY: u32 = 2;
-const KEPT: u32 = 3;
-const HELD: u32 = 4;
+/// Fires when the agent has not answered `initialize` in time.
+const INITIALIZE_TIMER: u32 = 1;
+/// Fires when the session is not ready in time.
+const SESSION_TIMER: u32 = 2;
+/// Fires when the agent has saved the session, [`SESSION_SAVE_DELAY`] after its first output.
+const SESSION_SAVED_TIMER: u32 = 3;
+/// Fires when the input of a tool call has stopped growing.
+pub(super) const HELD_INPUT_TIMER: u32 = 4;
+/// Fires when the agent has not answered in time the request that marks the end of its history.
+pub(super) const HISTORY_TIMER: u32 = 5;
+/// How long an agent may take to send its history and to answer that request.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One side of the conversation.
-pub struct AcpAdapter {
+/// The adapter for one run with an ACP agent.
+pub(crate) struct AcpAdapter {
     pub(super) task: Task,
-    pub(super) agent: Agent,
+    pub(super) agent: AcpAgent,
     pub(super) next_id: u64,
-    /// Requests of ours that wait for their answers.
-    pub(super) asked: BTreeMap<u64, Asked>,
+    /// Requests that the agent has not answered yet, by their ids.
+    pub(super) pending: BTreeMap<u64, PendingRequest>,
     pub(super) session: Option<String>,
-    /// The session is known to be kept by the agent.
-    pub(super) is_kept: bool,
-    /// The session was loaded: what is told of its conversation before we are ready was told before.
+    /// The agent has saved the session, as far as can be known, so that a later run can open it.
+    pub(super) is_saved: bool,
+    /// The session was opened by `session/load`. The agent then sends its history, which is in the log of an earlier
+    /// run: updates that belong to it are dropped until `ready`.
     pub(super) is_loaded: bool,
     pub(super) choices: Choices,
-    /// Settings that are yet to be made, one after the other.
+    /// Settings that are not made yet. They are made one after another.
     pub(super) settings: VecDeque<Setting>,
-    /// Why the agent would not take a setting. Nothing is asked of it until it has been given another.
-    pub(super) refused: Option<RunError>,
+    /// Why the agent does not have the settings that the run needs. As long as this is set, every prompt fails with
+    /// it.
+    pub(super) settings_error: Option<RunError>,
+    /// The permissions that the mode of the session is chosen for.
     pub(super) permissions: PermissionMode,
     pub(super) updates: Updates,
+    pub(super) sub_agents: SubAgents,
+    pub(super) questions: AcpQuestions,
     pub(super) ready: bool,
-    pub(super) turn: Option<Turn>,
-    /// A prompt that waits until the settings are made.
-    pub(super) waiting: Option<Blocks>,
+    pub(super) turn: Option<AcpTurn>,
+    /// A prompt that is sent once the settings are made.
+    pub(super) queued_prompt: Option<ContentBlocks>,
 }
 
-/// What was asked of the agent.
+/// What a pending request was sent for.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum PendingRequest {
     Initialize,
     NewSession,
-    /// By `session/resume`, else by `session/load`.
-    OldSession {
+    /// `session/load` if `by_load`, else `session/resume`.
+    ReopenSession {
         by_load: bool,
     },
+    /// A request that does nothing. Its response comes after the history.
+    HistoryEnd,
     Setting(Setting),
     Prompt,
 }
 
-/// An update of this kind is a part of the conversation, not of what surrounds it.
-fn is_conversation(kind: &Value) -> bool {
+/// Whether an update of this kind is a part of the conversation (text, tool calls, plans) and not a fact about the
+/// session, such as its mode.
+fn is_conversation_update(kind: &Value) -> bool {
     let kind = kind.as_str().unwrap_or_default();
     kind.ends_with("_chunk") || kind.starts_with("tool_call") || kind == "plan"
 }
 
+/// The running turn.
 #[derive(Debug)]
-pub(super) struct Turn {
-    cancelled: bool,
+pub(super) struct AcpTurn {
+    /// `session/cancel` was sent. Permission requests are cancelled from then on.
+    pub(super) is_cancelled: bool,
+}
+
+/// Removes from an update, or from the tool call of a question, the members of `_meta` that are loomd's own.
+pub(super) fn drop_reserved_meta(update: &mut Map<String, Value>) {
+    fn drop_in(value: Option<&mut Value>) {
+        match value {
+            Some(Value::Array(blocks)) => blocks.iter_mut().for_each(|block| drop_in(Some(block))),
+            Some(Value::Object(block)) => drop_reserved_meta(block),
+            _ => {}
+        }
+    }
+    if let Some(Value::Object(meta)) = update.get_mut("_meta") {
+        meta.retain(|name, _| !name.starts_with("loomd/"));
+    }
+    drop_in(update.get_mut("content"));
 }
 
 impl AcpAdapter {
-    pub fn new(task: Task) -> Self {
+    pub(crate) fn new(task: Task) -> Self {
         let permissions = task.permissions;
         Self {
             task,
-            agent: Agent::default(),
+            agent: AcpAgent::default(),
             next_id: 0,
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             session: None,
-            is_kept: false,
+            is_saved: false,
             is_loaded: false,
             choices: Choices::default(),
             settings: VecDeque::new(),
-            refused: None,
+            settings_error: None,
             permissions,
             updates: Updates::default(),
+            sub_agents: SubAgents::default(),
+            questions: AcpQuestions::default(),
             ready: false,
             turn: None,
-            waiting: None,
+            queued_prompt: None,
         }
     }
 
-    pub(super) fn ask(&mut self, asked: Asked, method: &str, params: Value, out: &mut Out) {
+    /// Sends a request and remembers what its response is for.
+    pub(super) fn request(&mut self, request: PendingRequest, method: &str, params: Value, out: &mut EventSink) {
         let id = self.next_id;
         self.next_id += 1;
-        self.asked.insert(id, asked);
+        self.pending.insert(id, request);
         out.send(&wire::request(id, method, params));
     }
 
-    // Answers to what was asked.
+    // Responses of the agent.
 
-    fn answered(&mut self, asked: Asked, outcome: Result<Value, RpcError>, out: &mut Out) {
-        match (asked, outcome) {
-            (Asked::Initialize, Ok(told)) => self.greeted(&told, out),
-            (Asked::Initialize | Asked::NewSession, Err(error)) => out.fatal(self.agent.error(&error)),
-            (Asked::NewSession, Ok(told)) => match text_at(&told, &["sessionId"]) {
-                Some(id) => self.opened(id.to_owned(), &told, out),
-                None => out.fatal(fault::protocol("the agent made a session without telling its id")),
+    fn handle_response(&mut self, request: PendingRequest, outcome: Result<Value, RpcError>, out: &mut EventSink) {
+        match (request, outcome) {
+            (PendingRequest::Initialize, Ok(result)) => self.handle_initialized(&result, out),
+            (PendingRequest::Initialize | PendingRequest::NewSession, Err(error)) => out.fatal(self.agent.error(&error)),
+            (PendingRequest::NewSession, Ok(result)) => match text_at(&result, &["sessionId"]) {
+                Some(id) => self.handle_opened(id.to_owned(), &result, out),
+                None => out.fatal(error_kind::protocol_error("the agent opened a session without an ID")),
             },
-            (Asked::OldSession { by_load }, Ok(told)) => {
+            (PendingRequest::ReopenSession { by_load }, Ok(result)) => {
                 let id = self.task.resume.clone().unwrap_or_default();
                 self.is_loaded = by_load;
-                self.is_kept = true;
-                self.opened(id, &told, out);
+                self.is_saved = true;
+                self.handle_opened(id, &result, out);
             }
-            (Asked::OldSession { by_load }, Err(error)) => self.not_gone_on(by_load, &error, out),
-            (Asked::Setting(setting), outcome) => self.set(&setting, outcome.err(), out),
-            (Asked::Prompt, outcome) => self.prompt_ended(outcome, out),
+            (PendingRequest::ReopenSession { by_load }, Err(error)) => self.handle_reopen_error(by_load, &error, out),
+            (PendingRequest::HistoryEnd, _) => self.next_setting(out),
+            (PendingRequest::Setting(setting), outcome) => self.handle_setting_response(&setting, outcome.err(), out),
+            (PendingRequest::Prompt, outcome) => self.handle_prompt_response(outcome, out),
         }
     }
 
-    fn greeted(&mut self, told: &Value, out: &mut Out) {
-        self.agent = Agent::new(told, &self.task.program);
-        out.wake(PATIENCE, READY);
-        match told["protocolVersion"].as_u64() {
-            Some(1) => {}
+    /// Checks the protocol version of the agent and opens the session.
+    fn handle_initialized(&mut self, result: &Value, out: &mut EventSink) {
+        self.agent = AcpAgent::new(result, &self.task.program);
+        out.set_timer(STARTUP_TIMEOUT, SESSION_TIMER);
+        // Some agents write it as a text.
+        match name_of(&result["protocolVersion"]).as_deref() {
+            Some("1" | "1.0") => {}
             version => {
                 let version = version.map_or_else(|| "no version".to_owned(), |version| format!("version {version}"));
                 let name = &self.agent.name;
-                return out
-                    .fatal(fault::protocol(&format!("{name} speaks {version} of the Agent Client Protocol; loomd speaks version 1")));
+                return out.fatal(error_kind::protocol_error(&format!(
+                    "{name} supports {version} of the Agent Client Protocol; loomd supports version 1"
+                )));
             }
         }
         match self.task.resume.clone() {
-            None => self.ask(Asked::NewSession, "session/new", calls::new_session(&self.task.cwd), out),
-            Some(_) if self.agent.resume => self.go_on(false, out),
-            Some(_) if self.agent.load => self.go_on(true, out),
+            None => self.request(PendingRequest::NewSession, "session/new", wire::new_session_params(&self.task.cwd), out),
+            Some(_) if self.agent.can_resume => self.reopen_session(false, out),
+            Some(_) if self.agent.can_load => self.reopen_session(true, out),
             Some(_) => {
                 let message = format!("{} can neither resume nor load a session; start a new run without `resume`", self.agent.name);
                 out.fatal(RunError { kind: "unsupported".to_owned(), message });
@@ -161,173 +207,118 @@ impl AcpAdapter {
         }
     }
 
-    fn go_on(&mut self, by_load: bool, out: &mut Out) {
+    /// Opens the session of an earlier run.
+    fn reopen_session(&mut self, by_load: bool, out: &mut EventSink) {
         let id = self.task.resume.clone().unwrap_or_default();
         let method = if by_load { "session/load" } else { "session/resume" };
-        self.ask(Asked::OldSession { by_load }, method, calls::old_session(&id, &self.task.cwd), out);
+        self.request(PendingRequest::ReopenSession { by_load }, method, wire::load_session_params(&id, &self.task.cwd), out);
     }
 
-    fn not_gone_on(&mut self, by_load: bool, error: &RpcError, out: &mut Out) {
-        const NO_SUCH_METHOD: i64 = -32601;
-        if error.code == NO_SUCH_METHOD && !by_load && self.agent.load {
-            return self.go_on(true, out);
+    /// An agent without `session/resume` is asked for `session/load`. Every other error ends the run: it never
+    /// continues in a new session in place of the one that was asked for.
+    fn handle_reopen_error(&mut self, by_load: bool, error: &RpcError, out: &mut EventSink) {
+        if error.code == wire::METHOD_NOT_FOUND && !by_load && self.agent.can_load {
+            return self.reopen_session(true, out);
         }
-        if error.code == -32000 {
-            return out.fatal(self.agent.error(error));
+        let text = agent::error_text(error);
+        let other = self.agent.error(error);
+        // OpenCode says no more of a session that it does not have than that it failed.
+        let says_nothing = other.kind == "provider" && text.starts_with("Internal error");
+        let is_refused = error.code == wire::RESOURCE_NOT_FOUND || error_kind::is_unknown_session(&text) || says_nothing;
+        if error.code == wire::AUTH_REQUIRED || !is_refused {
+            return out.fatal(other);
         }
-        let mut fault = fault::session_not_found(self.task.resume.as_deref().unwrap_or_default(), &self.agent.name);
-        fault.message = format!("{} (it says: {})", fault.message, agent::words(error));
-        out.fatal(fault);
+        let mut run_error = error_kind::session_not_found(self.task.resume.as_deref().unwrap_or_default(), &self.agent.name);
+        run_error.message = format!("{} (the agent's error: {text})", run_error.message);
+        out.fatal(run_error);
     }
 
-    fn opened(&mut self, id: String, told: &Value, out: &mut Out) {
+    /// The session is open: chooses its settings and makes the first of them.
+    fn handle_opened(&mut self, id: String, result: &Value, out: &mut EventSink) {
         self.updates = Updates::new(&self.agent, self.task.resume.is_none());
-        self.choices = Choices::new(told);
+        self.choices = Choices::new(result);
         self.session = Some(id.clone());
-        out.session(&id, None, self.is_kept);
+        out.session(&id, None, self.is_saved);
+        out.offer(self.choices.offer(&result["configOptions"]));
         self.choose_mode(self.task.permissions, out);
         if let Some(model) = self.task.model.clone() {
             self.choose_model(&model);
         }
-        // gemini tells the history after its answer. Its answer to one request more comes after that.
-        if self.is_loaded && self.settings.is_empty() && self.agent.make == Make::Gemini {
-            self.settings.extend(self.choices.mode_again(&id));
+        // Agents send the history before their response to `session/load`, or after it. Their response to one more
+        // request comes after the history, so the mode that the agent is in is set once more, or a method is called that
+        // no agent has, and `ready` waits for that.
+        let needs_mark = self.is_loaded && self.settings.is_empty();
+        if needs_mark {
+            self.settings.extend(self.choices.repeat_mode(&id));
         }
-        match self.refused.take() {
+        match self.settings_error.take() {
             Some(error) => out.fatal(error),
+            None if needs_mark && self.settings.is_empty() => {
+                self.request(PendingRequest::HistoryEnd, "_loomd/historyEnd", json!({ "sessionId": id }), out);
+                out.set_timer(HISTORY_TIMEOUT, HISTORY_TIMER);
+            }
             None => self.next_setting(out),
         }
     }
 
-    // Turns.
+    // Updates.
 
-    pub(super) fn give(&mut self, blocks: &Blocks, out: &mut Out) {
-        if let Some(error) = self.refused.clone() {
-            self.turn = None;
-            return out.turn_ended(TurnEnd::failed(error));
-        }
-        let Some(session) = self.session.clone() else { return };
-        let (blocks, left_out) = prompt::for_agent(blocks, &self.agent);
-        if let Some(kinds) = left_out {
-            out.notice(Severity::Warning, &format!("{} takes no {kinds}; the prompt was given without", self.agent.name), None);
-        }
-        out.took();
-        self.updates.turn_began(&text_of(&blocks));
-        self.ask(Asked::Prompt, "session/prompt", json!({ "sessionId": session, "prompt": blocks }), out);
-    }
-
-    fn prompt_ended(&mut self, outcome: Result<Value, RpcError>, out: &mut Out) {
-        let Some(turn) = self.turn.take() else { return };
-        if turn.cancelled && self.agent.make.forgets_commands() {
-            out.end_commands();
-        }
-        let end = match outcome {
-            // Some agents tell a stopped turn as an error.
-            Err(_) if turn.cancelled => TurnEnd::new("cancelled"),
-            Err(error) => TurnEnd::failed(self.agent.error(&error)),
-            Ok(result) => {
-                if self.updates.spoke() {
-                    self.keep(out);
-                }
-                self.end_of(&result, &turn)
-            }
-        };
-        self.updates.turn_ended(end.stop_reason == "cancelled" || end.error.is_some(), out);
-        out.turn_ended(end);
-    }
-
-    fn end_of(&self, result: &Value, turn: &Turn) -> TurnEnd {
-        let usage = self.updates.usage(result);
-        let said = text_at(result, &["stopReason"]).unwrap_or("end_turn");
-        if said == "end_turn"
-            && !turn.cancelled
-            && let Some(failure) = self.updates.failure(usage.is_some())
-        {
-            return TurnEnd { usage, ..TurnEnd::failed(fault::provider_error(None, failure)) };
-        }
-        // opencode tells a turn that was stopped before its model answered as one that ended by itself.
-        let nothing_came = usage.and_then(|usage| usage.output_tokens).unwrap_or_default() == 0 && !self.updates.spoke();
-        let stop_reason = if turn.cancelled && said == "end_turn" && nothing_came { "cancelled" } else { said };
-        TurnEnd { usage, ..TurnEnd::new(stop_reason) }
-    }
-
-    fn keep(&mut self, out: &mut Out) {
-        let Some(id) = self.session.as_deref().filter(|_| !self.is_kept && takeover::can_go_on(&self.agent)) else { return };
-        self.is_kept = true;
-        out.session(id, None, true);
-    }
-
-    // What the agent says by itself.
-
-    fn updated(&mut self, mut params: Map<String, Value>, out: &mut Out) {
-        // Before the session is open, its history is told; other sessions are no business of this run.
-        if self.session.is_none() || params.get("sessionId").and_then(Value::as_str) != self.session.as_deref() {
+    /// A `session/update` of the agent.
+    fn handle_update(&mut self, mut params: Map<String, Value>, out: &mut EventSink) {
+        // Until `session` is set, all updates belong to the history that `session/load` repeats.
+        let Some(own) = &self.session else { return };
+        let session = params.get("sessionId").and_then(name_of).filter(|session| session != own);
+        let Some(Value::Object(mut update)) = params.remove("update") else { return };
+        drop_reserved_meta(&mut update);
+        if self.is_loaded && !self.ready && update.get("sessionUpdate").is_some_and(is_conversation_update) {
             return;
         }
-        let Some(Value::Object(update)) = params.remove("update") else { return };
-        if self.is_loaded && !self.ready && update.get("sessionUpdate").is_some_and(is_conversation) {
-            return;
+        if let Some(session) = session {
+            return self.handle_sub_agent(&session, update, HELD_INPUT_TIMER, out);
         }
         match update.get("sessionUpdate").and_then(Value::as_str) {
-            Some("config_option_update") => self.choices.options(update.get("configOptions").unwrap_or(&Value::Null)),
+            Some("config_option_update") => self.choices.update_options(update.get("configOptions").unwrap_or(&Value::Null)),
             Some("current_mode_update") => {
                 if let Some(mode) = update.get("currentModeId").and_then(Value::as_str) {
-                    self.choices.is_now(What::Mode, mode);
+                    self.choices.set_current(SettingKind::Mode, mode);
                 }
             }
             _ => {}
         }
-        let spoke = self.updates.spoke();
-        self.updates.update(update, HELD, out);
-        if !spoke && self.updates.spoke() && !self.is_kept {
-            out.wake(UNTIL_KEPT, KEPT);
+        let model_acted = self.updates.model_acted();
+        self.updates.update(update, HELD_INPUT_TIMER, out);
+        if !model_acted && self.updates.model_acted() && !self.is_saved {
+            out.set_timer(SESSION_SAVE_DELAY, SESSION_SAVED_TIMER);
         }
-        self.stay_read_only(out);
-    }
-
-    fn requested(&mut self, id: &Value, method: &str, params: Map<String, Value>, out: &mut Out) {
-        const NO_SUCH_METHOD: i64 = -32601;
-        if method != "session/request_permission" {
-            if !method.starts_with('_') {
-                out.notice(
-                    Severity::Info,
-                    &format!("{} asked for `{method}`, which was not offered to it; it was told so", self.agent.name),
-                    None,
-                );
-            }
-            return out.send(&wire::refusal(id, NO_SUCH_METHOD, "this client does not offer that"));
-        }
-        let is_late = self.turn.as_ref().is_none_or(|turn| turn.cancelled);
-        match asked::question(id, params) {
-            Some(_) if is_late => out.send(&wire::result(id, asked::nobody())),
-            Some(mut question) => {
-                self.updates.tools.asked(&mut question.tool_call, out);
-                out.ask(question);
-            }
-            None => out.send(&wire::refusal(id, -32602, "the question names no tool call, or no option")),
-        }
+        self.restore_read_only(out);
     }
 }
 
 impl Adapter for AcpAdapter {
-    fn begin(&mut self, out: &mut Out) {
-        out.wake(PATIENCE, GREETED);
-        self.ask(Asked::Initialize, "initialize", calls::initialize(), out);
+    fn start(&mut self, out: &mut EventSink) {
+        out.set_timer(STARTUP_TIMEOUT, INITIALIZE_TIMER);
+        self.request(PendingRequest::Initialize, "initialize", wire::initialize_params(), out);
     }
 
-    fn line(&mut self, line: &[u8], out: &mut Out) {
-        match wire::parse(line) {
-            Some(Message::Answer { id, outcome }) => {
-                if let Some(asked) = self.asked.remove(&id) {
-                    self.answered(asked, outcome, out);
+    fn speaks_json(&self) -> bool {
+        true
+    }
+
+    fn handle_message(&mut self, message: Value, out: &mut EventSink) {
+        match wire::parse(message) {
+            Some(AcpMessage::Response { id, outcome }) => {
+                // What the agent could not read is what it was sent last.
+                let id = id.or_else(|| self.pending.keys().next_back().copied());
+                if let Some(request) = id.and_then(|id| self.pending.remove(&id)) {
+                    self.handle_response(request, outcome, out);
                 }
             }
-            Some(Message::Request { id, method, params }) => self.requested(&id, &method, params, out),
-            Some(Message::Notification { method, params }) => match method.as_str() {
-                "session/update" => self.updated(params, out),
+            Some(AcpMessage::Request { id, method, params }) => self.handle_request(&id, &method, params, out),
+            Some(AcpMessage::Notification { method, params }) => match method.as_str() {
+                "session/update" => self.handle_update(params, out),
                 "$/cancel_request" => {
-                    if let Some(id) = params.get("requestId") {
-                        out.withdraw(&id.to_string());
+                    if let Some(id) = params.get("requestId").or_else(|| params.get("id")) {
+                        self.questions.withdraw(id, out);
                     }
                 }
                 _ => {}
@@ -336,81 +327,85 @@ impl Adapter for AcpAdapter {
         }
     }
 
-    fn prompt(&mut self, prompt: &Blocks, out: &mut Out) {
-        self.turn = Some(Turn { cancelled: false });
-        if self.is_setting() {
-            self.waiting = Some(prompt.clone());
+    fn start_turn(&mut self, prompt: &ContentBlocks, out: &mut EventSink) {
+        self.turn = Some(AcpTurn { is_cancelled: false });
+        if self.has_pending_settings() {
+            self.queued_prompt = Some(prompt.clone());
         } else {
-            self.give(prompt, out);
+            self.send_prompt(prompt, out);
         }
     }
 
-    fn interrupt(&mut self, out: &mut Out) {
-        if self.waiting.take().is_some() {
+    fn interrupt(&mut self, out: &mut EventSink) {
+        if self.queued_prompt.take().is_some() {
             self.turn = None;
             out.turn_ended(TurnEnd::new("cancelled"));
         } else if let (Some(turn), Some(session)) = (&mut self.turn, &self.session) {
-            turn.cancelled = true;
+            turn.is_cancelled = true;
             out.send(&wire::notification("session/cancel", json!({ "sessionId": session })));
         }
     }
 
-    fn answer(&mut self, question: &str, answer: &Answer, out: &mut Out) {
-        let Ok(id) = serde_json::from_str(question) else { return };
-        if answer.message.as_ref().is_some_and(|message| !message.trim().is_empty()) {
-            out.notice(
-                Severity::Info,
-                "the protocol of this agent has no place for a message beside the answer; send it as a prompt",
-                None,
-            );
+    fn answer(&mut self, question: &str, answer: &Answer, out: &mut EventSink) -> bool {
+        let is_open = self.questions.answer(question, answer, out);
+        if is_open && answer.message.as_ref().is_some_and(|message| !message.trim().is_empty()) {
+            out.notice(Severity::Info, "this agent's protocol cannot carry a message with the answer; send the message as a prompt", None);
         }
-        out.send(&wire::result(&id, answer.option.as_deref().map_or_else(asked::nobody, asked::chosen)));
+        is_open
     }
 
     fn can_configure(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
-        self.can_choose(model, permissions)
+        self.check_settings(model, permissions)
     }
 
-    fn configure(&mut self, model: Option<&str>, permissions: Option<PermissionMode>, out: &mut Out) {
-        self.refused = None;
+    fn configure(&mut self, model: Option<&str>, permissions: Option<PermissionMode>, out: &mut EventSink) {
+        self.settings_error = None;
         if let Some(permissions) = permissions {
             self.choose_mode(permissions, out);
         }
         if let Some(model) = model {
             self.choose_model(model);
         }
-        if !self.asked.values().any(|asked| matches!(asked, Asked::Setting(_))) {
+        if !self.pending.values().any(|request| matches!(request, PendingRequest::Setting(_))) {
             self.next_setting(out);
         }
     }
 
-    fn woken(&mut self, token: u32, out: &mut Out) {
+    fn handle_timer(&mut self, token: u32, out: &mut EventSink) {
         let program = self.task.program.join(" ");
         match token {
-            GREETED if self.asked.values().any(|asked| matches!(asked, Asked::Initialize)) => out.fatal(fault::protocol(&format!(
-                "`{program}` did not answer `initialize` within {} s; it may be no agent of the Agent Client Protocol, or need another argument to be one",
-                PATIENCE.as_secs()
+            INITIALIZE_TIMER if self.pending.values().any(|request| matches!(request, PendingRequest::Initialize)) => out.fatal(error_kind::protocol_error(&format!(
+                "`{program}` did not answer `initialize` within {} s; check that it supports the Agent Client Protocol, and whether it needs an argument for that",
+                STARTUP_TIMEOUT.as_secs()
             ))),
-            READY if !self.ready => out.fatal(fault::protocol(&format!(
-                "{} opened no session within {} s; start `{program}` in a terminal to see whether it waits for something",
+            SESSION_TIMER if !self.ready => out.fatal(error_kind::protocol_error(&format!(
+                "{} did not open a session within {} s; start `{program}` in a terminal to see whether it waits for something",
                 self.agent.name,
-                PATIENCE.as_secs()
+                STARTUP_TIMEOUT.as_secs()
             ))),
-            KEPT => self.keep(out),
-            HELD => self.updates.tools.tell_held(out),
+            SESSION_SAVED_TIMER => self.report_saved(out),
+            HELD_INPUT_TIMER => self.flush_held_input(out),
+            HISTORY_TIMER => {
+                let pending = self.pending.len();
+                self.pending.retain(|_, request| !matches!(request, PendingRequest::HistoryEnd));
+                if self.pending.len() < pending {
+                    self.next_setting(out);
+                }
+            }
             _ => {}
         }
     }
 
-    fn ended(&mut self, _exit: Exit, out: &mut Out) {
-        self.updates.turn_ended(true, out);
+    fn handle_exit(&mut self, _exit: Exit, out: &mut EventSink) {
+        self.updates.turn_ended(out);
+        self.end_sub_agents(true, out);
     }
 
     fn can_resume(&self) -> bool {
-        self.agent.goes_on()
+        self.agent.can_reopen()
     }
 
-    fn takeovers(&self, session: &SessionNews) -> Vec<Takeover> {
-        takeover::ladder(&self.agent, &self.task, session)
+    fn takeovers(&self, session: &SessionInfo) -> Vec<Takeover> {
+        takeover::takeovers(&self.agent, &self.task, session)
     }
 }

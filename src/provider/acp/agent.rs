@@ -1,38 +1,41 @@
-//! What an agent told of itself when it was greeted, and what is known of its make beyond that.
+//! What an agent says of itself in its response to `initialize`, and what is known of certain products beyond that.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::wire::{RpcError, text_at};
+use super::wire::{AUTH_REQUIRED, RpcError, text_at};
 use crate::{
     model::{RunError, calls::PermissionMode},
-    provider::fault,
+    provider::error_kind,
 };
 
-/// An agent, from its answer to `initialize`.
+/// An agent, as its response to `initialize` describes it.
 #[derive(Clone, Debug, Default)]
-pub struct Agent {
-    pub make: Make,
-    /// For people.
-    pub name: String,
-    /// It can load a session, saying all of it again.
-    pub load: bool,
-    /// It can go on with a session in silence.
-    pub resume: bool,
-    pub list: bool,
-    pub image: bool,
-    pub audio: bool,
-    pub embedded: bool,
-    /// It gives a name to whatever its model says, and none to what it says itself.
-    pub names_messages: bool,
-    /// The ways to log in, by name.
-    pub logins: Vec<String>,
+pub(crate) struct AcpAgent {
+    pub(crate) product: Product,
+    /// The agent's name, for messages to people.
+    pub(crate) name: String,
+    /// It has `session/load`, which opens a session and sends its whole history again.
+    pub(crate) can_load: bool,
+    /// It has `session/resume`, which opens a session and sends no history.
+    pub(crate) can_resume: bool,
+    /// It has `session/list`.
+    pub(crate) can_list: bool,
+    /// Content blocks that it takes in a prompt, beside text and links.
+    pub(crate) takes_images: bool,
+    pub(crate) takes_audio: bool,
+    pub(crate) takes_resources: bool,
+    /// The messages of its model have ids; the messages that the agent's own program adds have none.
+    pub(crate) names_model_messages: bool,
+    /// The ways to log in, as the agent describes them.
+    pub(crate) login_methods: Vec<String>,
 }
 
-/// Agents of whom more is known than they tell.
+/// Agents that behave in ways which they do not announce. Everything that is special to one of them goes through this
+/// type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Make {
+pub(crate) enum Product {
     Claude,
     Codex,
     Gemini,
@@ -41,15 +44,17 @@ pub enum Make {
     Other,
 }
 
-impl Make {
-    fn of(name: &str) -> Self {
+impl Product {
+    /// The product by the name in `agentInfo`.
+    fn by_name(name: &str) -> Self {
         let name = name.to_lowercase();
         let known = [("claude", Self::Claude), ("codex", Self::Codex), ("gemini", Self::Gemini), ("opencode", Self::OpenCode)];
-        known.into_iter().find(|(word, _)| name.contains(word)).map_or(Self::Other, |(_, make)| make)
+        known.into_iter().find(|(word, _)| name.contains(word)).map_or(Self::Other, |(_, product)| product)
     }
 
-    /// By the argv that starts it: what can be known before it speaks. Only whole words count, for a directory may be called anything.
-    pub fn of_program(program: &[String]) -> Self {
+    /// The product by the argv that starts it, which is all that is known before `initialize`. Only the whole file
+    /// name counts, because a directory on the way to it may have any name.
+    pub(crate) fn by_program(program: &[String]) -> Self {
         let first = program.first().and_then(|first| Path::new(first).file_stem()).and_then(|stem| stem.to_str()).unwrap_or_default();
         match first {
             "opencode" => Self::OpenCode,
@@ -58,10 +63,11 @@ impl Make {
         }
     }
 
-    /// The modes in which the agent does what is wanted, best first, by their ids.
-    pub fn modes(self, permissions: PermissionMode) -> &'static [&'static str] {
+    /// The ids of the session modes that suit these permissions, best first.
+    pub(crate) fn modes(self, permissions: PermissionMode) -> &'static [&'static str] {
         match (permissions, self) {
-            // codex-acp's own `agent` lets a model decide; Claude's `auto` does, too. The older codex-acp's `auto` asks.
+            // In codex-acp's mode `agent` a model decides what is allowed, as it does in Claude's `auto`. In older
+            // versions of codex-acp, `auto` is the mode that asks.
             (PermissionMode::Ask, Self::Codex) => &["workspace-write", "auto"],
             (PermissionMode::Ask, _) => &["default", "ask", "manual"],
             (PermissionMode::AcceptEdits, Self::Codex) => &["workspace-write", "auto"],
@@ -73,8 +79,8 @@ impl Make {
         }
     }
 
-    /// A mode in which things happen that no client is asked about.
-    pub fn decides_itself(self, mode: &str) -> bool {
+    /// Whether the agent acts in this mode without permission requests.
+    pub(crate) fn is_autonomous_mode(self, mode: &str) -> bool {
         match mode {
             "auto" => self == Self::Claude,
             "agent" => self == Self::Codex,
@@ -83,83 +89,89 @@ impl Make {
         }
     }
 
-    /// It asks before whatever changes anything, so that answering is enough to keep it from that.
-    pub fn asks_for_changes(self) -> bool {
-        // opencode does by what its launch sets in its environment.
+    /// Whether it asks before every change in any mode. If it does, denying its permission requests is enough to
+    /// enforce `readOnly`.
+    pub(crate) fn asks_before_changes(self) -> bool {
+        // opencode asks because its launch sets `OPENCODE_PERMISSION`.
         matches!(self, Self::Gemini | Self::OpenCode)
     }
 
-    /// It leaves a command running when its turn is cancelled.
-    pub fn forgets_commands(self) -> bool {
+    /// Whether it leaves a command running when its turn is cancelled, so that loomd has to end the command.
+    pub(crate) fn leaves_commands_running(self) -> bool {
         self == Self::Codex
     }
 }
 
-impl Agent {
-    /// From the result of `initialize`. `program` names it where it does not.
-    pub fn new(told: &Value, program: &[String]) -> Self {
-        let called = text_at(told, &["agentInfo", "name"]);
-        let name = text_at(told, &["agentInfo", "title"]).or(called).map(str::to_owned);
-        let capabilities = &told["agentCapabilities"];
-        // An empty object offers, null and nothing do not; some say `true`.
+impl AcpAgent {
+    /// Reads the result of `initialize`. `program` gives the name of an agent that says none.
+    pub(crate) fn new(result: &Value, program: &[String]) -> Self {
+        let product_name = text_at(result, &["agentInfo", "name"]);
+        let name = text_at(result, &["agentInfo", "title"]).or(product_name).map(str::to_owned);
+        let capabilities = &result["agentCapabilities"];
+        // The protocol offers a capability by an object, if only an empty one; some agents write `true`. `null` and a
+        // missing member offer nothing.
         let offers = |value: &Value| value.is_object() || value == &Value::Bool(true);
         let session = &capabilities["sessionCapabilities"];
         let prompt = |kind: &str| capabilities["promptCapabilities"][kind] == Value::Bool(true);
-        let logins = told["authMethods"].as_array().into_iter().flatten();
+        let methods = result["authMethods"].as_array().into_iter().flatten();
         Self {
-            make: called.map_or_else(|| Make::of_program(program), Make::of),
+            product: product_name.map_or_else(|| Product::by_program(program), Product::by_name),
             name: name.unwrap_or_else(|| program.first().cloned().unwrap_or_else(|| "the agent".to_owned())),
-            load: offers(&capabilities["loadSession"]),
-            resume: offers(&session["resume"]),
-            list: offers(&session["list"]),
-            image: prompt("image"),
-            audio: prompt("audio"),
-            embedded: prompt("embeddedContext"),
-            names_messages: called.is_some_and(|name| name.starts_with("@agentclientprotocol/")),
-            logins: logins.filter_map(|login| text_at(login, &["description"]).or(text_at(login, &["name"]))).map(str::to_owned).collect(),
+            can_load: offers(&capabilities["loadSession"]),
+            can_resume: offers(&session["resume"]),
+            can_list: offers(&session["list"]),
+            takes_images: prompt("image"),
+            takes_audio: prompt("audio"),
+            takes_resources: prompt("embeddedContext"),
+            names_model_messages: product_name.is_some_and(|name| name.starts_with("@agentclientprotocol/")),
+            login_methods: methods
+                .filter_map(|login| text_at(login, &["description"]).or(text_at(login, &["name"])))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
-    /// It can be asked for a session that it keeps.
-    pub fn goes_on(&self) -> bool {
-        self.load || self.resume
+    /// Whether it can open a session of an earlier run.
+    pub(crate) fn can_reopen(&self) -> bool {
+        self.can_load || self.can_resume
     }
 
-    /// What an error answer of the agent's means for the run.
-    pub fn error(&self, error: &RpcError) -> RunError {
-        let words = words(error);
-        if error.code == -32000 {
-            let how = match self.logins.as_slice() {
+    /// The run's error for an error response of the agent.
+    pub(crate) fn error(&self, error: &RpcError) -> RunError {
+        let text = error_text(error);
+        if error.code == AUTH_REQUIRED {
+            let login_hint = match self.login_methods.as_slice() {
                 [] => String::new(),
-                logins => format!("; ways to log in: {}", logins.join(", ")),
+                login_methods => format!("; login methods: {}", login_methods.join(", ")),
             };
             return RunError {
-                message: fault::provider_error(None, &format!("{}: {words}{how}", self.name)).message,
+                message: error_kind::provider_error(None, &format!("{}: {text}{login_hint}", self.name)).message,
                 kind: "auth".to_owned(),
             };
         }
-        fault::provider_error(status(error.code, &words), &words)
+        error_kind::provider_error(status(error, &text), &text)
     }
 }
 
-/// The words of an error: the message, and the details where it says no more than that there are some.
-pub fn words(error: &RpcError) -> String {
-    // gemini puts the answer of its model into the message as it came.
-    let nested: Option<Value> = serde_json::from_str(&error.message).ok();
-    let message = nested.as_ref().and_then(|nested| text_at(nested, &["error", "message"])).unwrap_or(&error.message);
-    let details = error.data.as_str().or_else(|| text_at(&error.data, &["details"])).or_else(|| text_at(&error.data, &["message"]));
-    match details {
-        Some(details) if !message.contains(details) => format!("{message}: {details}"),
-        _ if message.is_empty() => format!("error {}", error.code),
-        _ => message.to_owned(),
+/// The text of an error response: its message, and the details where the message does not contain them.
+pub(crate) fn error_text(error: &RpcError) -> String {
+    // gemini puts the whole JSON that its model's service answered into the message.
+    let message = error_kind::words(&Value::String(error.message.clone())).unwrap_or_default();
+    match (message.as_str(), error_kind::words(&error.data)) {
+        ("", Some(details)) => details,
+        (message, Some(details)) if !message.contains(&details) => format!("{message}: {details}"),
+        ("", None) => format!("error {}", error.code),
+        (message, _) => message.to_owned(),
     }
 }
 
-/// The HTTP status that the model answered with: an error's code, or what Claude's words say.
-fn status(code: i64, words: &str) -> Option<u16> {
-    let said = words.split("API Error: ").nth(1).and_then(|rest| rest.get(..3));
-    let status = if (400..600).contains(&code) { u16::try_from(code).ok() } else { said.and_then(|digits| digits.parse().ok()) };
-    status.filter(|status| (400..600).contains(status))
+/// The HTTP status of the model's service: the code of the error if it is one, or one in its data, else the number
+/// after "API Error: ", which Claude writes into the text.
+fn status(error: &RpcError, text: &str) -> Option<u16> {
+    let digits = text.split("API Error: ").nth(1).and_then(|rest| rest.get(..3));
+    let code = u16::try_from(error.code).ok();
+    let is_status = |status: &u16| (400..600).contains(status);
+    code.filter(is_status).or_else(|| error_kind::status_in(&error.data)).or_else(|| digits?.parse().ok().filter(is_status))
 }
 
 #[cfg(test)]
@@ -169,7 +181,7 @@ mod tests {
     use super::*;
 
     fn error(code: i64, message: &str, data: Value) -> RunError {
-        Agent::default().error(&RpcError { code, message: message.to_owned(), data })
+        AcpAgent::default().error(&RpcError { code, message: message.to_owned(), data })
     }
 
     #[test]
@@ -185,26 +197,26 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_needs_a_login_says_how() {
+    fn an_authentication_error_names_the_ways_to_log_in() {
         let agent =
-            Agent::new(&json!({ "authMethods": [{ "id": "x", "name": "X", "description": "Run `x login`" }, 3] }), &["x".to_owned()]);
+            AcpAgent::new(&json!({ "authMethods": [{ "id": "x", "name": "X", "description": "Run `x login`" }, 3] }), &["x".to_owned()]);
         assert!(agent.error(&RpcError { code: -32000, message: "no".to_owned(), data: Value::Null }).message.contains("Run `x login`"));
     }
 
     #[test]
-    fn what_is_not_offered_is_not_taken_for_offered() {
-        let agent = Agent::new(
+    fn false_and_null_offer_no_capability() {
+        let agent = AcpAgent::new(
             &json!({ "agentCapabilities": { "loadSession": false, "sessionCapabilities": { "resume": null, "list": {} } } }),
             &[],
         );
-        assert!(!agent.load && !agent.resume && agent.list && !agent.image);
+        assert!(!agent.can_load && !agent.can_resume && agent.can_list && !agent.takes_images);
     }
 
     #[test]
-    fn no_mode_that_asks_is_one_that_decides_itself() {
-        for make in [Make::Claude, Make::Codex, Make::Gemini, Make::OpenCode, Make::Other] {
+    fn no_mode_for_asking_is_autonomous() {
+        for product in [Product::Claude, Product::Codex, Product::Gemini, Product::OpenCode, Product::Other] {
             for permissions in [PermissionMode::Ask, PermissionMode::AcceptEdits, PermissionMode::ReadOnly] {
-                assert!(make.modes(permissions).iter().all(|mode| !make.decides_itself(mode)), "{make:?} {permissions:?}");
+                assert!(product.modes(permissions).iter().all(|mode| !product.is_autonomous_mode(mode)), "{product:?} {permissions:?}");
             }
         }
     }

@@ -1,170 +1,189 @@
-//! The modes and models that an agent offers for a session, in either of the two ways in which agents tell them.
+//! The modes and models that an agent offers for a session.
+//!
+//! Agents offer them in one of two forms, or in both: lists of modes and models with a method each, and configuration
+//! options.
 
 use serde_json::{Value, json};
 
 use super::wire::text_at;
+use crate::model::agent::AgentOffer;
 
-/// What can be chosen for a session.
+/// What can be chosen for a session. Each list holds one entry for each form in which the agent offers the choice.
 #[derive(Clone, Debug, Default)]
-pub struct Choices {
-    modes: Vec<Choice>,
-    models: Vec<Choice>,
+pub(crate) struct Choices {
+    modes: Vec<OfferedChoice>,
+    models: Vec<OfferedChoice>,
 }
 
+/// One choice, in one of the two forms.
 #[derive(Clone, Debug)]
-struct Choice {
-    via: Via,
+struct OfferedChoice {
+    set_by: SetMethod,
     current: String,
-    /// Ids and names.
-    offered: Vec<(String, String)>,
+    /// The id and the name of each option.
+    options: Vec<(String, String)>,
 }
 
-/// How the choice is told to the agent.
+/// The method by which an option is chosen.
 #[derive(Clone, Debug)]
-enum Via {
+enum SetMethod {
     Mode,
     Model,
-    /// A configuration option of this id.
-    Option(String),
+    /// `session/set_config_option` with this configuration id.
+    ConfigOption(String),
 }
 
-/// What is chosen.
+/// What a setting sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum SettingKind {
     Mode,
     Model,
 }
 
-/// A request that makes a choice.
+/// A request that makes a setting.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Setting {
-    pub what: What,
-    pub id: String,
-    pub method: &'static str,
-    pub params: Value,
+pub(crate) struct Setting {
+    pub(crate) kind: SettingKind,
+    pub(crate) id: String,
+    pub(crate) method: &'static str,
+    pub(crate) params: Value,
 }
 
 impl Choices {
-    /// From the answer to `session/new`, `session/load` or `session/resume`.
-    pub fn new(told: &Value) -> Self {
+    /// Reads the result of `session/new`, `session/load` or `session/resume`.
+    pub(crate) fn new(result: &Value) -> Self {
         let mut choices = Self::default();
-        choices.modes.extend(choice(Via::Mode, &told["modes"], "availableModes", "id", "currentModeId"));
-        choices.options(&told["configOptions"]);
-        // Options are the newer way, so they come first; the older list of models has variants that options put into a list of their own.
-        choices.models.extend(choice(Via::Model, &told["models"], "availableModels", "modelId", "currentModelId"));
+        choices.modes.extend(offered_choice(SetMethod::Mode, &result["modes"], "availableModes", "id", "currentModeId"));
+        choices.update_options(&result["configOptions"]);
+        // Configuration options are the newer form, so they come first. The older list of models contains variants
+        // that configuration options keep in a list of their own.
+        choices.models.extend(offered_choice(SetMethod::Model, &result["models"], "availableModels", "modelId", "currentModelId"));
         choices
     }
 
-    /// The agent told its options anew.
-    pub fn options(&mut self, told: &Value) {
-        for option in told.as_array().into_iter().flatten() {
+    /// Reads configuration options. Those that are known by their id are replaced.
+    pub(crate) fn update_options(&mut self, config_options: &Value) {
+        for option in config_options.as_array().into_iter().flatten() {
             let Some(id) = text_at(option, &["id"]) else { continue };
             let known = match text_at(option, &["category"]) {
                 Some("mode") => &mut self.modes,
                 Some("model") => &mut self.models,
                 _ => continue,
             };
-            let mut offered = Vec::new();
+            let mut options = Vec::new();
             for entry in option["options"].as_array().into_iter().flatten() {
                 // Options may stand in groups.
                 let members = entry["options"].as_array();
-                offered.extend(members.into_iter().flatten().chain([entry]).filter_map(|entry| pair(entry, "value")));
+                options.extend(members.into_iter().flatten().chain([entry]).filter_map(|entry| id_and_name(entry, "value")));
             }
             let current = text_at(option, &["currentValue"]).unwrap_or_default().to_owned();
-            known.retain(|choice| !matches!(&choice.via, Via::Option(known) if known == id));
-            known.push(Choice { via: Via::Option(id.to_owned()), current, offered });
+            known.retain(|choice| !matches!(&choice.set_by, SetMethod::ConfigOption(known) if known == id));
+            known.push(OfferedChoice { set_by: SetMethod::ConfigOption(id.to_owned()), current, options });
         }
     }
 
-    /// The agent is in another mode.
-    pub fn is_now(&mut self, what: What, id: &str) {
-        for choice in self.list_mut(what).iter_mut().filter(|choice| choice.offered.iter().any(|(offered, _)| offered == id)) {
+    /// Notes that this mode or model is now the current one.
+    pub(crate) fn set_current(&mut self, kind: SettingKind, id: &str) {
+        for choice in self.choices_of_kind_mut(kind).iter_mut().filter(|choice| choice.options.iter().any(|(offered, _)| offered == id)) {
             id.clone_into(&mut choice.current);
         }
     }
 
     /// The current mode, as far as it is known.
-    pub fn mode(&self) -> Option<&str> {
+    pub(crate) fn current_mode(&self) -> Option<&str> {
         self.modes.first().map(|choice| choice.current.as_str())
     }
 
-    /// The request for the mode that it is in.
-    pub fn mode_again(&self, session: &str) -> Option<Setting> {
+    /// The request that sets the mode in which the session already is.
+    pub(crate) fn repeat_mode(&self, session: &str) -> Option<Setting> {
         let choice = self.modes.first()?;
-        Some(setting(choice, What::Mode, &choice.current, session))
+        Some(setting(choice, SettingKind::Mode, &choice.current, session))
     }
 
-    pub fn has(&self, what: What) -> bool {
-        self.list(what).iter().any(|choice| !choice.offered.is_empty())
+    pub(crate) fn has_options(&self, kind: SettingKind) -> bool {
+        self.choices_of_kind(kind).iter().any(|choice| !choice.options.is_empty())
     }
 
     /// The first of these ids that is offered.
-    pub fn first_of(&self, what: What, ids: &[&str]) -> Option<String> {
-        ids.iter().find(|id| self.find(what, id).is_some()).map(|id| (*id).to_owned())
+    pub(crate) fn first_offered(&self, kind: SettingKind, ids: &[&str]) -> Option<String> {
+        ids.iter().find(|id| self.find_option(kind, id).is_some()).map(|id| (*id).to_owned())
     }
 
-    /// The request that chooses this; `None` if it is not offered, `Some(None)` if it is so already.
-    pub fn choose(&self, what: What, id: &str, session: &str) -> Option<Option<Setting>> {
-        let (choice, id) = self.find(what, id)?;
+    /// The request that chooses an option. `None` means that it is not offered, `Some(None)` that it is chosen
+    /// already.
+    pub(crate) fn choose(&self, kind: SettingKind, id: &str, session: &str) -> Option<Option<Setting>> {
+        let (choice, id) = self.find_option(kind, id)?;
         if choice.current == id {
             return Some(None);
         }
-        Some(Some(setting(choice, what, id, session)))
+        Some(Some(setting(choice, kind, id, session)))
     }
 
-    /// What is offered, as `provider/options` tells it.
-    pub fn offered(&self, what: What) -> Vec<Value> {
-        let longest = self.list(what).first();
-        longest.into_iter().flat_map(|choice| &choice.offered).map(|(id, name)| json!({ "id": id, "name": name })).collect()
+    /// The options, in the form of `provider/options`.
+    pub(crate) fn options_json(&self, kind: SettingKind) -> Vec<Value> {
+        let longest = self.choices_of_kind(kind).first();
+        longest.into_iter().flat_map(|choice| &choice.options).map(|(id, name)| json!({ "id": id, "name": name })).collect()
     }
 
-    /// The ids that are offered, for a sentence.
-    pub fn names(&self, what: What) -> String {
-        const SHOWN: usize = 12;
-        let ids: Vec<&str> = self.list(what).first().into_iter().flat_map(|choice| &choice.offered).map(|(id, _)| id.as_str()).collect();
-        let more = ids.len().saturating_sub(SHOWN);
-        let shown = ids.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    /// What a client can choose: the modes, and the agent's options as it sent them.
+    pub(crate) fn offer(&self, config_options: &Value) -> AgentOffer {
+        let mut offer = AgentOffer::default();
+        let modes = self.modes.first().map(|choice| choice.options.clone()).unwrap_or_default();
+        offer.set_modes(modes, self.current_mode());
+        offer.set_options(config_options.as_array().map(Vec::as_slice).unwrap_or_default());
+        offer
+    }
+
+    /// The ids of the options, for a sentence in an error message.
+    pub(crate) fn listed_ids(&self, kind: SettingKind) -> String {
+        const MAX_LISTED_IDS: usize = 12;
+        let ids: Vec<&str> =
+            self.choices_of_kind(kind).first().into_iter().flat_map(|choice| &choice.options).map(|(id, _)| id.as_str()).collect();
+        let more = ids.len().saturating_sub(MAX_LISTED_IDS);
+        let shown = ids.iter().take(MAX_LISTED_IDS).copied().collect::<Vec<_>>().join(", ");
         if more > 0 { format!("{shown} and {more} more") } else { shown }
     }
 
-    /// By id, else by name in whatever case.
-    fn find(&self, what: What, wanted: &str) -> Option<(&Choice, &str)> {
-        let all = || self.list(what).iter().flat_map(|choice| choice.offered.iter().map(move |(id, name)| (choice, id, name)));
+    /// Finds an option by its id; a model also by its name in any case.
+    fn find_option(&self, kind: SettingKind, wanted: &str) -> Option<(&OfferedChoice, &str)> {
+        let all = || self.choices_of_kind(kind).iter().flat_map(|choice| choice.options.iter().map(move |(id, name)| (choice, id, name)));
         let by_id = all().find(|(_, id, _)| *id == wanted);
-        let found = by_id.or_else(|| all().find(|(_, _, name)| what == What::Model && name.eq_ignore_ascii_case(wanted)))?;
+        let found = by_id.or_else(|| all().find(|(_, _, name)| kind == SettingKind::Model && name.eq_ignore_ascii_case(wanted)))?;
         Some((found.0, found.1))
     }
 
-    fn list(&self, what: What) -> &[Choice] {
-        match what {
-            What::Mode => &self.modes,
-            What::Model => &self.models,
+    fn choices_of_kind(&self, kind: SettingKind) -> &[OfferedChoice] {
+        match kind {
+            SettingKind::Mode => &self.modes,
+            SettingKind::Model => &self.models,
         }
     }
 
-    fn list_mut(&mut self, what: What) -> &mut [Choice] {
-        match what {
-            What::Mode => &mut self.modes,
-            What::Model => &mut self.models,
+    fn choices_of_kind_mut(&mut self, kind: SettingKind) -> &mut [OfferedChoice] {
+        match kind {
+            SettingKind::Mode => &mut self.modes,
+            SettingKind::Model => &mut self.models,
         }
     }
 }
 
-fn setting(choice: &Choice, what: What, id: &str, session: &str) -> Setting {
-    let (method, params) = match &choice.via {
-        Via::Mode => ("session/set_mode", json!({ "sessionId": session, "modeId": id })),
-        Via::Model => ("session/set_model", json!({ "sessionId": session, "modelId": id })),
-        Via::Option(option) => ("session/set_config_option", json!({ "sessionId": session, "configId": option, "value": id })),
+fn setting(choice: &OfferedChoice, kind: SettingKind, id: &str, session: &str) -> Setting {
+    let (method, params) = match &choice.set_by {
+        SetMethod::Mode => ("session/set_mode", json!({ "sessionId": session, "modeId": id })),
+        SetMethod::Model => ("session/set_model", json!({ "sessionId": session, "modelId": id })),
+        SetMethod::ConfigOption(option) => ("session/set_config_option", json!({ "sessionId": session, "configId": option, "value": id })),
     };
-    Setting { what, id: id.to_owned(), method, params }
+    Setting { kind, id: id.to_owned(), method, params }
 }
 
-fn choice(via: Via, told: &Value, list: &str, id: &str, current: &str) -> Option<Choice> {
-    let offered = told[list].as_array()?.iter().filter_map(|entry| pair(entry, id)).collect();
-    Some(Choice { via, current: text_at(told, &[current]).unwrap_or_default().to_owned(), offered })
+/// Reads a list in the older form: the options are in the member `list`, each with its id in `id`; the id of the
+/// current one is in the member `current`.
+fn offered_choice(set_by: SetMethod, result: &Value, list: &str, id: &str, current: &str) -> Option<OfferedChoice> {
+    let options = result[list].as_array()?.iter().filter_map(|entry| id_and_name(entry, id)).collect();
+    Some(OfferedChoice { set_by, current: text_at(result, &[current]).unwrap_or_default().to_owned(), options })
 }
 
-fn pair(entry: &Value, id: &str) -> Option<(String, String)> {
+fn id_and_name(entry: &Value, id: &str) -> Option<(String, String)> {
     let id = text_at(entry, &[id])?;
     Some((id.to_owned(), text_at(entry, &["name"]).unwrap_or(id).to_owned()))
 }
@@ -173,7 +192,7 @@ fn pair(entry: &Value, id: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn both() -> Choices {
+    fn choices_of_both_forms() -> Choices {
         Choices::new(&json!({
             "modes": { "currentModeId": "auto", "availableModes": [{ "id": "auto", "name": "Auto" }, { "id": "default", "name": "Manual" }, 7] },
             "models": { "currentModelId": "m[low]", "availableModels": [{ "modelId": "m[low]", "name": "M (low)" }] },
@@ -185,23 +204,23 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_made_in_the_way_in_which_it_is_offered() {
-        let choices = both();
-        let method = |what, id| choices.choose(what, id, "s").map(|setting| setting.map(|setting| setting.method));
-        assert_eq!(method(What::Mode, "default"), Some(Some("session/set_mode")));
-        assert_eq!(method(What::Mode, "auto"), Some(None), "it is so already");
-        assert_eq!(method(What::Mode, "plan"), None);
-        assert_eq!(method(What::Model, "N"), Some(Some("session/set_config_option")), "by its name, in a group");
-        assert_eq!(method(What::Model, "m[low]"), Some(None));
-        assert_eq!(method(What::Model, "x"), None);
+    fn a_setting_is_made_by_the_method_that_offers_it() {
+        let choices = choices_of_both_forms();
+        let method = |kind, id| choices.choose(kind, id, "s").map(|setting| setting.map(|setting| setting.method));
+        assert_eq!(method(SettingKind::Mode, "default"), Some(Some("session/set_mode")));
+        assert_eq!(method(SettingKind::Mode, "auto"), Some(None), "it is so already");
+        assert_eq!(method(SettingKind::Mode, "plan"), None);
+        assert_eq!(method(SettingKind::Model, "N"), Some(Some("session/set_config_option")), "by its name, in a group");
+        assert_eq!(method(SettingKind::Model, "m[low]"), Some(None));
+        assert_eq!(method(SettingKind::Model, "x"), None);
     }
 
     #[test]
-    fn what_was_chosen_is_current() {
-        let mut choices = both();
-        choices.is_now(What::Mode, "default");
-        assert_eq!(choices.choose(What::Mode, "default", "s"), Some(None));
-        choices.options(&json!([{ "id": "model", "category": "model", "currentValue": "n", "options": [{ "value": "n" }] }]));
-        assert_eq!(choices.choose(What::Model, "n", "s"), Some(None));
+    fn a_setting_that_was_made_is_current() {
+        let mut choices = choices_of_both_forms();
+        choices.set_current(SettingKind::Mode, "default");
+        assert_eq!(choices.choose(SettingKind::Mode, "default", "s"), Some(None));
+        choices.update_options(&json!([{ "id": "model", "category": "model", "currentValue": "n", "options": [{ "value": "n" }] }]));
+        assert_eq!(choices.choose(SettingKind::Model, "n", "s"), Some(None));
     }
 }

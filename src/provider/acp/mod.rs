@@ -1,56 +1,53 @@
-//! Any agent that speaks the Agent Client Protocol, version 1.
+//! Every agent that speaks the Agent Client Protocol (ACP), version 1.
 //!
-//! What all of them have in common is the protocol; in what they differ stands in `agent` and, for what they say, in `updates`.
+//! `adapter` holds the conversation. Where products differ, `agent` says how; where their messages differ, `updates`
+//! and `tool_calls` make one form of them.
 
 mod adapter;
 mod agent;
-mod asked;
-mod calls;
 mod choices;
-mod inquiry;
-mod prompt;
-#[cfg(test)]
-mod recorded;
+mod probe;
+mod questions;
 mod settings;
+mod sub_agents;
 mod takeover;
-#[cfg(test)]
-mod tests;
 mod tool_calls;
+mod turns;
 mod updates;
 mod wire;
 
 use serde_json::json;
 
-use self::{adapter::AcpAdapter, agent::Make};
+use self::{adapter::AcpAdapter, agent::Product};
 use crate::{
-    model::{Failure, ProviderCapabilities, calls::PermissionMode},
+    model::{Failure, ProviderCapabilities, Takeover, calls::PermissionMode, task::Task},
     provider::{
-        adapter::Adapter,
-        kind::{Inquiry, Launch, Preset, Provider, Question, Stdin},
-        task::Task,
+        Adapter,
+        kind::{Launch, Preset, Probe, ProbeQuery, Provider, StdinUse},
+        provider_event::SessionInfo,
     },
 };
 
-/// Agents that are known without a configuration.
-pub const PRESETS: &[Preset] = &[
+/// Providers of this kind that exist without a configuration.
+pub(crate) const PRESETS: &[Preset] = &[
     Preset {
         name: "gemini",
         title: "Gemini CLI",
         kind: "acp",
         command: &["gemini", "--acp"],
-        missing: "install it with `npm install -g @google/gemini-cli`",
+        install_hint: "install it with `npm install -g @google/gemini-cli`",
     },
     Preset {
         name: "opencode",
         title: "opencode",
         kind: "acp",
         command: &["opencode", "acp"],
-        missing: "install it with `npm install -g opencode-ai`",
+        install_hint: "install it with `npm install -g opencode-ai`",
     },
 ];
 
-/// The kind `acp`.
-pub struct Acp;
+/// The provider kind `acp`.
+pub(crate) struct Acp;
 
 impl Provider for Acp {
     fn kind(&self) -> &'static str {
@@ -69,36 +66,43 @@ impl Provider for Acp {
         &[]
     }
 
-    fn missing(&self) -> &'static str {
-        "name the agent's command line as `command`, in the run or in the configuration"
+    fn install_hint(&self) -> &'static str {
+        "set `command` to the agent's command line, in the run or in the configuration"
     }
 
     fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure> {
         if program.is_empty() {
-            return Err(Failure::invalid_params("command", "an agent of the kind `acp` needs its command line as `command`"));
+            return Err(Failure::invalid_params("command", "an agent of kind `acp` needs its command line as `command`"));
         }
-        let env = match Make::of_program(program) {
-            Make::OpenCode => vec![("OPENCODE_PERMISSION".to_owned(), opencode_permissions(task.permissions))],
-            // Else it starts itself once more, and a signal reaches the wrong one of the two.
-            Make::Gemini => vec![("GEMINI_CLI_NO_RELAUNCH".to_owned(), "true".to_owned())],
+        let env = match Product::by_program(program) {
+            Product::OpenCode => vec![("OPENCODE_PERMISSION".to_owned(), opencode_permissions(task.permissions))],
+            // Without this variable gemini starts itself a second time, and a signal reaches only one of the two
+            // processes.
+            Product::Gemini => vec![("GEMINI_CLI_NO_RELAUNCH".to_owned(), "true".to_owned())],
             _ => Vec::new(),
         };
-        Ok(Launch { argv: program.to_vec(), env, stdin: Stdin::Protocol })
+        Ok(Launch { argv: program.to_vec(), env, stdin: StdinUse::Protocol })
     }
 
     fn adapter(&self, task: Task) -> Box<dyn Adapter> {
         Box::new(AcpAdapter::new(task))
     }
 
-    fn inquire(&self, question: &Question) -> Option<Box<dyn Inquiry>> {
-        Some(Box::new(inquiry::AcpInquiry::new(question.clone())))
+    fn takeovers(&self, task: Task, session: &SessionInfo, recorded: &[Takeover]) -> Vec<Takeover> {
+        takeover::made_anew(&task, session, recorded)
+    }
+
+    fn probe(&self, query: &ProbeQuery) -> Option<Box<dyn Probe>> {
+        Some(Box::new(probe::AcpProbe::new(query.clone())))
     }
 }
 
-/// opencode has no modes for what it asks about. What stands in this variable goes over what its configuration says; the last rule that fits counts.
+/// The value of `OPENCODE_PERMISSION`. opencode has no session modes for its permissions. The rules in this variable
+/// override those of its configuration, and the last rule that matches counts.
 fn opencode_permissions(permissions: PermissionMode) -> String {
     let rules = match permissions {
-        // What it asks about an edit is the only place where it tells what the edit changes, so it asks in every mode; the policy answers.
+        // Only a permission request tells what an edit changes. So opencode asks about edits in every mode, and the
+        // run's policy answers.
         PermissionMode::Ask | PermissionMode::AcceptEdits => json!({ "bash": "ask", "edit": "ask" }),
         PermissionMode::ReadOnly => {
             json!({ "*": "ask", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow", "bash": "deny", "edit": "deny" })
@@ -107,3 +111,6 @@ fn opencode_permissions(permissions: PermissionMode) -> String {
     };
     rules.to_string()
 }
+
+#[cfg(test)]
+mod tests;

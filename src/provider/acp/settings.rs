@@ -1,127 +1,140 @@
-//! Mode and model: what is wanted against what the agent offers, made one after the other before anything else is asked of it.
+//! Mode and model of the session. They are chosen from what the agent offers and made one after another, before the
+//! next prompt is sent.
 
 use super::{
-    adapter::{AcpAdapter, Asked},
+    adapter::{AcpAdapter, PendingRequest},
     agent,
-    choices::{Setting, What},
+    choices::{Setting, SettingKind},
     wire::RpcError,
 };
 use crate::{
     model::{Failure, RunError, calls::PermissionMode},
-    provider::out::{Out, Severity},
+    provider::event_sink::{EventSink, Severity},
 };
 
 impl AcpAdapter {
-    pub(super) fn choose_mode(&mut self, permissions: PermissionMode, out: &mut Out) {
+    /// Queues the mode that suits `permissions`. Sets `settings_error` if `readOnly` cannot be enforced.
+    pub(super) fn choose_mode(&mut self, permissions: PermissionMode, out: &mut EventSink) {
         self.permissions = permissions;
-        let make = self.agent.make;
+        let product = self.agent.product;
         let session = self.session.clone().unwrap_or_default();
-        match self.choices.first_of(What::Mode, make.modes(permissions)) {
-            Some(mode) => self.settings.extend(self.choices.choose(What::Mode, &mode, &session).flatten()),
-            None if self.cannot_keep(permissions) => {
-                self.refused = Some(RunError { kind: "unsupported".to_owned(), message: self.writes_anyway() });
+        match self.choices.first_offered(SettingKind::Mode, product.modes(permissions)) {
+            Some(mode) => self.settings.extend(self.choices.choose(SettingKind::Mode, &mode, &session).flatten()),
+            None if self.cannot_enforce(permissions) => {
+                self.settings_error = Some(RunError { kind: "unsupported".to_owned(), message: self.no_read_only_message() });
             }
             None => {
-                // gemini without its mode for plans: it asks in its usual one, and the policy answers.
-                self.settings.extend(self.choices.choose(What::Mode, "default", &session).flatten());
-                if let Some(mode) = self.choices.mode().filter(|mode| make.decides_itself(mode) && permissions != PermissionMode::Bypass) {
-                    let title = format!("{} stays in its mode `{mode}`, in which it decides itself what it may do", self.agent.name);
+                // The agent has no mode for these permissions (gemini, say, without its mode for plans), but it asks
+                // in its default mode, and the run's policy answers.
+                self.settings.extend(self.choices.choose(SettingKind::Mode, "default", &session).flatten());
+                if let Some(mode) =
+                    self.choices.current_mode().filter(|mode| product.is_autonomous_mode(mode) && permissions != PermissionMode::Bypass)
+                {
+                    let title =
+                        format!("{} stays in its mode `{mode}`, in which it does not request permission for every action", self.agent.name);
                     out.notice(Severity::Warning, &title, None);
                 }
             }
         }
     }
 
+    /// Queues the model. Sets `settings_error` if the agent does not offer it.
     pub(super) fn choose_model(&mut self, model: &str) {
         let session = self.session.clone().unwrap_or_default();
-        match self.choices.choose(What::Model, model, &session) {
+        match self.choices.choose(SettingKind::Model, model, &session) {
             Some(setting) => self.settings.extend(setting),
-            None => self.refused = Some(RunError { kind: "provider".to_owned(), message: self.unknown_model(model) }),
+            None => self.settings_error = Some(RunError { kind: "provider".to_owned(), message: self.unknown_model_message(model) }),
         }
     }
 
-    /// Whether these settings can be made, as far as the agent has told what it offers.
-    pub(super) fn can_choose(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+    /// Whether these settings can be made. Before the session is ready its choices are unknown, so everything is
+    /// accepted then and checked when it opens.
+    pub(super) fn check_settings(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
         if !self.ready {
             return Ok(());
         }
-        if permissions.is_some_and(|permissions| self.cannot_keep(permissions)) {
-            return Err(Failure::unsupported("permissions", self.writes_anyway()));
+        if permissions.is_some_and(|permissions| self.cannot_enforce(permissions)) {
+            return Err(Failure::unsupported("permissions", self.no_read_only_message()));
         }
-        match model.filter(|model| self.choices.choose(What::Model, model, "").is_none()) {
-            Some(model) => Err(Failure::unsupported("model", self.unknown_model(model))),
+        match model.filter(|model| self.choices.choose(SettingKind::Model, model, "").is_none()) {
+            Some(model) => Err(Failure::unsupported("model", self.unknown_model_message(model))),
             None => Ok(()),
         }
     }
 
-    fn cannot_keep(&self, permissions: PermissionMode) -> bool {
-        let make = self.agent.make;
-        let has_mode = self.choices.first_of(What::Mode, make.modes(permissions)).is_some();
-        permissions == PermissionMode::ReadOnly && !has_mode && !make.asks_for_changes()
+    /// Whether nothing would keep the agent from changing files in `readOnly`: it has no such mode, and it does not
+    /// ask before changes.
+    fn cannot_enforce(&self, permissions: PermissionMode) -> bool {
+        let product = self.agent.product;
+        let has_mode = self.choices.first_offered(SettingKind::Mode, product.modes(permissions)).is_some();
+        permissions == PermissionMode::ReadOnly && !has_mode && !product.asks_before_changes()
     }
 
-    fn writes_anyway(&self) -> String {
-        format!("{} offers no mode in which it only reads, so `readOnly` cannot be enforced", self.agent.name)
+    fn no_read_only_message(&self) -> String {
+        format!("{} has no read-only mode, so `readOnly` cannot be enforced; choose other permissions", self.agent.name)
     }
 
-    fn unknown_model(&self, model: &str) -> String {
-        let offers = if self.choices.has(What::Model) {
-            format!("it offers {}", self.choices.names(What::Model))
+    fn unknown_model_message(&self, model: &str) -> String {
+        let offers = if self.choices.has_options(SettingKind::Model) {
+            format!("it offers {}", self.choices.listed_ids(SettingKind::Model))
         } else {
-            "it offers no choice of models; name the model in its own configuration".to_owned()
+            "it offers no choice of models; set the model in its own configuration".to_owned()
         };
-        format!("{} knows no model `{model}`; {offers}", self.agent.name)
+        format!("{} has no model `{model}`; {offers}", self.agent.name)
     }
 
-    /// Makes the next setting; after the last one, goes on with what waited for it.
-    pub(super) fn next_setting(&mut self, out: &mut Out) {
+    /// Makes the next setting. After the last one, the adapter is ready and sends the prompt that waits.
+    pub(super) fn next_setting(&mut self, out: &mut EventSink) {
         if let Some(setting) = self.settings.pop_front() {
             let (method, params) = (setting.method, setting.params.clone());
-            return self.ask(Asked::Setting(setting), method, params, out);
+            return self.request(PendingRequest::Setting(setting), method, params, out);
         }
         if !self.ready {
             self.ready = true;
             out.ready();
         }
-        if let Some(prompt) = self.waiting.take() {
-            self.give(&prompt, out);
+        if let Some(prompt) = self.queued_prompt.take() {
+            self.send_prompt(&prompt, out);
         }
     }
 
-    pub(super) fn set(&mut self, setting: &Setting, error: Option<RpcError>, out: &mut Out) {
+    /// The response to a setting. A refusal ends the run if it comes before the session is ready; after that, it
+    /// fails the prompts until `run/configure` brings other settings.
+    pub(super) fn handle_setting_response(&mut self, setting: &Setting, error: Option<RpcError>, out: &mut EventSink) {
         match error {
-            None => self.choices.is_now(setting.what, &setting.id),
-            Some(error) if setting.what == What::Mode && self.permissions == PermissionMode::Bypass => {
-                // It goes on asking, and the policy answers.
-                let title = format!("{} would not take its mode `{}`: {}", self.agent.name, setting.id, agent::words(&error));
+            None => self.choices.set_current(setting.kind, &setting.id),
+            Some(error) if setting.kind == SettingKind::Mode && self.permissions == PermissionMode::Bypass => {
+                // The agent stays in a mode that asks, and the run's policy allows everything.
+                let title = format!("{} did not accept the mode `{}`: {}", self.agent.name, setting.id, agent::error_text(&error));
                 out.notice(Severity::Warning, &title, None);
             }
             Some(error) => {
-                let what = if setting.what == What::Mode { "mode" } else { "model" };
-                let message = format!("{} would not take the {what} `{}`: {}", self.agent.name, setting.id, agent::words(&error));
-                let refused = RunError { message, ..self.agent.error(&error) };
+                let kind_name = if setting.kind == SettingKind::Mode { "mode" } else { "model" };
+                let message = format!("{} did not accept the {kind_name} `{}`: {}", self.agent.name, setting.id, agent::error_text(&error));
+                let settings_error = RunError { message, ..self.agent.error(&error) };
                 if !self.ready {
-                    return out.fatal(refused);
+                    return out.fatal(settings_error);
                 }
-                self.refused = Some(refused);
+                self.settings_error = Some(settings_error);
             }
         }
         self.next_setting(out);
     }
 
-    pub(super) fn is_setting(&self) -> bool {
-        !self.settings.is_empty() || self.asked.values().any(|asked| matches!(asked, Asked::Setting(_)))
+    /// Whether a setting is queued or not answered yet.
+    pub(super) fn has_pending_settings(&self) -> bool {
+        !self.settings.is_empty() || self.pending.values().any(|request| matches!(request, PendingRequest::Setting(_)))
     }
 
-    /// An agent that leaves the mode in which it only reads is sent back.
-    pub(super) fn stay_read_only(&mut self, out: &mut Out) {
-        if self.permissions != PermissionMode::ReadOnly || !self.ready || self.is_setting() {
+    /// If the agent has left the mode in which it only reads, sets that mode again.
+    pub(super) fn restore_read_only(&mut self, out: &mut EventSink) {
+        if self.permissions != PermissionMode::ReadOnly || !self.ready || self.has_pending_settings() {
             return;
         }
         let session = self.session.clone().unwrap_or_default();
-        let wanted = self.choices.first_of(What::Mode, self.agent.make.modes(self.permissions));
-        if let Some(setting) = wanted.and_then(|mode| self.choices.choose(What::Mode, &mode, &session).flatten()) {
-            out.notice(Severity::Warning, &format!("{} left the mode `{}` and is sent back to it", self.agent.name, setting.id), None);
+        let wanted = self.choices.first_offered(SettingKind::Mode, self.agent.product.modes(self.permissions));
+        if let Some(setting) = wanted.and_then(|mode| self.choices.choose(SettingKind::Mode, &mode, &session).flatten()) {
+            out.notice(Severity::Warning, &format!("{} left the mode `{}`; loomd sets that mode again", self.agent.name, setting.id), None);
             self.settings.push_back(setting);
             self.next_setting(out);
         }

@@ -1,81 +1,110 @@
-//! The ways to go on with an agent's session in a terminal.
+//! The takeovers of an agent's session: commands that open it in a terminal or in another client.
 
-use super::agent::{Agent, Make};
+use super::agent::{AcpAgent, Product};
 use crate::{
-    model::{Takeover, TakeoverKind},
+    model::{Takeover, TakeoverKind, task::Task},
     provider::{
-        effect::SessionNews,
-        task::Task,
-        terminal::{no_way, way},
+        kind::{available_takeover, unavailable_takeover},
+        provider_event::SessionInfo,
     },
 };
 
-/// A command with the reason why it is not verified, if it is not; or why there is none.
-type Found = Result<(Vec<String>, Option<&'static str>), String>;
+/// A command, with the reason why it is not verified if it is not; or the reason why there is no command.
+type TakeoverCommand = Result<(Vec<String>, Option<&'static str>), String>;
 
-/// Whether anything can go on with a session of this agent's.
-pub fn can_go_on(agent: &Agent) -> bool {
-    agent.goes_on() || agent.make != Make::Other
+/// Whether a later run or a terminal can open a session of this agent.
+pub(crate) fn can_continue(agent: &AcpAgent) -> bool {
+    agent.can_reopen() || agent.product != Product::Other
 }
 
-/// All ways, best first.
-pub fn ladder(agent: &Agent, task: &Task, session: &SessionNews) -> Vec<Takeover> {
-    let live = no_way(TakeoverKind::Live, "an agent of the Agent Client Protocol has one client, at the pipes that started it");
-    let kept = |kind, found: Found| match found {
-        Ok(_) if !session.resumable => no_way(kind, "the provider has not kept the session yet"),
-        Ok((command, doubt)) => way(kind, command, &task.cwd, doubt),
-        Err(reason) => no_way(kind, &reason),
+/// All takeovers, best first.
+pub(crate) fn takeovers(agent: &AcpAgent, task: &Task, session: &SessionInfo) -> Vec<Takeover> {
+    let live =
+        unavailable_takeover(TakeoverKind::Live, "an agent of the Agent Client Protocol has only one client, the one that started it");
+    let if_saved = |kind, command: TakeoverCommand| match command {
+        Ok(_) if !session.resumable => unavailable_takeover(kind, "the provider has not stored the session yet"),
+        Ok((command, unverified_reason)) => available_takeover(kind, command, &task.cwd, unverified_reason),
+        Err(reason) => unavailable_takeover(kind, &reason),
     };
     vec![
         live,
-        kept(TakeoverKind::Resume, resume(agent, task, &session.id)),
-        kept(TakeoverKind::Fork, fork(agent, &session.id)),
-        kept(TakeoverKind::Load, load(agent, task)),
+        if_saved(TakeoverKind::Resume, resume_command(agent, task, &session.id)),
+        if_saved(TakeoverKind::Fork, fork_command(agent, &session.id)),
+        if_saved(TakeoverKind::Load, load_command(agent, task)),
     ]
 }
 
-/// Each that is verified was seen to show the conversation.
-fn resume(agent: &Agent, task: &Task, id: &str) -> Found {
-    let own = |command: &[&str], doubt| Ok((command.iter().map(|word| (*word).to_owned()).collect(), doubt));
-    match agent.make {
-        Make::Claude => own(
+/// The takeovers of a session whose agent did not introduce itself to us: it is the product whose commands are like the
+/// recorded ones, but for where the program is.
+pub(crate) fn made_anew(task: &Task, session: &SessionInfo, recorded: &[Takeover]) -> Vec<Takeover> {
+    let resume_of = |ways: &[Takeover]| {
+        let resume = ways.iter().find(|way| way.kind == TakeoverKind::Resume);
+        let mut command = resume.and_then(|way| way.command.clone())?;
+        // Two products have the same arguments, so the program's name counts too.
+        let program = command.first_mut()?;
+        *program = program.rsplit('/').next()?.to_owned();
+        Some(command)
+    };
+    let of = |product| {
+        let agent = AcpAgent { product, name: task.provider.clone(), can_load: true, ..AcpAgent::default() };
+        takeovers(&agent, task, session)
+    };
+    let known = [Product::Claude, Product::Codex, Product::Gemini, Product::OpenCode].map(of);
+    let like_recorded = known.into_iter().find(|ways| resume_of(ways) == resume_of(recorded));
+    let mut ways = like_recorded.unwrap_or_else(|| of(Product::Other));
+    if task.program.is_empty() {
+        // Without its own argv there is no command of the agent's, only those of programs that loomd knows.
+        let is_known = |way: &Takeover| way.command.as_ref().and_then(|command| command.first()).is_some_and(|first| !first.is_empty());
+        ways.retain(is_known);
+    }
+    ways
+}
+
+/// The command that opens the session in the agent's own terminal program. Each one without a reason was seen to show
+/// the conversation.
+fn resume_command(agent: &AcpAgent, task: &Task, id: &str) -> TakeoverCommand {
+    let command_of = |command: &[&str], unverified_reason| Ok((command.iter().map(|word| (*word).to_owned()).collect(), unverified_reason));
+    match agent.product {
+        Product::Claude => command_of(
             &["claude", "--resume", id],
             Some(
-                "seen to work with Claude Code's own sessions, which its agent keeps in the same place; not tried with one of the agent's",
+                "tested with Claude Code's own sessions, which this agent stores in the same place; not tested with a session of the agent",
             ),
         ),
-        Make::Codex => own(&["codex", "--disable", "daemon_auto_start", "resume", id], None),
-        Make::Gemini => Ok((without(task, &["--acp", "--experimental-acp"], &["--resume", id]), None)),
-        Make::OpenCode => Ok((without(task, &["acp"], &["--session", id]), None)),
-        Make::Other => Err(format!("it is not known how {} opens a session in a terminal", agent.name)),
+        Product::Codex => command_of(&["codex", "--disable", "daemon_auto_start", "resume", id], None),
+        Product::Gemini => Ok((with_session_flags(task, &["--acp", "--experimental-acp"], &["--resume", id]), None)),
+        Product::OpenCode => Ok((with_session_flags(task, &["acp"], &["--session", id]), None)),
+        Product::Other => Err(format!("loomd does not know how {} opens a session in a terminal", agent.name)),
     }
 }
 
-fn fork(agent: &Agent, id: &str) -> Found {
-    match agent.make {
-        Make::Claude => {
+/// The command that opens a copy of the session.
+fn fork_command(agent: &AcpAgent, id: &str) -> TakeoverCommand {
+    match agent.product {
+        Product::Claude => {
             let command = ["claude", "--resume", id, "--fork-session"].map(str::to_owned).to_vec();
-            Ok((command, Some("seen to work with Claude Code's own sessions; not tried with one of the agent's")))
+            Ok((command, Some("tested with Claude Code's own sessions; not tested with a session of the agent")))
         }
-        _ => Err(format!("it is not known how {} opens a copy of a session in a terminal", agent.name)),
+        _ => Err(format!("loomd does not know how {} opens a copy of a session in a terminal", agent.name)),
     }
 }
 
-fn load(agent: &Agent, task: &Task) -> Found {
-    if agent.goes_on() && !task.program.is_empty() {
-        let how = if agent.load {
+/// The command that starts the agent for another ACP client.
+fn load_command(agent: &AcpAgent, task: &Task) -> TakeoverCommand {
+    if agent.can_reopen() && !task.program.is_empty() {
+        let instruction = if agent.can_load {
             "start this in a client of the Agent Client Protocol and load the session there"
         } else {
             "start this in a client of the Agent Client Protocol and resume the session there"
         };
-        return Ok((task.program.clone(), Some(how)));
+        return Ok((task.program.clone(), Some(instruction)));
     }
     Err(format!("{} can neither load nor resume a session", agent.name))
 }
 
-/// The agent's own argv without what makes an agent of it, and with what opens a session.
-fn without(task: &Task, agent_words: &[&str], session_words: &[&str]) -> Vec<String> {
+/// The agent's own argv, without the flags that make it an ACP agent and with those that open a session.
+fn with_session_flags(task: &Task, agent_flags: &[&str], session_flags: &[&str]) -> Vec<String> {
     let (first, rest) = task.program.split_first().map_or((String::new(), &[][..]), |(first, rest)| (first.clone(), rest));
-    let kept = rest.iter().filter(|word| !agent_words.contains(&word.as_str())).cloned();
-    std::iter::once(first).chain(kept).chain(session_words.iter().map(|word| (*word).to_owned())).collect()
+    let other_args = rest.iter().filter(|word| !agent_flags.contains(&word.as_str())).cloned();
+    std::iter::once(first).chain(other_args).chain(session_flags.iter().map(|word| (*word).to_owned())).collect()
 }

@@ -1,163 +1,217 @@
-//! What an agent says while it works: each `session/update` as what the log has for it.
+//! What an agent sends while it works: each `session/update` becomes the entries of the log.
 //!
-//! What is not understood passes unchanged; what is said twice is dropped; what the agent's adapter says in the agent's stead is a notice.
+//! Unknown updates pass unchanged, and repeated ones are dropped. Some agents are an ACP adapter in front of a
+//! model's own program; what such an adapter says itself becomes a notice.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use super::{
-    agent::{Agent, Make},
+    agent::{AcpAgent, Product},
     tool_calls::ToolCalls,
     wire::text_at,
 };
 use crate::{
-    model::Usage,
+    model::{Usage, task::object},
     provider::{
-        out::{Out, Role, Severity},
-        task::object,
+        event_sink::{EventSink, Role, Severity},
+        ids::name_of,
     },
 };
 
-/// What was understood so far.
+/// The state that is needed to understand the next update of a session.
 #[derive(Debug, Default)]
-pub struct Updates {
-    make: Make,
-    /// Its adapter gives a name to whatever the model says.
-    names_messages: bool,
-    pub tools: ToolCalls,
+pub(crate) struct Updates {
+    /// The sub-agent that speaks: its session, and the id of its tool call.
+    sub_agent: Option<(String, String)>,
+    product: Product,
+    /// The agent's adapter gives ids to the messages of its model.
+    names_model_messages: bool,
+    pub(crate) tools: ToolCalls,
     in_turn: bool,
-    /// The prompt is a command for the agent's adapter, not for its model.
+    /// The prompt is a slash command, which the agent's adapter answers without its model.
     is_command: bool,
-    /// The model itself said or did something in this turn.
-    spoke: bool,
-    /// What the adapter said of a failure, where it does not say that it is one.
-    complaint: Option<String>,
-    /// The adapter says that the turn broke.
-    broke: bool,
-    /// The last one of each kind that is told again and again.
-    last: BTreeMap<String, Map<String, Value>>,
-    /// What the session cost so far, in US dollars, and what it had cost when the turn began.
+    /// The model sent output or began a tool call in this turn.
+    model_acted: bool,
+    /// The last message of codex-acp's own in this turn. It may be the reason of a failure that the end of the turn
+    /// does not show.
+    adapter_message: Option<String>,
+    /// The agent's adapter reported an error of the thread.
+    has_failed: bool,
+    /// The last update of each kind that agents repeat.
+    last_updates: BTreeMap<String, Map<String, Value>>,
+    /// The cost of the session in US dollars, and what it was when the turn began.
     cost: Option<f64>,
     cost_before: Option<f64>,
+    /// The usage of the turn before, as the agent reported it.
+    last_usage: Option<Usage>,
+    /// The agent reports the usage of each turn by itself.
+    counts_turns: bool,
+}
+
+/// The sub-agents of a run, by their sessions.
+#[derive(Debug, Default)]
+pub(crate) struct SubAgents(pub(super) BTreeMap<String, SubAgent>);
+
+#[derive(Debug)]
+pub(super) struct SubAgent {
+    /// The tool call that started it has been made for it, because the agent's own is not known.
+    pub(super) has_made_call: bool,
+    pub(super) updates: Updates,
 }
 
 impl Updates {
-    /// A session that is new has cost nothing; what an older one has is not known until it is told.
-    pub fn new(agent: &Agent, is_new_session: bool) -> Self {
-        Self { make: agent.make, names_messages: agent.names_messages, cost: is_new_session.then_some(0.0), ..Self::default() }
+    /// A new session has cost nothing so far. What a resumed one has cost is unknown until the agent reports it.
+    pub(crate) fn new(agent: &AcpAgent, is_new_session: bool) -> Self {
+        Self {
+            product: agent.product,
+            names_model_messages: agent.names_model_messages,
+            cost: is_new_session.then_some(0.0),
+            // The protocol has totals; these agents were seen to count each turn by itself.
+            counts_turns: agent.product != Product::Other,
+            ..Self::default()
+        }
     }
 
-    pub fn turn_began(&mut self, prompt: &str) {
+    /// Those of a sub-agent. `parent` is the id of its tool call.
+    pub(crate) fn of_sub_agent(agent: &AcpAgent, session: &str, parent: &str) -> Self {
+        Self { sub_agent: Some((session.to_owned(), parent.to_owned())), ..Self::new(agent, false) }
+    }
+
+    /// Attributes what follows to whoever speaks in this session.
+    pub(crate) fn speak(&self, out: &mut EventSink) {
+        match &self.sub_agent {
+            Some((session, parent)) => out.set_session(session, parent),
+            None => out.set_parent(None),
+        }
+    }
+
+    /// A turn begins with this text as its prompt.
+    pub(crate) fn turn_began(&mut self, prompt: &str) {
         self.in_turn = true;
+        self.tools.turn_began();
         self.is_command = prompt.trim_start().starts_with('/');
-        self.spoke = false;
-        self.complaint = None;
-        self.broke = false;
+        self.model_acted = false;
+        self.adapter_message = None;
+        self.has_failed = false;
         self.cost_before = self.cost;
     }
 
-    /// The turn is over. `stopped`: what still ran was stopped with it.
-    pub fn turn_ended(&mut self, stopped: bool, out: &mut Out) {
-        self.tools.turn_ended(stopped, out);
+    /// The turn has ended.
+    pub(crate) fn turn_ended(&mut self, out: &mut EventSink) {
+        self.flush_held_input(out);
         self.in_turn = false;
     }
 
-    /// The model said or did something since the turn began.
-    pub fn spoke(&self) -> bool {
-        self.spoke
+    /// Logs the held input of all calls, because it is complete by now.
+    pub(crate) fn flush_held_input(&mut self, out: &mut EventSink) {
+        self.speak(out);
+        self.tools.flush_held_input(out);
+        out.set_parent(None);
     }
 
-    /// The failure that the turn was, though its end does not say so: codex-acp tells a model that failed by a status and a text of
-    /// its own, and then the usual end without any usage.
-    pub fn failure(&self, has_usage: bool) -> Option<&str> {
-        let complaint = self.complaint.as_deref();
-        if self.broke {
-            return Some(complaint.unwrap_or("the agent ended its turn with an error of which it says no more"));
+    /// Whether the model sent output or began a tool call in this turn.
+    pub(crate) fn model_acted(&self) -> bool {
+        self.model_acted
+    }
+
+    /// The failure behind a turn that ended as if it had succeeded. codex-acp reports a model that failed by a status
+    /// and a message of its own, and then ends the turn as usual, without any usage.
+    pub(crate) fn failure(&self, has_usage: bool) -> Option<&str> {
+        let adapter_message = self.adapter_message.as_deref();
+        if self.has_failed {
+            return Some(adapter_message.unwrap_or("the agent ended its turn with an error and gave no details"));
         }
-        complaint.filter(|_| !has_usage && !self.spoke && !self.is_command)
+        adapter_message.filter(|_| !has_usage && !self.model_acted && !self.is_command)
     }
 
-    /// One update. `wake` is the token for what is to be told a little later.
-    pub fn update(&mut self, mut update: Map<String, Value>, wake: u32, out: &mut Out) {
+    /// Handles one update. `timer_token` is the token of the timer for held tool call input.
+    pub(crate) fn update(&mut self, mut update: Map<String, Value>, timer_token: u32, out: &mut EventSink) {
         let Some(kind) = update.get("sessionUpdate").and_then(Value::as_str).map(str::to_owned) else { return };
+        self.speak(out);
         if kind != "tool_call_update" {
-            self.tools.tell_held(out);
+            self.tools.flush_held_input(out);
         }
         let claude = update.get("_meta").map(|meta| &meta["claudeCode"]);
         let parent = claude.and_then(|claude| text_at(claude, &["parentToolUseId"])).map(str::to_owned);
-        out.within(parent.as_deref());
+        if self.sub_agent.is_none() {
+            out.set_parent(parent.as_deref());
+        }
         match kind.as_str() {
-            // Prompts are logged when they are given.
+            // Prompts are logged when the agent has taken them.
             "user_message_chunk" => {}
             "agent_message_chunk" => self.chunk(Role::Agent, &update, out),
             "agent_thought_chunk" => self.chunk(Role::Thought, &update, out),
             "tool_call" | "tool_call_update" => {
-                self.spoke |= self.in_turn;
-                self.tools.update(self.make, update, self.in_turn, wake, out);
+                self.model_acted |= self.in_turn;
+                self.tools.update(self.product, update, timer_token, out);
             }
             "available_commands_update" | "config_option_update" | "current_mode_update" | "usage_update" => {
                 if kind == "usage_update" {
-                    self.note_cost(&update);
+                    self.record_cost(&update);
                 }
-                if self.last.get(&kind) != Some(&update) {
-                    self.last.insert(kind, update.clone());
+                if self.last_updates.get(&kind) != Some(&update) {
+                    self.last_updates.insert(kind, update.clone());
                     out.update(update);
                 }
             }
             _ => {
                 if let Some(status) = update.get("_meta").and_then(|meta| text_at(meta, &["codex", "threadStatus", "type"])) {
-                    self.broke = status == "systemError";
+                    self.has_failed = status == "systemError";
                 }
                 update.retain(|_, value| !value.is_null());
                 out.update(update);
             }
         }
-        out.within(None);
+        out.set_parent(None);
     }
 
-    fn chunk(&mut self, role: Role, chunk: &Map<String, Value>, out: &mut Out) {
-        let name = chunk.get("messageId").and_then(Value::as_str);
+    /// Handles a chunk of a message: text of the model, a content block, or a notice of the agent's adapter.
+    fn chunk(&mut self, role: Role, chunk: &Map<String, Value>, out: &mut EventSink) {
+        let name = chunk.get("messageId").and_then(name_of);
+        let name = name.as_deref();
         let content = object(chunk.get("content").cloned().unwrap_or_default());
         let Some(text) = content.get("text").and_then(Value::as_str).filter(|_| content.get("type").is_some_and(|it| it == "text")) else {
             if content.contains_key("type") {
-                self.spoke = true;
-                out.block(role, name, content);
+                self.model_acted = true;
+                out.content_block(role, name, content);
             }
             return;
         };
-        // gemini's echo of the mode that was set.
-        if self.make == Make::Gemini && text.starts_with("[MODE_UPDATE] ") {
+        // gemini repeats the mode that was set as a message.
+        if self.product == Product::Gemini && text.starts_with("[MODE_UPDATE] ") {
             return;
         }
-        match self.adapters_own(role, name, text, chunk) {
+        match self.adapter_severity(role, name, text, chunk) {
             Some(severity) => {
                 let (title, rest) = headline(text);
                 out.notice(severity, title, rest);
             }
             None => {
-                self.spoke |= !text.trim().is_empty();
-                out.text_delta(role, name, text);
+                self.model_acted |= !text.trim().is_empty();
+                out.text_chunk(role, name, text);
             }
         }
     }
 
-    /// How much it matters if this is the word of the agent's adapter, not of its model.
-    fn adapters_own(&mut self, role: Role, name: Option<&str>, text: &str, chunk: &Map<String, Value>) -> Option<Severity> {
+    /// The severity of a message of the agent's adapter; `None` for a message of its model.
+    fn adapter_severity(&mut self, role: Role, name: Option<&str>, text: &str, chunk: &Map<String, Value>) -> Option<Severity> {
         if role != Role::Agent || text.trim().is_empty() || self.is_command {
             return None;
         }
-        match self.make {
-            // What its model says has a name; what has none is the adapter's own.
-            Make::Codex if name.is_none() && self.names_messages => {
+        match self.product {
+            // The messages of its model have ids; those without one are the adapter's own.
+            Product::Codex if name.is_none() && self.names_model_messages => {
                 if !text.trim_start().starts_with("Warning:") {
-                    self.complaint = Some(text.trim().to_owned());
+                    self.adapter_message = Some(text.trim().to_owned());
                 }
                 Some(Severity::Warning)
             }
-            // What its model says is called as the model calls it; the error that ends the turn is said by itself.
-            Make::Claude if name.is_some_and(|name| !name.starts_with("msg_")) && text.contains("API Error: ") => Some(Severity::Error),
-            Make::Claude => {
+            // The messages of its model have the ids that the model gave them. The error that ends a turn is a
+            // message with another id.
+            Product::Claude if name.is_some_and(|name| !name.starts_with("msg_")) && text.contains("API Error: ") => Some(Severity::Error),
+            Product::Claude => {
                 let claude = chunk.get("_meta").map(|meta| &meta["claudeCode"])?;
                 match text_at(claude, &["kind"])? {
                     "informational" => Some(match text_at(claude, &["level"]) {
@@ -172,32 +226,52 @@ impl Updates {
         }
     }
 
-    fn note_cost(&mut self, update: &Map<String, Value>) {
+    fn record_cost(&mut self, update: &Map<String, Value>) {
         let cost = update.get("cost").filter(|cost| cost["currency"] == "USD").and_then(|cost| cost["amount"].as_f64());
         self.cost = cost.or(self.cost);
     }
 
-    /// What this turn alone used, from the prompt's result.
-    pub fn usage(&self, result: &Value) -> Option<Usage> {
+    /// The usage of this turn alone, from the response to its prompt.
+    pub(crate) fn usage(&mut self, result: &Value) -> Option<Usage> {
         let usage = &result["usage"];
         let quota = &result["_meta"]["quota"]["token_count"];
-        let number = |names: [&str; 3]| {
-            let told = usage[names[0]].as_u64();
-            told.or_else(|| quota[names[1]].as_u64()).or_else(|| quota[names[2]].as_u64())
+        let token_count = |names: [&str; 3]| {
+            let count = usage[names[0]].as_u64();
+            count.or_else(|| quota[names[1]].as_u64()).or_else(|| quota[names[2]].as_u64())
         };
-        let spent = self.cost.zip(self.cost_before).map(|(cost, before)| cost - before).filter(|spent| *spent > 0.0);
+        let cost_usd = self.cost.zip(self.cost_before).map(|(cost, before)| cost - before).filter(|cost_usd| *cost_usd > 0.0);
         let usage = Usage {
-            input_tokens: number(["inputTokens", "inputTokens", "input_tokens"]),
-            output_tokens: number(["outputTokens", "outputTokens", "output_tokens"]),
-            cached_input_tokens: number(["cachedReadTokens", "cachedInputTokens", "cached_input_tokens"]),
-            // Differences of sums have a tail of digits that mean nothing.
-            cost_usd: spent.map(|spent| (spent * 1e9).round() / 1e9),
+            input_tokens: token_count(["inputTokens", "inputTokens", "input_tokens"]),
+            output_tokens: token_count(["outputTokens", "outputTokens", "output_tokens"]),
+            cached_input_tokens: token_count(["cachedReadTokens", "cachedInputTokens", "cached_input_tokens"]),
+            // The difference of two sums has digits at its end that mean nothing.
+            cost_usd: cost_usd.map(|cost_usd| (cost_usd * 1e9).round() / 1e9),
         };
-        (usage != Usage::default()).then_some(usage)
+        (usage != Usage::default()).then(|| self.of_turn(usage))
+    }
+
+    /// What a turn used, where the agent reports the total of the session: then each turn makes it grow, and no count is
+    /// ever lower than before.
+    fn of_turn(&mut self, usage: Usage) -> Usage {
+        let counts = |usage: &Usage| [usage.input_tokens, usage.output_tokens, usage.cached_input_tokens].map(Option::unwrap_or_default);
+        let before = self.last_usage.replace(usage).filter(|_| !self.counts_turns);
+        let Some(before) = before else { return usage };
+        let (now, then) = (counts(&usage), counts(&before));
+        if now == then || now.iter().zip(then).any(|(now, then)| *now < then) {
+            self.counts_turns = true;
+            return usage;
+        }
+        let since = |now: Option<u64>, before: Option<u64>| now.map(|now| now - before.unwrap_or_default());
+        Usage {
+            input_tokens: since(usage.input_tokens, before.input_tokens),
+            output_tokens: since(usage.output_tokens, before.output_tokens),
+            cached_input_tokens: since(usage.cached_input_tokens, before.cached_input_tokens),
+            ..usage
+        }
     }
 }
 
-/// The first line, and what follows it.
+/// The first line of a message without its "Warning:", and the lines after it.
 fn headline(text: &str) -> (&str, Option<&str>) {
     let text = text.trim();
     let text = text.strip_prefix("**Warning:**").or_else(|| text.strip_prefix("Warning:")).unwrap_or(text).trim_start();

@@ -1,104 +1,118 @@
-//! What the model says in a turn: texts and thoughts, streamed and then whole, tool calls and their results.
+//! What the model says in a turn: texts and thoughts, first streamed and then whole, tool calls and their results.
 //!
-//! Claude says a message block by block. Each block is streamed under its index, then told whole in an `assistant` line of its own that
-//! names the message and not the index; so whole blocks are matched with streamed ones in order, kind by kind.
+//! Claude sends a message block by block. It streams each block under its index, and then sends it whole in an
+//! `assistant` line of its own, which has the message's id but not the block's index. So whole blocks are matched with
+//! streamed ones in order, kind by kind.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::tools;
-use crate::provider::{
-    out::{Out, Role},
-    task::object,
+use crate::{
+    model::task::object,
+    provider::{
+        event_sink::{EventSink, Role},
+        ids::name_of,
+    },
 };
+
+/// Tool calls of earlier turns that are known when a turn ends: a command in the background may still have a result.
+const MAX_KNOWN_CALLS: usize = 1024;
 
 /// The messages and tool calls of a turn.
 #[derive(Debug, Default)]
-pub struct Messages {
+pub(crate) struct Messages {
     cwd: String,
-    /// By the message's id.
-    known: BTreeMap<String, Vec<Block>>,
-    /// The message that is being streamed, by the tool call of the sub-agent who says it; of the agent itself under an empty name.
+    /// The blocks of each message, by the message's id.
+    blocks: BTreeMap<String, Vec<StreamedBlock>>,
+    /// The message that is being streamed, by the tool call of the sub-agent who writes it. The agent's own message has
+    /// an empty key.
     streaming: BTreeMap<String, String>,
-    calls: BTreeMap<String, Call>,
-    /// The agent itself said something in this turn.
-    pub said_text: bool,
-    /// What the CLI itself said in the model's place about an error.
-    pub error: Option<Trouble>,
-    /// Tokens in the model's context after its last answer.
-    pub context: u64,
+    calls: BTreeMap<String, ClaudeToolCall>,
+    /// The agent itself wrote a text in this turn.
+    pub(crate) has_text: bool,
+    /// An error that the CLI reported in a message of its own.
+    pub(crate) error: Option<CliError>,
+    /// The tokens in the model's context after its last answer.
+    pub(crate) context_tokens: u64,
 }
 
 /// An error as the CLI words it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    pub message: String,
-    pub status: Option<u16>,
+pub(crate) struct CliError {
+    pub(crate) message: String,
+    pub(crate) status: Option<u16>,
 }
 
 #[derive(Debug)]
-struct Block {
-    /// Its index in the stream, if it was streamed.
+struct StreamedBlock {
+    /// The block's index in the stream, if it was streamed.
     index: Option<u64>,
-    /// `None`: it holds no text.
+    /// `None` if the block contains no text.
     role: Option<Role>,
-    /// It was told whole, or given up.
-    settled: bool,
+    /// The whole block was logged, or the block was abandoned.
+    is_complete: bool,
+    /// Its message has ended, so what was streamed of it counts.
+    is_settled: bool,
 }
 
 #[derive(Debug)]
-struct Call {
-    name: String,
+struct ClaudeToolCall {
+    tool_name: String,
+    /// The message that the call is a part of, and a checksum of its input: the same line may come again.
+    origin: (String, [u8; 32]),
+    /// The input of an edit, until it has a result.
+    input: Value,
     parent: Option<String>,
-    ended: bool,
-    /// It is told of as something else than a tool call.
-    silent: bool,
+    has_result: bool,
+    /// The call is logged as a plan and not as a tool call.
+    is_plan: bool,
 }
 
 impl Messages {
-    pub fn new(cwd: &str) -> Self {
+    pub(crate) fn new(cwd: &str) -> Self {
         Self { cwd: cwd.to_owned(), ..Self::default() }
     }
 
-    /// A `stream_event` line.
-    pub fn streamed(&mut self, said: &Value, parent: Option<&str>, out: &mut Out) {
-        let event = &said["event"];
+    /// Handles a `stream_event` line.
+    pub(crate) fn handle_stream_event(&mut self, line: &Value, parent: Option<&str>, out: &mut EventSink) {
+        let event = &line["event"];
         let speaker = parent.unwrap_or_default().to_owned();
         match event["type"].as_str() {
             Some("message_start") => {
                 let id = event["message"]["id"].as_str().unwrap_or("message");
                 self.supersede(&speaker, id, out);
                 self.streaming.insert(speaker, id.to_owned());
-                self.note_context(&event["message"]["usage"], parent);
+                self.record_context(&event["message"]["usage"], parent);
             }
             Some("content_block_start") => {
                 let block = &event["content_block"];
                 let role = role_of(block);
-                self.block(&speaker, event, role);
+                self.block_position(&speaker, event, role);
                 self.delta(&speaker, event, role, text_of(block), out);
             }
             Some("content_block_delta") => {
                 let delta = &event["delta"];
                 self.delta(&speaker, event, role_of(delta), text_of(delta), out);
             }
-            Some("message_delta") => self.note_context(&event["usage"], parent),
+            Some("message_delta") => self.record_context(&event["usage"], parent),
             Some("message_stop") => {
-                if let Some(from) = said["abandoned_blocks"]["from_block_index"].as_u64()
-                    && let Some(id) = self.streaming.get(&speaker).cloned()
-                {
+                let Some(id) = self.streaming.get(&speaker).cloned() else { return };
+                if let Some(from) = line["abandoned_blocks"]["from_block_index"].as_u64() {
                     self.abandon(&id, from, out);
                 }
+                self.blocks.get_mut(&id).into_iter().flatten().for_each(|block| block.is_settled = true);
             }
             _ => {}
         }
     }
 
-    /// An `assistant` line: blocks that are whole.
-    pub fn whole(&mut self, said: &Value, parent: Option<&str>, out: &mut Out) {
-        let message = &said["message"];
+    /// Handles an `assistant` line, whose blocks are whole.
+    pub(crate) fn handle_assistant(&mut self, line: &Value, parent: Option<&str>, out: &mut EventSink) {
+        let message = &line["message"];
         if message["model"] == "<synthetic>" {
-            return self.synthetic(said, parent, out);
+            return self.synthetic(line, parent, out);
         }
         let id = message["id"].as_str().unwrap_or("message");
         self.supersede(parent.unwrap_or_default(), id, out);
@@ -110,162 +124,184 @@ impl Messages {
         };
         for block in blocks {
             if let Some(role) = role_of(block) {
-                self.settle(id, role, text_of(block), parent, out);
-            } else if block["tool_use_id"].is_string() {
-                self.result(block, &Value::Null, out);
+                self.complete_text(id, role, text_of(block), parent, out);
+            } else if name_of(&block["tool_use_id"]).is_some() {
+                self.handle_result(block, &Value::Null, out);
             } else if block["type"].as_str().is_some_and(|kind| kind.ends_with("tool_use")) {
-                self.call(block, parent, out);
+                self.start_call(block, id, parent, out);
             }
         }
         if !self.streaming.contains_key(parent.unwrap_or_default()) {
-            self.note_context(&message["usage"], parent);
+            self.record_context(&message["usage"], parent);
         }
     }
 
-    /// A tool's result. `detail` is what the line says of it beside the message.
-    pub fn result(&mut self, block: &Value, detail: &Value, out: &mut Out) {
-        let Some(id) = block["tool_use_id"].as_str() else { return };
-        let Some(call) = self.calls.get_mut(id) else { return };
-        if call.silent || std::mem::replace(&mut call.ended, true) {
-            return;
+    /// Handles a tool's result. `detail` is what the line says about it beside the message.
+    pub(crate) fn handle_result(&mut self, block: &Value, detail: &Value, out: &mut EventSink) {
+        let Some(id) = name_of(&block["tool_use_id"]) else { return };
+        if !self.calls.contains_key(&id) {
+            // The call was never told, or long ago.
+            out.begin_tool_call(&id, object(json!({ "title": "Unknown tool call", "status": "in_progress" })));
+            self.expect_call(&id, "");
         }
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.is_plan) else { return };
+        call.has_result = true;
+        let input = std::mem::take(&mut call.input);
         let failed = block["is_error"] == true;
         let (text, mut content) = tools::result_content(&block["content"]);
-        let is_edit = tools::kind(&call.name) == "edit";
-        let is_empty = text.is_empty() || tools::says_nothing(detail);
-        // Of an edit that was made, the diff says all that a person wants to know.
+        let is_edit = tools::kind(&call.tool_name) == "edit";
+        let is_empty = text.is_empty() || tools::has_no_output(detail);
+        // The diff of a successful edit shows all that a person wants to know.
         let whole = (!is_empty && (failed || !is_edit)).then_some(text.as_str());
         if is_edit && !failed {
-            content.extend(tools::made_diff(detail, &self.cwd));
+            content.extend(tools::applied_diff(detail, &input, &self.cwd));
         }
         let fields = if content.is_empty() { Map::new() } else { object(json!({ "content": content })) };
-        out.tool_ended(id, if failed { "failed" } else { "completed" }, whole, fields);
+        out.tool_ended(&id, if failed { "failed" } else { "completed" }, whole, fields);
     }
 
-    /// The sub-agent whose tool call this is, by the tool call that started it.
-    pub fn parent_of(&self, call: &str) -> Option<String> {
+    /// The tool call that started the sub-agent to which this tool call belongs.
+    pub(crate) fn parent_of(&self, call: &str) -> Option<String> {
         self.calls.get(call)?.parent.clone()
     }
 
-    /// A tool call that a question told of before the model's message did.
-    pub fn expect_call(&mut self, id: &str, name: &str) {
-        let call = || Call { name: name.to_owned(), parent: None, ended: false, silent: false };
-        self.calls.entry(id.to_owned()).or_insert_with(call);
-    }
-
-    /// The turn is over: what has no result will get none.
-    pub fn close(&mut self, out: &mut Out) {
-        for (id, call) in std::mem::take(&mut self.calls) {
-            if !call.ended && !call.silent {
-                out.within(call.parent.as_deref());
-                out.tool_ended(&id, "failed", None, Map::new());
-            }
+    /// Registers a tool call whose permission request came before the model's message.
+    pub(crate) fn expect_call(&mut self, id: &str, tool_name: &str) {
+        if self.calls.get(id).is_none_or(|call| call.has_result) {
+            let call = ClaudeToolCall {
+                tool_name: tool_name.to_owned(),
+                origin: (String::new(), [0; 32]),
+                input: Value::Null,
+                parent: None,
+                has_result: false,
+                is_plan: false,
+            };
+            self.calls.insert(id.to_owned(), call);
         }
-        out.within(None);
-        *self = Self::new(&self.cwd);
     }
 
-    fn call(&mut self, block: &Value, parent: Option<&str>, out: &mut Out) {
-        let (Some(id), Some(name)) = (block["id"].as_str(), block["name"].as_str()) else { return };
-        if self.calls.get(id).is_some_and(|call| call.ended || call.silent) {
+    /// Ends the turn. Its tool calls may still have a result.
+    pub(crate) fn end_turn(&mut self) {
+        let mut calls = std::mem::take(&mut self.calls);
+        if calls.len() > MAX_KNOWN_CALLS {
+            calls.retain(|_, call| !call.has_result);
+        }
+        *self = Self { calls, ..Self::new(&self.cwd) };
+    }
+
+    fn start_call(&mut self, block: &Value, message: &str, parent: Option<&str>, out: &mut EventSink) {
+        let (Some(id), Some(tool_name)) = (name_of(&block["id"]), block["name"].as_str()) else { return };
+        let checksum = *blake3::hash(block["input"].to_string().as_bytes()).as_bytes();
+        let origin = (message.to_owned(), checksum);
+        if self.calls.get(&id).is_some_and(|call| (call.has_result || call.is_plan) && call.origin == origin) {
             return;
         }
-        let plan = if name == tools::PLANNING { tools::plan(&block["input"]) } else { None };
-        let call = Call { name: name.to_owned(), parent: parent.map(str::to_owned), ended: false, silent: plan.is_some() };
-        self.calls.insert(id.to_owned(), call);
+        let plan = if tool_name == tools::PLAN_TOOL { tools::plan(&block["input"]) } else { None };
+        let call = ClaudeToolCall {
+            tool_name: tool_name.to_owned(),
+            origin,
+            input: if tools::kind(tool_name) == "edit" { block["input"].clone() } else { Value::Null },
+            parent: parent.map(str::to_owned),
+            has_result: false,
+            is_plan: plan.is_some(),
+        };
+        self.calls.insert(id.clone(), call);
         match plan {
             Some(plan) => out.update(plan),
             None => {
-                let mut fields = tools::describe(name, &block["input"], &self.cwd);
+                let mut fields = tools::describe(tool_name, &block["input"], &self.cwd);
                 fields.insert("status".to_owned(), json!("in_progress"));
-                out.tool(id, fields);
+                out.begin_tool_call(&id, fields);
             }
         }
     }
 
-    /// What the CLI says in the model's place: an error, or what one of its own commands found.
-    fn synthetic(&mut self, said: &Value, parent: Option<&str>, out: &mut Out) {
-        let message = &said["message"];
+    /// Handles a message that the CLI writes in the model's place: an error, or the output of one of its own commands.
+    fn synthetic(&mut self, line: &Value, parent: Option<&str>, out: &mut EventSink) {
+        let message = &line["message"];
         let texts: Vec<&str> = message["content"].as_array().into_iter().flatten().filter_map(|block| block["text"].as_str()).collect();
         let text = texts.join("\n");
-        let is_error = said["error"].is_string() || said["is_api_error_message"] == true || text.starts_with("API Error");
+        let is_error = line["error"].is_string() || line["is_api_error_message"] == true || text.starts_with("API Error");
         if is_error && parent.is_none() {
-            let status = said["api_error_status"].as_u64().and_then(|status| u16::try_from(status).ok());
-            self.error = Some(Trouble { message: text, status });
+            let status = line["api_error_status"].as_u64().and_then(|status| u16::try_from(status).ok());
+            self.error = Some(CliError { message: text, status });
         } else if !is_error && text != "No response requested." {
-            self.settle(message["id"].as_str().unwrap_or("message"), Role::Agent, &text, parent, out);
+            self.complete_text(message["id"].as_str().unwrap_or("message"), Role::Agent, &text, parent, out);
         }
     }
 
-    /// A whole text is that of the first block of its kind that was streamed and not told whole yet; else it was not streamed.
-    fn settle(&mut self, id: &str, role: Role, text: &str, parent: Option<&str>, out: &mut Out) {
-        let blocks = self.known.entry(id.to_owned()).or_default();
-        let place = blocks.iter().position(|block| block.role == Some(role) && !block.settled).unwrap_or_else(|| {
-            blocks.push(Block { index: None, role: Some(role), settled: false });
+    /// Logs a whole text as that of the first block of its kind that was streamed and is not complete. Without such a
+    /// block it was not streamed.
+    fn complete_text(&mut self, id: &str, role: Role, text: &str, parent: Option<&str>, out: &mut EventSink) {
+        let blocks = self.blocks.entry(id.to_owned()).or_default();
+        let position = blocks.iter().position(|block| block.role == Some(role) && !block.is_complete).unwrap_or_else(|| {
+            blocks.push(StreamedBlock { index: None, role: Some(role), is_complete: false, is_settled: false });
             blocks.len() - 1
         });
-        if let Some(block) = blocks.get_mut(place) {
-            block.settled = true;
+        if let Some(block) = blocks.get_mut(position) {
+            block.is_complete = true;
         }
-        self.said_text |= role == Role::Agent && parent.is_none() && !text.is_empty();
-        out.text_whole(role, Some(&name(id, place)), text);
+        self.has_text |= role == Role::Agent && parent.is_none() && !text.is_empty();
+        out.text_whole(role, Some(&block_name(id, position)), text);
     }
 
-    fn delta(&mut self, speaker: &str, event: &Value, role: Option<Role>, text: &str, out: &mut Out) {
+    fn delta(&mut self, speaker: &str, event: &Value, role: Option<Role>, text: &str, out: &mut EventSink) {
         let Some(role) = role.filter(|_| !text.is_empty()) else { return };
-        let Some((id, place)) = self.block(speaker, event, Some(role)) else { return };
-        self.said_text |= role == Role::Agent && speaker.is_empty();
-        out.text_delta(role, Some(&name(&id, place)), text);
+        let Some((id, position)) = self.block_position(speaker, event, Some(role)) else { return };
+        self.has_text |= role == Role::Agent && speaker.is_empty();
+        out.text_delta(role, Some(&block_name(&id, position)), text);
     }
 
-    /// The place of the streamed block that an event is about: the message's id, and the number among its blocks.
-    fn block(&mut self, speaker: &str, event: &Value, role: Option<Role>) -> Option<(String, usize)> {
+    /// The streamed block of an event: the message's id, and the block's position in the message.
+    fn block_position(&mut self, speaker: &str, event: &Value, role: Option<Role>) -> Option<(String, usize)> {
         let id = self.streaming.get(speaker)?;
         let index = event["index"].as_u64()?;
-        let blocks = self.known.entry(id.clone()).or_default();
-        let place = blocks.iter().position(|block| block.index == Some(index)).unwrap_or_else(|| {
-            blocks.push(Block { index: Some(index), role, settled: false });
+        let blocks = self.blocks.entry(id.clone()).or_default();
+        let position = blocks.iter().position(|block| block.index == Some(index)).unwrap_or_else(|| {
+            blocks.push(StreamedBlock { index: Some(index), role, is_complete: false, is_settled: false });
             blocks.len() - 1
         });
-        Some((id.clone(), place))
+        Some((id.clone(), position))
     }
 
-    /// Another message begins. What was streamed of the last one and never told whole was given up: its stream broke.
-    fn supersede(&mut self, speaker: &str, id: &str, out: &mut Out) {
+    /// Starts another message. Blocks of the last one that were streamed and never sent whole are abandoned, because
+    /// its stream broke.
+    fn supersede(&mut self, speaker: &str, id: &str, out: &mut EventSink) {
         if let Some(last) = self.streaming.get(speaker).filter(|last| *last != id).cloned() {
             self.abandon(&last, 0, out);
             self.streaming.remove(speaker);
         }
     }
 
-    fn abandon(&mut self, id: &str, from: u64, out: &mut Out) {
-        for (place, block) in self.known.get_mut(id).into_iter().flatten().enumerate() {
+    fn abandon(&mut self, id: &str, from: u64, out: &mut EventSink) {
+        for (position, block) in self.blocks.get_mut(id).into_iter().flatten().enumerate() {
             if block.index.is_some_and(|index| index >= from)
-                && !std::mem::replace(&mut block.settled, true)
+                && !block.is_settled
+                && !std::mem::replace(&mut block.is_complete, true)
                 && let Some(role) = block.role
             {
-                out.abandon(role, &name(id, place));
+                out.abandon_message(role, &block_name(id, position));
             }
         }
     }
 
-    fn note_context(&mut self, usage: &Value, parent: Option<&str>) {
+    fn record_context(&mut self, usage: &Value, parent: Option<&str>) {
         let count = |field: &str| usage[field].as_u64().unwrap_or_default();
         let sum = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens"]
             .iter()
             .fold(0_u64, |sum, field| sum.saturating_add(count(field)));
         if parent.is_none() && sum > 0 {
-            self.context = sum;
+            self.context_tokens = sum;
         }
     }
 }
 
-/// The name of a message's block; ids of messages are Claude's own.
-fn name(id: &str, place: usize) -> String {
-    format!("{id}.{place}")
+/// The name of a message's block, which begins with Claude's own id of the message.
+fn block_name(id: &str, position: usize) -> String {
+    format!("{id}.{position}")
 }
 
-/// Who speaks in a block or a delta that is a text.
+/// Who wrote a block or a delta, if it is a text.
 fn role_of(block: &Value) -> Option<Role> {
     match block["type"].as_str()? {
         "text" | "text_delta" => Some(Role::Agent),

@@ -1,34 +1,31 @@
 //! Claude Code: `claude -p` with lines of JSON in both directions.
 //!
-//! This file says how it is started and taken over; `chat` holds the conversation, and each of the others one part of what is said in it.
+//! This file says how Claude is started and taken over. `adapter` holds the conversation with it, and each other module
+//! handles one part of that conversation.
 
-mod chat;
-mod ending;
-mod files;
+mod adapter;
 mod messages;
 mod notices;
-mod options;
+mod probe;
 mod prompts;
 mod questions;
-#[cfg(test)]
-mod recorded;
-mod session;
-#[cfg(test)]
-mod tests;
 mod tools;
+mod turn_end;
+mod turns;
 
 use super::{
-    Adapter, Inquiry, Launch, Provider, Question, SessionFiles, Stdin, Task,
-    effect::SessionNews,
-    terminal::{kept, no_way},
+    Adapter, Launch, Probe, ProbeQuery, Provider, SessionFiles, StdinUse,
+    kind::{resumable_takeover, unavailable_takeover},
+    provider_event::SessionInfo,
 };
-use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, calls::PermissionMode};
+use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, Task, calls::PermissionMode};
 
 /// Claude Code.
-pub struct Claude;
+pub(crate) struct Claude;
 
-/// Both directions as lines of JSON, deltas, questions over stdio, and each prompt told back once it is taken.
-const SPEECH: &[&str] = &[
+/// Lines of JSON in both directions, deltas, permission requests over stdio, and an echo of each prompt once Claude has
+/// accepted it.
+const PROTOCOL_ARGS: &[&str] = &[
     "-p",
     "--output-format",
     "stream-json",
@@ -41,11 +38,12 @@ const SPEECH: &[&str] = &[
     "--replay-user-messages",
 ];
 
-/// Needs answers that no choice among options can give.
-const ASKING: &str = "AskUserQuestion";
+/// A tool that needs answers which no choice among options can give.
+const ASK_USER_TOOL: &str = "AskUserQuestion";
 
-/// What changes files, runs something, or lets something run later. Names that a version does not know hurt nothing.
-const CHANGING: &[&str] = &[
+/// Tools that change files, run something, or let something run later. Claude ignores names that its version does not
+/// know.
+const CHANGING_TOOLS: &[&str] = &[
     "Bash",
     "PowerShell",
     "Monitor",
@@ -81,80 +79,83 @@ impl Provider for Claude {
         &["claude"]
     }
 
-    fn missing(&self) -> &'static str {
+    fn install_hint(&self) -> &'static str {
         "Claude Code is not installed: `npm install -g @anthropic-ai/claude-code`, then start `claude` once to log in."
     }
 
     fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure> {
-        let mut argv = spoken(program);
+        let mut argv = protocol_argv(program);
         let (option, id) = match &task.resume {
             Some(id) => ("--resume", id),
             None => ("--session-id", &task.session_id),
         };
-        argv.extend([option.to_owned(), value("sessionId", id)?]);
+        argv.extend([option.to_owned(), option_value("sessionId", id)?]);
         if let Some(model) = &task.model {
-            argv.extend(["--model".to_owned(), value("model", model)?]);
+            argv.extend(["--model".to_owned(), option_value("model", model)?]);
         }
-        // A list takes in every word that follows it, so it is written as one word.
-        let mut disallowed = vec![ASKING];
+        // The option takes every argument that follows it, so the list is one argument.
+        let mut disallowed = vec![ASK_USER_TOOL];
         if task.permissions == PermissionMode::ReadOnly {
-            disallowed.extend(CHANGING);
-            // Its settings may allow the tools of its servers without asking anybody.
+            disallowed.extend(CHANGING_TOOLS);
+            // Claude's settings may allow the tools of MCP servers without a permission request.
             argv.push("--strict-mcp-config".to_owned());
         }
         argv.push(format!("--disallowedTools={}", disallowed.join(",")));
         argv.extend(["--permission-mode".to_owned(), mode(task.permissions, task.is_root).to_owned()]);
-        Ok(Launch { argv, env: Vec::new(), stdin: Stdin::Protocol })
+        Ok(Launch { argv, env: Vec::new(), stdin: StdinUse::Protocol })
     }
 
     fn adapter(&self, task: Task) -> Box<dyn Adapter> {
-        Box::new(chat::Chat::new(task))
+        Box::new(adapter::ClaudeAdapter::new(task))
     }
 
     fn session_files(&self) -> Option<&'static dyn SessionFiles> {
-        Some(&files::Files)
+        Some(&probe::ClaudeSessionFiles)
     }
 
-    fn inquire(&self, question: &Question) -> Option<Box<dyn Inquiry>> {
+    fn probe(&self, question: &ProbeQuery) -> Option<Box<dyn Probe>> {
         match question {
-            Question::Options { .. } => Some(Box::new(options::Options)),
-            // It has no word for it; its files tell.
-            Question::Sessions { .. } => None,
+            ProbeQuery::Options { .. } => Some(Box::new(probe::OptionsProbe)),
+            // Claude has no request for its sessions; `session_files` reads their files.
+            ProbeQuery::Sessions { .. } => None,
         }
     }
 }
 
 /// The argv that begins every conversation.
-fn spoken(program: &[String]) -> Vec<String> {
-    program.iter().cloned().chain(SPEECH.iter().map(|word| (*word).to_owned())).collect()
+fn protocol_argv(program: &[String]) -> Vec<String> {
+    program.iter().cloned().chain(PROTOCOL_ARGS.iter().map(|word| (*word).to_owned())).collect()
 }
 
 /// A value that cannot be mistaken for an option.
-fn value(field: &str, value: &str) -> Result<String, Failure> {
+fn option_value(field: &str, value: &str) -> Result<String, Failure> {
     if value.is_empty() || value.starts_with('-') {
-        return Err(Failure::invalid_params(field, format!("`{value}` is no {field} that claude could take")));
+        return Err(Failure::invalid_params(field, format!("`{value}` is not a valid {field} for claude")));
     }
     Ok(value.to_owned())
 }
 
-/// Claude Code's own mode. What it asks beyond that is the policy's to answer.
+/// Claude Code's own permission mode. The policy answers the permission requests that remain.
 fn mode(permissions: PermissionMode, is_root: bool) -> &'static str {
     match permissions {
         PermissionMode::AcceptEdits => "acceptEdits",
-        // It refuses the superuser this mode and ends at once.
+        // Claude refuses this mode to root and exits at once.
         PermissionMode::Bypass if !is_root => "bypassPermissions",
         PermissionMode::Ask | PermissionMode::ReadOnly | PermissionMode::Bypass => "default",
     }
 }
 
-/// The ways to go on in a terminal, best first.
-fn takeovers(task: &Task, session: &SessionNews) -> Vec<Takeover> {
+/// The ways to continue in a terminal, best first.
+fn takeovers(task: &Task, session: &SessionInfo) -> Vec<Takeover> {
     let program = task.program.first().map_or("claude", String::as_str);
-    let words =
+    let resume_argv =
         |more: &[&str]| -> Vec<String> { [program, "--resume", &session.id].iter().chain(more).map(|word| (*word).to_owned()).collect() };
     vec![
-        no_way(TakeoverKind::Live, "claude lets nobody join a process that runs without a terminal"),
-        kept(session, TakeoverKind::Resume, words(&[]), &task.cwd, None),
-        kept(session, TakeoverKind::Fork, words(&["--fork-session"]), &task.cwd, None),
+        unavailable_takeover(TakeoverKind::Live, "claude does not let a terminal join a process that was started without one"),
+        resumable_takeover(session, TakeoverKind::Resume, resume_argv(&[]), &task.cwd, None),
+        resumable_takeover(session, TakeoverKind::Fork, resume_argv(&["--fork-session"]), &task.cwd, None),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Claude's questions about tool calls, and what is said back.
+//! Claude's permission requests, and the responses to them.
 
 use std::collections::BTreeMap;
 
@@ -6,52 +6,65 @@ use serde_json::{Map, Value, json};
 
 use super::tools;
 use crate::{
-    model::PermissionOption,
-    provider::{adapter::Answer, effect::Question, task::object},
+    model::{PermissionOption, task::object},
+    provider::{Answer, ids::name_of, provider_event::PermissionRequest},
 };
 
-/// Questions that are open, by Claude's id of the request.
+/// Open permission requests, by our names for them: Claude's request id, unless another request has it.
 #[derive(Debug, Default)]
-pub struct Questions(BTreeMap<String, Open>);
+pub(crate) struct Questions(BTreeMap<String, OpenQuestion>);
 
 #[derive(Debug)]
-struct Open {
+struct OpenQuestion {
+    request_id: String,
+    request: Value,
     call: String,
-    input: Value,
-    /// What an option that allows more than this call adds to Claude's rules.
+    /// The rule that each `allow_always` option adds to Claude's rules.
     rules: BTreeMap<String, Value>,
 }
 
-/// What a decision leads to.
+/// What follows from an answer.
 #[derive(Debug, PartialEq)]
-pub struct Decision {
-    /// The answer to the request.
-    pub response: Value,
-    /// The tool call that goes on, if it does.
-    pub goes_on: Option<String>,
-    /// The turn is stopped with it.
-    pub stops: bool,
+pub(crate) struct Decision {
+    pub(crate) request_id: String,
+    /// The response to the request.
+    pub(crate) response: Value,
+    /// The tool call that was asked about.
+    pub(crate) call: String,
+    /// The call was made for the request alone.
+    pub(crate) is_own_call: bool,
+    pub(crate) is_allowed: bool,
+    /// The answer stops the turn.
+    pub(crate) stops_turn: bool,
 }
 
 const ALLOW: &str = "allow";
 const REJECT: &str = "reject";
 const STOP: &str = "rejectAndStop";
 
-/// What the model is told if nobody says more.
-const REFUSAL: &str = "This was not allowed. Do not try it another way; go on without it or say what you need it for.";
+/// The message to the model if the client adds none.
+const DENIAL_MESSAGE: &str = "This was not allowed. Do not try it another way; continue without it, or say what you need it for.";
 
 impl Questions {
-    /// A `can_use_tool` request as a question. Returns it with the tool call's id.
-    pub fn ask(&mut self, id: &str, request: &Value, cwd: &str) -> (String, Question) {
+    /// Opens a `can_use_tool` request. Returns the tool call's id with the permission request; `None` if Claude repeats
+    /// one that is open.
+    pub(crate) fn open(&mut self, id: &str, request: &Value, cwd: &str) -> Option<(String, PermissionRequest)> {
+        let mut question = id.to_owned();
+        while let Some(open) = self.0.get(&question) {
+            if open.request == *request {
+                return None;
+            }
+            question.push('\'');
+        }
         let name = request["tool_name"].as_str().unwrap_or("a tool");
         let input = &request["input"];
-        let call = request["tool_use_id"].as_str().map_or_else(|| format!("question-{id}"), str::to_owned);
+        let call = name_of(&request["tool_use_id"]).unwrap_or_else(|| format!("question-{question}"));
         let mut tool_call = object(json!({ "toolCallId": call, "status": "pending" }));
         tool_call.extend(tools::describe(name, input, cwd));
         let mut options = vec![option(ALLOW, "Allow", "allow_once")];
         let mut rules = BTreeMap::new();
         for suggestion in request["permission_suggestions"].as_array().into_iter().flatten() {
-            if let Some(name) = wording(suggestion) {
+            if let Some(name) = option_name(suggestion) {
                 let id = format!("allowAlways{}", rules.len() + 1);
                 options.push(option(&id, &name, "allow_always"));
                 rules.insert(id, suggestion.clone());
@@ -59,36 +72,33 @@ impl Questions {
         }
         options.push(option(REJECT, "Reject", "reject_once"));
         options.push(option(STOP, "Reject and stop", "reject_once"));
-        self.0.insert(id.to_owned(), Open { call: call.clone(), input: input.clone(), rules });
-        (call, Question { id: id.to_owned(), tool_call, options })
+        let open = OpenQuestion { request_id: id.to_owned(), request: request.clone(), call: call.clone(), rules };
+        self.0.insert(question.clone(), open);
+        Some((call, PermissionRequest { id: question, tool_call, options }))
     }
 
-    /// A decision in Claude's words; `None`: it waits for no such answer.
-    pub fn answer(&mut self, id: &str, answer: &Answer) -> Option<Decision> {
+    /// Converts an answer for Claude. `None` means that no such request is open.
+    pub(crate) fn answer(&mut self, id: &str, answer: &Answer) -> Option<Decision> {
         let open = self.0.remove(id)?;
         let chosen = answer.option.as_deref();
         let rule = chosen.and_then(|option| open.rules.get(option));
-        if chosen == Some(ALLOW) || rule.is_some() {
-            let mut response = object(json!({ "behavior": "allow", "updatedInput": open.input }));
-            if let Some(rule) = rule {
-                response.insert("updatedPermissions".to_owned(), json!([rule]));
-            }
-            return Some(Decision { response: Value::Object(response), goes_on: Some(open.call), stops: false });
-        }
-        let stops = chosen == Some(STOP);
-        let message = answer.message.as_deref().filter(|message| !message.trim().is_empty()).unwrap_or(REFUSAL);
-        let response = json!({ "behavior": "deny", "message": message, "interrupt": stops });
-        Some(Decision { response, goes_on: None, stops })
+        let is_allowed = chosen == Some(ALLOW) || rule.is_some();
+        let stops_turn = chosen == Some(STOP);
+        let response = if is_allowed {
+            let mut response = object(json!({ "behavior": "allow", "updatedInput": open.request["input"] }));
+            response.extend(rule.map(|rule| ("updatedPermissions".to_owned(), json!([rule]))));
+            Value::Object(response)
+        } else {
+            let message = answer.message.as_deref().filter(|message| !message.trim().is_empty()).unwrap_or(DENIAL_MESSAGE);
+            json!({ "behavior": "deny", "message": message, "interrupt": stops_turn })
+        };
+        let is_own_call = name_of(&open.request["tool_use_id"]).is_none();
+        Some(Decision { request_id: open.request_id, response, call: open.call, is_own_call, is_allowed, stops_turn })
     }
 
-    /// Claude does not wait any more. `false`: it did not ask.
-    pub fn withdraw(&mut self, id: &str) -> bool {
-        self.0.remove(id).is_some()
-    }
-
-    /// No question outlives its turn.
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Closes what Claude withdrew: the names of the requests with this id.
+    pub(crate) fn withdraw(&mut self, id: &str) -> Vec<String> {
+        self.0.extract_if(.., |_, open| open.request_id == id).map(|(question, _)| question).collect()
     }
 }
 
@@ -96,8 +106,9 @@ fn option(id: &str, name: &str, kind: &str) -> PermissionOption {
     PermissionOption { option_id: id.to_owned(), name: name.to_owned(), kind: kind.to_owned() }
 }
 
-/// What a suggestion of Claude's allows, for a person; `None` for those that allow nothing, and for the one that would end all questions.
-fn wording(suggestion: &Value) -> Option<String> {
+/// Describes for people what a suggestion of Claude's allows. `None` stands for those that allow nothing, and for the
+/// one that would end all permission requests.
+fn option_name(suggestion: &Value) -> Option<String> {
     let scope = match suggestion["destination"].as_str() {
         Some("session") => " in this session",
         Some("localSettings" | "projectSettings") => " in this project",
@@ -122,23 +133,23 @@ fn wording(suggestion: &Value) -> Option<String> {
     }
 }
 
-/// The answer to a request of Claude's that is understood.
-pub fn success(id: &str, response: &Value) -> Value {
+/// The response to a request that loomd understands.
+pub(crate) fn success_response(id: &str, response: &Value) -> Value {
     json!({ "type": "control_response", "response": { "subtype": "success", "request_id": id, "response": response } })
 }
 
-/// The answer to a request of Claude's that is not.
-pub fn refused(id: &str, error: &str) -> Value {
+/// The response to a request that loomd does not understand.
+pub(crate) fn error_response(id: &str, error: &str) -> Value {
     json!({ "type": "control_response", "response": { "subtype": "error", "request_id": id, "error": error } })
 }
 
-/// The texts of questions that no option can answer.
-pub fn texts(input: &Value) -> String {
+/// The questions of `AskUserQuestion`, as one text.
+pub(crate) fn question_texts(input: &Value) -> String {
     let questions = input["questions"].as_array().into_iter().flatten();
     questions.filter_map(|question| question["question"].as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// What stands in a tool call while it waits or after it was allowed.
-pub fn status(status: &str) -> Map<String, Value> {
+/// The `status` member of a tool call.
+pub(crate) fn status_field(status: &str) -> Map<String, Value> {
     object(json!({ "status": status }))
 }

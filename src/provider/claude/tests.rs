@@ -1,27 +1,28 @@
-//! What Claude's recordings come to, and what no recording shows.
+//! Compares Claude's recordings with their snapshots, and tests what no recording contains.
 
-mod asked;
-mod ended;
-mod robust;
-mod said;
-mod started;
+mod launch;
+mod malformed_lines;
+mod permissions;
+mod recorded;
+mod turn_ends;
+mod updates;
 
 use serde_json::{Value, json};
 
-use super::recorded::Recorded;
 use crate::{
-    model::{calls::PermissionMode, entry::PermissionStatus},
-    provider::{
-        Act, Body, Conversation, Plain, Provider, Task, Verdict,
-        adapter::Exit,
-        recording,
-        task::{Blocks, text_block},
+    model::{
+        Plain, Task,
+        calls::PermissionMode,
+        entry::PermissionStatus,
+        task::{ContentBlocks, text_block},
     },
+    provider::{Action, Conversation, EntryBody, Exit, FinalState, Provider, tests::recording},
 };
+use recorded::ClaudeRecorder;
 
 #[test]
-fn recordings_come_to_what_stands_beside_them() {
-    recording::all_match("claude", |_| true, &Recorded);
+fn recordings_match_their_snapshots() {
+    recording::assert_recordings_match("claude", |_| true, &ClaudeRecorder);
 }
 
 fn task(prompt: &str) -> Task {
@@ -37,62 +38,63 @@ fn task(prompt: &str) -> Task {
         interactive: true,
         is_root: false,
         program: vec!["claude".to_owned(), "--settings".to_owned(), "mine.json".to_owned()],
+        args: Vec::new(),
         plain: Plain::default(),
     }
 }
 
-/// A run whose program is us.
-struct Run {
+/// A run in which the test plays the program.
+struct TestRun {
     conversation: Conversation,
     entries: Vec<Value>,
     /// What was written to the program.
     written: Vec<Value>,
-    alarms: Vec<u32>,
+    timers: Vec<u32>,
     finished: bool,
 }
 
-impl Run {
-    /// A run whose program has answered the first request, so that it has the prompt.
+impl TestRun {
+    /// A run whose program has responded to the first request, so that it has the prompt.
     fn started(task: &Task) -> Self {
-        let mut run = Self::begun(task);
+        let mut run = Self::without_handshake(task);
         let id = run.written[0]["request_id"].clone();
-        run.say(&json!({ "type": "control_response", "response": { "subtype": "success", "request_id": id, "response": {} } }));
+        run.receive(&json!({ "type": "control_response", "response": { "subtype": "success", "request_id": id, "response": {} } }));
         run
     }
 
-    fn begun(task: &Task) -> Self {
+    fn without_handshake(task: &Task) -> Self {
         let mut run = Self {
             conversation: Conversation::new(task, super::Claude.adapter(task.clone())),
             entries: Vec::new(),
             written: Vec::new(),
-            alarms: Vec::new(),
+            timers: Vec::new(),
             finished: false,
         };
-        run.conversation.begin();
-        run.act();
+        run.conversation.start();
+        run.drain_actions();
         run
     }
 
-    fn say(&mut self, line: &Value) {
-        self.say_raw(line.to_string().as_bytes());
+    fn receive(&mut self, line: &Value) {
+        self.receive_line(line.to_string().as_bytes());
     }
 
-    fn say_raw(&mut self, line: &[u8]) {
-        self.conversation.line(line);
-        self.act();
+    fn receive_line(&mut self, line: &[u8]) {
+        self.conversation.handle_line(line);
+        self.drain_actions();
     }
 
-    /// The model says a whole message.
+    /// The model sends a whole message.
     fn message(&mut self, id: &str, parent: Option<&str>, block: Value) {
         let message = json!({ "id": id, "model": "claude-opus", "content": [block] });
-        self.say(&json!({ "type": "assistant", "message": message, "parent_tool_use_id": parent, "session_id": "s" }));
+        self.receive(&json!({ "type": "assistant", "message": message, "parent_tool_use_id": parent, "session_id": "s" }));
     }
 
     fn stream(&mut self, event: Value) {
-        self.say(&json!({ "type": "stream_event", "event": event, "parent_tool_use_id": null, "session_id": "s" }));
+        self.receive(&json!({ "type": "stream_event", "event": event, "parent_tool_use_id": null, "session_id": "s" }));
     }
 
-    /// A message begins and says this much.
+    /// The model starts a message and streams this text.
     fn begin_message(&mut self, id: &str, text: &str) {
         self.stream(json!({ "type": "message_start", "message": { "id": id } }));
         self.stream(json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }));
@@ -102,7 +104,9 @@ impl Run {
     fn tool_result(&mut self, id: &str, content: Value, detail: Value) {
         let block = json!({ "type": "tool_result", "tool_use_id": id, "content": content });
         let message = json!({ "role": "user", "content": [block] });
-        self.say(&json!({ "type": "user", "message": message, "parent_tool_use_id": null, "session_id": "s", "tool_use_result": detail }));
+        self.receive(
+            &json!({ "type": "user", "message": message, "parent_tool_use_id": null, "session_id": "s", "tool_use_result": detail }),
+        );
     }
 
     fn result(&mut self, more: Value) {
@@ -110,51 +114,56 @@ impl Run {
         for (name, value) in more.as_object().expect("members") {
             result[name] = value.clone();
         }
-        self.say(&result);
+        self.receive(&result);
     }
 
-    fn ask(&mut self, id: &str, call: &str, request: Value) {
+    fn request_permission(&mut self, id: &str, call: &str, request: Value) {
         let mut request = request;
         request["subtype"] = json!("can_use_tool");
         request["tool_use_id"] = json!(call);
-        self.say(&json!({ "type": "control_request", "request_id": id, "request": request }));
+        self.receive(&json!({ "type": "control_request", "request_id": id, "request": request }));
     }
 
-    fn ring(&mut self, token: u32) {
-        self.conversation.woken(token);
-        self.act();
+    fn fire_timer(&mut self, token: u32) {
+        self.conversation.handle_timer(token);
+        self.drain_actions();
     }
 
     fn send(&mut self, text: &str, steer: bool) {
-        self.conversation.send(blocks(text), steer).expect("it is taken");
-        self.act();
+        self.conversation.send(blocks(text), steer).expect("it is accepted");
+        self.drain_actions();
     }
 
-    fn end(&mut self, code: Option<i32>) -> Verdict {
-        let verdict = self.conversation.ended(&Exit { code, signal: None }, "");
-        self.act();
-        verdict
+    fn end(&mut self, code: Option<i32>) -> FinalState {
+        let final_state = self.conversation.handle_exit(&Exit { code, signal: None }, "");
+        self.drain_actions();
+        final_state
     }
 
-    fn act(&mut self) {
-        while let Some(act) = self.conversation.next_act() {
-            match act {
-                Act::Log(Body::Session(session)) => self.entries.push(json!({ "session": session })),
-                Act::Log(Body::Update(update)) => self.entries.push(Value::Object(update)),
-                Act::Log(Body::Permission { permission_id, status }) => {
+    fn drain_actions(&mut self) {
+        while let Some(action) = self.conversation.next_action() {
+            match action {
+                Action::Log(EntryBody::Session(session)) => self.entries.push(json!({ "session": session })),
+                Action::Log(EntryBody::Update(update)) => self.entries.push(Value::Object(update)),
+                Action::Log(EntryBody::Permission { permission_id, status }) => {
                     let requested = matches!(status, PermissionStatus::Requested { .. });
                     self.entries.push(json!({ "permission": permission_id, "requested": requested, "status": status }));
                 }
-                Act::Log(Body::State { state, turn, end }) => {
+                Action::Log(EntryBody::State { state, turn, end }) => {
                     let end = end.unwrap_or_default();
-                    let told =
+                    let state_entry =
                         json!({ "state": state, "turn": turn, "stopReason": end.stop_reason, "error": end.error, "usage": end.usage });
-                    self.entries.push(told);
+                    self.entries.push(state_entry);
                 }
-                Act::Write(bytes) => self.written.push(serde_json::from_slice(&bytes).expect("a line of JSON")),
-                Act::Wake { token, .. } => self.alarms.push(token),
-                Act::Finish => self.finished = true,
-                Act::CloseStdin | Act::TurnBegins | Act::TurnEnded | Act::EndCommands | Act::Queued(_) => {}
+                Action::Write(bytes) => self.written.push(serde_json::from_slice(&bytes).expect("a line of JSON")),
+                Action::SetTimer { token, .. } => self.timers.push(token),
+                Action::Finish => self.finished = true,
+                Action::CloseStdin
+                | Action::TurnStarted
+                | Action::TurnEnded
+                | Action::EndCommands
+                | Action::Offer(_)
+                | Action::QueueLength(_) => {}
             }
         }
     }
@@ -164,28 +173,28 @@ impl Run {
         std::mem::take(&mut self.entries)
     }
 
-    /// The texts of chunks of a kind, in order.
+    /// The texts of the chunks of this kind, in order.
     fn texts(&self, kind: &str) -> Vec<&str> {
         self.entries.iter().filter(|entry| entry["sessionUpdate"] == kind).filter_map(|entry| entry["content"]["text"].as_str()).collect()
     }
 
-    /// Entries of a kind of update.
+    /// The logged updates of this kind.
     fn updates(&self, kind: &str) -> Vec<&Value> {
         self.entries.iter().filter(|entry| entry["sessionUpdate"] == kind).collect()
     }
 
-    /// States and the turns that they begin or end.
+    /// The logged states, with the turns that they begin or end.
     fn states(&self) -> Vec<(String, u64)> {
         let state = |entry: &Value| Some((entry["state"].as_str()?.to_owned(), entry["turn"].as_u64().unwrap_or_default()));
         self.entries.iter().filter_map(state).collect()
     }
 
-    /// The last thing that was written.
+    /// The last line that was written to the program.
     fn last_written(&self) -> &Value {
         self.written.last().expect("something was written")
     }
 }
 
-fn blocks(text: &str) -> Blocks {
+fn blocks(text: &str) -> ContentBlocks {
     vec![text_block(text)]
 }

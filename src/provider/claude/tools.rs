@@ -1,29 +1,30 @@
-//! Claude's tools in ACP's words.
+//! Converts Claude's tool calls and results to ACP.
 
 use serde_json::{Map, Value, json};
 
-use crate::provider::task::object;
+use crate::model::task::object;
 
 /// The tool whose calls are the plan.
-pub const PLANNING: &str = "TodoWrite";
+pub(crate) const PLAN_TOOL: &str = "TodoWrite";
 
-/// What a call is, from the tool's name and input: `title`, `kind`, `locations`, `rawInput`, and the diffs that it asks for.
-pub fn describe(name: &str, input: &Value, cwd: &str) -> Map<String, Value> {
-    let word = |field: &str| input[field].as_str().filter(|word| !word.is_empty());
-    let path = word("file_path").or(word("notebook_path")).or(word("path"));
-    let shown = path.map_or_else(|| "a file".to_owned(), |path| short(path, cwd));
+/// Describes a tool call from the tool's name and input: `title`, `kind`, `locations`, `rawInput`, and the requested
+/// diffs.
+pub(crate) fn describe(name: &str, input: &Value, cwd: &str) -> Map<String, Value> {
+    let text_member = |field: &str| input[field].as_str().filter(|text| !text.is_empty());
+    let path = text_member("file_path").or(text_member("notebook_path")).or(text_member("path"));
+    let display_path = path.map_or_else(|| "a file".to_owned(), |path| relative(path, cwd));
     let title = match name {
-        "Bash" | "PowerShell" | "Monitor" => word("command").or(word("description")).unwrap_or(name).to_owned(),
-        "Read" | "NotebookRead" => format!("Read {shown}"),
-        "Edit" | "MultiEdit" | "NotebookEdit" => format!("Edit {shown}"),
-        "Write" => format!("Write {shown}"),
-        "LS" => format!("List {shown}"),
-        "Glob" => format!("Find {}", word("pattern").unwrap_or("files")),
-        "Grep" => format!("Search for {}", word("pattern").unwrap_or("text")),
-        "WebFetch" => format!("Fetch {}", word("url").unwrap_or("a page")),
-        "WebSearch" => format!("Search the web for {}", word("query").unwrap_or("something")),
-        "Task" | "Agent" => word("description").unwrap_or("Start a sub-agent").to_owned(),
-        "Skill" => format!("Use the skill {}", word("skill").or(word("command")).unwrap_or("of an unknown name")),
+        "Bash" | "PowerShell" | "Monitor" => text_member("command").or(text_member("description")).unwrap_or(name).to_owned(),
+        "Read" | "NotebookRead" => format!("Read {display_path}"),
+        "Edit" | "MultiEdit" | "NotebookEdit" => format!("Edit {display_path}"),
+        "Write" => format!("Write {display_path}"),
+        "LS" => format!("List {display_path}"),
+        "Glob" => format!("Find {}", text_member("pattern").unwrap_or("files")),
+        "Grep" => format!("Search for {}", text_member("pattern").unwrap_or("text")),
+        "WebFetch" => format!("Fetch {}", text_member("url").unwrap_or("a page")),
+        "WebSearch" => format!("Search the web for {}", text_member("query").unwrap_or("something")),
+        "Task" | "Agent" => text_member("description").unwrap_or("Start a sub-agent").to_owned(),
+        "Skill" => format!("Use the skill {}", text_member("skill").or(text_member("command")).unwrap_or("without a name")),
         "ExitPlanMode" => "Leave plan mode".to_owned(),
         "EnterPlanMode" => "Enter plan mode".to_owned(),
         // A tool of an MCP server: mcp__server__tool.
@@ -36,7 +37,7 @@ pub fn describe(name: &str, input: &Value, cwd: &str) -> Map<String, Value> {
         let location = line.map_or_else(|| json!({ "path": path }), |line| json!({ "path": path, "line": line }));
         fields.insert("locations".to_owned(), json!([location]));
     }
-    let content = asked_content(name, input, path.map(|path| absolute(path, cwd)));
+    let content = requested_content(name, input, path.map(|path| absolute(path, cwd)));
     if !content.is_empty() {
         fields.insert("content".to_owned(), Value::Array(content));
     }
@@ -46,8 +47,8 @@ pub fn describe(name: &str, input: &Value, cwd: &str) -> Map<String, Value> {
     fields
 }
 
-/// An ACP `ToolKind`.
-pub fn kind(name: &str) -> &'static str {
+/// The ACP `ToolKind` of a tool.
+pub(crate) fn kind(name: &str) -> &'static str {
     match name {
         "Bash" | "PowerShell" | "BashOutput" | "KillShell" | "KillBash" | "Monitor" | "TaskStop" => "execute",
         "Read" | "NotebookRead" | "LS" | "ListMcpResources" | "ReadMcpResource" => "read",
@@ -59,8 +60,8 @@ pub fn kind(name: &str) -> &'static str {
     }
 }
 
-/// What a call shows before it is done.
-fn asked_content(name: &str, input: &Value, path: Option<String>) -> Vec<Value> {
+/// The content of a tool call before it has a result.
+fn requested_content(name: &str, input: &Value, path: Option<String>) -> Vec<Value> {
     let text = |field: &str| input[field].as_str();
     match (name, path) {
         ("Edit", Some(path)) => text("new_string").map(|new| diff(&path, text("old_string"), new)).into_iter().collect(),
@@ -70,7 +71,6 @@ fn asked_content(name: &str, input: &Value, path: Option<String>) -> Vec<Value> 
             edits.iter().filter_map(edit).collect()
         }
         ("Write", Some(path)) => text("content").map(|new| diff(&path, None, new)).into_iter().collect(),
-        ("NotebookEdit", Some(path)) => text("new_source").map(|new| diff(&path, text("old_source"), new)).into_iter().collect(),
         ("ExitPlanMode", _) => {
             text("plan").map(|plan| json!({ "type": "content", "content": { "type": "text", "text": plan } })).into_iter().collect()
         }
@@ -78,24 +78,80 @@ fn asked_content(name: &str, input: &Value, path: Option<String>) -> Vec<Value> 
     }
 }
 
-/// The diff that a finished call really made, where its result tells both texts of a file that was there before.
-pub fn made_diff(detail: &Value, cwd: &str) -> Option<Value> {
-    let (path, old, new) = (detail["filePath"].as_str()?, detail["originalFile"].as_str()?, detail["content"].as_str()?);
-    Some(diff(&absolute(path, cwd), Some(old), new))
+/// The diff that a finished call applied, if its result contains the text of a file that existed before. `input` is
+/// that of the call.
+pub(crate) fn applied_diff(detail: &Value, input: &Value, cwd: &str) -> Option<Value> {
+    let text = |names: &[&str]| names.iter().find_map(|name| detail[*name].as_str());
+    let path = text(&["filePath", "file_path", "notebook_path"]).or_else(|| input["file_path"].as_str())?;
+    let old = text(&["originalFile", "original_file"])?;
+    let hunks = detail["structuredPatch"].as_array().filter(|hunks| !hunks.is_empty());
+    let new = match (text(&["content", "updated_file"]), hunks) {
+        (Some(new), _) => new.to_owned(),
+        (None, Some(hunks)) => patched(old, hunks)?,
+        (None, None) => replaced(old, detail, input)?,
+    };
+    Some(diff(&absolute(path, cwd), Some(old), &new))
+}
+
+/// A text after hunks of a patch. `None` if they do not fit.
+fn patched(old: &str, hunks: &[Value]) -> Option<String> {
+    let lines: Vec<&str> = old.split_inclusive('\n').collect();
+    let (mut new, mut at, mut ends_added) = (String::new(), 0, false);
+    for hunk in hunks {
+        let start = usize::try_from(hunk["oldStart"].as_u64()?).ok()?;
+        let start = if hunk["oldLines"] == 0 { start } else { start.checked_sub(1)? };
+        lines.get(at..start)?.iter().for_each(|line| new.push_str(line));
+        at = start;
+        for line in hunk["lines"].as_array()?.iter().filter_map(Value::as_str) {
+            let (sign, rest) = line.split_at_checked(1)?;
+            ends_added = sign == "+";
+            match sign {
+                "+" => new.extend([rest, "\n"]),
+                " " | "-" => {
+                    let known = lines.get(at).filter(|known| known.trim_end_matches(['\r', '\n']) == rest.trim_end_matches('\r'))?;
+                    if sign == " " {
+                        new.push_str(known);
+                    }
+                    at += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    let rest = lines.get(at..)?;
+    rest.iter().for_each(|line| new.push_str(line));
+    if rest.is_empty() && ends_added && !old.is_empty() && !old.ends_with('\n') {
+        new.pop();
+    }
+    Some(new)
+}
+
+/// A text after the replacements of an edit.
+fn replaced(old: &str, detail: &Value, input: &Value) -> Option<String> {
+    let single = [json!({ "old_string": detail["oldString"], "new_string": detail["newString"], "replace_all": detail["replaceAll"] })];
+    let edits = match (input["edits"].as_array(), detail["oldString"].is_string()) {
+        (Some(edits), _) => edits.as_slice(),
+        (None, true) => &single,
+        (None, false) => std::slice::from_ref(input),
+    };
+    edits.iter().try_fold(old.to_owned(), |text, edit| {
+        let (from, to) = (edit["old_string"].as_str().filter(|from| !from.is_empty())?, edit["new_string"].as_str()?);
+        text.contains(from).then(|| if edit["replace_all"] == true { text.replace(from, to) } else { text.replacen(from, to, 1) })
+    })
 }
 
 fn diff(path: &str, old: Option<&str>, new: &str) -> Value {
     json!({ "type": "diff", "path": path, "oldText": old, "newText": new })
 }
 
-/// A result's text, and its blocks that are no text, as ACP tool call content.
-pub fn result_content(content: &Value) -> (String, Vec<Value>) {
+/// The text of a result, and its other blocks as ACP tool call content.
+pub(crate) fn result_content(content: &Value) -> (String, Vec<Value>) {
     let blocks = match content {
-        Value::String(text) => return (unwrapped(text).to_owned(), Vec::new()),
+        Value::String(text) => return (without_error_tag(text).to_owned(), Vec::new()),
         Value::Array(blocks) => blocks.as_slice(),
         _ => return (String::new(), Vec::new()),
     };
-    let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).map(unwrapped).collect();
+    let texts: Vec<&str> = blocks.iter().filter_map(|block| block["text"].as_str()).map(without_error_tag).collect();
     let image = |block: &Value| {
         let source = &block["source"];
         let data = source["data"].as_str()?;
@@ -106,18 +162,18 @@ pub fn result_content(content: &Value) -> (String, Vec<Value>) {
     (texts.join("\n"), blocks.iter().filter_map(image).collect())
 }
 
-/// Whether a result's text is no output, but words for the model in the place of one: of a command that printed nothing, or one that was stopped.
-pub fn says_nothing(detail: &Value) -> bool {
+/// Whether a result has no output: then its text only tells the model that a command printed nothing or was stopped.
+pub(crate) fn has_no_output(detail: &Value) -> bool {
     detail == "User rejected tool use" || (detail["stdout"] == "" && detail["stderr"] == "" && detail["isImage"] != true)
 }
 
-/// An error without the tag that is meant for the model.
-fn unwrapped(text: &str) -> &str {
+/// An error message without the tag that is meant for the model.
+fn without_error_tag(text: &str) -> &str {
     text.strip_prefix("<tool_use_error>").and_then(|text| text.strip_suffix("</tool_use_error>")).unwrap_or(text)
 }
 
-/// A list of things to do as an ACP plan.
-pub fn plan(input: &Value) -> Option<Map<String, Value>> {
+/// The ACP plan of a `TodoWrite` call.
+pub(crate) fn plan(input: &Value) -> Option<Map<String, Value>> {
     let entry = |todo: &Value| {
         let status = todo["status"].as_str().filter(|status| matches!(*status, "in_progress" | "completed")).unwrap_or("pending");
         let priority = todo["priority"].as_str().filter(|priority| matches!(*priority, "high" | "low")).unwrap_or("medium");
@@ -127,7 +183,7 @@ pub fn plan(input: &Value) -> Option<Map<String, Value>> {
     Some(object(json!({ "sessionUpdate": "plan", "entries": entries })))
 }
 
-/// ACP's paths are absolute; Claude gives them as the model wrote them.
+/// An absolute path, as ACP requires. Claude passes paths on as the model wrote them.
 fn absolute(path: &str, cwd: &str) -> String {
     if path.starts_with(['/', '\\']) || path.get(1..3).is_some_and(|drive| drive == ":\\" || drive == ":/") {
         path.to_owned()
@@ -136,8 +192,8 @@ fn absolute(path: &str, cwd: &str) -> String {
     }
 }
 
-/// A path as a person in this directory would say it.
-fn short(path: &str, cwd: &str) -> String {
+/// A path relative to the working directory, if it is inside.
+fn relative(path: &str, cwd: &str) -> String {
     let inside = path.strip_prefix(cwd).and_then(|rest| rest.strip_prefix('/'));
     inside.filter(|rest| !rest.is_empty()).unwrap_or(path).to_owned()
 }

@@ -1,31 +1,32 @@
-//! Changes of files in the words of the Agent Client Protocol: whole texts where Codex tells both, else a unified patch.
+//! Changes of files in the form of the Agent Client Protocol (ACP): a diff with whole texts for a file that is added
+//! or deleted, a unified patch for one that is updated.
 
 use serde_json::{Map, Value, json};
 
-use crate::provider::task::object;
+use crate::model::task::object;
 
-/// One file's change.
-struct Change<'a> {
+/// The change of one file.
+struct FileChange<'a> {
     path: &'a str,
-    what: What<'a>,
+    kind: FileChangeKind<'a>,
 }
 
-enum What<'a> {
+enum FileChangeKind<'a> {
     Add { text: &'a str },
     Delete { text: &'a str },
-    Update { hunks: &'a str, to: Option<&'a str> },
+    Update { hunks: &'a str, new_path: Option<&'a str> },
 }
 
-/// What a tool call that changes files is: members of ACP's `ToolCall`. `changes` as an item `fileChange` lists them.
-pub fn tool_call(changes: &Value, cwd: &str) -> Map<String, Value> {
-    let changes: Vec<Change> = changes.as_array().into_iter().flatten().filter_map(Change::of).collect();
+/// The members of ACP's `ToolCall` for a change of files. `changes` has the form of an item `fileChange`.
+pub(crate) fn tool_call(changes: &Value, cwd: &str) -> Map<String, Value> {
+    let changes: Vec<FileChange> = changes.as_array().into_iter().flatten().filter_map(FileChange::parse).collect();
     let mut call = object(json!({
         "title": title(&changes, cwd),
         "kind": kind(&changes),
-        "locations": changes.iter().flat_map(Change::places).map(|path| json!({ "path": path })).collect::<Vec<_>>(),
-        "rawInput": { "changes": changes.iter().map(Change::summary).collect::<Vec<_>>() },
+        "locations": changes.iter().flat_map(FileChange::paths).map(|path| json!({ "path": path })).collect::<Vec<_>>(),
+        "rawInput": { "changes": changes.iter().map(FileChange::summary).collect::<Vec<_>>() },
     }));
-    let diffs: Vec<Value> = changes.iter().filter_map(Change::diff).collect();
+    let diffs: Vec<Value> = changes.iter().filter_map(FileChange::diff).collect();
     if !diffs.is_empty() {
         call.insert("content".to_owned(), json!(diffs));
     }
@@ -36,8 +37,8 @@ pub fn tool_call(changes: &Value, cwd: &str) -> Map<String, Value> {
     call
 }
 
-/// The changes of a question in the older form, a map by path, as an item lists them.
-pub fn listed(by_path: &Value) -> Value {
+/// Turns the changes of an older approval request, a map by path, into the form of an item `fileChange`.
+pub(crate) fn changes_from_map(by_path: &Value) -> Value {
     let change = |(path, change): (&String, &Value)| {
         let diff = ["content", "unified_diff", "unifiedDiff"].iter().find_map(|name| change[*name].as_str()).unwrap_or_default();
         json!({ "path": path, "kind": { "type": change["type"], "move_path": change["move_path"] }, "diff": diff })
@@ -45,106 +46,111 @@ pub fn listed(by_path: &Value) -> Value {
     by_path.as_object().into_iter().flatten().map(change).collect()
 }
 
-/// A path as a person reads it: below the working directory from there on.
-pub fn short<'a>(path: &'a str, cwd: &str) -> &'a str {
+/// A path as it is shown to people: relative to the working directory if it is below it.
+pub(crate) fn short_path<'a>(path: &'a str, cwd: &str) -> &'a str {
     match path.strip_prefix(cwd.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')) {
         Some(rest) if !rest.is_empty() => rest,
         _ => path,
     }
 }
 
-fn title(changes: &[Change], cwd: &str) -> String {
+fn title(changes: &[FileChange], cwd: &str) -> String {
     match changes {
         [] => "Edit files".to_owned(),
         [change] => {
-            let path = short(change.path, cwd);
-            match change.what {
-                What::Add { .. } => format!("Add {path}"),
-                What::Delete { .. } => format!("Delete {path}"),
-                What::Update { to: Some(to), .. } => format!("Move {path} to {}", short(to, cwd)),
-                What::Update { to: None, .. } => format!("Edit {path}"),
+            let path = short_path(change.path, cwd);
+            match change.kind {
+                FileChangeKind::Add { .. } => format!("Add {path}"),
+                FileChangeKind::Delete { .. } => format!("Delete {path}"),
+                FileChangeKind::Update { new_path: Some(new_path), .. } => format!("Move {path} to {}", short_path(new_path, cwd)),
+                FileChangeKind::Update { new_path: None, .. } => format!("Edit {path}"),
             }
         }
-        [first, second] => format!("Edit {} and {}", short(first.path, cwd), short(second.path, cwd)),
+        [first, second] => format!("Edit {} and {}", short_path(first.path, cwd), short_path(second.path, cwd)),
         [first, second, rest @ ..] => {
-            format!("Edit {}, {} and {} more", short(first.path, cwd), short(second.path, cwd), rest.len())
+            format!("Edit {}, {} and {} more", short_path(first.path, cwd), short_path(second.path, cwd), rest.len())
         }
     }
 }
 
-fn kind(changes: &[Change]) -> &'static str {
-    let all = |is: fn(&What) -> bool| !changes.is_empty() && changes.iter().all(|change| is(&change.what));
-    if all(|what| matches!(what, What::Delete { .. })) {
+fn kind(changes: &[FileChange]) -> &'static str {
+    let all = |is: fn(&FileChangeKind) -> bool| !changes.is_empty() && changes.iter().all(|change| is(&change.kind));
+    if all(|kind| matches!(kind, FileChangeKind::Delete { .. })) {
         "delete"
-    } else if all(|what| matches!(what, What::Update { hunks, to: Some(_) } if hunks.trim().is_empty())) {
+    } else if all(|kind| matches!(kind, FileChangeKind::Update { hunks, new_path: Some(_) } if hunks.trim().is_empty())) {
         "move"
     } else {
         "edit"
     }
 }
 
-impl<'a> Change<'a> {
-    fn of(change: &'a Value) -> Option<Self> {
+impl<'a> FileChange<'a> {
+    fn parse(change: &'a Value) -> Option<Self> {
         let text = change["diff"].as_str().unwrap_or_default();
-        // Early versions named the kind by a plain word.
+        // In early versions the kind is a plain string.
         let kind = &change["kind"];
-        let what = match kind["type"].as_str().or_else(|| kind.as_str())? {
-            "add" => What::Add { text },
-            "delete" => What::Delete { text },
+        let kind = match kind["type"].as_str().or_else(|| kind.as_str())? {
+            "add" => FileChangeKind::Add { text },
+            "delete" => FileChangeKind::Delete { text },
             "update" => {
-                let to = kind["move_path"].as_str().or_else(|| kind["movePath"].as_str());
-                // A note for people follows the hunks of a file that is moved.
-                let note = to.map(|to| format!("\n\nMoved to: {to}"));
-                What::Update { hunks: note.and_then(|note| text.strip_suffix(note.as_str())).unwrap_or(text), to }
+                let new_path = kind["move_path"].as_str().or_else(|| kind["movePath"].as_str());
+                // Codex appends this note for people to the hunks of a file that is moved.
+                let move_note = new_path.map(|new_path| format!("\n\nMoved to: {new_path}"));
+                FileChangeKind::Update {
+                    hunks: move_note.and_then(|move_note| text.strip_suffix(move_note.as_str())).unwrap_or(text),
+                    new_path,
+                }
             }
             _ => return None,
         };
-        Some(Self { path: change["path"].as_str()?, what })
+        Some(Self { path: change["path"].as_str()?, kind })
     }
 
-    fn places(&self) -> impl Iterator<Item = &'a str> {
-        let to = match self.what {
-            What::Update { to, .. } => to,
+    fn paths(&self) -> impl Iterator<Item = &'a str> {
+        let new_path = match self.kind {
+            FileChangeKind::Update { new_path, .. } => new_path,
             _ => None,
         };
-        [self.path].into_iter().chain(to)
+        [self.path].into_iter().chain(new_path)
     }
 
+    /// The change without its text, for `rawInput`.
     fn summary(&self) -> Value {
-        let kind = match self.what {
-            What::Add { .. } => "add",
-            What::Delete { .. } => "delete",
-            What::Update { to: Some(to), .. } => return json!({ "path": self.path, "kind": "move", "to": to }),
-            What::Update { .. } => "update",
+        let kind = match self.kind {
+            FileChangeKind::Add { .. } => "add",
+            FileChangeKind::Delete { .. } => "delete",
+            FileChangeKind::Update { new_path: Some(new_path), .. } => return json!({ "path": self.path, "kind": "move", "to": new_path }),
+            FileChangeKind::Update { .. } => "update",
         };
         json!({ "path": self.path, "kind": kind })
     }
 
     fn diff(&self) -> Option<Value> {
-        match self.what {
-            What::Add { text } => Some(json!({ "type": "diff", "path": self.path, "newText": text })),
-            What::Delete { text } => {
+        match self.kind {
+            FileChangeKind::Add { text } => Some(json!({ "type": "diff", "path": self.path, "newText": text })),
+            FileChangeKind::Delete { text } => {
                 Some(json!({ "type": "diff", "path": self.path, "oldText": text, "newText": "", "_meta": { "kind": "delete" } }))
             }
-            What::Update { .. } => None,
+            FileChangeKind::Update { .. } => None,
         }
     }
 
+    /// The change of an updated file as a patch in the format of git.
     fn patch(&self, cwd: &str) -> Option<String> {
-        let What::Update { hunks, to } = self.what else { return None };
-        let (from, to) = (short(self.path, cwd), short(to.unwrap_or(self.path), cwd));
-        let moved = if from == to { String::new() } else { format!("rename from {from}\nrename to {to}\n") };
-        let names = if hunks.starts_with("--- ") || hunks.trim().is_empty() {
+        let FileChangeKind::Update { hunks, new_path } = self.kind else { return None };
+        let (from, to) = (short_path(self.path, cwd), short_path(new_path.unwrap_or(self.path), cwd));
+        let rename_lines = if from == to { String::new() } else { format!("rename from {from}\nrename to {to}\n") };
+        let name_lines = if hunks.starts_with("--- ") || hunks.trim().is_empty() {
             String::new()
         } else {
-            format!("--- {}\n+++ {}\n", prefixed("a", from), prefixed("b", to))
+            format!("--- {}\n+++ {}\n", with_side("a", from), with_side("b", to))
         };
         let end = if hunks.is_empty() || hunks.ends_with('\n') { "" } else { "\n" };
-        Some(format!("diff --git {} {}\n{moved}{names}{hunks}{end}", prefixed("a", from), prefixed("b", to)))
+        Some(format!("diff --git {} {}\n{rename_lines}{name_lines}{hunks}{end}", with_side("a", from), with_side("b", to)))
     }
 }
 
-fn prefixed(side: &str, path: &str) -> String {
+fn with_side(side: &str, path: &str) -> String {
     format!("{side}/{}", path.trim_start_matches('/'))
 }
 
@@ -177,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_names_both_places() {
+    fn a_move_names_both_paths() {
         let kind = json!({ "type": "update", "move_path": "/w/b" });
         let call = tool_call(&json!([change("/w/a", &kind, "\n\nMoved to: /w/b")]), "/w/");
         assert_eq!((&call["title"], &call["kind"]), (&json!("Move a to b"), &json!("move")));
@@ -190,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_one_and_nonsense_is_nothing() {
+    fn a_deletion_is_recognized_and_malformed_changes_are_ignored() {
         assert_eq!(tool_call(&json!([change("/w/a", &json!("delete"), "x")]), "/w")["kind"], "delete");
         let call = tool_call(&json!([7, { "path": 1 }, change("/w/a", &json!({ "type": "melt" }), "x")]), "/w");
         assert_eq!((&call["title"], call.get("content")), (&json!("Edit files"), None));
     }
 
     #[test]
-    fn the_older_form_is_the_same() {
-        let changes = listed(
+    fn the_older_form_gives_the_same_call() {
+        let changes = changes_from_map(
             &json!({ "/w/a": { "type": "update", "unified_diff": "@@ -1 +1 @@\n", "move_path": null }, "/w/b": { "type": "add", "content": "b" } }),
         );
         let call = tool_call(&changes, "/w");

@@ -1,34 +1,31 @@
-//! Codex through `codex app-server`: how it is started, and what opens its sessions in a terminal.
+//! Codex through `codex app-server`: how it is started, and the commands that open its sessions in a terminal.
 //!
-//! The conversation itself is `server`'s; it speaks JSON-RPC in lines, without the `jsonrpc` member.
+//! `adapter` holds the conversation: JSON-RPC, one message a line, without the member `jsonrpc`.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::{
-    adapter::Adapter,
-    effect::SessionNews,
-    kind::{Inquiry, Launch, Provider, Question, Stdin},
-    task::Task,
-    terminal::{kept, no_way, quoted},
+    Adapter,
+    kind::{Launch, Probe, ProbeQuery, Provider, StdinUse},
+    kind::{quoted, resumable_takeover, unavailable_takeover},
+    provider_event::SessionInfo,
 };
-use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, calls::PermissionMode};
+use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, calls::PermissionMode, task::Task};
 
+mod adapter;
 mod approvals;
 mod calls;
 mod changes;
-mod input;
-mod inquiry;
 mod items;
-mod server;
-#[cfg(test)]
-mod tests;
+mod probe;
 mod turn;
-mod usage;
 
-/// Codex.
-pub struct Codex;
+pub(super) use calls::take_mcp_result;
+
+/// The provider kind `codex`.
+pub(crate) struct Codex;
 
 impl Provider for Codex {
     fn kind(&self) -> &'static str {
@@ -47,13 +44,14 @@ impl Provider for Codex {
         &["codex"]
     }
 
-    fn missing(&self) -> &'static str {
+    fn install_hint(&self) -> &'static str {
         "install Codex with `npm install -g @openai/codex`, or set `program` under [providers.codex]"
     }
 
-    /// The wrapper that npm puts on PATH leaves the native program behind when it is killed, so the latter is started itself.
+    /// The program that npm puts on PATH is a wrapper. When it is killed, the native program behind it lives on, so
+    /// the native program is started instead.
     fn executables(&self, found: &Path) -> Vec<PathBuf> {
-        natives(found, std::env::consts::OS, std::env::consts::ARCH)
+        native_programs(found, std::env::consts::OS, std::env::consts::ARCH)
     }
 
     fn launch(&self, _task: &Task, program: &[String]) -> Result<Launch, Failure> {
@@ -61,21 +59,22 @@ impl Provider for Codex {
     }
 
     fn adapter(&self, task: Task) -> Box<dyn Adapter> {
-        Box::new(server::AppServer::new(task))
+        Box::new(adapter::CodexAdapter::new(task))
     }
 
-    fn inquire(&self, question: &Question) -> Option<Box<dyn Inquiry>> {
-        Some(Box::new(inquiry::Asking::new(question.clone())))
+    fn probe(&self, query: &ProbeQuery) -> Option<Box<dyn Probe>> {
+        Some(Box::new(probe::CodexProbe::new(query.clone())))
     }
 }
 
 fn launch(program: &[String]) -> Launch {
     let argv = program.iter().cloned().chain(["app-server".to_owned()]).collect();
-    Launch { argv, env: Vec::new(), stdin: Stdin::Protocol }
+    Launch { argv, env: Vec::new(), stdin: StdinUse::Protocol }
 }
 
-/// Where the native program may stand, given the wrapper of an npm package: hoisted beside it, nested in it, or (older ones) part of it.
-fn natives(found: &Path, os: &str, arch: &str) -> Vec<PathBuf> {
+/// Where the native program may be, by the path of the wrapper: in a package beside the wrapper's, in one nested in
+/// it, or in the wrapper's own package, as in older versions.
+fn native_programs(found: &Path, os: &str, arch: &str) -> Vec<PathBuf> {
     let (system, triple) = match (os, arch) {
         ("linux", "x86_64") => ("linux-x64", "x86_64-unknown-linux-musl"),
         ("linux", "aarch64") => ("linux-arm64", "aarch64-unknown-linux-musl"),
@@ -92,17 +91,18 @@ fn natives(found: &Path, os: &str, arch: &str) -> Vec<PathBuf> {
         .into()
 }
 
-/// What `thread/start` calls the way in which a run's permissions are kept: when to ask, and the sandbox.
-fn modes(permissions: PermissionMode) -> (&'static str, &'static str) {
+/// The approval policy and the sandbox of `thread/start` for these permissions.
+fn approval_and_sandbox(permissions: PermissionMode) -> (&'static str, &'static str) {
     match permissions {
         PermissionMode::Ask | PermissionMode::AcceptEdits => ("on-request", "workspace-write"),
         PermissionMode::ReadOnly => ("on-request", "read-only"),
-        // `never` would refuse a command that asks for what it has already; asked about it, the policy allows it.
+        // With `never` Codex would refuse a command that requests permissions which it has already. When Codex asks
+        // instead, the run's policy allows it.
         PermissionMode::Bypass => ("on-request", "danger-full-access"),
     }
 }
 
-/// The same sandbox as `turn/start` names it.
+/// The type of the same sandbox in `turn/start`.
 fn sandbox_type(permissions: PermissionMode) -> &'static str {
     match permissions {
         PermissionMode::Ask | PermissionMode::AcceptEdits => "workspaceWrite",
@@ -111,22 +111,25 @@ fn sandbox_type(permissions: PermissionMode) -> &'static str {
     }
 }
 
-fn initialize(id: u64) -> Value {
+fn initialize_request(id: u64) -> Value {
     let client = json!({ "name": "loomd", "title": "loomd", "version": env!("CARGO_PKG_VERSION") });
     json!({ "id": id, "method": "initialize", "params": { "clientInfo": client } })
 }
 
-/// The ways to go on with a session. Both were seen to open it in a terminal.
-fn takeovers(task: &Task, session: &SessionNews) -> Vec<Takeover> {
-    // Without the switch it leaves a daemon behind that outlives it.
-    let argv = |verb: &str| -> Vec<String> {
+/// The takeovers of a session. Both commands were seen to open it in a terminal.
+fn takeovers(task: &Task, session: &SessionInfo) -> Vec<Takeover> {
+    // Without this flag Codex leaves a daemon running that outlives it.
+    let argv = |subcommand: &str| -> Vec<String> {
         let program = task.program.first().map_or("codex", String::as_str);
-        [program, "--disable", "daemon_auto_start", verb, &session.id].map(str::to_owned).into()
+        [program, "--disable", "daemon_auto_start", subcommand, &session.id].map(str::to_owned).into()
     };
-    let way = |kind, verb| kept(session, kind, argv(verb), &task.cwd, None);
+    let if_saved = |kind, subcommand| resumable_takeover(session, kind, argv(subcommand), &task.cwd, None);
     vec![
-        no_way(TakeoverKind::Live, "this Codex serves the run alone, so no terminal can join it"),
-        way(TakeoverKind::Resume, "resume"),
-        way(TakeoverKind::Fork, "fork"),
+        unavailable_takeover(TakeoverKind::Live, "this Codex process serves only this run, so no terminal can join it"),
+        if_saved(TakeoverKind::Resume, "resume"),
+        if_saved(TakeoverKind::Fork, "fork"),
     ]
 }
+
+#[cfg(test)]
+mod tests;

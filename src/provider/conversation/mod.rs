@@ -1,11 +1,10 @@
-//! A run's conversation with its agent: turns, the prompts that wait for theirs, open questions, the outcome.
+//! A run's conversation with its agent: turns, queued prompts, open permission requests, and the final state.
 //!
-//! What is the same for every provider stands here once; what one of them says and wants to hear is its [`Adapter`]'s.
-//! No IO: the supervisor tells what happened and carries out the [`Act`]s that it gets back, in their order.
+//! What all providers have in common is here; what is particular to one is in its [`Adapter`]. A conversation does no
+//! IO: the supervisor reports what happened, and carries out the returned [`Action`]s in their order.
 
-mod questions;
+mod permissions;
 mod turns;
-mod verdict;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,196 +13,250 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use self::permissions::Resolution;
+pub(crate) use self::permissions::{PermissionRules, RuleAnswer};
 use super::{
-    adapter::{Adapter, Answer, Exit},
-    effect::{Question, TurnEnd},
-    out::{Out, Severity},
-    readable,
-    task::{Blocks, Task},
+    Adapter, Answer, Exit,
+    event_sink::{EventSink, Severity},
+    json_lines::{JsonLines, ReadLine},
+    provider_event::{PermissionRequest, ProviderEvent, TurnEnd},
 };
 use crate::model::{
     Failure, FailureKind, RunError, RunState, Session, Usage,
+    agent::AgentOffer,
     calls::PermissionMode,
     entry::{PermissionStatus, ResolvedBy},
+    task::{ContentBlocks, Task},
 };
 
-/// A conversation, as far as it has come.
+/// The state of a conversation.
 pub struct Conversation {
     adapter: Box<dyn Adapter>,
-    out: Out,
-    acts: VecDeque<Act>,
+    out: EventSink,
+    lines: JsonLines,
+    /// Lines of this turn that could not be read.
+    unread_lines: u64,
+    actions: VecDeque<Action>,
     provider: String,
-    /// What begins a run that goes on with the session, but for the session's id; and where.
-    replay: (Vec<String>, String),
-    mode: PermissionMode,
+    /// The argv of the program so far, and its working directory, for the takeover that resumes the session with loomd.
+    program: Vec<String>,
+    cwd: String,
+    permissions: PermissionMode,
     interactive: bool,
     input_closed: bool,
-    /// The run is being ended: prompts that come back are dropped.
+    /// The run is being ended: prompts that the adapter returns are dropped.
     stopping: bool,
-    /// Prompts that wait for a turn of their own.
-    queue: VecDeque<Blocks>,
-    /// The turn's own prompt, until the provider has taken it.
-    given: Option<Blocks>,
-    /// Prompts that were given into the running turn and are not known to be taken, oldest first. What a turn leaves is for the next
-    /// one: the provider's own, if it begins one in the same breath, else one of ours.
-    steered: VecDeque<Blocks>,
-    /// Settings for the next turn.
-    configured: Option<(Option<String>, Option<PermissionMode>)>,
+    /// Prompts that wait for a turn of their own. The prompt of turn 1 is in it until the provider is ready.
+    queued: VecDeque<ContentBlocks>,
+    /// The running turn's own prompt, until the provider has accepted it.
+    pending_prompt: Option<ContentBlocks>,
+    /// Prompts that were sent into the running turn and are not known to be accepted, oldest first. What a turn leaves
+    /// of them belongs to the next turn: to one that the provider starts by itself at once, else to one that this
+    /// conversation starts.
+    steered_prompts: VecDeque<ContentBlocks>,
+    /// The model and permission mode to set before the next turn.
+    pending_settings: Option<(Option<String>, Option<PermissionMode>)>,
     ready: bool,
     turn: u64,
     in_turn: bool,
-    /// Turn 1 runs from the run's first moment; its prompt is given once the provider is ready.
-    first_is_due: bool,
-    /// The running turn was stopped by a client.
+    /// Turn 1 runs from the run's beginning, but its prompt waits until the provider is ready.
+    first_prompt_is_due: bool,
+    /// A client stopped the running turn.
     interrupted: bool,
-    last: Option<TurnEnd>,
-    /// The newest turn whose end stands in the log.
-    told: u64,
-    fatal: Option<RunError>,
-    /// The program was told that nothing more will come.
+    last_turn_end: Option<TurnEnd>,
+    /// The newest turn whose end was logged.
+    last_logged_turn: u64,
+    fatal_error: Option<RunError>,
+    /// The adapter was asked to let the program end: no prompt follows.
     finishing: bool,
-    /// Questions that nobody has answered: the permission's id, and the question.
-    open: BTreeMap<String, Question>,
-    /// Questions that are settled, so that a late answer is told so.
-    settled: Vec<String>,
-    asked: u64,
+    /// Permission requests without an answer, by permission id.
+    open_requests: BTreeMap<String, PermissionRequest>,
+    request_count: u64,
+    /// Requests of this turn that were refused because too many were open.
+    surplus_requests: u64,
+    /// `None`: there are no rules, and `acceptEdits` accepts nothing.
+    rules: Option<Box<dyn PermissionRules>>,
     session: Option<Session>,
 }
 
-/// An agent that has not stopped after this is said to be stubborn.
-const STUBBORN: Duration = Duration::from_secs(10);
-/// Of our own alarm; adapters count theirs from below.
-const STOP_TOKEN: u32 = u32::MAX;
+/// An agent that has not stopped this long after an interrupt is reported in a notice.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a program may take to go on with a message that it broke off at the end of a line.
+const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(1);
+/// Lines of a turn that could not be read and are told one by one.
+const MAX_UNREAD_NOTICES: u64 = 20;
+/// The tokens of the conversation's own timers. Adapters number theirs from zero.
+const INTERRUPT_TIMER: u32 = u32::MAX;
+const UNFINISHED_TIMER: u32 = u32::MAX - 1;
 
-/// Something for the supervisor to do.
+/// What the supervisor is to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
-    Log(Body),
+pub enum Action {
+    Log(EntryBody),
     Write(Vec<u8>),
     CloseStdin,
-    /// A turn begins: what is started from now on is its doing.
-    TurnBegins,
+    /// A turn starts: commands that are started from now on belong to it.
+    TurnStarted,
     TurnEnded,
-    /// End what was started since the turn began.
+    /// Ends the commands that were started since the turn started.
     EndCommands,
-    /// So many prompts wait.
-    Queued(u64),
-    Wake {
+    /// What the agent offers.
+    Offer(Box<AgentOffer>),
+    /// This many prompts are queued.
+    QueueLength(u64),
+    SetTimer {
         after: Duration,
         token: u32,
     },
-    /// Nothing more will be said to the program; it is to end soon.
+    /// Nothing more will be written to the program; it is expected to end soon.
     Finish,
 }
 
-/// An entry of the log, but for its number and time.
+/// An entry of the log without its number and time.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Body {
+pub enum EntryBody {
     Session(Session),
     Update(Map<String, Value>),
     Permission { permission_id: String, status: PermissionStatus },
     State { state: RunState, turn: Option<u64>, end: Option<TurnEnd> },
 }
 
-/// What the run came to, as far as its provider is concerned.
+/// How the run ended, as far as its provider is concerned.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    pub state: RunState,
-    pub stop_reason: String,
-    pub error: Option<RunError>,
-    /// The turn that this ends, with what it used, unless it was told already.
-    pub turn: Option<u64>,
-    pub usage: Option<Usage>,
+pub struct FinalState {
+    pub(crate) state: RunState,
+    pub(crate) stop_reason: String,
+    pub(crate) error: Option<RunError>,
+    /// The turn that ends with the run, unless its end was logged before. `usage` is what it used.
+    pub(crate) turn: Option<u64>,
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Conversation {
     pub fn new(task: &Task, adapter: Box<dyn Adapter>) -> Self {
         Self {
             adapter,
-            out: Out::default(),
-            acts: VecDeque::new(),
+            out: EventSink::default(),
+            lines: JsonLines::default(),
+            unread_lines: 0,
+            actions: VecDeque::new(),
             provider: task.provider.clone(),
-            replay: (task.program.clone(), task.cwd.clone()),
-            mode: task.permissions,
+            program: task.program.clone(),
+            cwd: task.cwd.clone(),
+            permissions: task.permissions,
             interactive: task.interactive,
             input_closed: false,
             stopping: false,
-            queue: task.prompt.clone().into_iter().collect(),
-            given: None,
-            steered: VecDeque::new(),
-            configured: None,
+            queued: task.prompt.clone().into_iter().collect(),
+            pending_prompt: None,
+            steered_prompts: VecDeque::new(),
+            pending_settings: None,
             ready: false,
             turn: u64::from(task.prompt.is_some()),
             in_turn: task.prompt.is_some(),
-            first_is_due: task.prompt.is_some(),
+            first_prompt_is_due: task.prompt.is_some(),
             interrupted: false,
-            last: None,
-            told: 0,
-            fatal: None,
+            last_turn_end: None,
+            last_logged_turn: 0,
+            fatal_error: None,
             finishing: false,
-            open: BTreeMap::new(),
-            settled: Vec::new(),
-            asked: 0,
+            open_requests: BTreeMap::new(),
+            request_count: 0,
+            surplus_requests: 0,
+            rules: None,
             session: None,
         }
     }
 
-    // What happens.
+    /// Has these rules consulted before anybody is asked.
+    pub(crate) fn use_rules(&mut self, rules: Box<dyn PermissionRules>) {
+        self.rules = Some(rules);
+    }
 
-    /// The program was started. The log's first entry says that turn 1 runs, if there is a prompt.
-    pub fn begin(&mut self) {
-        self.adapter.begin(&mut self.out);
-        self.settle();
+    // Events of the run.
+
+    /// The program was started. If the task has a prompt, the supervisor has already logged that turn 1 runs.
+    pub fn start(&mut self) {
+        self.adapter.start(&mut self.out);
+        self.process_events();
     }
 
     /// The program wrote a whole line.
-    pub fn line(&mut self, line: &[u8]) {
-        self.adapter.line(&readable::readable(line), &mut self.out);
-        self.settle();
-    }
-
-    /// The program wrote a line that is too long to be looked at.
-    pub fn line_too_long(&mut self, bytes: u64) {
-        let title = format!("the provider wrote a line of {bytes} bytes, which is too long to be understood; it is in the output");
-        self.out.notice(Severity::Warning, &title, None);
-        self.settle();
-    }
-
-    /// A time that was asked for has come.
-    pub fn woken(&mut self, token: u32) {
-        match token {
-            STOP_TOKEN if self.in_turn && self.interrupted => {
-                self.out.notice(Severity::Warning, "the agent was told to stop and has not yet; cancelling the run ends it", None);
+    pub fn handle_line(&mut self, line: &[u8]) {
+        self.adapter.handle_line(line, &mut self.out);
+        self.process_events();
+        if self.adapter.speaks_json() {
+            let read = self.lines.read(line);
+            self.handle_read(read);
+            if self.lines.is_unfinished() {
+                self.actions.push_back(Action::SetTimer { after: UNFINISHED_TIMEOUT, token: UNFINISHED_TIMER });
             }
-            STOP_TOKEN => {}
-            token => self.adapter.woken(token, &mut self.out),
         }
-        self.settle();
     }
 
-    /// A prompt: into the running turn if that is wanted and can be done, else for a turn of its own.
-    pub fn send(&mut self, prompt: Blocks, steer: bool) -> Result<(), Failure> {
+    fn handle_read(&mut self, read: ReadLine) {
+        for beginning in read.unread {
+            self.unread_lines += 1;
+            let title = format!("{} wrote a line that is no message; the output has all of it", self.provider);
+            match self.unread_lines {
+                ..MAX_UNREAD_NOTICES => self.out.notice(Severity::Warning, &title, Some(&beginning)),
+                MAX_UNREAD_NOTICES => self.out.notice(Severity::Warning, &title, Some("Further lines of this turn are not told.")),
+                _ => {}
+            }
+        }
+        for message in read.messages {
+            self.adapter.handle_message(Value::Object(message), &mut self.out);
+            self.process_events();
+        }
+        self.process_events();
+    }
+
+    /// The program wrote a line that is too long to be parsed.
+    pub(crate) fn handle_oversized_line(&mut self, bytes: u64) {
+        let title = format!("the provider wrote a line of {bytes} bytes, which is too long to be interpreted; the output has the line");
+        self.out.notice(Severity::Warning, &title, None);
+        self.process_events();
+    }
+
+    /// A timer of [`Action::SetTimer`] has expired.
+    pub(crate) fn handle_timer(&mut self, token: u32) {
+        match token {
+            INTERRUPT_TIMER if self.in_turn && self.interrupted => {
+                self.out.notice(Severity::Warning, "the agent has not stopped its turn yet; cancel the run to end it", None);
+            }
+            INTERRUPT_TIMER => {}
+            UNFINISHED_TIMER => {
+                let read = self.lines.finish();
+                self.handle_read(read);
+            }
+            token => self.adapter.handle_timer(token, &mut self.out),
+        }
+        self.process_events();
+    }
+
+    /// Sends a prompt: into the running turn if `steer` says so and the adapter can, else in a turn of its own.
+    pub(crate) fn send(&mut self, prompt: ContentBlocks, steer: bool) -> Result<(), Failure> {
         if self.input_closed || self.finishing {
-            return Err(Failure::unsupported("send", "the run takes no more prompts; resume its session with a new run"));
+            return Err(Failure::unsupported("send", "the run accepts no more prompts; resume its session with a new run"));
         }
         if steer && self.in_turn && self.ready && !self.interrupted && self.adapter.steer(&prompt, &mut self.out) {
-            self.steered.push_back(prompt);
+            self.steered_prompts.push_back(prompt);
         } else {
-            self.queue.push_back(prompt);
-            self.tell_queue();
+            self.queued.push_back(prompt);
+            self.report_queue_length();
         }
-        self.settle();
+        self.process_events();
         Ok(())
     }
 
-    /// No more prompts: the run ends when its turn and its queue have.
-    pub fn close_input(&mut self) {
+    /// Accepts no more prompts: the run ends when its turn and its queue have ended.
+    pub(crate) fn close_input(&mut self) {
         self.input_closed = true;
-        self.settle();
+        self.process_events();
     }
 
-    /// Stops the running turn. `false`: none runs.
-    pub fn interrupt(&mut self) -> bool {
+    /// Stops the running turn. `false` means that none runs.
+    pub(crate) fn interrupt(&mut self) -> bool {
         self.interrupt_by(ResolvedBy::Client)
     }
 
@@ -213,116 +266,122 @@ impl Conversation {
         }
         self.interrupted = true;
         if self.ready {
-            // First that it is over, then that nobody answers: an agent may go on for a moment after an answer.
+            // The adapter stops the turn before the open requests are cancelled, because an agent may go on for a
+            // moment after an answer; and what stops it is written before each of them is logged.
             self.adapter.interrupt(&mut self.out);
-            self.cancel_questions(by, true);
-            self.acts.push_back(Act::Wake { after: STUBBORN, token: STOP_TOKEN });
-            self.settle();
+            for stop in self.out.events.extract_if(.., |event| matches!(event, ProviderEvent::Write(_))).collect::<Vec<_>>() {
+                self.handle_event(stop);
+            }
+            self.cancel_requests(by, true);
+            self.actions.push_back(Action::SetTimer { after: INTERRUPT_TIMEOUT, token: INTERRUPT_TIMER });
+            self.process_events();
         } else {
-            // The provider has not heard of the prompt yet.
-            self.queue.pop_front();
-            self.first_is_due = false;
-            self.turn_ended(TurnEnd::new("cancelled"));
-            self.settle();
+            // The provider has not received the prompt yet.
+            self.queued.pop_front();
+            self.first_prompt_is_due = false;
+            self.end_turn(TurnEnd::new("cancelled"));
+            self.process_events();
         }
         true
     }
 
-    /// Asks the provider to end in its own way: the turn is stopped, then its input is closed.
-    /// `by`: who wants it so.
-    pub fn stop(&mut self, by: ResolvedBy) {
+    /// Asks the provider to end in its own way: the turn is stopped, then the input is closed. `by` says on whose behalf.
+    pub(crate) fn stop(&mut self, by: ResolvedBy) {
         self.input_closed = true;
         self.stopping = true;
-        let dropped = self.waiting() + self.steered.len();
+        let count = self.queue_length() + self.steered_prompts.len();
         // The first prompt belongs to the turn that runs already.
-        self.queue.truncate(self.queue.len() - self.waiting());
-        self.steered.clear();
-        self.tell_dropped(dropped, "the run was ended");
+        self.queued.truncate(self.queued.len() - self.queue_length());
+        self.steered_prompts.clear();
+        self.report_dropped_prompts(count, "the run was ended");
         if !self.interrupt_by(by) {
-            self.settle();
+            self.process_events();
         }
     }
 
-    /// An answer to a question.
-    pub fn answer(&mut self, permission_id: &str, answer: Answer) -> Result<(), Failure> {
-        let Some(question) = self.open.get(permission_id) else {
-            if self.settled.iter().any(|settled| settled == permission_id) {
+    /// Answers a permission request.
+    pub(crate) fn answer(&mut self, permission_id: &str, answer: Answer) -> Result<(), Failure> {
+        let Some(request) = self.open_requests.get(permission_id) else {
+            if self.has_made_request(permission_id) {
                 return Err(Failure::permission_resolved(permission_id));
             }
-            let message = format!("the run has asked no question {permission_id}; see `Run.permissions`");
+            let message = format!("there is no permission request {permission_id}; `Run.permissions` lists the open ones");
             return Err(Failure::new(FailureKind::PermissionNotFound, message).with("permissionId", permission_id));
         };
         if let Some(chosen) = &answer.option
-            && !question.options.iter().any(|option| option.option_id == *chosen)
+            && !request.options.iter().any(|option| option.option_id == *chosen)
         {
-            let known: Vec<&str> = question.options.iter().map(|option| option.option_id.as_str()).collect();
-            let message = format!("`{chosen}` is no option of {permission_id}; it offers {}", known.join(", "));
+            let known: Vec<&str> = request.options.iter().map(|option| option.option_id.as_str()).collect();
+            let message = format!("`{chosen}` is not an option of permission request {permission_id}; choose one of {}", known.join(", "));
             return Err(Failure::invalid_params("optionId", message));
         }
-        self.resolve(permission_id, answer, ResolvedBy::Client);
-        self.go_on_running();
-        self.settle();
-        Ok(())
+        let is_delivered = self.resolve(permission_id, Resolution::by_client(answer));
+        self.log_running();
+        self.process_events();
+        if is_delivered { Ok(()) } else { Err(Failure::permission_resolved(permission_id)) }
     }
 
-    /// Settings from the next turn on.
-    pub fn configure(&mut self, model: Option<String>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+    /// Changes settings from the next turn on.
+    pub(crate) fn configure(&mut self, model: Option<String>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
         self.adapter.can_configure(model.as_deref(), permissions)?;
-        let (old_model, old_permissions) = self.configured.take().unwrap_or_default();
-        self.configured = Some((model.or(old_model), permissions.or(old_permissions)));
+        let (old_model, old_permissions) = self.pending_settings.take().unwrap_or_default();
+        self.pending_settings = Some((model.or(old_model), permissions.or(old_permissions)));
         if !self.in_turn && self.ready {
-            self.apply_configuration();
+            self.apply_settings();
         }
-        self.settle();
+        self.process_events();
         Ok(())
     }
 
-    /// The program has ended and all its output was given. What its turn was is decided.
-    pub fn ended(&mut self, exit: &Exit, stderr: &str) -> Verdict {
-        // A turn that ends by this is the last: what waits can be given to nobody.
+    /// The program has ended, and all its output was handled. Returns the final state of the run.
+    pub(crate) fn handle_exit(&mut self, exit: &Exit, stderr: &str) -> FinalState {
+        // If a turn ends with the program, no other follows: a queued prompt has nobody to go to.
         self.finishing = true;
-        self.adapter.ended(exit.clone(), &mut self.out);
-        self.settle();
-        self.cancel_questions(ResolvedBy::Provider, false);
-        let dropped = self.waiting() + self.steered.len() + usize::from(self.never_taken());
-        self.queue.clear();
-        self.steered.clear();
-        self.tell_dropped(dropped, "the run ended");
-        self.settle();
-        self.verdict(exit, stderr)
+        let read = self.lines.finish();
+        self.handle_read(read);
+        self.adapter.handle_exit(exit.clone(), &mut self.out);
+        self.process_events();
+        self.cancel_requests(ResolvedBy::Provider, false);
+        self.report_surplus_requests();
+        self.out.end_turn();
+        let count = self.queue_length() + self.steered_prompts.len() + usize::from(self.was_never_accepted());
+        self.queued.clear();
+        self.steered_prompts.clear();
+        self.report_dropped_prompts(count, "the run ended");
+        self.process_events();
+        self.final_state(exit, stderr)
     }
 
-    /// The next thing to do.
-    pub fn next_act(&mut self) -> Option<Act> {
-        self.acts.pop_front()
+    /// The next action to carry out.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
     }
 
-    /// Puts back what could not be done yet.
-    pub fn put_back(&mut self, act: Act) {
-        self.acts.push_front(act);
+    /// Puts an action back that could not be carried out yet.
+    pub(crate) fn put_back(&mut self, action: Action) {
+        self.actions.push_front(action);
     }
 
-    // What is so.
+    // Queries.
 
-    pub fn is_in_turn(&self) -> bool {
+    pub(crate) fn is_in_turn(&self) -> bool {
         self.in_turn
     }
 
-    /// A client stopped the last turn.
-    pub fn was_interrupted(&self) -> bool {
-        self.interrupted
+    pub(crate) fn is_awaiting_permission(&self) -> bool {
+        !self.open_requests.is_empty()
     }
 
-    pub fn is_waiting_for_an_answer(&self) -> bool {
-        !self.open.is_empty()
+    /// Whether the run waits for a prompt, between turns.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.in_turn && self.ready && !self.finishing && !self.is_awaiting_permission()
     }
 
-    /// An interactive conversation between turns.
-    pub fn is_idle(&self) -> bool {
-        !self.in_turn && self.ready && !self.finishing
-    }
-
-    pub fn session(&self) -> Option<&Session> {
+    #[cfg(test)]
+    pub(crate) fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests;

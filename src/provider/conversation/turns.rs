@@ -1,103 +1,107 @@
-//! Turns and prompts: what follows from what the provider said.
+//! The turns of a conversation: what follows from the events of its adapter, and the final state.
 
-use super::{Act, Body, Conversation};
+use super::{Action, Conversation, EntryBody, FinalState};
 use crate::{
-    model::{RunState, Session, Takeover, TakeoverKind, entry::ResolvedBy},
+    model::{RunError, RunState, Session, Takeover, TakeoverKind, entry::ResolvedBy},
     provider::{
-        effect::{Effect, SessionNews, TurnEnd},
-        out::Severity,
-        terminal,
+        Exit,
+        event_sink::Severity,
+        kind,
+        provider_event::{ProviderEvent, SessionInfo, TurnEnd},
     },
 };
 
 impl Conversation {
-    /// Works through everything that the adapter said, and what follows from it.
-    pub(super) fn settle(&mut self) {
+    /// Handles all events of the adapter and takes the steps that follow from them.
+    pub(super) fn process_events(&mut self) {
         loop {
-            for effect in std::mem::take(&mut self.out.effects) {
-                self.take(effect);
+            for event in std::mem::take(&mut self.out.events) {
+                self.handle_event(event);
             }
-            if self.out.effects.is_empty() && !self.go_on() {
+            if self.out.events.is_empty() && !self.advance() {
                 return;
             }
         }
     }
 
-    pub(super) fn take(&mut self, effect: Effect) {
-        match effect {
-            Effect::Write(bytes) => self.acts.push_back(Act::Write(bytes)),
-            Effect::CloseStdin => self.acts.push_back(Act::CloseStdin),
-            Effect::Update(update) => self.acts.push_back(Act::Log(Body::Update(update))),
-            Effect::Session(news) => self.session_news(&news),
-            Effect::Ready => {
+    pub(super) fn handle_event(&mut self, event: ProviderEvent) {
+        match event {
+            ProviderEvent::Write(bytes) => self.actions.push_back(Action::Write(bytes)),
+            ProviderEvent::CloseStdin => self.actions.push_back(Action::CloseStdin),
+            ProviderEvent::Update(update) => self.actions.push_back(Action::Log(EntryBody::Update(update))),
+            ProviderEvent::Session(info) => self.update_session(&info),
+            ProviderEvent::Ready => {
                 self.ready = true;
-                if self.turn == 0 && !self.finishing && self.queue.is_empty() && !self.is_done() {
+                if self.turn == 0 && !self.finishing && self.queued.is_empty() && !self.ends_when_idle() {
                     self.log_state(RunState::Idle, None, None);
                 }
             }
-            Effect::Took => self.took(),
-            Effect::GaveBack(place) => self.gave_back(place),
-            Effect::TurnBegan => {
+            ProviderEvent::PromptAccepted => self.accept_prompt(),
+            ProviderEvent::PromptReturned(position) => self.return_prompt(position),
+            ProviderEvent::TurnStarted => {
                 if !self.in_turn {
                     self.begin_turn();
                 }
             }
-            Effect::TurnEnded(end) => self.turn_ended(end),
-            Effect::Ask(question) => self.ask(question),
-            Effect::Withdraw(question) => self.withdraw(&question),
-            Effect::Wake { after, token } => self.acts.push_back(Act::Wake { after, token }),
-            Effect::EndCommands => self.acts.push_back(Act::EndCommands),
-            Effect::Fatal(error) => {
-                self.fatal.get_or_insert(error);
+            ProviderEvent::TurnEnded(end) => self.end_turn(end),
+            ProviderEvent::PermissionRequested(request) => self.open_request(request),
+            ProviderEvent::PermissionWithdrawn(request) => self.withdraw_request(&request),
+            ProviderEvent::Offer(offer) => self.actions.push_back(Action::Offer(offer)),
+            ProviderEvent::SetTimer { after, token } => self.actions.push_back(Action::SetTimer { after, token }),
+            ProviderEvent::EndCommands => self.actions.push_back(Action::EndCommands),
+            ProviderEvent::Fatal(error) => {
+                self.fatal_error.get_or_insert(error);
             }
         }
     }
 
-    /// Takes the next step that is due, if any.
-    fn go_on(&mut self) -> bool {
+    /// Takes the next step that is due. `true` means that it may have caused new events.
+    fn advance(&mut self) -> bool {
         if self.finishing {
             return false;
         }
-        if self.fatal.is_some() {
+        if self.fatal_error.is_some() {
             return self.finish();
         }
         if !self.ready {
-            // A run that is to end before its provider was ready has nothing to wait for.
-            return !self.in_turn && self.queue.is_empty() && self.is_done() && self.finish();
+            // A run that is to end before its provider is ready has nothing to wait for.
+            return !self.in_turn && self.queued.is_empty() && self.ends_when_idle() && self.finish();
         }
-        if self.in_turn && !self.first_is_due {
+        if self.in_turn && !self.first_prompt_is_due {
             return false;
         }
-        while let Some(prompt) = self.steered.pop_back() {
-            self.queue.push_front(prompt);
+        while let Some(prompt) = self.steered_prompts.pop_back() {
+            self.queued.push_front(prompt);
         }
-        if let Some(prompt) = self.queue.pop_front() {
-            self.apply_configuration();
-            if std::mem::take(&mut self.first_is_due) {
-                self.acts.push_back(Act::TurnBegins);
+        if let Some(prompt) = self.queued.pop_front() {
+            self.apply_settings();
+            if std::mem::take(&mut self.first_prompt_is_due) {
+                self.out.begin_turn();
+                self.actions.push_back(Action::TurnStarted);
             } else {
-                self.tell_queue();
+                self.report_queue_length();
                 self.begin_turn();
             }
-            self.given = Some(prompt.clone());
-            self.adapter.prompt(&prompt, &mut self.out);
+            self.pending_prompt = Some(prompt.clone());
+            self.adapter.start_turn(&prompt, &mut self.out);
             return true;
         }
-        self.is_done() && self.finish()
+        self.ends_when_idle() && self.finish()
     }
 
-    /// Whether the run is over once no turn runs and nothing waits.
-    fn is_done(&self) -> bool {
+    /// Whether the run ends once no turn runs and no prompt is queued.
+    pub(super) fn ends_when_idle(&self) -> bool {
         !self.interactive || self.input_closed
     }
 
     fn finish(&mut self) -> bool {
         self.finishing = true;
+        self.cancel_requests(ResolvedBy::Provider, true);
         self.adapter.finish(&mut self.out);
-        for effect in std::mem::take(&mut self.out.effects) {
-            self.take(effect);
+        for event in std::mem::take(&mut self.out.events) {
+            self.handle_event(event);
         }
-        self.acts.push_back(Act::Finish);
+        self.actions.push_back(Action::Finish);
         false
     }
 
@@ -105,121 +109,187 @@ impl Conversation {
         self.turn += 1;
         self.in_turn = true;
         self.interrupted = false;
-        self.acts.push_back(Act::TurnBegins);
+        self.unread_lines = 0;
+        self.out.begin_turn();
+        self.actions.push_back(Action::TurnStarted);
         self.log_state(RunState::Running, Some(self.turn), None);
+        if self.is_awaiting_permission() {
+            self.log_state(RunState::AwaitingPermission, None, None);
+        }
     }
 
-    pub(super) fn turn_ended(&mut self, end: TurnEnd) {
+    pub(super) fn end_turn(&mut self, end: TurnEnd) {
         if !self.in_turn {
             return;
         }
         self.in_turn = false;
-        self.cancel_questions(ResolvedBy::Provider, false);
-        self.given = None;
-        self.out.forget_turn();
-        self.last = Some(end.clone());
-        self.acts.push_back(Act::TurnEnded);
-        // What ends the run ends the turn in the same breath, in its final state.
-        if self.fatal.is_none() && (!self.is_done() || !self.queue.is_empty() || !self.steered.is_empty()) {
+        self.cancel_requests(ResolvedBy::Provider, true);
+        self.report_surplus_requests();
+        self.pending_prompt = None;
+        self.out.end_turn();
+        for event in std::mem::take(&mut self.out.events) {
+            self.handle_event(event);
+        }
+        self.last_turn_end = Some(end.clone());
+        self.actions.push_back(Action::TurnEnded);
+        // The end of a turn that ends the run is not logged here: the run's final state contains it.
+        if self.fatal_error.is_none() && (!self.ends_when_idle() || !self.queued.is_empty() || !self.steered_prompts.is_empty()) {
             self.log_state(RunState::Idle, Some(self.turn), Some(end));
-            self.told = self.turn;
+            self.last_logged_turn = self.turn;
         }
     }
 
-    pub(super) fn apply_configuration(&mut self) {
-        if let Some((model, permissions)) = self.configured.take() {
-            self.mode = permissions.unwrap_or(self.mode);
+    pub(super) fn apply_settings(&mut self) {
+        if let Some((model, permissions)) = self.pending_settings.take() {
+            self.permissions = permissions.unwrap_or(self.permissions);
             self.adapter.configure(model.as_deref(), permissions, &mut self.out);
         }
     }
 
-    fn took(&mut self) {
-        if let Some(prompt) = self.given.take().or_else(|| self.steered.pop_front()) {
-            // It belongs before whatever the provider says next; effects are worked through in order.
-            let later = std::mem::take(&mut self.out.effects);
+    fn accept_prompt(&mut self) {
+        if let Some(prompt) = self.pending_prompt.take().or_else(|| self.steered_prompts.pop_front()) {
+            // The prompt is logged before whatever the provider says next, because events are handled in order.
+            let later = std::mem::take(&mut self.out.events);
             self.out.user_message(&prompt);
-            for effect in std::mem::replace(&mut self.out.effects, later) {
-                self.take(effect);
+            for event in std::mem::replace(&mut self.out.events, later) {
+                self.handle_event(event);
             }
         }
     }
 
-    fn gave_back(&mut self, place: usize) {
-        let prompt = match self.given.take_if(|_| place == 0) {
+    fn return_prompt(&mut self, position: usize) {
+        let prompt = match self.pending_prompt.take_if(|_| position == 0) {
             Some(prompt) => prompt,
-            None => match self.steered.remove(place - usize::from(self.given.is_some())) {
+            None => match self.steered_prompts.remove(position - usize::from(self.pending_prompt.is_some())) {
                 Some(prompt) => prompt,
                 None => return,
             },
         };
         if self.stopping {
-            self.out.notice(Severity::Warning, "a prompt that the agent had not taken was dropped, for the run was ended", None);
+            self.out.notice(Severity::Warning, "a prompt that the agent had not received was dropped because the run was ended", None);
         } else {
-            self.queue.push_back(prompt);
-            self.tell_queue();
+            self.queued.push_back(prompt);
+            self.report_queue_length();
         }
     }
 
-    fn session_news(&mut self, news: &SessionNews) {
-        let known = self.session.as_ref().filter(|session| session.id == news.id);
-        // What was kept stays kept, and a path stays known.
-        let news = SessionNews {
-            id: news.id.clone(),
-            path: news.path.clone().or_else(|| known.and_then(|session| session.path.clone())),
-            resumable: news.resumable || known.is_some_and(|session| session.resumable),
+    fn update_session(&mut self, info: &SessionInfo) {
+        let known = self.session.as_ref().filter(|session| session.id == info.id);
+        // A session that was resumable stays so, and a known path stays known.
+        let info = SessionInfo {
+            id: info.id.clone(),
+            path: info.path.clone().or_else(|| known.and_then(|session| session.path.clone())),
+            resumable: info.resumable || known.is_some_and(|session| session.resumable),
         };
         let session = Session {
             provider: self.provider.clone(),
-            id: news.id.clone(),
-            path: news.path.clone(),
-            resumable: news.resumable,
-            takeover: self.takeovers(&news),
+            id: info.id.clone(),
+            path: info.path.clone(),
+            resumable: info.resumable,
+            takeover: self.takeovers(&info),
         };
         if self.session.as_ref() != Some(&session) {
             self.session = Some(session.clone());
-            self.acts.push_back(Act::Log(Body::Session(session)));
+            self.actions.push_back(Action::Log(EntryBody::Session(session)));
         }
     }
 
-    /// The provider's own ways, and the one that loomd has for all of them.
-    fn takeovers(&self, news: &SessionNews) -> Vec<Takeover> {
-        let (program, cwd) = &self.replay;
-        let mut command = ["loomd", "run", &self.provider, "--resume", &news.id].map(str::to_owned).to_vec();
+    /// The adapter's takeovers, and the one that loomd offers for all providers.
+    fn takeovers(&self, info: &SessionInfo) -> Vec<Takeover> {
+        let mut command = ["loomd", "run", &self.provider, "--resume", &info.id].map(str::to_owned).to_vec();
         if self.provider == "acp" {
-            // The argv of such an agent is nobody else's to know.
+            // Only the caller of `loomd run acp` knows the argv of such an agent, so the command repeats it.
             command.push("--".to_owned());
-            command.extend(program.clone());
+            command.extend(self.program.clone());
         }
-        let mut ways = self.adapter.takeovers(news);
-        if self.adapter.can_resume() && !ways.iter().any(|way| way.kind == TakeoverKind::ReplayCommand) {
-            ways.push(terminal::kept(news, TakeoverKind::ReplayCommand, command, cwd, None));
+        let mut takeovers = self.adapter.takeovers(info);
+        if self.adapter.can_resume() && !takeovers.iter().any(|takeover| takeover.kind == TakeoverKind::ReplayCommand) {
+            takeovers.push(kind::resumable_takeover(info, TakeoverKind::ReplayCommand, command, &self.cwd, None));
         }
-        ways
+        takeovers
     }
 
     pub(super) fn log_state(&mut self, state: RunState, turn: Option<u64>, end: Option<TurnEnd>) {
-        self.acts.push_back(Act::Log(Body::State { state, turn, end }));
+        self.actions.push_back(Action::Log(EntryBody::State { state, turn, end }));
     }
 
-    pub(super) fn tell_queue(&mut self) {
-        self.acts.push_back(Act::Queued(self.waiting() as u64));
+    pub(super) fn report_queue_length(&mut self) {
+        self.actions.push_back(Action::QueueLength(self.queue_length() as u64));
     }
 
     /// How many prompts wait for a turn. The first one has its turn from the beginning.
-    pub(super) fn waiting(&self) -> usize {
-        self.queue.len().saturating_sub(usize::from(self.first_is_due))
+    pub(super) fn queue_length(&self) -> usize {
+        self.queued.len().saturating_sub(usize::from(self.first_prompt_is_due))
     }
 
-    /// A prompt of a later turn was given to a provider that was about to end.
-    pub(super) fn never_taken(&self) -> bool {
-        self.in_turn && self.turn > 1 && self.given.is_some()
+    /// Whether the prompt of a later turn was sent to a program that was about to end.
+    pub(super) fn was_never_accepted(&self) -> bool {
+        self.in_turn && self.turn > 1 && self.pending_prompt.is_some()
     }
 
-    pub(super) fn tell_dropped(&mut self, dropped: usize, why: &str) {
-        if dropped > 0 {
-            self.tell_queue();
-            let prompts = if dropped == 1 { "a prompt that waited was".to_owned() } else { format!("{dropped} prompts that waited were") };
-            self.out.notice(Severity::Warning, &format!("{prompts} dropped, for {why}"), None);
+    pub(super) fn report_dropped_prompts(&mut self, count: usize, reason: &str) {
+        if count > 0 {
+            self.report_queue_length();
+            let prompts = if count == 1 { "a queued prompt was".to_owned() } else { format!("{count} queued prompts were") };
+            self.out.notice(Severity::Warning, &format!("{prompts} dropped because {reason}"), None);
         }
     }
+
+    pub(super) fn final_state(&self, exit: &Exit, stderr: &str) -> FinalState {
+        let is_unlogged = self.turn > self.last_logged_turn;
+        let turn = is_unlogged.then_some(self.turn).filter(|turn| *turn > 0);
+        let usage = self.last_turn_end.as_ref().and_then(|end| end.usage).filter(|_| is_unlogged && !self.in_turn);
+        let failed = |error: RunError| FinalState {
+            state: RunState::Failed,
+            stop_reason: "error".to_owned(),
+            error: Some(with_stderr(error, stderr)),
+            turn,
+            usage,
+        };
+        if let Some(error) = &self.fatal_error {
+            return failed(error.clone());
+        }
+        if self.in_turn {
+            if self.interrupted {
+                return FinalState { state: RunState::Cancelled, stop_reason: "cancelled".to_owned(), error: None, turn, usage };
+            }
+            // The program was about to end when it was sent this prompt: the reason is in the turn before.
+            if let Some(error) = self.last_turn_end.as_ref().and_then(|end| end.error.clone()).filter(|_| self.was_never_accepted()) {
+                return failed(error);
+            }
+            let how = match (exit.code, &exit.signal) {
+                (Some(code), _) => format!("with code {code}"),
+                (None, Some(signal)) => format!("by {signal}"),
+                (None, None) => "for an unknown reason".to_owned(),
+            };
+            let message = format!("{} ended {how} during its turn", self.provider);
+            return failed(RunError { kind: "provider".to_owned(), message });
+        }
+        match &self.last_turn_end {
+            Some(TurnEnd { error: Some(error), .. }) => failed(error.clone()),
+            // A turn that the provider cancelled did not succeed either, for example because a person chose an option
+            // that cancels it.
+            Some(end) if (self.interrupted || end.stop_reason == "cancelled") && !self.interactive => {
+                FinalState { state: RunState::Cancelled, stop_reason: end.stop_reason.clone(), error: None, turn, usage }
+            }
+            Some(end) => FinalState { state: RunState::Succeeded, stop_reason: end.stop_reason.clone(), error: None, turn, usage },
+            None if self.ready => FinalState { state: RunState::Succeeded, stop_reason: "end_turn".to_owned(), error: None, turn, usage },
+            None => {
+                let message = match exit.code {
+                    Some(code) => format!("{} ended with code {code} before it was ready", self.provider),
+                    None => format!("{} ended by {} before it was ready", self.provider, exit.signal.as_deref().unwrap_or("a signal")),
+                };
+                failed(RunError { kind: "provider".to_owned(), message })
+            }
+        }
+    }
+}
+
+/// Appends the end of what the program wrote to stderr, which is often the reason for a person.
+fn with_stderr(mut error: RunError, stderr: &str) -> RunError {
+    let tail = stderr.trim();
+    if !tail.is_empty() && !error.message.contains(tail) {
+        error.message = format!("{}; end of stderr: {tail}", error.message);
+    }
+    error
 }

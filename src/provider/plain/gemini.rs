@@ -1,84 +1,72 @@
-//! `gemini --output-format stream-json`: deltas of text, whole tool calls, one `result`.
+//! The format `gemini`: `gemini --output-format stream-json` prints deltas of text, whole tool calls and one `result`.
 //!
-//! After SIGINT and SIGTERM it ends with code 0 and no `result`: a run without one did not succeed.
+//! After SIGINT and SIGTERM the program exits with code 0 and prints no `result`, so a run without one did not succeed.
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    format::{Format, described, text},
-    member,
-    session::KeptSession,
-};
+use super::format::{OutputFormat, PlainSession, describe_tool, object_member, str_member};
 use crate::{
-    model::{RunError, Usage},
+    model::{RunError, Usage, task::object},
     provider::{
-        adapter::Exit,
-        effect::TurnEnd,
-        fault,
-        out::{Out, Role, Severity},
-        task::object,
+        Exit, error_kind,
+        event_sink::{EventSink, Role, Severity},
+        provider_event::TurnEnd,
     },
 };
 
 #[derive(Default)]
-pub struct Gemini {
+pub(crate) struct Gemini {
     end: Option<TurnEnd>,
-    open: Vec<String>,
 }
 
-impl Format for Gemini {
-    fn line(&mut self, said: &Map<String, Value>, session: &mut KeptSession, out: &mut Out) {
-        match text(said, "type").unwrap_or_default() {
+impl OutputFormat for Gemini {
+    fn handle_line(&mut self, event: &Map<String, Value>, session: &mut PlainSession, out: &mut EventSink) {
+        match str_member(event, "type").unwrap_or_default() {
             "init" => {
-                if let Some(id) = text(said, "session_id") {
-                    session.announced(id, out);
+                if let Some(id) = str_member(event, "session_id") {
+                    session.announce(id, out);
                 }
             }
-            "message" if text(said, "role") == Some("assistant") => {
-                session.kept_soon(out);
-                out.text_delta(Role::Agent, None, text(said, "content").unwrap_or_default());
+            "message" if str_member(event, "role") == Some("assistant") => {
+                session.mark_resumable_soon(out);
+                out.text_chunk(Role::Agent, None, str_member(event, "content").unwrap_or_default());
             }
             "tool_use" => {
-                session.kept_soon(out);
-                let Some(id) = text(said, "tool_id") else { return };
-                let input = member(said, "parameters");
-                let (kind, title) = described(text(said, "tool_name").unwrap_or_default(), &input);
-                out.tool(id, object(json!({ "title": title, "kind": kind, "status": "in_progress", "rawInput": input })));
-                self.open.push(id.to_owned());
+                session.mark_resumable_soon(out);
+                let Some(id) = str_member(event, "tool_id") else { return };
+                let input = object_member(event, "parameters");
+                let (kind, title) = describe_tool(str_member(event, "tool_name").unwrap_or_default(), &input);
+                out.begin_tool_call(id, object(json!({ "title": title, "kind": kind, "status": "in_progress", "rawInput": input })));
             }
             "tool_result" => {
-                let Some(id) = text(said, "tool_id") else { return };
-                let error = member(said, "error");
-                let whole = text(said, "output").or_else(|| text(&error, "message"));
-                let status = if text(said, "status") == Some("success") { "completed" } else { "failed" };
-                self.open.retain(|open| open != id);
+                let Some(id) = str_member(event, "tool_id") else { return };
+                let error = object_member(event, "error");
+                let whole = str_member(event, "output").or_else(|| str_member(&error, "message"));
+                let status = if str_member(event, "status") == Some("success") { "completed" } else { "failed" };
                 out.tool_ended(id, status, whole, Map::new());
             }
-            "error" => out.notice(Severity::Warning, text(said, "message").unwrap_or_default(), None),
-            "result" => self.end = Some(end(said)),
+            "error" => out.notice(Severity::Warning, str_member(event, "message").unwrap_or_default(), None),
+            "result" => self.end = Some(end(event)),
             _ => {}
         }
     }
 
-    fn ended(&mut self, exit: &Exit, out: &mut Out) -> Option<TurnEnd> {
-        for id in std::mem::take(&mut self.open) {
-            out.tool_ended(&id, "failed", None, Map::new());
-        }
-        let silent = || TurnEnd::failed(RunError { kind: "provider".to_owned(), message: "gemini ended without a result".to_owned() });
-        self.end.take().or_else(|| (exit.code == Some(0)).then(silent))
+    fn turn_end(&mut self, exit: &Exit, _out: &mut EventSink) -> Option<TurnEnd> {
+        let no_end = || TurnEnd::failed(RunError { kind: "provider".to_owned(), message: "gemini ended without a result".to_owned() });
+        self.end.take().or_else(|| (exit.code == Some(0)).then(no_end))
     }
 
     fn program(&self) -> &'static str {
         "gemini"
     }
 
-    fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
-        (["--resume", id].map(str::to_owned).to_vec(), Some("seen to work with `-p`; not tried in a terminal"))
+    fn resume_args(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
+        (["--resume", id].map(str::to_owned).to_vec(), Some("tested with `-p`; not tested in a terminal"))
     }
 }
 
-fn end(said: &Map<String, Value>) -> TurnEnd {
-    let stats = member(said, "stats");
+fn end(event: &Map<String, Value>) -> TurnEnd {
+    let stats = object_member(event, "stats");
     let number = |name: &str| stats.get(name).and_then(Value::as_u64);
     let usage = Usage {
         input_tokens: number("input_tokens"),
@@ -87,18 +75,18 @@ fn end(said: &Map<String, Value>) -> TurnEnd {
         cost_usd: None,
     };
     let usage = Some(usage).filter(|usage| *usage != Usage::default());
-    if text(said, "status") == Some("success") {
+    if str_member(event, "status") == Some("success") {
         return TurnEnd { usage, ..TurnEnd::new("end_turn") };
     }
-    let error = member(said, "error");
-    let message = text(&error, "message").unwrap_or("gemini ended with an error");
+    let error = object_member(event, "error");
+    let message = str_member(&error, "message").unwrap_or("gemini ended with an error");
     TurnEnd { usage, ..TurnEnd::failed(api_error(message)) }
 }
 
-/// What the model answered stands in the message, in brackets, as it came.
+/// The error of the model's service, whose response body is in the message, in brackets.
 fn api_error(message: &str) -> RunError {
     let inner = message.strip_prefix("[API Error: ").and_then(|inner| inner.strip_suffix(']')).unwrap_or(message);
-    let told: Value = serde_json::from_str(inner).unwrap_or_default();
-    let status = told["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-    fault::provider_error(status, told["error"]["message"].as_str().unwrap_or(inner))
+    let body: Value = serde_json::from_str(inner).unwrap_or_default();
+    let status = body["error"]["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+    error_kind::provider_error(status, body["error"]["message"].as_str().unwrap_or(inner))
 }

@@ -1,47 +1,51 @@
-//! Any command-line tool that takes a prompt, works and ends: a program of the configuration.
+//! Any command-line tool that takes one prompt, works, and ends: a program from the configuration.
 //!
-//! - `{prompt}` in its argv is replaced by the prompt's text, which process lists then show: whoever writes it there has chosen so.
-//!   Without it the prompt is written to stdin, which is then closed.
-//! - The pattern `session` finds the session's id in a line of stdout. The session counts as resumable once the program has ended well, for
-//!   nothing else tells that it was kept; a known format may tell it earlier.
-//! - `resume` is the argv that goes on with a session; `{session}` stands for its id, `{prompt}` for the prompt.
-//! - The outcome is the exit code's, unless the output has a known form that says more.
+//! - The prompt's text replaces `{prompt}` in the argv. Process lists then show it, which is the choice of whoever
+//!   wrote the placeholder. Without the placeholder the prompt is written to stdin, which is then closed.
+//! - The pattern `session` finds the session's id in a line of stdout. The session counts as resumable once the program
+//!   has exited successfully, because nothing else shows that the program saved it; a known format may show it earlier.
+//! - `resume` is the argv that resumes a session; `{session}` stands for the session's id, `{prompt}` for the prompt.
+//! - The exit code decides the outcome, unless the output has a known format that says more.
 
 mod codex_exec;
 mod format;
-mod formats;
 mod gemini;
 mod opencode;
-#[cfg(test)]
-mod recorded;
-mod session;
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
 
-use self::{format::Format, session::KeptSession};
+use self::{
+    codex_exec::CodexExec,
+    format::{OutputFormat, PlainSession},
+    gemini::Gemini,
+    opencode::OpenCode,
+};
 use crate::{
-    model::{Failure, FailureKind, ProviderCapabilities, RunError, Takeover, TakeoverKind, calls::PermissionMode},
+    model::{
+        Failure, FailureKind, ProviderCapabilities, RunError, Takeover, TakeoverKind,
+        calls::PermissionMode,
+        task::{ContentBlocks, Plain, Task, object, text_of},
+    },
     provider::{
-        adapter::{Adapter, Answer, Exit},
-        effect::{SessionNews, TurnEnd},
-        fault,
-        kind::{Launch, Provider, Stdin},
-        out::Out,
-        task::{Blocks, Plain, Task, object, text_of},
-        terminal::{no_way, way},
+        Adapter, Answer, Exit, error_kind,
+        event_sink::EventSink,
+        kind::{Launch, Provider, StdinUse},
+        kind::{available_takeover, unavailable_takeover},
+        provider_event::{SessionInfo, TurnEnd},
     },
 };
 
-const PROMPT: &str = "{prompt}";
-const SESSION: &str = "{session}";
+const PROMPT_PLACEHOLDER: &str = "{prompt}";
+const SESSION_PLACEHOLDER: &str = "{session}";
 
-/// The kind `command`, where the configuration gives it a prompt.
-pub struct PlainCli;
+/// The names of all output formats.
+const FORMAT_NAMES: &[&str] = &["codex-exec", "gemini", "opencode"];
+
+/// The kind `command` for a program that the configuration gives a prompt.
+pub(crate) struct PlainCli;
 
 impl Provider for PlainCli {
     fn kind(&self) -> &'static str {
@@ -60,33 +64,33 @@ impl Provider for PlainCli {
         &[]
     }
 
-    fn missing(&self) -> &'static str {
-        "name its command line as `command` in the configuration"
+    fn install_hint(&self) -> &'static str {
+        "set `command` to its command line in the configuration"
     }
 
     fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure> {
         let name = &task.provider;
-        check(task)?;
+        check_task(task)?;
         let Some(prompt) = &task.prompt else {
-            return Err(Failure::invalid_params("prompt", format!("{name} works on one prompt and ends, so it needs one to begin")));
+            return Err(Failure::invalid_params("prompt", format!("{name} handles one prompt and ends, so it needs a `prompt` to start")));
         };
         let argv = match (&task.resume, &task.plain.resume) {
             (None, _) => program.to_vec(),
             (Some(_), Some(resume)) => resume.clone(),
             (Some(_), None) => {
-                let message = format!("{name} has no `resume` in the configuration: the argv that goes on with a session");
+                let message = format!("{name} has no `resume` in the configuration; set it to the command that continues a session");
                 return Err(Failure::unsupported("resume", message));
             }
         };
         if argv.is_empty() {
             return Err(Failure::invalid_params("command", format!("{name} has no `command` in the configuration")));
         }
-        let stdin = if shows_prompt(&argv) { Stdin::Null } else { Stdin::Protocol };
+        let stdin = if has_prompt_placeholder(&argv) { StdinUse::Null } else { StdinUse::Protocol };
         let text = text_of(prompt);
         let id = task.resume.as_deref().unwrap_or_default();
-        // One pass, so that a prompt which speaks of `{session}` stays as it is.
+        // A single pass, so that a prompt which contains `{session}` stays as it is.
         let argv = argv.iter().map(|word| {
-            let parts: Vec<String> = word.split(PROMPT).map(|part| part.replace(SESSION, id)).collect();
+            let parts: Vec<String> = word.split(PROMPT_PLACEHOLDER).map(|part| part.replace(SESSION_PLACEHOLDER, id)).collect();
             parts.join(&text)
         });
         Ok(Launch { argv: argv.collect(), env: Vec::new(), stdin })
@@ -95,80 +99,82 @@ impl Provider for PlainCli {
     fn adapter(&self, task: Task) -> Box<dyn Adapter> {
         let argv = if task.resume.is_some() { task.plain.resume.as_ref() } else { None };
         Box::new(PlainAdapter {
-            by_stdin: !shows_prompt(argv.unwrap_or(&task.program)),
-            pattern: task.plain.session.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
-            format: task.plain.format.as_deref().and_then(|name| formats::named(name, &task)),
-            session: KeptSession::default(),
+            prompt_on_stdin: !has_prompt_placeholder(argv.unwrap_or(&task.program)),
+            session_pattern: task.plain.session.as_deref().and_then(|pattern| Regex::new(pattern).ok()),
+            format: task.plain.format.as_deref().and_then(|name| output_format(name, &task)),
+            session: PlainSession::default(),
             is_stopped: false,
             task,
         })
     }
 }
 
-/// Whether the configuration of a plain tool makes sense; if not, what to do, as a sentence that begins with the provider's name.
-pub fn check_words(plain: &Plain) -> Result<(), String> {
+/// Checks the configuration of a plain tool. The error says what to change and continues a sentence that begins with
+/// the provider's name.
+pub(crate) fn check_settings(plain: &Plain) -> Result<(), String> {
     if let Some(Err(error)) = plain.session.as_deref().map(Regex::new) {
-        // The lines before the last one draw where in the pattern it is.
+        // The lines before the last one draw the position in the pattern.
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        return Err(format!("has a pattern `session` that is no regular expression: {reason}; mend it or remove it"));
+        return Err(format!("has a pattern `session` that is not a regular expression: {reason}; fix it or remove it"));
     }
-    if let Some(format) = plain.format.as_deref().filter(|format| !formats::NAMES.contains(format)) {
-        return Err(format!("has a format `{format}`, which is not known; choose one of {}", formats::NAMES.join(", ")));
+    if let Some(format) = plain.format.as_deref().filter(|format| !FORMAT_NAMES.contains(format)) {
+        return Err(format!("has an unknown format `{format}`; choose one of {}", FORMAT_NAMES.join(", ")));
     }
     if plain.resume.as_ref().is_some_and(|resume| resume.iter().all(String::is_empty)) {
-        return Err("has an empty resume; name the argv that goes on with a session, or remove it".to_owned());
+        return Err("has an empty resume; set it to the command that continues a session, or remove it".to_owned());
     }
     Ok(())
 }
 
-/// What is wanted of a plain tool, against what one can do.
-fn check(task: &Task) -> Result<(), Failure> {
+/// Checks that the task asks only for what a plain tool can do.
+fn check_task(task: &Task) -> Result<(), Failure> {
     let name = &task.provider;
-    check_words(&task.plain).map_err(|message| Failure::new(FailureKind::Config, format!("{name} {message}")))?;
+    check_settings(&task.plain).map_err(|message| Failure::new(FailureKind::Config, format!("{name} {message}")))?;
     if task.permissions == PermissionMode::ReadOnly {
         let message =
-            format!("nothing can keep {name} from writing; give it the arguments by which it does so itself, and ask for no `readOnly`");
+            format!("loomd cannot keep {name} from writing; start it without a permission mode, and use {name}'s own arguments for it");
         return Err(Failure::unsupported("permissions", message));
     }
     if task.model.is_some() {
-        let message = format!("loomd does not know how {name} is told its model; put it into `args`");
+        let message = format!("loomd cannot choose the model of {name}; set it in `args`");
         return Err(Failure::unsupported("model", message));
     }
     if task.interactive {
-        let message = format!("{name} takes one prompt and ends; go on with its session in a new run");
+        let message = format!("{name} handles one prompt and ends; continue its session in a new run");
         return Err(Failure::unsupported("send", message));
     }
     Ok(())
 }
 
-/// Whether a command line of the configuration has a place for the prompt.
-pub fn shows_prompt(argv: &[String]) -> bool {
-    argv.iter().any(|word| word.contains(PROMPT))
+/// Whether an argv of the configuration has a place for the prompt.
+pub(crate) fn has_prompt_placeholder(argv: &[String]) -> bool {
+    argv.iter().any(|word| word.contains(PROMPT_PLACEHOLDER))
 }
 
 struct PlainAdapter {
     task: Task,
-    by_stdin: bool,
-    pattern: Option<Regex>,
-    format: Option<Box<dyn Format>>,
-    session: KeptSession,
-    /// Its turn was stopped; what it still says belongs to none.
+    prompt_on_stdin: bool,
+    session_pattern: Option<Regex>,
+    format: Option<Box<dyn OutputFormat>>,
+    session: PlainSession,
+    /// The turn was interrupted; later output belongs to no turn.
     is_stopped: bool,
 }
 
 impl PlainAdapter {
-    fn end(&mut self, exit: &Exit, out: &mut Out) -> TurnEnd {
-        let told = self.format.as_mut().and_then(|format| format.ended(exit, out));
-        told.unwrap_or_else(|| match (exit.code, &exit.signal) {
+    fn end(&mut self, exit: &Exit, out: &mut EventSink) -> TurnEnd {
+        let reported = self.format.as_mut().and_then(|format| format.turn_end(exit, out));
+        reported.unwrap_or_else(|| match (exit.code, &exit.signal) {
             (Some(0), _) => TurnEnd::new("end_turn"),
-            // A format knows what a program says first: one that says nothing of it did not find what it was to go on with.
+            // A format knows what the program prints first. A program that exits without it did not find the session to
+            // resume.
             (Some(_), _) if self.format.is_some() && self.session.id().is_none() && self.task.resume.is_some() => {
-                TurnEnd::failed(fault::session_not_found(self.task.resume.as_deref().unwrap_or_default(), &self.task.provider))
+                TurnEnd::failed(error_kind::session_not_found(self.task.resume.as_deref().unwrap_or_default(), &self.task.provider))
             }
             (Some(code), _) => TurnEnd::failed(self.error(&format!("ended with code {code}"))),
             (None, Some(signal)) => TurnEnd::failed(self.error(&format!("ended by {signal}"))),
-            (None, None) => TurnEnd::failed(self.error("ended in an unknown way")),
+            (None, None) => TurnEnd::failed(self.error("ended for an unknown reason")),
         })
     }
 
@@ -178,58 +184,66 @@ impl PlainAdapter {
 }
 
 impl Adapter for PlainAdapter {
-    fn begin(&mut self, out: &mut Out) {
+    fn start(&mut self, out: &mut EventSink) {
         out.ready();
     }
 
-    fn prompt(&mut self, prompt: &Blocks, out: &mut Out) {
-        out.took();
-        if self.by_stdin {
+    fn start_turn(&mut self, prompt: &ContentBlocks, out: &mut EventSink) {
+        out.prompt_accepted();
+        if self.prompt_on_stdin {
             out.write(text_of(prompt).into_bytes());
             out.close_stdin();
         }
     }
 
-    fn line(&mut self, line: &[u8], out: &mut Out) {
-        if let Some(pattern) = self.pattern.as_ref().filter(|_| self.session.id().is_none()) {
+    fn handle_line(&mut self, line: &[u8], out: &mut EventSink) {
+        if let Some(pattern) = self.session_pattern.as_ref().filter(|_| self.session.id().is_none()) {
             let line = String::from_utf8_lossy(line);
             let found = pattern.captures(&line).and_then(|found| found.get(1).or_else(|| found.get(0)));
             if let Some(id) = found.map(|id| id.as_str()).filter(|id| !id.is_empty()) {
-                self.session.announced(id, out);
+                self.session.announce(id, out);
             }
-        }
-        if let Some(format) = self.format.as_mut().filter(|_| !self.is_stopped)
-            && let Ok(Value::Object(said)) = serde_json::from_slice(line)
-        {
-            format.line(&said, &mut self.session, out);
         }
     }
 
-    fn interrupt(&mut self, out: &mut Out) {
-        // It knows no way to stop but to end: with its only turn the run is over, and whoever started the program ends it.
+    fn speaks_json(&self) -> bool {
+        self.format.is_some()
+    }
+
+    fn handle_message(&mut self, message: Value, out: &mut EventSink) {
+        if let Some(format) = self.format.as_mut().filter(|_| !self.is_stopped) {
+            format.handle_line(&object(message), &mut self.session, out);
+        }
+    }
+
+    fn interrupt(&mut self, out: &mut EventSink) {
+        // The program can only be stopped by ending it. The run is over with its only turn, so the supervisor ends the
+        // program.
         if let Some(format) = &mut self.format {
-            format.ended(&Exit::default(), out);
+            format.turn_end(&Exit::default(), out);
         }
         self.is_stopped = true;
         out.turn_ended(TurnEnd::new("cancelled"));
     }
 
-    fn answer(&mut self, _question: &str, _answer: &Answer, _out: &mut Out) {}
-
-    /// It ends by itself; its stdin was closed after the prompt.
-    fn finish(&mut self, _out: &mut Out) {}
-
-    fn woken(&mut self, _token: u32, out: &mut Out) {
-        self.session.kept(out);
+    fn answer(&mut self, _question: &str, _answer: &Answer, _out: &mut EventSink) -> bool {
+        false
     }
 
-    fn ended(&mut self, exit: Exit, out: &mut Out) {
+    /// The program ends by itself, because its stdin was closed after the prompt.
+    fn finish(&mut self, _out: &mut EventSink) {}
+
+    fn handle_timer(&mut self, _token: u32, out: &mut EventSink) {
+        self.session.mark_resumable(out);
+    }
+
+    fn handle_exit(&mut self, exit: Exit, out: &mut EventSink) {
         if self.is_stopped {
             return;
         }
         let end = self.end(&exit, out);
         if end.error.is_none() {
-            self.session.kept(out);
+            self.session.mark_resumable(out);
         }
         out.turn_ended(end);
     }
@@ -238,28 +252,39 @@ impl Adapter for PlainAdapter {
         self.task.plain.resume.is_some()
     }
 
-    fn takeovers(&self, session: &SessionNews) -> Vec<Takeover> {
+    fn takeovers(&self, session: &SessionInfo) -> Vec<Takeover> {
         let first = self.task.program.first().cloned().unwrap_or_default();
-        // By its own name only: behind a wrapper like `npx` its words would mean something else.
+        // Only a program of the format's own name is recognized: a wrapper such as `npx` would understand the arguments
+        // differently.
         let stem = Path::new(&first).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let format = self.format.as_ref().filter(|format| format.program() == stem);
-        let known = format.map(|format| format.terminal(&session.id));
-        let configured = || self.task.plain.resume.as_ref().filter(|resume| !shows_prompt(resume));
+        let known = format.map(|format| format.resume_args(&session.id));
+        let configured = || self.task.plain.resume.as_ref().filter(|resume| !has_prompt_placeholder(resume));
         let resume = match (known, configured()) {
-            _ if !session.resumable => no_way(TakeoverKind::Resume, "the provider has not kept the session yet"),
-            (Some((words, reason)), _) => way(TakeoverKind::Resume, std::iter::once(first).chain(words).collect(), &self.task.cwd, reason),
-            (None, Some(resume)) => {
-                let command = resume.iter().map(|word| word.replace(SESSION, &session.id)).collect();
-                let reason = "it is the configuration's `resume`, and may want a prompt at its stdin";
-                way(TakeoverKind::Resume, command, &self.task.cwd, Some(reason))
+            _ if !session.resumable => unavailable_takeover(TakeoverKind::Resume, "the provider has not stored the session yet"),
+            (Some((args, reason)), _) => {
+                available_takeover(TakeoverKind::Resume, std::iter::once(first).chain(args).collect(), &self.task.cwd, reason)
             }
-            (None, None) => no_way(TakeoverKind::Resume, "the configuration has no `resume` that could be started without a prompt"),
+            (None, Some(resume)) => {
+                let command = resume.iter().map(|word| word.replace(SESSION_PLACEHOLDER, &session.id)).collect();
+                let reason = "this is `resume` of the configuration, which may need a prompt on stdin";
+                available_takeover(TakeoverKind::Resume, command, &self.task.cwd, Some(reason))
+            }
+            (None, None) => unavailable_takeover(TakeoverKind::Resume, "the configuration has no `resume` that starts without a prompt"),
         };
-        vec![no_way(TakeoverKind::Live, "the program takes no input while it runs"), resume]
+        vec![unavailable_takeover(TakeoverKind::Live, "the program accepts no input while it runs"), resume]
     }
 }
 
-/// The object at this name of an event, or an empty one.
-fn member(said: &serde_json::Map<String, Value>, name: &str) -> serde_json::Map<String, Value> {
-    object(said.get(name).cloned().unwrap_or_default())
+/// The format with this name.
+fn output_format(name: &str, task: &Task) -> Option<Box<dyn OutputFormat>> {
+    Some(match name {
+        "codex-exec" => Box::new(CodexExec::new(task.resume.is_none())),
+        "gemini" => Box::new(Gemini::default()),
+        "opencode" => Box::new(OpenCode::default()),
+        _ => return None,
+    })
 }
+
+#[cfg(test)]
+mod tests;

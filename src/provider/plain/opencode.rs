@@ -1,61 +1,55 @@
-//! `opencode run --format json`: whole parts, each step's tokens by themselves.
+//! The format `opencode`: `opencode run --format json` prints whole parts, and the tokens of each step by itself.
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    format::{Format, described, text},
-    member,
-    session::KeptSession,
-};
+use super::format::{OutputFormat, PlainSession, describe_tool, object_member, str_member};
 use crate::{
-    model::{RunError, Usage},
+    model::{RunError, Usage, task::object},
     provider::{
-        adapter::Exit,
-        effect::TurnEnd,
-        fault,
-        out::{Out, Role},
-        task::object,
+        Exit, error_kind,
+        event_sink::{EventSink, Role},
+        provider_event::TurnEnd,
     },
 };
 
 #[derive(Default)]
-pub struct OpenCode {
+pub(crate) struct OpenCode {
     usage: Usage,
     /// Why the last step ended.
     reason: Option<String>,
     error: Option<RunError>,
 }
 
-impl Format for OpenCode {
-    fn line(&mut self, said: &Map<String, Value>, session: &mut KeptSession, out: &mut Out) {
-        if let Some(id) = text(said, "sessionID") {
-            // The first line comes with the model's answer; the session is in the database by then.
-            session.announced(id, out);
-            session.kept(out);
+impl OutputFormat for OpenCode {
+    fn handle_line(&mut self, event: &Map<String, Value>, session: &mut PlainSession, out: &mut EventSink) {
+        if let Some(id) = str_member(event, "sessionID") {
+            // The first line comes with the model's answer, and by then the session is in opencode's database.
+            session.announce(id, out);
+            session.mark_resumable(out);
         }
-        let part = member(said, "part");
-        let name = text(&part, "id");
-        let whole = text(&part, "text").unwrap_or_default();
-        match text(said, "type").unwrap_or_default() {
+        let part = object_member(event, "part");
+        let name = str_member(&part, "id");
+        let whole = str_member(&part, "text").unwrap_or_default();
+        match str_member(event, "type").unwrap_or_default() {
             "text" => out.text_whole(Role::Agent, name, whole),
             "reasoning" => out.text_whole(Role::Thought, name, whole),
             "tool_use" => tool(&part, out),
             "step_finish" => {
                 self.add(&part);
-                self.reason = text(&part, "reason").map(str::to_owned);
+                self.reason = str_member(&part, "reason").map(str::to_owned);
             }
             "error" => {
-                let error = member(said, "error");
-                let data = member(&error, "data");
+                let error = object_member(event, "error");
+                let data = object_member(&error, "data");
                 let status = data.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-                let message = text(&data, "message").or(text(&error, "name")).unwrap_or("opencode ended with an error");
-                self.error = Some(fault::provider_error(status, message));
+                let message = str_member(&data, "message").or(str_member(&error, "name")).unwrap_or("opencode ended with an error");
+                self.error = Some(error_kind::provider_error(status, message));
             }
             _ => {}
         }
     }
 
-    fn ended(&mut self, exit: &Exit, _out: &mut Out) -> Option<TurnEnd> {
+    fn turn_end(&mut self, exit: &Exit, _out: &mut EventSink) -> Option<TurnEnd> {
         let usage = Some(self.usage).filter(|usage| *usage != Usage::default());
         let end = match (self.error.take(), self.reason.as_deref()) {
             (Some(error), _) => TurnEnd::failed(error),
@@ -74,15 +68,15 @@ impl Format for OpenCode {
         "opencode"
     }
 
-    fn terminal(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
-        (["--session", id].map(str::to_owned).to_vec(), Some("not tried in a terminal"))
+    fn resume_args(&self, id: &str) -> (Vec<String>, Option<&'static str>) {
+        (["--session", id].map(str::to_owned).to_vec(), Some("not tested in a terminal"))
     }
 }
 
 impl OpenCode {
     fn add(&mut self, part: &Map<String, Value>) {
-        let tokens = member(part, "tokens");
-        let cache = member(&tokens, "cache");
+        let tokens = object_member(part, "tokens");
+        let cache = object_member(&tokens, "cache");
         let add = |sum: &mut Option<u64>, more: Option<&Value>| {
             if let Some(more) = more.and_then(Value::as_u64) {
                 *sum = Some(sum.unwrap_or_default().saturating_add(more));
@@ -97,28 +91,30 @@ impl OpenCode {
     }
 }
 
-fn tool(part: &Map<String, Value>, out: &mut Out) {
-    let Some(id) = text(part, "callID") else { return };
-    let state = member(part, "state");
-    let input = member(&state, "input");
-    let metadata = member(&state, "metadata");
-    let (kind, described) = described(text(part, "tool").unwrap_or_default(), &input);
-    let title = text(&state, "title").filter(|title| !title.is_empty() && kind == "execute").map_or(described, str::to_owned);
-    let path = text(&input, "filePath").or(text(&input, "path"));
+fn tool(part: &Map<String, Value>, out: &mut EventSink) {
+    let Some(id) = str_member(part, "callID") else { return };
+    let state = object_member(part, "state");
+    let input = object_member(&state, "input");
+    let metadata = object_member(&state, "metadata");
+    let (kind, described) = describe_tool(str_member(part, "tool").unwrap_or_default(), &input);
+    let title = str_member(&state, "title").filter(|title| !title.is_empty() && kind == "execute").map_or(described, str::to_owned);
+    let path = str_member(&input, "filePath").or(str_member(&input, "path"));
     let mut fields = object(json!({ "title": title, "kind": kind, "status": "in_progress", "rawInput": input }));
     if let Some(path) = path {
         fields.insert("locations".to_owned(), json!([{ "path": path }]));
     }
-    let change = member(&metadata, "filediff");
-    if let (Some(before), Some(after), Some(path)) = (text(&change, "before"), text(&change, "after"), text(&change, "file").or(path)) {
+    let change = object_member(&metadata, "filediff");
+    if let (Some(before), Some(after), Some(path)) =
+        (str_member(&change, "before"), str_member(&change, "after"), str_member(&change, "file").or(path))
+    {
         fields.insert("content".to_owned(), json!([{ "type": "diff", "path": path, "oldText": before, "newText": after }]));
-    } else if let Some(patch) = text(&metadata, "diff") {
+    } else if let Some(patch) = str_member(&metadata, "diff") {
         fields.insert("_meta".to_owned(), json!({ "loomd/patch": patch }));
     }
-    out.tool(id, fields);
+    out.begin_tool_call(id, fields);
     let exit = metadata.get("exit");
-    let failed = text(&state, "status") != Some("completed") || exit.is_some_and(|exit| exit.as_i64() != Some(0));
+    let failed = str_member(&state, "status") != Some("completed") || exit.is_some_and(|exit| exit.as_i64() != Some(0));
     let raw = exit.map_or_else(Map::new, |exit| object(json!({ "rawOutput": { "exit": exit } })));
-    let whole = text(&state, "output").or(text(&state, "error"));
+    let whole = str_member(&state, "output").or(str_member(&state, "error"));
     out.tool_ended(id, if failed { "failed" } else { "completed" }, whole, raw);
 }

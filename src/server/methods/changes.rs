@@ -1,185 +1,142 @@
-//! `run/changes`: the files that an agent changed, from what it said of its tool calls.
+//! `run/changes`: the files that an agent changed, according to its tool calls.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
-use serde_json::{Map, Value};
-
-use super::{Request, large};
+use super::{Request, large_answer};
 use crate::{
-    history::{Forward, Found},
     model::{
-        Entry, Failure, Kind,
+        Failure,
         calls::{ChangeKind, ChangedFile, ChangesResult, RunIdParams},
-        line,
+        item::{FileDiff, Item, ItemChange, ItemKind, ToolItem},
     },
+    transcript::{Fold, ItemLimits, LogSource, read::fold_entries},
 };
 
-/// How much of a log is read at a time.
-const BLOCK: usize = 1 << 20;
-/// Most text that is held for an answer; what is beyond makes it incomplete.
-const MOST: usize = 32 << 20;
+/// Bytes of text that an answer may hold; further text makes it incomplete.
+const MAX_HELD_BYTES: usize = 32 << 20;
 
-pub async fn changes(params: RunIdParams, request: Request) -> Result<ChangesResult, Failure> {
-    let cancel = request.call.cancel.clone();
-    large(&request, move |history| {
+pub(crate) async fn changes(params: RunIdParams, request: Request) -> Result<ChangesResult, Failure> {
+    let cancel = request.context.cancel.clone();
+    large_answer(&request, move |history| {
         let run = history.known_run(params.run_id)?;
-        let last = run.last_seq;
-        let mut reader = Forward::new(params.run_id, 0);
-        let (mut changes, mut lines) = (Changes { cwd: run.cwd, ..Changes::default() }, Vec::new());
-        while reader.seq() < last && !cancel.is_cancelled() {
-            lines.clear();
-            if reader.read(history, BLOCK, &mut lines)? == Found::Nothing {
-                break;
-            }
-            for line in line::lines(&lines).filter(|line| line::head(line).is_some_and(|head| head.kind == Kind::Update)) {
-                if let Ok(Entry::Update(entry)) = line::parse(line) {
-                    changes.take(&entry.update);
-                }
-            }
-        }
+        let mut fold = Fold::new(LogSource::of(&run)).with_limits(ItemLimits::LARGE);
+        let mut changes = ChangeSet { cwd: run.cwd, ..ChangeSet::default() };
+        fold_entries(history, run.id, run.last_seq, &mut fold, |_, _, items| {
+            items.iter().for_each(|change| changes.apply(change));
+            if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
         Ok(changes.result())
     })
     .await
 }
 
-/// What is known of the changes so far.
+/// The changes that are known so far.
 #[derive(Debug, Default)]
-struct Changes {
-    tools: BTreeMap<String, Tool>,
+struct ChangeSet {
+    /// Tool calls whose changes are in `files`.
+    done: BTreeSet<u64>,
     files: Vec<ChangedFile>,
-    held: usize,
+    held_bytes: usize,
     incomplete: bool,
-    /// Where the run worked.
+    /// The run's directory.
     cwd: String,
 }
 
-/// A tool call that has not ended: what it is about to change.
-#[derive(Debug, Default)]
-struct Tool {
-    kind: Option<String>,
-    diffs: Vec<Value>,
-    patch: Option<String>,
-    places: Vec<String>,
-    done: bool,
-}
+impl ChangeSet {
+    fn apply(&mut self, change: &ItemChange) {
+        let ItemChange::Whole { item } = change else { return };
+        if let ItemKind::Tool(tool) = &item.kind {
+            self.tool(item, tool);
+        }
+    }
 
-impl Changes {
-    fn take(&mut self, update: &Map<String, Value>) {
-        let text = |name: &str| update.get(name).and_then(Value::as_str);
-        if !matches!(text("sessionUpdate"), Some("tool_call" | "tool_call_update")) {
-            return;
-        }
-        let Some(id) = text("toolCallId") else { return };
-        let tool = self.tools.entry(id.to_owned()).or_default();
-        if let Some(kind) = text("kind") {
-            tool.kind = Some(kind.to_owned());
-        }
-        let content = update.get("content").and_then(Value::as_array);
-        let diffs: Vec<Value> = content.into_iter().flatten().filter(|block| block["type"] == "diff").cloned().collect();
-        if !diffs.is_empty() {
-            tool.diffs = diffs;
-        }
-        if let Some(patch) = update.get("_meta").and_then(|meta| meta.get("loomd/patch")).and_then(Value::as_str) {
-            tool.patch = Some(patch.to_owned());
-        }
-        if let Some(places) = update.get("locations").and_then(Value::as_array) {
-            tool.places = places.iter().filter_map(|place| Some(place["path"].as_str()?.to_owned())).collect();
-        }
-        let status = text("status");
-        if status == Some("completed") && !std::mem::replace(&mut tool.done, true) {
-            let (diffs, patch, places) = (std::mem::take(&mut tool.diffs), tool.patch.take(), std::mem::take(&mut tool.places));
-            let tool_kind = tool.kind.clone();
-            let whole = match tool_kind.as_deref() {
-                Some("delete") => Some(ChangeKind::Delete),
-                Some("move") => Some(ChangeKind::Move),
+    fn tool(&mut self, item: &Item, tool: &ToolItem) {
+        let kind = tool.tool_kind.as_str();
+        if tool.status == "completed" && self.done.insert(item.item) {
+            let whole = match kind {
+                "delete" => Some(ChangeKind::Delete),
+                "move" => Some(ChangeKind::Move),
                 _ => None,
             };
-            diffs.iter().for_each(|diff| self.diff(diff, whole));
-            // It changed something, and did not say what.
-            let is_silent = diffs.is_empty() && patch.is_none() && (whole.is_none() || places.is_empty());
-            self.incomplete |= is_silent && matches!(tool_kind.as_deref(), Some("edit" | "delete" | "move"));
-            if let Some(kind) = whole.filter(|_| diffs.is_empty() && patch.is_none()) {
-                places.iter().for_each(|path| self.told(path, kind));
-            }
-            if let Some(patch) = patch {
-                self.patch(&patch);
+            tool.diffs.iter().for_each(|diff| self.diff(diff));
+            // The tool call changed something, and did not say what. One that goes on from another has said it there.
+            let is_silent = tool.diffs.is_empty() && item.continues.is_none() && (whole.is_none() || tool.locations.is_empty());
+            self.incomplete |= is_silent && matches!(kind, "edit" | "delete" | "move");
+            let kind = whole.or((kind == "edit").then_some(ChangeKind::Modify)).filter(|_| tool.diffs.is_empty());
+            let unknown =
+                |path: &String, kind| FileDiff { path: path.clone(), kind, patch: None, old_text: None, new_text: None, omitted: true };
+            for (kind, location) in kind.iter().flat_map(|kind| tool.locations.iter().map(move |location| (*kind, location))) {
+                self.take(&unknown(&location.path, kind));
             }
         }
-        // What a command did, nobody says. One that was refused did nothing, and one that failed may have done something.
-        let began = matches!(status, Some("completed" | "failed" | "in_progress"));
-        let kind = self.tools.get(id).and_then(|tool| tool.kind.as_deref());
-        if began && matches!(kind, Some("execute" | "other") | None) {
+        // Nothing tells what a command changed. A command that was refused did nothing; one that failed may have done
+        // something.
+        if tool.status != "pending" && matches!(kind, "execute" | "other" | "") {
             self.incomplete = true;
         }
     }
 
-    /// A file of which only its fate is known.
-    fn told(&mut self, path: &str, kind: ChangeKind) {
-        let path = self.absolute(path);
-        match self.files.iter_mut().find(|file| file.path == path) {
-            Some(file) => (file.kind, file.new_text) = (kind, None),
-            None => self.files.push(ChangedFile { path, kind, patch: None, old_text: None, new_text: None }),
-        }
-    }
-
-    /// Patches name files from the run's directory on.
+    /// The one spelling of a path: absolute, without `.` and `..`, and no address. Patches name files relative to the
+    /// run's directory.
     fn absolute(&self, path: &str) -> String {
-        if path.starts_with('/') || self.cwd.is_empty() { path.to_owned() } else { format!("{}/{path}", self.cwd.trim_end_matches('/')) }
-    }
-
-    /// `whole`: what the tool call does to its files as a whole. A text that is taken away wholly is a deletion too, where the provider says so.
-    fn diff(&mut self, diff: &Value, whole: Option<ChangeKind>) {
-        let Some(path) = diff["path"].as_str() else { return };
-        let path = &self.absolute(path);
-        let deleted = whole == Some(ChangeKind::Delete) || diff["_meta"]["kind"] == "delete";
-        let text = |name: &str| diff[name].as_str().map(str::to_owned);
-        let (old, new) = (text("oldText"), text("newText").filter(|_| !deleted));
-        self.held += old.as_ref().map_or(0, String::len) + new.as_ref().map_or(0, String::len);
-        if self.held > MOST {
-            self.incomplete = true;
-            return;
+        let path = path
+            .strip_prefix("file://")
+            .map_or_else(|| path.to_owned(), |path| percent_decoded(path.strip_prefix("localhost").unwrap_or(path)));
+        let is_of_windows = path.as_bytes().get(1) == Some(&b':') && path.as_bytes()[0].is_ascii_alphabetic();
+        if is_of_windows || (self.cwd.is_empty() && !path.starts_with('/')) {
+            return path;
         }
-        match self.files.iter_mut().find(|file| file.path == *path) {
-            Some(file) if deleted => (file.kind, file.new_text) = (ChangeKind::Delete, None),
-            // Two replacements in one file are not one text; the whole file's are.
-            Some(file) if file.new_text == old => file.new_text = new,
-            Some(file) => {
-                file.patch = Some(joined(file.patch.take(), &replacement(path, old.as_deref(), new.as_deref())));
-            }
-            None => {
-                let kind = match (&old, deleted) {
-                    (_, true) => ChangeKind::Delete,
-                    (None, _) => ChangeKind::Add,
-                    (Some(_), _) => whole.unwrap_or(ChangeKind::Modify),
-                };
-                self.files.push(ChangedFile { path: path.clone(), kind, patch: None, old_text: old, new_text: new });
+        let whole = if path.starts_with('/') { path } else { format!("{}/{path}", self.cwd) };
+        let mut names: Vec<&str> = Vec::new();
+        for name in whole.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
             }
         }
+        format!("/{}", names.join("/"))
     }
 
-    fn patch(&mut self, patch: &str) {
-        self.held += patch.len();
-        if self.held > MOST {
-            self.incomplete = true;
-            return;
+    /// Notes a change to a file.
+    fn diff(&mut self, diff: &FileDiff) {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.held_bytes += length(&diff.patch) + length(&diff.old_text) + length(&diff.new_text);
+        let fits = self.held_bytes <= MAX_HELD_BYTES && !diff.omitted;
+        self.incomplete |= !fits || diff.path.is_empty();
+        if diff.path.is_empty() {
+        } else if fits {
+            self.take(diff);
+        } else {
+            // Path and kind are listed even where the texts are not.
+            self.take(&FileDiff { patch: None, old_text: None, new_text: None, omitted: true, ..diff.clone() });
         }
-        for part in parts(patch) {
-            let part = Part { path: self.absolute(&part.path), ..part };
-            match self.files.iter_mut().find(|file| file.path == part.path) {
-                Some(file) => {
-                    file.kind = if part.kind == ChangeKind::Delete { ChangeKind::Delete } else { file.kind };
-                    file.patch = Some(joined(file.patch.take(), &part.text));
-                }
+    }
+
+    /// Joins a change to what is known of its file.
+    fn take(&mut self, diff: &FileDiff) {
+        let path = self.absolute(&diff.path);
+        let Some(position) = self.files.iter().position(|file| file.path == path) else {
+            let FileDiff { kind, patch, old_text, new_text, .. } = diff.clone();
+            return self.files.push(ChangedFile { path, kind, patch, old_text, new_text });
+        };
+        let file = &mut self.files[position];
+        match (file.kind, diff.kind) {
+            // A file that was made and deleted again is as it was.
+            (ChangeKind::Add, ChangeKind::Delete) => drop(self.files.remove(position)),
+            (_, ChangeKind::Delete) => (file.kind, file.new_text, file.patch) = (ChangeKind::Delete, None, None),
+            (ChangeKind::Delete, _) => (file.kind, file.new_text) = (ChangeKind::Modify, diff.new_text.clone()),
+            (_, ChangeKind::Move) if diff.omitted => file.kind = ChangeKind::Move,
+            _ if diff.omitted => (file.new_text, file.patch) = (None, None),
+            _ => match &diff.patch {
+                Some(patch) => file.patch = Some(join_patches(file.patch.take(), patch)),
+                // Two replacements in one file are no one text, unless each holds the whole file.
+                None if file.new_text == diff.old_text || diff.old_text.is_none() => file.new_text.clone_from(&diff.new_text),
                 None => {
-                    self.files.push(ChangedFile {
-                        path: part.path,
-                        kind: part.kind,
-                        patch: Some(part.text),
-                        old_text: None,
-                        new_text: None,
-                    });
+                    let patch = replacement(&path, diff.old_text.as_deref(), diff.new_text.as_deref());
+                    file.patch = Some(join_patches(file.patch.take(), &patch));
                 }
-            }
+            },
         }
     }
 
@@ -188,7 +145,28 @@ impl Changes {
     }
 }
 
-fn joined(before: Option<String>, after: &str) -> String {
+/// A text with its `%41`s as what they stand for.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        match after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(b'%');
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn join_patches(before: Option<String>, after: &str) -> String {
     let mut text = before.unwrap_or_default();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -196,71 +174,24 @@ fn joined(before: Option<String>, after: &str) -> String {
     text + after
 }
 
-/// A replaced part as a patch without places.
+/// A replacement as a patch without line numbers.
 fn replacement(path: &str, old: Option<&str>, new: Option<&str>) -> String {
     let side = |sign: char, text: Option<&str>| text.unwrap_or_default().lines().map(|line| format!("{sign}{line}\n")).collect::<String>();
     format!("--- {path}\n+++ {path}\n{}{}", side('-', old), side('+', new))
 }
 
-/// The part of a patch that is about one file.
-struct Part {
-    path: String,
-    kind: ChangeKind,
-    text: String,
-}
-
-fn parts(patch: &str) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    let mut in_header = false;
-    for line in patch.split_inclusive('\n') {
-        let word = line.trim_end();
-        // A line that begins with `--- ` inside a hunk is a removed one; a header's is followed by `+++ `.
-        let begins = word.starts_with("diff --git ") || (word.starts_with("--- ") && !in_header && follows(patch, line, "+++ "));
-        if begins {
-            in_header = true;
-            parts.push(Part { path: String::new(), kind: ChangeKind::Modify, text: String::new() });
-        }
-        let Some(part) = parts.last_mut() else { continue };
-        part.text.push_str(line);
-        if !in_header {
-            continue;
-        }
-        match word.split_once(' ') {
-            Some(("new", rest)) if rest.starts_with("file") => part.kind = ChangeKind::Add,
-            Some(("deleted", rest)) if rest.starts_with("file") => part.kind = ChangeKind::Delete,
-            Some(("rename", rest)) => {
-                part.kind = ChangeKind::Move;
-                if let Some(to) = rest.strip_prefix("to ") {
-                    to.clone_into(&mut part.path);
-                }
-            }
-            Some(("---", "/dev/null")) => part.kind = ChangeKind::Add,
-            Some(("---", path)) => path.strip_prefix("a/").unwrap_or(path).clone_into(&mut part.path),
-            Some(("+++", "/dev/null")) => part.kind = ChangeKind::Delete,
-            Some(("+++", path)) if part.kind != ChangeKind::Move => path.strip_prefix("b/").unwrap_or(path).clone_into(&mut part.path),
-            Some(("@@", _)) => in_header = false,
-            _ => {}
-        }
-    }
-    parts.retain(|part| !part.path.is_empty());
-    parts
-}
-
-/// Whether the line after this one begins so.
-fn follows(text: &str, line: &str, with: &str) -> bool {
-    let after = line.as_ptr() as usize - text.as_ptr() as usize + line.len();
-    text[after..].starts_with(with)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::transcript::tests::entries_of;
 
-    fn told(updates: &[Value]) -> ChangesResult {
-        let mut changes = Changes::default();
-        updates.iter().for_each(|update| changes.take(update.as_object().expect("an object")));
+    fn changes_of(updates: &[Value]) -> ChangesResult {
+        let (mut fold, mut items) = (Fold::new(LogSource::Updates), Vec::new());
+        entries_of(updates.iter().cloned()).iter().for_each(|entry| fold.push(entry, &mut items));
+        let mut changes = ChangeSet { cwd: "/w".to_owned(), ..ChangeSet::default() };
+        items.iter().for_each(|change| changes.apply(change));
         changes.result()
     }
 
@@ -271,7 +202,7 @@ mod tests {
 
     #[test]
     fn only_what_was_done_is_a_change() {
-        let changes = told(&[
+        let changes = changes_of(&[
             edit("1", "completed", "/a", None, "one\n"),
             edit("2", "failed", "/b", None, "two\n"),
             edit("3", "pending", "/c", None, "three\n"),
@@ -281,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_told_from_its_first_change_to_its_last() {
-        let changes = told(&[edit("1", "completed", "/a", Some("one"), "two"), edit("2", "completed", "/a", Some("two"), "three")]);
+    fn a_file_is_compared_from_before_its_first_change_to_after_its_last() {
+        let changes = changes_of(&[edit("1", "completed", "/a", Some("one"), "two"), edit("2", "completed", "/a", Some("two"), "three")]);
         assert_eq!(
             (changes.files[0].old_text.as_deref(), changes.files[0].new_text.as_deref(), changes.files.len()),
             (Some("one"), Some("three"), 1)
@@ -292,23 +223,69 @@ mod tests {
     #[test]
     fn a_command_makes_it_incomplete_and_a_pending_one_does_not() {
         let run = |status| json!({ "sessionUpdate": "tool_call", "toolCallId": "x", "kind": "execute", "status": status });
-        assert!(told(&[run("pending")]).complete);
-        assert!(!told(&[run("completed")]).complete);
+        assert!(changes_of(&[run("pending")]).complete);
+        assert!(!changes_of(&[run("completed")]).complete);
     }
 
     #[test]
     fn an_edit_that_does_not_say_what_it_changed_makes_it_incomplete() {
         let edit = |status| json!({ "sessionUpdate": "tool_call", "toolCallId": "x", "kind": "edit", "status": status });
-        assert!(!told(&[edit("completed")]).complete);
-        assert!(told(&[edit("failed")]).complete);
+        assert!(!changes_of(&[edit("completed")]).complete);
+        assert!(changes_of(&[edit("failed")]).complete);
     }
 
     #[test]
-    fn a_patch_of_several_files_is_told_apart() {
+    fn spellings_of_a_path_are_one_file() {
+        let spellings = ["src/a", "./src/a", "/w/src/a", "/w/./x/../src/a", "file:///w/src/%61", "file://localhost/w/src/a"];
+        let edits: Vec<Value> = (0..)
+            .zip(spellings)
+            .map(|(n, path)| edit(&n.to_string(), "completed", path, Some(&n.to_string()), &(n + 1).to_string()))
+            .collect();
+        let changes = changes_of(&edits);
+        assert_eq!((changes.files.len(), changes.files[0].path.as_str()), (1, "/w/src/a"));
+        assert_eq!((changes.files[0].old_text.as_deref(), changes.files[0].new_text.as_deref()), (Some("0"), Some("6")));
+    }
+
+    #[test]
+    fn a_file_that_goes_and_comes_again_is_changed_and_one_that_came_and_went_is_not() {
+        let delete = |id: &str, path: &str, old: &str| {
+            let diff = json!({ "type": "diff", "path": path, "oldText": old, "newText": null });
+            json!({ "sessionUpdate": "tool_call", "toolCallId": id, "kind": "edit", "status": "completed", "content": [diff] })
+        };
+        let changes = changes_of(&[
+            delete("1", "/w/again", "old\n"),
+            edit("2", "completed", "/w/again", None, "new\n"),
+            edit("3", "completed", "/w/brief", None, "x\n"),
+            delete("4", "/w/brief", "x\n"),
+            delete("5", "/w/gone", "y\n"),
+        ]);
+        let files: Vec<(&str, ChangeKind, Option<&str>)> =
+            changes.files.iter().map(|file| (file.path.as_str(), file.kind, file.new_text.as_deref())).collect();
+        assert_eq!(files, [("/w/again", ChangeKind::Modify, Some("new\n")), ("/w/gone", ChangeKind::Delete, None)]);
+    }
+
+    #[test]
+    fn path_and_kind_are_listed_without_texts() {
+        let block = |path: &str, kind: &str| json!({ "type": "diff", "path": path, "newText": "", "_meta": { "kind": kind, "loomd/omitted": true } });
+        let content = [block("/w/a", "add"), block("b", "delete"), block("c", "modify")];
+        let changes = changes_of(&[
+            json!({ "sessionUpdate": "tool_call", "toolCallId": "1", "kind": "edit", "status": "completed", "content": content }),
+            json!({ "sessionUpdate": "tool_call", "toolCallId": "2", "kind": "edit", "status": "completed", "locations": [{ "path": "/w/d" }] }),
+        ]);
+        let files: Vec<(&str, ChangeKind)> = changes.files.iter().map(|file| (file.path.as_str(), file.kind)).collect();
+        assert_eq!(
+            files,
+            [("/w/a", ChangeKind::Add), ("/w/b", ChangeKind::Delete), ("/w/c", ChangeKind::Modify), ("/w/d", ChangeKind::Modify)]
+        );
+        assert!(!changes.complete && changes.files.iter().all(|file| file.new_text.is_none()));
+    }
+
+    #[test]
+    fn a_patch_of_several_files_is_split_by_file() {
         let patch = "diff --git a/new.txt b/new.txt\nnew file mode 100644\n--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+one\n--- a/old.rs\n+++ b/old.rs\n@@ -1,2 +1 @@\n--- a line that was removed\n+x\ndiff --git a/x b/y\nrename from x\nrename to y\n";
         let update = json!({ "sessionUpdate": "tool_call", "toolCallId": "1", "kind": "edit", "status": "completed", "_meta": { "loomd/patch": patch } });
-        let files: Vec<(String, ChangeKind)> = told(&[update]).files.into_iter().map(|file| (file.path, file.kind)).collect();
-        let expected = [("new.txt", ChangeKind::Add), ("old.rs", ChangeKind::Modify), ("y", ChangeKind::Move)];
+        let files: Vec<(String, ChangeKind)> = changes_of(&[update]).files.into_iter().map(|file| (file.path, file.kind)).collect();
+        let expected = [("/w/new.txt", ChangeKind::Add), ("/w/old.rs", ChangeKind::Modify), ("/w/y", ChangeKind::Move)];
         assert_eq!(files, expected.map(|(path, kind)| (path.to_owned(), kind)));
     }
 }

@@ -1,61 +1,28 @@
-//! What is asked of a live run: cancel, interrupt, send, closeInput, sync.
+//! `run/cancel`, `run/interrupt`, `run/send`, `run/setSize`, `run/closeInput`, `run/sync`: the commands to a live run.
 
-use std::{sync::Arc, time::Duration};
-
-use rustix::process::Signal;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-
-use super::{Request, on_a_thread};
-use crate::{
-    model::{
-        Failure, FailureKind, Run, RunId, RunState,
-        calls::{CancelParams, Prompt, RunIdParams, RunResult, SendMode, SendParams, SyncParams, SyncResult},
-    },
-    process::tree,
-    server::{Server, link::Answer},
-    supervisor::{control, words::Word},
+use super::{Request, on_blocking_thread};
+use crate::model::{
+    Failure, FailureKind, TerminalSize,
+    calls::{CancelParams, Empty, Prompt, RunIdParams, RunResult, SendMode, SendParams, SetSizeParams, SyncParams, SyncResult},
+    control::Command,
 };
 
-/// Time that a supervisor has beyond the grace: the sweep, the last words, the sync.
-const PATIENCE: Duration = Duration::from_millis(2000);
+/// The grace of a cancel that names none.
 const DEFAULT_GRACE_MS: u64 = 2000;
 
-pub async fn cancel(params: CancelParams, request: Request) -> Result<RunResult, Failure> {
-    let server = Arc::clone(&request.server);
-    let grace_ms = params.grace_ms.unwrap_or(DEFAULT_GRACE_MS);
-    let id = params.run_id;
-    let Some(mut answer) = push(&server, id, Word::Cancel { grace_ms }) else { return run_now(&server, id).await };
-    loop {
-        match tokio::time::timeout(Duration::from_millis(grace_ms) + PATIENCE, &mut answer).await {
-            Ok(Ok(Ok(run))) => {
-                return Ok(RunResult { run: serde_json::from_value(run).map_err(|error| Failure::internal(error.to_string()))? });
-            }
-            Ok(Ok(Err(failure))) => return Err(failure),
-            // The run ended without an answer; the link has seen to it that it is closed.
-            Ok(Err(_)) => {
-                let run = run_now(&server, id).await?;
-                if run.run.ended_at.is_some() {
-                    return Ok(run);
-                }
-                let Some(again) = push(&server, id, Word::Cancel { grace_ms }) else { continue };
-                answer = again;
-            }
-            Err(_) if is_responsive(&server, id).await => {}
-            Err(_) => return replace_supervisor(&server, id).await,
-        }
-    }
+pub(crate) async fn cancel(params: CancelParams, request: Request) -> Result<RunResult, Failure> {
+    Ok(RunResult { run: request.server.runs.cancel(params.run_id, params.grace_ms.unwrap_or(DEFAULT_GRACE_MS)).await? })
 }
 
-pub async fn interrupt(params: RunIdParams, request: Request) -> Result<Value, Failure> {
-    match ask(&request.server, params.run_id, Word::Interrupt).await {
-        // No turn runs.
-        Err(failure) if failure.kind == FailureKind::RunNotActive => Ok(json!({})),
+pub(crate) async fn interrupt(params: RunIdParams, request: Request) -> Result<Empty, Failure> {
+    match request.server.runs.send_command(params.run_id, Command::Interrupt).await {
+        // A run that has ended has no turn to interrupt.
+        Err(failure) if failure.kind == FailureKind::RunNotActive => Ok(Empty {}),
         answered => answered,
     }
 }
 
-pub async fn send(params: SendParams, request: Request) -> Result<Value, Failure> {
+pub(crate) async fn send(params: SendParams, request: Request) -> Result<Empty, Failure> {
     match (&params.text, &params.prompt) {
         (Some(_), Some(_)) => return Err(Failure::invalid_params("prompt", "send `text` or `prompt`, not both")),
         (None, None) => return Err(Failure::invalid_params("text", "there is nothing to send; give `text` or `prompt`")),
@@ -65,16 +32,39 @@ pub async fn send(params: SendParams, request: Request) -> Result<Value, Failure
         super::start::check_blocks(blocks)?;
     }
     let steer = params.mode == Some(SendMode::Steer);
-    ask(&request.server, params.run_id, Word::Send { text: params.text, prompt: params.prompt, steer }).await
+    request.server.runs.send_command(params.run_id, Command::Send { text: params.text, prompt: params.prompt, steer }).await
 }
 
-pub async fn close_input(params: RunIdParams, request: Request) -> Result<Value, Failure> {
-    ask(&request.server, params.run_id, Word::CloseInput).await
-}
-
-pub async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Failure> {
+/// A supervisor of an older version knows no sizes, and its runs have no `tty`, so it is not asked.
+pub(crate) async fn set_size(params: SetSizeParams, request: Request) -> Result<Empty, Failure> {
     let (server, id) = (&request.server, params.run_id);
-    let run = on_a_thread(server, move |history| history.known_run(id)).await?;
+    let size = TerminalSize::new(params.rows, params.cols)?;
+    let sent = match server.runs.links.find(id) {
+        // The place in the order is settled before anything is waited for.
+        Some(link) if server.history.run(id)?.is_some_and(|run| run.tty.is_some()) => Some(link.push(Command::SetSize(size))),
+        _ => None,
+    };
+    if let Some(mut answer) = sent
+        && let Some(result) = server.runs.wait_for_reply(id, &mut answer).await?
+    {
+        return result.map(|_| Empty {});
+    }
+    let run = server.runs.current_run(id).await?;
+    Err(match run.tty {
+        None => {
+            Failure::unsupported("setSize", "the run has no terminal, or its supervisor is too old to change its size; start it with `tty`")
+        }
+        Some(_) => Failure::run_not_active(run.state),
+    })
+}
+
+pub(crate) async fn close_input(params: RunIdParams, request: Request) -> Result<Empty, Failure> {
+    request.server.runs.send_command(params.run_id, Command::CloseInput).await
+}
+
+pub(crate) async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Failure> {
+    let (server, id) = (&request.server, params.run_id);
+    let run = on_blocking_thread(server, move |history| history.known_run(id)).await?;
     if params.seq.is_some_and(|seq| seq > run.last_seq) {
         let message = format!("the log ends at entry {}; there is no entry {}", run.last_seq, params.seq.unwrap_or(0));
         return Err(Failure::invalid_params("seq", message));
@@ -83,80 +73,15 @@ pub async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Fa
     if run.durable_seq >= seq {
         return Ok(SyncResult { durable_seq: run.durable_seq });
     }
-    if let Some(mut answer) = push(server, id, Word::Sync { seq: Some(seq) })
-        && let Some(result) = wait_for(server, id, &mut answer).await?
+    if let Some(mut answer) = server.runs.push_command(id, Command::Sync { seq: Some(seq) })
+        && let Some(result) = server.runs.wait_for_reply(id, &mut answer).await?
     {
         return Ok(SyncResult { durable_seq: result?.as_u64().unwrap_or(0) });
     }
-    // The run has ended meanwhile, and a log is made durable at its end.
-    let run = run_now(server, id).await?.run;
+    // The run has ended meanwhile, and the end of a run makes its log durable.
+    let run = server.runs.current_run(id).await?;
     match run.durable_seq >= seq {
         true => Ok(SyncResult { durable_seq: run.durable_seq }),
-        false => Err(Failure::store(server.history.dir(id).path(), "the log could not be made durable; see whether the disk is full")),
-    }
-}
-
-/// Sends a word to a live run, in order. `None`: the run has no link, for it is not live.
-fn push(server: &Arc<Server>, id: RunId, word: Word) -> Option<Answer> {
-    Some(server.links.of(server, id)?.push(word))
-}
-
-/// Asks a live run for something that only a live one can do.
-pub async fn ask<R: DeserializeOwned>(server: &Arc<Server>, id: RunId, word: Word) -> Result<R, Failure> {
-    if let Some(mut answer) = push(server, id, word)
-        && let Some(result) = wait_for(server, id, &mut answer).await?
-    {
-        return serde_json::from_value(result?).map_err(|error| Failure::internal(error.to_string()));
-    }
-    let run = run_now(server, id).await?.run;
-    Err(Failure::run_not_active(run.state))
-}
-
-/// Waits for an answer for as long as the supervisor answers anything at all. `None`: the run ended before.
-pub async fn wait_for(server: &Arc<Server>, id: RunId, answer: &mut Answer) -> Result<Option<Result<Value, Failure>>, Failure> {
-    loop {
-        match tokio::time::timeout(PATIENCE, &mut *answer).await {
-            Ok(answered) => return Ok(answered.ok()),
-            Err(_) if is_responsive(server, id).await => {}
-            Err(_) => {
-                return Err(Failure::internal(format!(
-                    "the supervisor of run {id} does not answer (is it stopped?); `run/cancel` ends both"
-                )));
-            }
-        }
-    }
-}
-
-pub async fn run_now(server: &Arc<Server>, id: RunId) -> Result<RunResult, Failure> {
-    Ok(RunResult { run: on_a_thread(server, move |history| history.known_run(id)).await? })
-}
-
-/// Whether the run's supervisor answers anything at all.
-async fn is_responsive(server: &Arc<Server>, id: RunId) -> bool {
-    match push(server, id, Word::Sync { seq: Some(0) }) {
-        // A link that has ended: what became of the run is known by now.
-        None => true,
-        Some(answer) => tokio::time::timeout(PATIENCE, answer).await.is_ok(),
-    }
-}
-
-/// Ends a supervisor that does not answer (stopped, hung) and closes its run. The program dies with it.
-async fn replace_supervisor(server: &Arc<Server>, id: RunId) -> Result<RunResult, Failure> {
-    let dir = server.history.dir(id);
-    let stream = control::connect(dir.path()).await.ok();
-    let pid = stream.and_then(|stream| stream.peer_cred().ok()?.pid()).and_then(|pid| u32::try_from(pid).ok());
-    server.verdicts.lock().expect("nobody panics while holding this").insert(id, RunState::Cancelled);
-    if let Some(process) = pid.and_then(|pid| tree::all().ok()?.remove(&pid)) {
-        tracing::warn!(run = %id, pid, "the supervisor does not answer and is ended");
-        tree::signal(&process, Signal::KILL)
-            .map_err(|error| Failure::internal(format!("the run's supervisor does not answer and cannot be ended: {error}")))?;
-    }
-    loop {
-        server.keeper.settle(id).await?;
-        let run: Run = run_now(server, id).await?.run;
-        if run.ended_at.is_some() {
-            return Ok(RunResult { run });
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        false => Err(Failure::store(server.history.dir(id).path(), "the log could not be made durable; check whether the disk is full")),
     }
 }

@@ -1,118 +1,190 @@
 //! The methods, one file each or one for a few alike, and the table of them all.
 //!
-//! A handler's first step runs in the order in which requests came: what must take effect in that order is pushed to the
-//! run's link before the first await. What reads files or the store does so on another thread.
+//! The part of a handler before its first await runs in the order in which requests came: what must take effect in that
+//! order is pushed to the run's link there. What reads files or the store does so on another thread.
 
 mod answer;
-mod attach;
 mod changes;
 mod control;
-mod edit;
 mod export;
+mod launch_spec;
 mod list;
 mod provider;
 mod read;
-mod search;
 mod start;
 mod store;
-mod text;
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
-use jsonrpsee::{Methods, RpcModule};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{Server, lifecycle::Session};
+use super::{Server, lifecycle::ClientSession};
 use crate::{
     history::History,
-    model::{Failure, calls::InitializeParams},
-    process::own,
-    rpc::{self, Call},
+    model::{
+        Failure,
+        methods::{self, Method, MethodName},
+    },
+    process::{ancestry::EnclosingRuns, current_process},
+    rpc::{Flow, HandlerFuture, RequestContext, Service, read_params},
 };
 
-/// Most bytes that may wait for a client when a large answer is made for it.
-const UNREAD: usize = 1 << 20;
+/// Bytes that may wait for a client when a large answer is made for it.
+const MAX_UNREAD_BYTES: usize = 1 << 20;
 
-/// Everything that a handler is given.
-pub struct Request {
-    pub server: Arc<Server>,
-    pub call: Call,
-}
+impl Service for Arc<ClientSession> {
+    type Method = MethodName;
 
-/// All methods, for dispatch.
-pub fn table(session: Arc<Session>) -> Methods {
-    let mut module = RpcModule::new(session);
-    add_lifecycle(&mut module);
-    add(&mut module, "run/start", start::start);
-    add(&mut module, "run/get", list::get);
-    add(&mut module, "run/list", list::list);
-    add(&mut module, "run/edit", edit::edit);
-    add(&mut module, "run/delete", edit::delete);
-    add(&mut module, "run/cancel", control::cancel);
-    add(&mut module, "run/interrupt", control::interrupt);
-    add(&mut module, "run/send", control::send);
-    add(&mut module, "run/closeInput", control::close_input);
-    add(&mut module, "run/sync", control::sync);
-    add(&mut module, "run/answer", answer::answer);
-    add(&mut module, "run/takeover", answer::takeover);
-    add(&mut module, "run/configure", answer::configure);
-    add(&mut module, "run/read", read::read);
-    add(&mut module, "run/text", text::text);
-    add(&mut module, "run/search", search::search);
-    add(&mut module, "run/export", export::export);
-    add(&mut module, "run/attach", attach::attach);
-    add(&mut module, "run/detach", attach::detach);
-    add(&mut module, "provider/list", provider::list);
-    add(&mut module, "provider/options", provider::options);
-    add(&mut module, "session/list", provider::sessions);
-    add(&mut module, "run/changes", changes::changes);
-    add(&mut module, "store/stats", store::stats);
-    add(&mut module, "store/prune", store::prune);
-    module.into()
-}
+    fn admit(&self, method: &str) -> Result<MethodName, Failure> {
+        ClientSession::admit(self, method)
+    }
 
-fn add_lifecycle(module: &mut RpcModule<Arc<Session>>) {
-    let initialize = module.register_async_method("initialize", |raw, session, extensions| async move {
-        let params: InitializeParams = rpc::params(&raw)?;
-        session.initialize(params, &Call::of(&extensions))
-    });
-    initialize.expect("no method is registered twice");
-    let shutdown = module.register_async_method("shutdown", |_, session, _| async move { session.shut_down().await });
-    shutdown.expect("no method is registered twice");
-}
+    fn call(&self, method: MethodName, params: Option<Box<RawValue>>, context: RequestContext) -> HandlerFuture {
+        handler(Arc::clone(self), method, params, context)
+    }
 
-fn add<P, R, H, F>(module: &mut RpcModule<Arc<Session>>, name: &'static str, handler: H)
-where
-    P: DeserializeOwned + Send + 'static,
-    R: Serialize + Clone + Send + 'static,
-    H: Fn(P, Request) -> F + Copy + Send + Sync + 'static,
-    F: Future<Output = Result<R, Failure>> + Send,
-{
-    let method = module.register_async_method(name, move |raw, session, extensions| async move {
-        if cfg!(debug_assertions) {
-            own::seam(&format!("request.{name}"));
+    fn notification(&self, method: &str, _params: Option<&RawValue>) -> Flow {
+        match method {
+            "exit" => Flow::Exit(self.exit_code()),
+            _ => Flow::Continue,
         }
-        let params: P = rpc::params(&raw)?;
-        handler(params, Request { server: session.server()?, call: Call::of(&extensions) }).await
-    });
-    method.expect("no method is registered twice");
+    }
 }
 
-/// Makes a large answer in its turn, and not before the client has read most of what it asked for earlier.
-pub async fn large<T: Send + 'static>(
+/// Everything that a handler gets besides its params.
+pub(crate) struct Request {
+    pub(crate) server: Arc<Server>,
+    pub(crate) context: RequestContext,
+}
+
+/// What a handler answers: a result of its method, or that as JSON.
+pub(crate) trait HandlerResult<R> {
+    fn into_json(self) -> Result<Vec<u8>, Failure>;
+}
+
+/// A result of type `R` that is JSON already.
+pub(crate) struct WrittenResult<R>(Vec<u8>, PhantomData<R>);
+
+/// Whether a client in the tree of a run may ask for a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WithinRuns {
+    /// It changes nothing, or starts a run, or steers one. Which runs it may steer, their supervisors decide, because
+    /// they know where they were started.
+    Allowed,
+    Forbidden,
+}
+
+macro_rules! handlers {
+    ($($method:ident, $within_runs:ident => $handler:path;)+) => {
+        /// The handler of a request, which does not begin before it is polled.
+        fn handler(
+            session: Arc<ClientSession>,
+            method: MethodName,
+            params: Option<Box<RawValue>>,
+            context: RequestContext,
+        ) -> HandlerFuture {
+            match method {
+                MethodName::Initialize => Box::pin(async move {
+                    session.initialize(read_params(params.as_deref())?, &context)?.into_json()
+                }),
+                MethodName::Shutdown => Box::pin(async move { session.shut_down().await?.into_json() }),
+                $(MethodName::$method => {
+                    Box::pin(answer(methods::$method, WithinRuns::$within_runs, $handler, session, params, context))
+                })+
+            }
+        }
+    };
+}
+
+handlers! {
+    RunStart, Allowed => start::start;
+    RunSend, Allowed => control::send;
+    RunSetSize, Allowed => control::set_size;
+    RunCloseInput, Allowed => control::close_input;
+    RunInterrupt, Allowed => control::interrupt;
+    RunCancel, Allowed => control::cancel;
+    RunAnswer, Forbidden => answer::answer;
+    RunConfigure, Forbidden => answer::configure;
+    RunTakeover, Forbidden => answer::takeover;
+    RunGet, Allowed => list::get;
+    RunList, Allowed => list::list;
+    RunEdit, Forbidden => store::edit;
+    RunRead, Allowed => read::read;
+    RunItems, Allowed => read::items;
+    RunGetItem, Allowed => read::get_item;
+    RunText, Allowed => read::text;
+    RunSearch, Allowed => list::search;
+    RunExport, Allowed => export::export;
+    RunChanges, Allowed => changes::changes;
+    RunAttach, Allowed => read::attach;
+    RunDetach, Allowed => read::detach;
+    RunSync, Allowed => control::sync;
+    RunDelete, Forbidden => store::delete;
+    RuleList, Allowed => provider::list_rules;
+    RuleAdd, Forbidden => provider::add_rule;
+    RuleRemove, Forbidden => provider::remove_rule;
+    ProviderList, Allowed => provider::list;
+    ProviderOptions, Allowed => provider::options;
+    SessionList, Allowed => provider::sessions;
+    StoreStats, Allowed => store::stats;
+    StorePrune, Forbidden => store::prune;
+}
+
+async fn answer<M: Method, A: HandlerResult<M::Result>, F: Future<Output = Result<A, Failure>>>(
+    _: M,
+    within_runs: WithinRuns,
+    handler: impl FnOnce(M::Params, Request) -> F,
+    session: Arc<ClientSession>,
+    params: Option<Box<RawValue>>,
+    context: RequestContext,
+) -> Result<Vec<u8>, Failure> {
+    if cfg!(debug_assertions) {
+        current_process::seam(&format!("request.{}", M::NAME.as_str()));
+    }
+    let params = read_params(params.as_deref())?;
+    if within_runs == WithinRuns::Forbidden
+        && let Some(run) = EnclosingRuns::own().limits().first()
+    {
+        return Err(Failure::forbidden(*run));
+    }
+    handler(params, Request { server: session.server()?, context }).await?.into_json()
+}
+
+impl<R: Serialize> HandlerResult<R> for R {
+    fn into_json(self) -> Result<Vec<u8>, Failure> {
+        serde_json::to_vec(&self).map_err(|error| Failure::internal(format!("the answer could not be written as JSON: {error}")))
+    }
+}
+
+impl<R> WrittenResult<R> {
+    /// The caller guarantees that these bytes are the JSON of an `R`, without a line feed.
+    pub(crate) fn new(json: Vec<u8>) -> Self {
+        Self(json, PhantomData)
+    }
+}
+
+impl<R> HandlerResult<R> for WrittenResult<R> {
+    fn into_json(self) -> Result<Vec<u8>, Failure> {
+        Ok(self.0)
+    }
+}
+
+/// Makes a large answer with a permit, and not before the client has read most of what it requested earlier.
+pub(crate) async fn large_answer<T: Send + 'static>(
     request: &Request,
     work: impl FnOnce(&History) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let server = &request.server;
-    // Given back when the answer is made, which is queued before anybody else is woken. It must not be kept until then:
-    // in a batch the answer waits for those that come after it.
+    // The permit is released when the answer is made, which is queued before any other task wakes. It must not be held
+    // until the answer is sent: in a batch the answer waits for those that come after it.
     let _turn = server.large_answers.acquire().await;
-    server.out.control_below(UNREAD).await;
-    on_a_thread(server, work).await
+    server.out.control_below(MAX_UNREAD_BYTES).await;
+    on_blocking_thread(server, work).await
 }
 
-/// Runs something that reads files or the store on a thread where it may wait.
-pub async fn on_a_thread<T: Send + 'static>(
+/// Runs `work`, which reads files or the store, on a thread that may block.
+pub(crate) async fn on_blocking_thread<T: Send + 'static>(
     server: &Arc<Server>,
     work: impl FnOnce(&History) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {

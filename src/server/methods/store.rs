@@ -1,19 +1,19 @@
-//! `store/stats` and `store/prune`.
+//! What is kept: `store/stats`, `store/prune`, `run/edit` and `run/delete`.
 
-use super::{Request, on_a_thread};
+use super::{Request, on_blocking_thread};
 use crate::{
     log::RunDir,
     model::{
         Failure,
-        calls::{Empty, PruneParams, PruneResult, StatsResult},
+        calls::{DeleteResult, EditParams, Empty, PruneParams, PruneResult, RunIdParams, RunResult, StatsResult},
     },
-    server::{changes, changes::Change, prune},
-    supervisor,
+    runs::{PruneBounds, PrunedRuns},
+    supervisor::now,
 };
 
-pub async fn stats(_: Empty, request: Request) -> Result<StatsResult, Failure> {
+pub(crate) async fn stats(_: Empty, request: Request) -> Result<StatsResult, Failure> {
     let retention = request.server.config.retention;
-    on_a_thread(&request.server, move |history| {
+    on_blocking_thread(&request.server, move |history| {
         let stored = history.store.stats()?;
         let mut stats = StatsResult {
             runs: stored.runs,
@@ -32,7 +32,7 @@ pub async fn stats(_: Empty, request: Request) -> Result<StatsResult, Failure> {
             retention,
             format_version: stored.format_version,
         };
-        // What is still in logs; a run may be sealed while this is counted.
+        // Adds what is still in logs; a run may be sealed while this is counted.
         for entry in std::fs::read_dir(&history.runs).into_iter().flatten().flatten() {
             let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let Ok(Some(run)) = history.run(id) else { continue };
@@ -50,30 +50,33 @@ pub async fn stats(_: Empty, request: Request) -> Result<StatsResult, Failure> {
     .await
 }
 
-pub async fn prune(params: PruneParams, request: Request) -> Result<PruneResult, Failure> {
+pub(crate) async fn prune(params: PruneParams, request: Request) -> Result<PruneResult, Failure> {
     let server = &request.server;
-    let data_dir = server.data_dir.clone();
-    let pruned = server.keeper.commit(move |history| {
-        let bounds = prune::Bounds::of(&params, supervisor::now());
-        let pruned = prune::prune(history, &data_dir, bounds)?;
-        let (compacted, reason) = prune::give_back(history);
-        let file_bytes = history.store.stats()?.file_bytes;
-        Ok((pruned, compacted, reason, file_bytes))
-    });
-    let (pruned, compacted, reason, file_bytes) = pruned.await?;
-    for id in &pruned.runs {
+    let PrunedRuns { runs, freed_bytes, file_bytes, compacted, reason } = server.runs.prune(PruneBounds::of(&params, now())).await?;
+    for id in &runs {
         server.followers.detach(*id);
     }
-    let deleted_runs = pruned.runs.len() as u64;
-    if deleted_runs > 0
-        && let Err(error) = changes::tell(&server.history.runs, &Change::Deleted(pruned.runs))
-    {
-        tracing::warn!(%error, "other servers do not hear of the deletion at once");
-    }
-    Ok(PruneResult { deleted_runs, freed_bytes: pruned.freed_bytes, file_bytes, compacted, reason })
+    Ok(PruneResult { deleted_runs: runs.len() as u64, freed_bytes, file_bytes, compacted, reason })
 }
 
 fn log_bytes(dir: &RunDir) -> u64 {
     let segments = dir.segments().unwrap_or_default();
     segments.into_iter().filter_map(|first| Some(std::fs::metadata(dir.segment(first)).ok()?.len())).sum()
+}
+
+pub(crate) async fn edit(params: EditParams, request: Request) -> Result<RunResult, Failure> {
+    super::start::check_names(params.title.as_deref(), params.labels.as_ref())?;
+    Ok(RunResult { run: request.server.runs.edit(params).await? })
+}
+
+pub(crate) async fn delete(params: RunIdParams, request: Request) -> Result<DeleteResult, Failure> {
+    let server = &request.server;
+    let id = params.run_id;
+    server.runs.ensure_liveness(id).await?;
+    let run = server.runs.current_run(id).await?;
+    if !run.state.is_final() {
+        return Err(Failure::run_active(run.state));
+    }
+    server.followers.detach(id);
+    Ok(DeleteResult { freed_bytes: server.runs.delete(id).await? })
 }

@@ -1,11 +1,12 @@
 """The streaming APIs that agents speak to a model. One file each, all of one shape:
 
-    read(body)            the request as an `Ask`
-    stream(answer, ask)   the events of a streamed answer, as (event name or None, data)
-    whole(answer, ask)    an answer that is not streamed
-    refusal(status)       the body of an HTTP error
+    read(body)                the request as a `ModelRequest`
+    stream(answer, request)   the events of a streamed answer, as (event name or None, data)
+    whole(answer, request)    an answer that is not streamed
+    refusal(status)           the body of an HTTP error
 
-A stream that shall break off raises `Cut`. A pause, or the wait at the gate, is an event of its own: `PAUSE`, with its length in seconds, or `GATE`.
+A stream that is to break off raises `Cut`. A pause is an event of its own: `PAUSE`, with its length in seconds. So is the wait for the
+gate: `GATE`.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ ERRORS = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
-"""What an HTTP status is called in an error's body; agents go by it when they decide whether to try again."""
+"""The name of an HTTP status in an error's body, by which agents decide whether to retry."""
 
 _numbers = itertools.count(1)
 
 
 class Cut(Exception):
-    """The connection shall be cut here."""
+    """The connection is to be cut here."""
 
 
 def fresh(prefix: str) -> str:

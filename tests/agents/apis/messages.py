@@ -6,33 +6,33 @@ import itertools
 import json
 from typing import Iterator
 
-from scenario import Answer, Ask, Failure, Json, Say
+from scenario import Answer, ModelRequest, Failure, Json, Say
 
 from . import ERRORS, INPUT_TOKENS, Cut, Event, fresh, output_tokens, paced, text_of
 
 
-def read(body: Json) -> Ask:
+def read(body: Json) -> ModelRequest:
     tools = {tool["name"]: tool.get("input_schema") or {} for tool in body.get("tools") or []}
-    ask = Ask(body.get("model", ""), bool(body.get("stream")), tools)
+    request = ModelRequest(body.get("model", ""), bool(body.get("stream")), tools)
     for message in body.get("messages") or []:
         if message.get("role") != "user":
             continue
         content = message.get("content") or []
         for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if block.get("type") == "tool_result":
-                ask.heard_result()
+                request.add_result()
             elif block.get("type") == "text":
-                ask.heard_user(block.get("text") or "")
-    return ask
+                request.add_user_text(block.get("text") or "")
+    return request
 
 
-def stream(answer: Answer, ask: Ask) -> Iterator[Event]:
-    for name, data in events(answer, ask):
+def stream(answer: Answer, request: ModelRequest) -> Iterator[Event]:
+    for name, data in events(answer, request):
         yield name, {"type": name, **data} if isinstance(data, dict) else data
 
 
-def events(answer: Answer, ask: Ask) -> Iterator[Event]:
-    yield "message_start", {"message": {**envelope(ask), "content": [], "stop_reason": None, "usage": usage(1)}}
+def events(answer: Answer, request: ModelRequest) -> Iterator[Event]:
+    yield "message_start", {"message": {**envelope(request), "content": [], "stop_reason": None, "usage": usage(1)}}
     yield "ping", {}
     if isinstance(answer, Failure):
         # The block is begun and never closed.
@@ -53,8 +53,8 @@ def events(answer: Answer, ask: Ask) -> Iterator[Event]:
         place = next(places)
         opened = {"type": "tool_use", "id": fresh("toolu"), "name": answer.name, "input": {}}
         yield "content_block_start", {"index": place, "content_block": opened}
-        given = json.dumps(answer.input)
-        for part in (given[: len(given) // 2], given[len(given) // 2 :]):
+        input_text = json.dumps(answer.input)
+        for part in (input_text[: len(input_text) // 2], input_text[len(input_text) // 2 :]):
             yield "content_block_delta", {"index": place, "delta": {"type": "input_json_delta", "partial_json": part}}
         yield "content_block_stop", {"index": place}
         reason = "tool_use"
@@ -80,18 +80,18 @@ def thinking_block(place: int, say: Say) -> Iterator[Event]:
     yield "content_block_stop", {"index": place}
 
 
-def whole(answer: Answer, ask: Ask) -> Json:
+def whole(answer: Answer, request: ModelRequest) -> Json:
     content = [{"type": "text", "text": text_of(answer)}]
-    return {**envelope(ask), "content": content, "stop_reason": "end_turn", "usage": usage(output_tokens(answer))}
+    return {**envelope(request), "content": content, "stop_reason": "end_turn", "usage": usage(output_tokens(answer))}
 
 
-def envelope(ask: Ask) -> Json:
-    return {"id": fresh("msg"), "type": "message", "role": "assistant", "model": ask.model, "stop_sequence": None}
+def envelope(request: ModelRequest) -> Json:
+    return {"id": fresh("msg"), "type": "message", "role": "assistant", "model": request.model, "stop_sequence": None}
 
 
-def usage(spoken: int) -> Json:
+def usage(output: int) -> Json:
     cache = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
-    return {"input_tokens": INPUT_TOKENS, **cache, "output_tokens": spoken}
+    return {"input_tokens": INPUT_TOKENS, **cache, "output_tokens": output}
 
 
 def refusal(status: int) -> Json:

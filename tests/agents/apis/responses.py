@@ -6,29 +6,29 @@ import itertools
 import json
 from typing import Any, Iterator
 
-from scenario import Answer, Ask, Call, Failure, Json, Say, text_in
+from scenario import Answer, ModelRequest, Call, Failure, Json, Say, text_in
 
 from . import ERRORS, GATE, INPUT_TOKENS, PAUSE, Cut, Event, fresh, output_tokens, paced
 
 
-def read(body: Json) -> Ask:
-    ask = Ask(body.get("model", ""), bool(body.get("stream")), named(body.get("tools")))
+def read(body: Json) -> ModelRequest:
+    request = ModelRequest(body.get("model", ""), bool(body.get("stream")), named(body.get("tools")))
     items = body.get("input") or []
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
     for item in items:
         kind = item.get("type", "message")
         if kind == "message" and item.get("role") == "user":
-            ask.heard_user(text_in(item.get("content")))
+            request.add_user_text(text_in(item.get("content")))
         elif kind == "additional_tools":
-            ask.tools.update(named(item.get("tools")))
+            request.tools.update(named(item.get("tools")))
         elif kind.endswith("_output"):
-            ask.heard_result()
-    return ask
+            request.add_result()
+    return request
 
 
 def named(tools: Any) -> dict[str, Json]:
-    """Tools by name; those of a namespace lie one level deeper."""
+    """The tools by name. Those of a namespace are one level deeper."""
     found: dict[str, Json] = {}
     for tool in tools or []:
         if tool.get("type") == "namespace":
@@ -38,17 +38,17 @@ def named(tools: Any) -> dict[str, Json]:
     return found
 
 
-def stream(answer: Answer, ask: Ask) -> Iterator[Event]:
+def stream(answer: Answer, request: ModelRequest) -> Iterator[Event]:
     numbers = itertools.count()
-    for name, data in events(answer, ask):
+    for name, data in events(answer, request):
         if name in (PAUSE, GATE):
             yield name, data
         else:
             yield name, {"type": name, "sequence_number": next(numbers), **data}
 
 
-def events(answer: Answer, ask: Ask) -> Iterator[Event]:
-    response: Json = {"id": fresh("resp"), "object": "response", "model": ask.model, "output": []}
+def events(answer: Answer, request: ModelRequest) -> Iterator[Event]:
+    response: Json = {"id": fresh("resp"), "object": "response", "model": request.model, "output": []}
     yield "response.created", {"response": {**response, "status": "in_progress"}}
     yield "response.in_progress", {"response": {**response, "status": "in_progress"}}
     done: list[Json] = []
@@ -68,13 +68,13 @@ def events(answer: Answer, ask: Ask) -> Iterator[Event]:
         if answer.preface:
             yield from message(Say([answer.preface]), done)
         yield from call(answer, done)
-    spoken = output_tokens(answer)
+    output = output_tokens(answer)
     usage = {
         "input_tokens": INPUT_TOKENS,
         "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": spoken,
+        "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": INPUT_TOKENS + spoken,
+        "total_tokens": INPUT_TOKENS + output,
     }
     yield "response.completed", {"response": {**response, "status": "completed", "output": done, "usage": usage}}
 
@@ -108,13 +108,13 @@ def reasoning(say: Say, done: list[Json]) -> Iterator[Event]:
     yield "response.output_item.done", {"output_index": place, "item": done[-1]}
 
 
-def call(wish: Call, done: list[Json]) -> Iterator[Event]:
+def call(tool_call: Call, done: list[Json]) -> Iterator[Event]:
     place = len(done)
-    item: Json = {"id": fresh("fc"), "call_id": fresh("call"), "name": wish.name, "status": "completed"}
-    if isinstance(wish.input, str):
-        item.update(type="custom_tool_call", input=wish.input)
+    item: Json = {"id": fresh("fc"), "call_id": fresh("call"), "name": tool_call.name, "status": "completed"}
+    if isinstance(tool_call.input, str):
+        item.update(type="custom_tool_call", input=tool_call.input)
     else:
-        item.update(type="function_call", arguments=json.dumps(wish.input))
+        item.update(type="function_call", arguments=json.dumps(tool_call.input))
     yield "response.output_item.added", {"output_index": place, "item": {**item, "status": "in_progress"}}
     if "arguments" in item:
         where = {"item_id": item["id"], "output_index": place}
@@ -124,8 +124,8 @@ def call(wish: Call, done: list[Json]) -> Iterator[Event]:
     yield "response.output_item.done", {"output_index": place, "item": item}
 
 
-def whole(answer: Answer, ask: Ask) -> Json:
-    last = [data for name, data in events(answer, ask) if name not in (PAUSE, GATE)][-1]
+def whole(answer: Answer, request: ModelRequest) -> Json:
+    last = [data for name, data in events(answer, request) if name not in (PAUSE, GATE)][-1]
     return last["response"]
 
 

@@ -1,27 +1,30 @@
--- What can be done to a run, one function each: asks the server and says in one sentence what came of it. Keys and commands both end here.
+-- One function for each action on a run. It sends the request to the server and shows the result in one message.
+-- Keymaps and commands both call these functions.
 
 local config = require("loomd.config")
+local format = require("loomd.format")
+local notify = require("loomd.notify")
+local prompt = require("loomd.prompt")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local words = require("loomd.words")
 
 local M = {}
 
-local function complain(failure, what)
-  words.say(words.failure(failure, what), vim.log.levels.ERROR)
+local function report_failure(failure, what)
+  notify.show(format.failure(failure, what), vim.log.levels.ERROR)
 end
 
--- A pager under a terminal that nobody types into would wait for a key that nobody can press.
+-- A pager in a pseudoterminal would wait for a key, but nobody can press one there.
 M.no_pager = { PAGER = "cat", GIT_PAGER = "cat" }
 
--- Whether those two variables were given to a run by this plugin, which always gives both; one alone is somebody's own.
+-- Whether this plugin gave both variables to the run. It always gives both, so one alone was set by the user.
 ---@param params loomd.StartParams
 local function has_no_pager(params)
   local names = params.envNames or {}
   return params.tty and not params.interactive and vim.tbl_contains(names, "PAGER") and vim.tbl_contains(names, "GIT_PAGER")
 end
 
--- Starts a run. Nothing is opened: the list and the status line show it.
+-- Starts a run. No window is opened: the list and the status line show the run.
 ---@param params loomd.StartParams
 ---@param done? fun(run?: loomd.Run)
 function M.start(params, done)
@@ -29,15 +32,16 @@ function M.start(params, done)
     params.env = nil
   end
   params.cwd = params.cwd or vim.fn.getcwd()
-  -- Followed, so that this Neovim counts as one that is there, but without output, which only a view wants.
+  -- Attaching tells the server that this Neovim is a client of the run. No output is requested, since only a view
+  -- needs it.
   params.attach = { kinds = { "state" } }
   server.request("run/start", params, function(failure, result)
     if failure then
-      complain(failure, "the run could not be started")
+      report_failure(failure, "Could not start the run")
     else
-      store.mine[result.run.id] = true
+      store.tracked[result.run.id] = true
       store.put(result.run)
-      words.tell(("started %s: "):format(words.short(result.run.id)), words.title(result.run), "")
+      notify.show_line("Started ", format.title(result.run), (" (%s)"):format(format.short_id(result.run.id)))
     end
     if done then
       done(result and result.run)
@@ -56,15 +60,16 @@ function M.rerun(run, done)
   params.envNames, params.clientToken = nil, nil
   params.provider = params.provider or run.provider
   params.cwd = params.cwd or run.cwd
-  -- Values of variables are kept nowhere; what this Neovim has under the names is the best guess, and it is said.
-  local guessed = vim.tbl_filter(function(name)
+  -- The server does not store the values of environment variables. The current values of this Neovim are the best
+  -- guess, and a message names the variables.
+  local taken_from_editor = vim.tbl_filter(function(name)
     return env[name] == nil
   end, names)
-  if #guessed > 0 then
-    for _, name in ipairs(guessed) do
+  if #taken_from_editor > 0 then
+    for _, name in ipairs(taken_from_editor) do
       env[name] = vim.env[name]
     end
-    words.say("environment variables are not kept; taken from this Neovim where it has them: " .. table.concat(guessed, ", "), vim.log.levels.WARN)
+    notify.show("Environment is not stored; using current values of: " .. table.concat(taken_from_editor, ", "), vim.log.levels.WARN)
   end
   params.env = env
   M.start(params, done)
@@ -73,12 +78,12 @@ end
 ---@param run loomd.Run
 function M.cancel(run)
   if store.is_final(run) then
-    words.say(("%s has already %s"):format(words.short(run.id), words.state(run).word == "succeeded" and "succeeded" or "ended"))
+    notify.show(("%s has already ended (%s)"):format(format.short_id(run.id), format.state(run).word))
     return
   end
   server.request("run/cancel", { runId = run.id }, function(failure, result)
     if failure then
-      complain(failure, "cancel")
+      report_failure(failure, "Could not cancel the run")
     else
       store.put(result.run, true)
     end
@@ -89,40 +94,40 @@ end
 function M.interrupt(run)
   server.request("run/interrupt", { runId = run.id }, function(failure)
     if failure then
-      complain(failure, "interrupt")
+      report_failure(failure, "Could not interrupt the run")
     end
   end)
 end
 
--- A run that has ended takes nothing more; what goes on with it instead is said here in the plugin's own words.
+-- A finished run accepts no input. This message names the action that continues it.
 ---@param run loomd.Run
-local function say_ended(run)
-  local instead = run.session and run.session.resumable and "R or :Loomd resume goes on with its session in a new run" or "r or :Loomd rerun runs it again"
-  words.say(("%s has ended (%s); %s"):format(words.short(run.id), words.state(run).word, instead), vim.log.levels.WARN)
+local function notify_ended(run)
+  local instead = run.session and run.session.resumable and "use R / :Loomd resume" or "use r / :Loomd rerun"
+  notify.show(("%s has ended (%s); %s"):format(format.short_id(run.id), format.state(run).word, instead), vim.log.levels.WARN)
 end
 
 ---@param run loomd.Run
----@param text string
+---@param text loomd.Prompt of a command: text
 ---@param mode? loomd.SendMode
 ---@param done? fun(failure?: loomd.Failure)
 function M.send(run, text, mode, done)
   local params = { runId = run.id, mode = mode }
-  if run.provider == "command" or not store.has_transcript(run) then
-    params.text = text:sub(-1) == "\n" and text or text .. "\n"
+  if not run.hasTranscript then
+    params.text = vim.endswith(text --[[@as string]], "\n") and text or text .. "\n"
   else
     params.prompt = text
   end
   local provider = store.providers[run.provider]
-  -- A run that waits for a prompt has no turn to be steered: there the text is the next turn in any case.
-  local waits = mode == "steer" and params.prompt and run.state ~= "idle" and provider and not provider.capabilities.steer
+  -- An idle run has no turn that could be steered: the text starts its next turn in any case.
+  local becomes_queued = mode == "steer" and params.prompt and run.state ~= "idle" and provider and not provider.capabilities.steer
   server.request("run/send", params, function(failure)
-    local now = store.runs[run.id] or run
-    if failure and failure.data and failure.data.kind == "runNotActive" and store.is_final(now) then
-      say_ended(now)
+    local current = store.runs[run.id] or run
+    if failure and failure.data and failure.data.kind == "runNotActive" and store.is_final(current) then
+      notify_ended(current)
     elseif failure then
-      complain(failure, "send")
-    elseif waits then
-      words.say(("%s cannot be steered; it is queued for the next turn"):format(run.provider))
+      report_failure(failure, "Could not send the message")
+    elseif becomes_queued then
+      notify.show(("Steering not supported by %s; queued"):format(run.provider))
     end
     if done then
       done(failure)
@@ -132,35 +137,46 @@ end
 
 ---@param run loomd.Run
 ---@param mode? loomd.SendMode
-function M.ask_and_send(run, mode)
-  -- Said before anything is typed: what was typed for it would be lost.
+---@param options? { range?: { [1]: integer, [2]: integer }, default?: string } `range`: lines of the current buffer go with it
+function M.prompt_and_send(run, mode, options)
+  options = options or {}
+  -- A finished run is reported before the user types anything, because the text would be lost.
   if store.is_final(run) then
-    return say_ended(run)
+    return notify_ended(run)
   end
-  vim.ui.input({ prompt = ("%s %s: "):format(mode == "steer" and "Steer" or "Send to", words.fit(words.title(run), 40)) }, function(text)
+  local title = ("%s %s"):format(mode == "steer" and "Steer" or "Message to", format.fit(format.title(run), 40))
+  local function send(text)
     if text and text ~= "" then
       M.send(run, text, mode)
     end
-  end)
+  end
+  if run.hasTranscript then
+    prompt.ask({ title = title, key = run.id, run = run, range = options.range, default = options.default }, send)
+  elseif options.range then
+    -- What is selected is seen already.
+    send(table.concat(vim.api.nvim_buf_get_lines(0, options.range[1] - 1, options.range[2], false), "\n"))
+  else
+    vim.ui.input({ prompt = title .. ": " }, send)
+  end
 end
 
 ---@param run loomd.Run
 function M.close_input(run)
   server.request("run/closeInput", { runId = run.id }, function(failure)
     if failure then
-      complain(failure, "end of input")
+      report_failure(failure, "Could not close stdin")
     else
-      words.say(words.short(run.id) .. " gets no more input")
+      notify.show("Closed stdin of " .. format.short_id(run.id))
     end
   end)
 end
 
--- Goes on with an agent's session in a new run.
+-- Resumes an agent's session in a new run.
 ---@param run loomd.Run
----@param prompt? string
+---@param first_prompt? loomd.Prompt
 ---@param done? fun(run?: loomd.Run)
-function M.resume(run, prompt, done)
-  local function go(text)
+function M.resume(run, first_prompt, done)
+  local function start_resumed(text)
     if not text or text == "" then
       return
     end
@@ -179,16 +195,16 @@ function M.resume(run, prompt, done)
     }, done)
   end
   local function ask()
-    if prompt then
-      go(prompt)
+    if first_prompt then
+      start_resumed(first_prompt)
     else
-      vim.ui.input({ prompt = ("Go on with %s: "):format(words.fit(words.title(run), 40)) }, go)
+      prompt.ask({ title = "Resume " .. format.fit(format.title(run), 40), key = run.id, cwd = run.cwd }, start_resumed)
     end
   end
   if run.takenOverAt then
-    -- Two writers would spoil the session.
-    vim.ui.select({ "leave it", "go on here" }, { prompt = "This session was taken over in a terminal. Is it closed there?" }, function(choice)
-      if choice == "go on here" then
+    -- Two programs that write to one session would corrupt it.
+    vim.ui.select({ "No", "Yes" }, { prompt = "This session may still be open in a terminal. Resume anyway?" }, function(choice)
+      if choice == "Yes" then
         ask()
       end
     end)
@@ -197,49 +213,108 @@ function M.resume(run, prompt, done)
   end
 end
 
--- Ends the run here and opens the same session with the provider's own program.
+M.export_formats = { "markdown", "html", "text", "jsonl", "asciicast" }
+local extensions = { markdown = "md", text = "txt", asciicast = "cast" }
+
+-- Writes the run to a file. What is not given is asked for.
+---@param run loomd.Run
+---@param export_format? string
+---@param path? string
+function M.export(run, export_format, path)
+  if not export_format then
+    return vim.ui.select(M.export_formats, { prompt = "Export as:" }, function(choice)
+      if choice then
+        M.export(run, choice)
+      end
+    end)
+  elseif not path or path == "" then
+    local name = ("%s.%s"):format(format.short_id(run.id), extensions[export_format] or export_format)
+    return vim.ui.input({ prompt = "Export to: ", default = vim.fn.getcwd() .. "/" .. name, completion = "file" }, function(text)
+      if text and text ~= "" then
+        M.export(run, export_format, text)
+      end
+    end)
+  end
+  path = vim.fs.normalize(vim.fn.fnamemodify(path, ":p"))
+  local function write()
+    server.request("run/export", { runId = run.id, format = export_format, path = path }, function(failure, result)
+      if failure then
+        return report_failure(failure, "Could not export the run")
+      end
+      notify.show("Exported to " .. (result.path or path))
+    end)
+  end
+  if not vim.uv.fs_stat(path) then
+    return write()
+  end
+  vim.ui.select({ "Cancel", "Overwrite" }, { prompt = path .. " exists. Overwrite it?" }, function(choice)
+    if choice == "Overwrite" then
+      write()
+    end
+  end)
+end
+
+-- Writes several runs to a folder that the user names, one file each.
+---@param runs loomd.Run[]
+---@param done fun()
+function M.export_all(runs, done)
+  vim.ui.select(M.export_formats, { prompt = ("Export %d runs as:"):format(#runs) }, function(export_format)
+    if not export_format then
+      return
+    end
+    vim.ui.input({ prompt = "Export to folder: ", default = vim.fn.getcwd(), completion = "dir" }, function(folder)
+      if not folder or folder == "" then
+        return
+      end
+      folder = vim.fs.normalize(vim.fn.fnamemodify(folder, ":p"))
+      vim.fn.mkdir(folder, "p")
+      for _, run in ipairs(runs) do
+        M.export(run, export_format, vim.fs.joinpath(folder, ("%s.%s"):format(format.short_id(run.id), extensions[export_format] or export_format)))
+      end
+      done()
+    end)
+  end)
+end
+
+-- Ends the run here and opens its session in a terminal, with the provider's own program. An active run is ended only
+-- after a question.
 ---@param run loomd.Run
 ---@param done? fun(buffer?: integer)
-function M.takeover(run, done)
+---@param sure? boolean
+function M.takeover(run, done, sure)
+  if not sure and not store.is_final(run) then
+    return vim.ui.select({ "Cancel", "End it" }, { prompt = ("End %s here and continue in a terminal?"):format(format.fit(format.title(run), 40)) }, function(choice)
+      if choice == "End it" then
+        M.takeover(run, done, true)
+      end
+    end)
+  end
   server.request("run/takeover", { runId = run.id }, function(failure, result)
     if failure then
-      complain(failure, "takeover")
+      report_failure(failure, "Could not continue in a terminal")
       return done and done()
     end
     local takeover = result.takeover
     server.refresh(run.id)
     if not takeover.command or #takeover.command == 0 then
-      words.say(("there is no terminal for this session: %s"):format(takeover.reason or takeover.display), vim.log.levels.WARN)
+      notify.show(("Cannot open this session in a terminal: %s"):format(takeover.reason or takeover.display), vim.log.levels.WARN)
       return done and done()
     end
     if not takeover.verified then
-      words.say("not yet seen to work with this version: " .. (takeover.reason or takeover.display), vim.log.levels.WARN)
+      notify.show("Untested with this version: " .. (takeover.reason or takeover.display), vim.log.levels.WARN)
     end
     local command = vim.deepcopy(takeover.command)
     if command[1] == "loomd" then
-      -- Where the way leads through loomd, it is this one, on the same store, wherever PATH leads.
+      -- If the command is loomd itself, the configured executable is used, so that it has the same store
+      -- whatever PATH contains.
       command[1] = (config.argv() or command)[1]
     end
     if vim.fn.executable(command[1]) == 0 then
-      words.say(("%s is not on PATH; this opens the session: %s"):format(command[1], takeover.display), vim.log.levels.WARN)
+      notify.show(("%s not found on PATH; to open the session, run: %s"):format(command[1], takeover.display), vim.log.levels.WARN)
       return done and done()
     end
-    vim.cmd(config.get().output_split)
-    local buffer = vim.api.nvim_create_buf(true, false)
-    vim.api.nvim_win_set_buf(0, buffer)
-    -- Beside the list and a transcript a split has only a few lines, in which nobody can talk to an agent.
-    local height = math.floor(vim.o.lines / 2)
-    if vim.api.nvim_win_get_height(0) < height then
-      vim.api.nvim_win_set_height(0, height)
-    end
     local env = vim.tbl_extend("force", config.get().env, takeover.env or {})
-    local options = { cwd = takeover.cwd or run.cwd, env = next(env) and env or nil }
-    if vim.fn.has("nvim-0.11") == 1 then
-      vim.fn.jobstart(command, vim.tbl_extend("error", options, { term = true }))
-    else
-      vim.fn.termopen(command, options)
-    end
-    vim.cmd.startinsert()
+    local buffer = require("loomd.window").terminal(command, { cwd = takeover.cwd or run.cwd, env = env })
     if done then
       done(buffer)
     end
@@ -247,11 +322,11 @@ function M.takeover(run, done)
 end
 
 ---@param run loomd.Run
----@param changes { title?: string, pinned?: boolean }
+---@param changes { title?: string, pinned?: boolean, labels?: table<string, string> }
 function M.edit(run, changes)
   server.request("run/edit", vim.tbl_extend("error", { runId = run.id }, changes), function(failure, result)
     if failure then
-      complain(failure, "edit")
+      report_failure(failure, "Could not change the run")
     else
       store.put(result.run)
     end
@@ -264,8 +339,9 @@ function M.rename(run, title)
   if title and title ~= "" then
     return M.edit(run, { title = title })
   end
-  local now = words.title(run)
-  vim.ui.input({ prompt = "Title: ", default = run.title or (now ~= words.no_prompt and now or nil) }, function(text)
+  -- An agent without a prompt has no title that one would edit.
+  local has_name = run.title or not run.hasTranscript or (run.params and run.params.prompt)
+  vim.ui.input({ prompt = "Rename to: ", default = has_name and format.title(run) or nil }, function(text)
     if text and text ~= "" then
       M.edit(run, { title = text })
     end
@@ -277,25 +353,25 @@ function M.pin(run)
   M.edit(run, { pinned = not run.pinned })
 end
 
--- Removes a run and its log, after a question: nothing brings it back.
+-- Deletes a run and its log. The user confirms it first, because it cannot be undone.
 ---@param run loomd.Run
 ---@param sure? boolean
 function M.delete(run, sure)
-  local function go()
+  local function delete_run()
     server.request("run/delete", { runId = run.id }, function(failure)
       if failure then
-        complain(failure, "delete")
+        report_failure(failure, "Could not delete the run")
       else
         store.remove({ run.id })
       end
     end)
   end
   if sure then
-    return go()
+    return delete_run()
   end
-  vim.ui.select({ "keep it", "delete it" }, { prompt = ("Delete %s and its log for good?"):format(words.fit(words.title(run), 40)) }, function(choice)
-    if choice == "delete it" then
-      go()
+  vim.ui.select({ "Cancel", "Delete" }, { prompt = ("Delete %s and its log?%s"):format(format.fit(format.title(run), 40), (run.labels or {}).worktree and " Its worktree stays." or "") }, function(choice)
+    if choice == "Delete" then
+      delete_run()
     end
   end)
 end
@@ -306,41 +382,7 @@ function M.copy_id(run)
   if vim.fn.has("clipboard") == 1 then
     vim.fn.setreg("+", run.id)
   end
-  words.say("copied " .. run.id)
-end
-
--- The whole output as a file to read and search, escape sequences left out. Written page by page, so that a large one does not stop the editor.
----@param run loomd.Run
----@param done? fun(buffer: integer)
-function M.whole_output(run, done)
-  local path = vim.fs.joinpath(vim.fn.stdpath("cache"), "loomd", words.short(run.id) .. ".log")
-  vim.fn.mkdir(vim.fs.dirname(path), "p", tonumber("700", 8))
-  local file, problem = io.open(path, "wb")
-  if not file then
-    return words.say(problem, vim.log.levels.ERROR)
-  end
-  local function page(offset)
-    server.request("run/text", { runId = run.id, offset = offset }, function(failure, result)
-      if failure then
-        file:close()
-        return complain(failure, "reading the output")
-      end
-      file:write((result.text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\27%][^\7\27]*[\7]", ""):gsub("\r+\n", "\n")))
-      if result.nextOffset > offset and result.nextOffset < result.totalBytes then
-        return page(result.nextOffset)
-      end
-      file:close()
-      vim.cmd(config.get().output_split)
-      vim.cmd("noswapfile view! " .. vim.fn.fnameescape(path))
-      vim.bo.modifiable = false
-      vim.bo.bufhidden = "wipe"
-      vim.b.loomd_run = run.id
-      if done then
-        done(vim.api.nvim_get_current_buf())
-      end
-    end)
-  end
-  page(0)
+  notify.show("Copied run ID " .. run.id)
 end
 
 return M

@@ -1,8 +1,9 @@
--- :Loomd and its subcommands, one table: what each does, and what completes it.
+-- The command :Loomd. One table holds its subcommands, what each does, and which runs complete it.
 
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local pick = require("loomd.pick")
 local store = require("loomd.store")
-local words = require("loomd.words")
 
 local M = {}
 
@@ -10,30 +11,31 @@ local function actions()
   return require("loomd.actions")
 end
 
--- A subcommand about one run, which may be named.
-local function about(what, act, fits)
+-- Returns a subcommand for one run, which the first argument may name.
+local function run_subcommand(verb, action, filter)
   return {
-    fits = fits,
+    filter = filter,
     run = function(args, rest)
-      pick.run({ named = args[1], fits = fits, what = what }, function(run)
-        act(run, rest)
+      pick.run({ id = args[1], filter = filter, verb = verb }, function(run)
+        action(run, rest)
       end)
     end,
   }
 end
 
--- Send and its like: `:Loomd send {run} {text}`, or only a text for the run under the cursor.
-local function with_text(what, act, fits)
+-- Returns a subcommand for one run and a text, such as send. `:Loomd send {run} {text}` names the run; `:Loomd send
+-- {text}` takes the run under the cursor.
+local function run_text_subcommand(verb, action, filter)
   return {
-    fits = fits,
-    run = function(args, rest)
-      local named = args[1] and (args[1]:match("^%x%x%x%x+$") or args[1]:match("^%x+%-[%x%-]+$"))
+    filter = filter,
+    run = function(args, rest, _, range)
+      local id = args[1] and (args[1]:match("^%x%x%x%x+$") or args[1]:match("^%x+%-[%x%-]+$"))
       local text = rest
-      if not named then
+      if not id then
         text = table.concat(vim.list_extend({ args[1] }, { rest ~= "" and rest or nil }), " ")
       end
-      pick.run({ named = named, fits = fits, what = what }, function(run)
-        act(run, text ~= "" and text or nil)
+      pick.run({ id = id, filter = filter, verb = verb }, function(run)
+        action(run, text ~= "" and text or nil, range)
       end)
     end,
   }
@@ -43,30 +45,45 @@ local function is_live(run)
   return not store.is_final(run)
 end
 
--- Answers the oldest question of a run that was named; without a name the question is shown, not answered unseen.
-local function answer(decision)
+-- With lines of a buffer, the message is shown before it is sent.
+local function send_subcommand(verb, mode)
+  return run_text_subcommand(verb, function(run, text, range)
+    if text and not range then
+      actions().send(run, text, mode)
+    else
+      actions().prompt_and_send(run, mode, { range = range, default = text })
+    end
+  end, is_live)
+end
+
+-- Answers the oldest permission request of the named run. Nobody allows a request that they have not seen: then, and
+-- without a name, it is shown.
+local function answer_subcommand(decision)
   return {
-    fits = store.is_waiting,
+    filter = store.is_waiting,
     run = function(args, rest)
       if not args[1] then
-        return require("loomd.server").ready(function()
-          require("loomd.view.question").next(pick.here())
+        return require("loomd.server").when_ready(function()
+          require("loomd.view.permission_request").next(pick.current_run())
         end)
       end
-      pick.run({ named = args[1], what = decision }, function(run)
+      pick.run({ id = args[1], verb = decision }, function(run)
         local entry = (run.permissions or {})[1]
         if not entry then
-          return words.say("this run asks nothing")
+          return notify.show("No pending request for this run")
         end
-        require("loomd.permission").decide(run, entry, decision, rest ~= "" and rest or nil)
+        local permission = require("loomd.permission")
+        if decision == "allow" and not permission.was_seen(run, entry) then
+          return require("loomd.view.permission_request").open(run, entry)
+        end
+        permission.decide(run, entry, decision, rest ~= "" and rest or nil)
       end)
     end,
   }
 end
 
----@type table<string, { run: fun(args: string[], rest: string, bang: boolean), fits?: fun(run: loomd.Run): boolean }>
-M.subcommands = {
-  start = {
+local function start_subcommand(in_worktree)
+  return {
     run = function(args, rest, bang)
       local function done(run)
         if run and bang then
@@ -74,104 +91,132 @@ M.subcommands = {
         end
       end
       if args[1] then
-        require("loomd.start").template(args[1], rest, done)
+        require("loomd.start").start_template(args[1], rest, done, in_worktree)
       else
-        require("loomd.start").ask(done)
+        require("loomd.start").select_template(done, in_worktree)
       end
     end,
-  },
-  output = about("show", function(run)
-    require("loomd.view").open(run)
+  }
+end
+
+local function has_worktree(run)
+  return require("loomd.worktree").of(run) ~= nil
+end
+
+---@type table<string, { run: fun(args: string[], rest: string, bang: boolean, range?: integer[]), fits?: fun(run: loomd.Run): boolean }>
+M.subcommands = {
+  start = start_subcommand(false),
+  worktree = start_subcommand(true),
+  merge = run_subcommand("merge the branch of", function(run)
+    require("loomd.worktree").merge(run)
+  end, has_worktree),
+  discard = run_subcommand("remove the worktree of", function(run)
+    require("loomd.worktree").discard(run)
+  end, has_worktree),
+  rewind = run_text_subcommand("take back changes of", function(run, text)
+    local turn = text and text:match("^%d+$")
+    if turn then
+      require("loomd.rewind").rewind(run, tonumber(turn) --[[@as integer]])
+    else
+      notify.show("Name the turn: :Loomd rewind {run} {turn}", vim.log.levels.ERROR)
+    end
+  end, function(run)
+    return run.hasTranscript
   end),
-  approve = answer("allow"),
-  deny = answer("deny"),
-  next = {
+  pick = {
     run = function()
-      require("loomd.server").ready(function(failure)
-        if failure then
-          return words.say(words.failure(failure), vim.log.levels.ERROR)
-        end
-        require("loomd.view.question").next()
+      pick.any(function(run)
+        require("loomd.view").open(run)
       end)
     end,
   },
-  cancel = about("cancel", function(run)
+  output = run_subcommand("open", function(run)
+    require("loomd.view").open(run)
+  end),
+  approve = answer_subcommand("allow"),
+  deny = answer_subcommand("deny"),
+  next = {
+    run = function()
+      require("loomd.server").when_ready(function(failure)
+        if failure then
+          return notify.show(format.failure(failure), vim.log.levels.ERROR)
+        end
+        require("loomd.view.permission_request").next()
+      end)
+    end,
+  },
+  cancel = run_subcommand("cancel", function(run)
     actions().cancel(run)
   end, is_live),
-  interrupt = about("interrupt", function(run)
+  interrupt = run_subcommand("interrupt", function(run)
     actions().interrupt(run)
   end, is_live),
-  rerun = about("run again", function(run)
+  rerun = run_subcommand("rerun", function(run)
     actions().rerun(run)
   end),
-  send = with_text("send to", function(run, text)
-    if text then
-      actions().send(run, text)
-    else
-      actions().ask_and_send(run)
-    end
-  end, is_live),
-  steer = with_text("steer", function(run, text)
-    if text then
-      actions().send(run, text, "steer")
-    else
-      actions().ask_and_send(run, "steer")
-    end
-  end, is_live),
-  closeinput = about("end the input of", function(run)
+  send = send_subcommand("send to"),
+  steer = send_subcommand("steer", "steer"),
+  closeinput = run_subcommand("close stdin of", function(run)
     actions().close_input(run)
   end, is_live),
-  resume = with_text("resume", function(run, text)
+  resume = run_text_subcommand("resume", function(run, text)
     actions().resume(run, text)
   end, function(run)
     return run.session ~= nil
   end),
-  takeover = about("take over", function(run)
+  takeover = run_subcommand("continue %s in a terminal", function(run)
     actions().takeover(run)
   end, function(run)
     return run.session ~= nil
   end),
-  configure = with_text("configure", function(run, text)
+  configure = run_text_subcommand("configure", function(run, text)
     local configure = require("loomd.configure")
     if not text then
-      return configure.ask(run)
+      return configure.prompt(run)
     end
     local settings, problem = configure.parse(text)
     if settings then
       configure.set(run, settings)
     else
-      words.say(problem .. "; <Tab> completes them", vim.log.levels.ERROR)
+      notify.show(problem, vim.log.levels.ERROR)
     end
   end, function(run)
-    return require("loomd.configure").fits(run)
+    return require("loomd.configure").can_configure(run)
   end),
-  rename = with_text("rename", function(run, text)
+  export = run_text_subcommand("export", function(run, text)
+    local export_format, path = (text or ""):match("^(%S+)%s*(.*)$")
+    if export_format and not vim.tbl_contains(actions().export_formats, export_format) then
+      return notify.show(("Unknown format: %s (%s)"):format(export_format, table.concat(actions().export_formats, ", ")), vim.log.levels.ERROR)
+    end
+    actions().export(run, export_format, path)
+  end),
+  rename = run_text_subcommand("rename", function(run, text)
     actions().rename(run, text)
   end),
-  pin = about("pin", function(run)
+  pin = run_subcommand("pin", function(run)
     actions().pin(run)
   end),
   delete = {
-    fits = store.is_final,
+    filter = store.is_final,
     run = function(args, _, bang)
-      pick.run({ named = args[1], fits = store.is_final, what = "delete" }, function(run)
+      pick.run({ id = args[1], filter = store.is_final, verb = "delete" }, function(run)
         actions().delete(run, bang)
       end)
     end,
   },
-  copy = about("copy the id of", function(run)
+  copy = run_subcommand("copy the ID of", function(run)
     actions().copy_id(run)
   end),
   sessions = {
     run = function(args)
-      require("loomd.server").ready(function(failure)
+      require("loomd.server").when_ready(function(failure)
         local sessions = require("loomd.sessions")
         if failure then
-          words.say(words.failure(failure), vim.log.levels.ERROR)
+          notify.show(format.failure(failure), vim.log.levels.ERROR)
         elseif args[1] then
           sessions.pick(args[1])
         else
-          vim.ui.select(sessions.providers(), { prompt = "Sessions of" }, function(provider)
+          vim.ui.select(sessions.providers(), { prompt = "Provider:" }, function(provider)
             if provider then
               sessions.pick(provider)
             end
@@ -189,52 +234,53 @@ M.subcommands = {
     run = function(args, rest, bang)
       local query = vim.trim((args[1] or "") .. " " .. rest)
       if query ~= "" then
-        return require("loomd.view.hits").search(query, { regex = bang })
+        return require("loomd.view.search").search(query, { regex = bang })
       end
-      require("loomd.view.hits").ask({ regex = bang })
+      require("loomd.view.search").prompt({ regex = bang })
     end,
   },
-  diff = about("show the changes of", function(run)
+  diff = run_subcommand("show changes of", function(run)
     require("loomd.view.changes").open(run)
   end),
-  qf = about("read places from", function(run)
+  qf = run_subcommand("send errors of %s to quickfix", function(run)
     require("loomd.quickfix").open(run)
   end),
-  whole = about("show whole", function(run)
-    if store.has_transcript(run) then
-      require("loomd.view.transcript").whole(run)
-    else
-      actions().whole_output(run)
-    end
+  whole = run_subcommand("open the full output of", function(run)
+    require("loomd.view.full").open(run)
   end),
   rules = {
-    run = function()
-      require("loomd.rules").edit()
+    run = function(args)
+      local rules = require("loomd.rules")
+      if args[1] == "import" then
+        rules.import()
+      else
+        require("loomd.view.rules").open()
+      end
     end,
   },
   restart = {
     run = function()
       local server = require("loomd.server")
       server.restart()
-      server.ready(function(failure)
+      server.when_ready(function(failure)
         if failure then
-          return words.say(words.failure(failure), vim.log.levels.ERROR)
+          return notify.show(format.failure(failure), vim.log.levels.ERROR)
         end
-        words.say("the server is started again; runs are not touched by this")
+        notify.show("Server restarted")
       end)
     end,
   },
   stop = {
     run = function()
       require("loomd.server").stop()
-      words.say("the server is stopped; runs go on")
+      notify.show("Server stopped (runs keep going)")
     end,
   },
   log = {
     run = function()
       local path = require("loomd.server").log_path()
       if not vim.uv.fs_stat(path) then
-        return words.say("there is no log yet: " .. path)
+        return notify.show("No log file yet: " .. path)
       end
       vim.cmd("botright split " .. vim.fn.fnameescape(path))
       vim.bo.modifiable = false
@@ -249,7 +295,7 @@ M.subcommands = {
   },
 }
 
--- `rest` is what was typed behind the first argument, as it was typed.
+-- `rest` is the text after the first argument, unchanged.
 ---@param line string
 ---@return string? name, string[] args, string rest
 local function parse(line)
@@ -261,9 +307,9 @@ local function parse(line)
   return name, first and { first } or {}, rest or ""
 end
 
----@param call { args: string, bang: boolean }
+---@param call { args: string, bang: boolean, range: integer, line1: integer, line2: integer }
 function M.run(call)
-  require("loomd").begin()
+  require("loomd").initialize()
   local name, args, rest = parse(call.args)
   if not name then
     require("loomd.view.runs").open()
@@ -271,28 +317,28 @@ function M.run(call)
   end
   local subcommand = M.subcommands[name]
   if not subcommand then
-    words.say(("there is no :Loomd %s; :help :Loomd lists what there is"):format(name), vim.log.levels.ERROR)
+    notify.show(("Unknown subcommand: %s (see :help :Loomd)"):format(name), vim.log.levels.ERROR)
     return
   end
-  subcommand.run(args, rest, call.bang)
+  subcommand.run(args, rest, call.bang, call.range > 0 and { call.line1, call.line2 } or nil)
 end
 
-local function matching(words_, lead)
-  local found = vim.tbl_filter(function(word)
-    return vim.startswith(word, lead)
-  end, words_)
-  table.sort(found)
-  return found
+local function filter_prefix(candidates, prefix)
+  local matches = vim.tbl_filter(function(word)
+    return vim.startswith(word, prefix)
+  end, candidates)
+  table.sort(matches)
+  return matches
 end
 
--- Runs are completed by the last digits of their ids, in the order of the list, and only those for which it makes sense.
-local function run_ids(lead, fits)
+-- Runs are completed by the last digits of their IDs, in the order of the list, and only those that `filter` accepts.
+local function run_ids(prefix, filter)
   local ids = {}
-  local waiting, live, ended = store.grouped()
+  local waiting, live, ended = store.group_runs()
   for _, group in ipairs({ waiting, live, ended }) do
     for _, run in ipairs(group) do
-      local id = words.short(run.id)
-      if (not fits or fits(run)) and vim.startswith(id, lead) then
+      local id = format.short_id(run.id)
+      if (not filter or filter(run)) and vim.startswith(id, prefix) then
         ids[#ids + 1] = id
       end
     end
@@ -300,35 +346,43 @@ local function run_ids(lead, fits)
   return ids
 end
 
----@param lead string
+---@param prefix string
 ---@param line string
 ---@param position integer
 ---@return string[]
-function M.complete(lead, line, position)
+function M.complete(prefix, line, position)
   local typed = line:sub(1, position):gsub("^.-Loomd!?%s*", "", 1)
   local before = vim.split(typed, "%s+")
   if #before <= 1 then
-    return matching(vim.tbl_keys(M.subcommands), lead)
+    return filter_prefix(vim.tbl_keys(M.subcommands), prefix)
   end
   local name = before[1]
-  require("loomd").begin()
-  if name == "start" then
+  require("loomd").initialize()
+  if name == "start" or name == "worktree" then
     if #before == 2 then
-      return matching(vim.tbl_keys(require("loomd.start").templates()), lead)
+      return filter_prefix(vim.tbl_keys(require("loomd.start").templates()), prefix)
     end
-    return vim.fn.getcompletion(lead, #before == 3 and "shellcmd" or "file")
+    return vim.fn.getcompletion(prefix, #before == 3 and "shellcmd" or "file")
+  end
+  if name == "export" and #before == 3 then
+    return filter_prefix(vim.deepcopy(actions().export_formats), prefix)
+  elseif name == "export" and #before > 3 then
+    return vim.fn.getcompletion(prefix, "file")
+  end
+  if name == "rules" and #before == 2 then
+    return filter_prefix({ "import" }, prefix)
   end
   if name == "sessions" and #before == 2 then
-    return matching(require("loomd.sessions").providers(), lead)
+    return filter_prefix(require("loomd.sessions").providers(), prefix)
   end
   if name == "configure" and (#before > 2 or before[2]:find("=")) then
-    local run = require("loomd.pick").known(#before > 2 and before[2] or nil)
-    return run and matching(require("loomd.configure").words(run), lead) or {}
+    local run = require("loomd.pick").find_loaded(#before > 2 and before[2] or nil)
+    return run and filter_prefix(require("loomd.configure").completions(run), prefix) or {}
   end
   local subcommand = M.subcommands[name]
-  local about_a_run = subcommand and not vim.tbl_contains({ "next", "sessions", "history", "search", "rules", "restart", "stop", "log", "health" }, name)
+  local about_a_run = subcommand and not vim.tbl_contains({ "next", "pick", "sessions", "history", "search", "rules", "restart", "stop", "log", "health" }, name)
   if about_a_run and #before == 2 then
-    return run_ids(lead, subcommand.fits)
+    return run_ids(prefix, subcommand.filter)
   end
   return {}
 end

@@ -1,12 +1,12 @@
--- What the user set in `vim.g.loomd`, with the defaults filled in. Read anew each time: there is no setup step to forget.
+-- The options in `vim.g.loomd`, with their defaults. They are read at each use, so no setup call is needed.
 
 local M = {}
 
 ---@class loomd.Template
 ---@field provider? string default: "command"
----@field command? string|string[] a shell line, or the argv
----@field prompt? string what an agent is asked
----@field desc? string shown in the picker
+---@field command? string|string[] a shell command line, or the arguments
+---@field prompt? string the prompt of an agent
+---@field desc? string description in the picker
 ---@field cwd? string
 ---@field env? table<string, string>
 ---@field tty? boolean
@@ -16,25 +16,27 @@ local M = {}
 ---@field title? string
 ---@field labels? table<string, string>
 ---@field timeoutMs? integer
+---@field worktree? boolean start in a git worktree of its own
 
 ---@class loomd.Config
----@field cmd? string|string[] the binary, or its argv; default: `loomd` on PATH
----@field env table<string, string> what the server finds in its environment beside Neovim's own
----@field autostart boolean start the server with Neovim, so that questions are heard of at once
+---@field cmd? string|string[] the executable, or a list of it and its arguments; default: `loomd` on PATH
+---@field env table<string, string> additional environment variables of the server
+---@field autostart boolean start the server with Neovim, to be notified of permission requests at once
 ---@field notify "all"|"waiting"|"off" when to use vim.notify
----@field approval "notify"|"float" how a new question is shown; "float" opens it without the focus
----@field progress boolean Neovim 0.12: progress messages for runs that were started here
----@field templates table<string, loomd.Template> what `:Loomd start` offers
----@field tty boolean run commands under a terminal of their own
----@field interactive boolean agents stay open for more prompts
----@field permissions loomd.PermissionMode how agents ask
+---@field approval "notify"|"float" how to show a new permission request; "float" opens it without moving the focus
+---@field progress boolean show progress messages for runs that were started here (Neovim 0.12)
+---@field templates table<string, loomd.Template> templates for `:Loomd start`
+---@field tasks boolean offer the tasks of `.vscode/tasks.json` as templates
+---@field tty boolean run commands in a pseudoterminal
+---@field interactive boolean keep agents running for follow-ups
+---@field permissions loomd.PermissionMode permission mode of new agents
 ---@field split string the command that opens a window for a list
 ---@field output_split string the command that opens a window for output
----@field earlier integer how many ended runs the list shows
----@field max_lines integer lines that a view of output keeps
----@field backlog_bytes integer how much of an older log a view reads when it is opened
----@field repaint_ms integer a view is painted at most once in so many milliseconds
----@field rules_file? string where remembered answers are; default: rules.json beside loomd's own configuration
+---@field earlier integer number of finished runs in the list
+---@field max_lines integer maximum number of lines in a view
+---@field backlog_bytes integer how much of an existing log a view reads when it opens
+---@field repaint_ms integer minimum interval between two redraws of a view
+---@field rules_file? string where `:Loomd rules import` finds the rules of earlier versions; default: rules.json next to loomd's own configuration
 M.defaults = {
   env = {},
   autostart = false,
@@ -42,6 +44,7 @@ M.defaults = {
   approval = "notify",
   progress = false,
   templates = {},
+  tasks = true,
   tty = true,
   interactive = true,
   permissions = "ask",
@@ -53,56 +56,56 @@ M.defaults = {
   repaint_ms = 50,
 }
 
--- Options without a default, by the types that they may have.
-local optional = { cmd = { "string", "table" }, rules_file = { "string" } }
-local words = { notify = { "all", "waiting", "off" }, approval = { "notify", "float" }, permissions = { "ask", "acceptEdits", "readOnly", "bypass" } }
+-- Options without a default value, and the types that they accept.
+local types_without_default = { cmd = { "string", "table" }, rules_file = { "string" } }
+local allowed_values = { notify = { "all", "waiting", "off" }, approval = { "notify", "float" }, permissions = { "ask", "acceptEdits", "readOnly", "bypass" } }
 
--- Sentences about what is wrong in `vim.g.loomd`; none if all is well.
+-- The problems in `vim.g.loomd`, one message each; empty if there are none.
 ---@return string[]
 function M.problems()
-  local user = vim.g.loomd
-  if user == nil then
+  local user_options = vim.g.loomd
+  if user_options == nil then
     return {}
-  elseif type(user) ~= "table" then
-    return { "vim.g.loomd must be a table, not a " .. type(user) }
+  elseif type(user_options) ~= "table" then
+    return { "vim.g.loomd: expected table, got " .. type(user_options) }
   end
   local problems = {}
-  for _, name in ipairs(vim.fn.sort(vim.tbl_keys(user))) do
-    local value, default = user[name], M.defaults[name]
-    local types = optional[name] or (default ~= nil and { type(default) })
+  for _, name in ipairs(vim.fn.sort(vim.tbl_keys(user_options))) do
+    local value, default = user_options[name], M.defaults[name]
+    local types = types_without_default[name] or (default ~= nil and { type(default) })
     if not types then
-      problems[#problems + 1] = ("vim.g.loomd.%s: there is no such option; :help loomd-options lists them"):format(name)
+      problems[#problems + 1] = ("vim.g.loomd.%s: unknown option (see :help loomd-options)"):format(name)
     elseif not vim.tbl_contains(types, type(value)) then
-      problems[#problems + 1] = ("vim.g.loomd.%s must be a %s, not a %s"):format(name, table.concat(types, " or a "), type(value))
-    elseif words[name] and not vim.tbl_contains(words[name], value) then
-      problems[#problems + 1] = ("vim.g.loomd.%s must be one of %s"):format(name, table.concat(words[name], ", "))
+      problems[#problems + 1] = ("vim.g.loomd.%s: expected %s, got %s"):format(name, table.concat(types, " or "), type(value))
+    elseif allowed_values[name] and not vim.tbl_contains(allowed_values[name], value) then
+      problems[#problems + 1] = ("vim.g.loomd.%s: expected one of %s, got %s"):format(name, table.concat(allowed_values[name], ", "), value)
     end
   end
   return problems
 end
 
--- The options as they are now. What is wrong counts as not set; `:checkhealth loomd` names it.
+-- The current options. An invalid value counts as not set; `:checkhealth loomd` reports it.
 ---@return loomd.Config
 function M.get()
-  local user = type(vim.g.loomd) == "table" and vim.g.loomd or {}
+  local user_options = type(vim.g.loomd) == "table" and vim.g.loomd or {}
   local config = {}
   for name, default in pairs(M.defaults) do
-    local value = user[name]
-    if type(value) ~= type(default) or (words[name] and not vim.tbl_contains(words[name], value)) then
+    local value = user_options[name]
+    if type(value) ~= type(default) or (allowed_values[name] and not vim.tbl_contains(allowed_values[name], value)) then
       value = default
     end
     config[name] = value
   end
-  for name, types in pairs(optional) do
-    if vim.tbl_contains(types, type(user[name])) then
-      config[name] = user[name]
+  for name, types in pairs(types_without_default) do
+    if vim.tbl_contains(types, type(user_options[name])) then
+      config[name] = user_options[name]
     end
   end
   return config
 end
 
--- The argv of the server, or a sentence that says what to do. A path that depends on the working directory is refused: what
--- is run must not be for a repository to choose.
+-- The arguments that start the server, or a message that tells the user what to do. A relative path is refused:
+-- otherwise a repository could choose what is run.
 ---@return string[]? argv
 ---@return string? problem
 function M.argv()
@@ -110,17 +113,17 @@ function M.argv()
   local argv = type(cmd) == "table" and vim.deepcopy(cmd) or { cmd or "loomd" }
   local program = argv[1]
   if type(program) ~= "string" or program == "" then
-    return nil, "vim.g.loomd.cmd is empty; set it to the path of the loomd binary"
+    return nil, "vim.g.loomd.cmd is empty; set it to the path of the loomd executable"
   end
   local absolute = program:find("^[/~]") ~= nil or program:match("^%a:[/\\]") ~= nil
   if not absolute and program:find("[/\\]") then
-    return nil, ("vim.g.loomd.cmd is the relative path %s; give an absolute path or a plain name"):format(program)
+    return nil, ("vim.g.loomd.cmd must be an absolute path or a name on PATH, not %s"):format(program)
   end
   program = vim.fs.normalize(program)
   local found = vim.fn.exepath(program)
   if found == "" then
-    local where = absolute and "is not there or cannot be executed" or "was not found on PATH"
-    return nil, ("%s %s; install it with `cargo install --path .` in loomd's repository, or set vim.g.loomd.cmd to where it is"):format(program, where)
+    local where = absolute and "does not exist or is not executable" or "not found on PATH"
+    return nil, ("%s %s; install it with `cargo install --path .` in loomd's repository, or set vim.g.loomd.cmd"):format(program, where)
   end
   argv[1] = found
   return argv

@@ -1,46 +1,82 @@
--- Model and permissions of an agent's run, from its next turn on: set by words (`model=NAME permissions=MODE`), or picked from what its provider offers.
+-- Changes the model and the permission mode of an agent's run, from its next turn. The settings are typed
+-- (`model=NAME permissions=MODE`) or picked from the options of the provider.
 
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local words = require("loomd.words")
 
 local M = {}
 
--- How long completion waits for a provider that has not been asked before: its program is started for a moment.
-M.patience_ms = 5000
+-- How long completion waits for the options of a provider. To list them, the server starts the provider's program for
+-- a moment.
+M.options_timeout_ms = 5000
 
 local modes = {
-  { id = "ask", name = "every question is for you" },
-  { id = "acceptEdits", name = "edits are allowed, the rest is for you" },
-  { id = "readOnly", name = "nothing may be changed" },
-  { id = "bypass", name = "everything is allowed" },
+  { id = "ask", name = "ask for everything" },
+  { id = "acceptEdits", name = "accept edits" },
+  { id = "readOnly", name = "read-only" },
+  { id = "bypass", name = "allow everything without asking" },
 }
 
 ---@alias loomd.Choice { id: string, name: string }
 
--- What a provider offers, by provider and directory; asked for once.
+-- The models that the agent of the run itself offers, and the current one.
+---@param run loomd.Run
+---@return loomd.Choice[] models, string? current
+local function models_of_agent(run)
+  for _, option in ipairs(run.agent and run.agent.configOptions or {}) do
+    if option.category == "model" or option.id == "model" then
+      local models = {}
+      for _, each in ipairs(option.options or {}) do
+        for _, choice in ipairs(each.options or { each }) do
+          models[#models + 1] = { id = choice.value, name = choice.name or choice.value }
+        end
+      end
+      return models, option.currentValue
+    end
+  end
+  return {}
+end
+
+-- The name of the mode that the agent's session is in.
+---@param run loomd.Run
+---@return string?
+function M.mode_name(run)
+  local agent = run.agent or {}
+  local mode = vim.iter(agent.modes or {}):find(function(each)
+    return each.id == agent.modeId
+  end)
+  return mode and mode.name or agent.modeId
+end
+
+-- The options of each provider in each directory, requested once.
 ---@type table<string, { models: loomd.Choice[], modes: loomd.Choice[] }>
-local offered = {}
+local options_cache = {}
 
 ---@param run loomd.Run
 ---@return boolean
-function M.fits(run)
-  return not store.is_final(run) and store.has_transcript(run)
+function M.can_configure(run)
+  return not store.is_final(run) and run.hasTranscript
 end
 
 ---@param run loomd.Run
 ---@param done fun(options?: { models: loomd.Choice[], modes: loomd.Choice[] }, failure?: loomd.Failure)
 ---@return loomd.Call?
 function M.options(run, done)
+  local models = models_of_agent(run)
+  if #models > 0 then
+    return done({ models = models, modes = {} })
+  end
   local key = run.provider .. "\n" .. run.cwd
-  if offered[key] then
-    return done(offered[key])
+  if options_cache[key] then
+    return done(options_cache[key])
   end
   return server.request("provider/options", { provider = run.provider, cwd = run.cwd }, function(failure, result)
     if result then
-      offered[key] = { models = result.models or {}, modes = result.modes or {} }
+      options_cache[key] = { models = result.models or {}, modes = result.modes or {} }
     end
-    done(offered[key], failure)
+    done(options_cache[key], failure)
   end)
 end
 
@@ -50,14 +86,14 @@ end
 function M.set(run, settings, done)
   server.request("run/configure", vim.tbl_extend("error", { runId = run.id }, settings), function(failure, result)
     if failure then
-      words.say(words.failure(failure, "configure"), vim.log.levels.ERROR)
+      notify.show(format.failure(failure, "Could not configure the run"), vim.log.levels.ERROR)
     else
       store.put(result.run, true)
-      local told = {}
+      local applied = {}
       for _, name in ipairs({ "model", "permissions" }) do
-        told[#told + 1] = settings[name] and (name .. " " .. settings[name])
+        applied[#applied + 1] = settings[name] and (name .. " " .. settings[name])
       end
-      words.say(("%s: %s from its next turn on"):format(words.short(run.id), table.concat(told, " and ")))
+      notify.show(("%s: %s, applies from the next turn"):format(format.short_id(run.id), table.concat(applied, ", ")))
     end
     if done then
       done(result and result.run)
@@ -65,7 +101,7 @@ function M.set(run, settings, done)
   end)
 end
 
--- What was typed behind the run.
+-- Parses the text after the run.
 ---@param text string
 ---@return { model?: string, permissions?: string }? settings
 ---@return string? problem
@@ -74,7 +110,7 @@ function M.parse(text)
   for word in text:gmatch("%S+") do
     local name, value = word:match("^(%w+)=(.+)$")
     if name ~= "model" and name ~= "permissions" then
-      return nil, ("%s is neither model=NAME nor permissions=MODE"):format(word)
+      return nil, ("Invalid setting: %s (expected model=NAME or permissions=MODE)"):format(word)
     end
     settings[name] = value
   end
@@ -83,13 +119,15 @@ end
 
 ---@param choices loomd.Choice[]
 ---@param prompt string
+---@param current? string
 ---@param done fun(id: string)
-local function pick(choices, prompt, done)
+local function pick(choices, prompt, current, done)
   vim.ui.select(choices, {
     prompt = prompt,
     kind = "loomd_choice",
     format_item = function(choice)
-      return choice.name == choice.id and choice.id or ("%s  (%s)"):format(choice.id, choice.name)
+      local text = choice.name == choice.id and choice.id or ("%s  (%s)"):format(choice.id, choice.name)
+      return text .. (choice.id == current and " · current" or "")
     end,
   }, function(choice)
     if choice then
@@ -98,59 +136,60 @@ local function pick(choices, prompt, done)
   end)
 end
 
--- Asks what is to be set, and to what.
+-- Asks the user which setting to change, and for its value.
 ---@param run loomd.Run
-function M.ask(run)
+function M.prompt(run)
   local params = run.params or {}
-  local kinds = {
-    { id = "model", name = "now " .. (params.model or "the provider's own") },
-    { id = "permissions", name = "now " .. (params.permissions or "ask") },
-  }
-  pick(kinds, ("Configure %s"):format(words.fit(words.title(run), 40)), function(kind)
+  local _, model_of_agent = models_of_agent(run)
+  local model, permissions = model_of_agent or params.model, params.permissions or "ask"
+  local settings = { { id = "model", name = model or "default" }, { id = "permissions", name = permissions } }
+  local mode_name = M.mode_name(run)
+  local title = format.fit(format.title(run), 40) .. (mode_name and (" (mode: %s)"):format(mode_name) or "")
+  pick(settings, ("Configure %s:"):format(title), nil, function(kind)
     if kind == "permissions" then
-      return pick(modes, "Who decides from the next turn on?", function(mode)
+      return pick(modes, "Permission mode:", permissions, function(mode)
         M.set(run, { permissions = mode })
       end)
     end
     M.options(run, function(options, failure)
       if options and #options.models > 0 then
-        return pick(options.models, "Model from the next turn on", function(model)
-          M.set(run, { model = model })
+        return pick(options.models, "Model:", model, function(chosen)
+          M.set(run, { model = chosen })
         end)
       end
       local kind = failure and failure.data and failure.data.kind
       if failure and kind ~= "unsupported" then
-        words.say(words.failure(failure, "its models are not known"), vim.log.levels.WARN)
+        notify.show(format.failure(failure, "Could not list models"), vim.log.levels.WARN)
       end
-      -- Said in the prompt, or it would look like a list with nothing in it.
-      vim.ui.input({ prompt = ("%s names no models; type one, or nothing to leave it: "):format(run.provider), default = params.model }, function(model)
-        if model and model ~= "" then
-          M.set(run, { model = model })
+      -- An empty picker would look like an error, so the user types the name of the model instead.
+      vim.ui.input({ prompt = "Model (empty: keep): ", default = model }, function(text)
+        if text and text ~= "" then
+          M.set(run, { model = text })
         end
       end)
     end)
   end)
 end
 
--- What `:Loomd configure` may be told about a run, for completion.
+-- The settings that complete `:Loomd configure` for a run.
 ---@param run loomd.Run
 ---@return string[]
-function M.words(run)
+function M.completions(run)
   local found = vim.tbl_map(function(mode)
     return "permissions=" .. mode.id
   end, modes)
-  local answered = false
+  local has_response = false
   local call = M.options(run, function(options)
-    answered = true
+    has_response = true
     for _, model in ipairs(options and options.models or {}) do
       found[#found + 1] = "model=" .. model.id
     end
   end)
-  if not answered then
-    vim.wait(M.patience_ms, function()
-      return answered
+  if not has_response then
+    vim.wait(M.options_timeout_ms, function()
+      return has_response
     end, 10)
-    if not answered and call then
+    if not has_response and call then
       call.cancel()
     end
   end

@@ -1,156 +1,121 @@
--- Followers of runs: a view says which run it shows and gets its log, first what lies behind (as much as it wants), then live.
+-- Followers of output: a view opens a follower for its run and gets the run's output and states, first the backlog (at
+-- most `backlog_bytes`), then live entries.
 --
--- Several views of one run share one attachment, whose kinds are all that any of them wants. Attaching again, for a new view or
--- after the server was restarted, begins at the follower that is furthest behind; the others drop what they have by `seq`.
+-- A follower that receives more than its view can show polls instead: it detaches from the run and reads the end of
+-- the log every `poll_interval_ms`, until no entry was missed between two reads. So a flood of output costs this
+-- Neovim a few reads a second, however large it is.
 --
--- A follower that is shown more than it can take skims: it lets go of the run and looks at the end of its log now and then, until
--- nothing was missed between two looks. So a flood costs this Neovim a few looks a second, however much pours.
+-- A run that has a transcript is attached for that, so its output is read only by `poll`, which the view calls.
 
+local attach = require("loomd.attach")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
 local M = {}
 
 ---@class loomd.FollowOptions
----@field kinds string[] what is wanted of "output" and "update"; state, session and permission entries always come
----@field backlog_bytes integer how much of the log before now is read
----@field on_begin fun(at_start: boolean, run: loomd.Run) before the first entry; `at_start`: nothing was left out
+---@field backlog_bytes integer how much of the existing log is read
+---@field reads_only? boolean never attaches
+---@field on_begin fun(at_start: boolean, run: loomd.Run) called before the first entry; `at_start`: the backlog is complete
 ---@field on_entries fun(entries: loomd.Entry[])
 ---@field on_failure fun(failure: loomd.Failure)
 
 ---@class loomd.Follower
 ---@field run_id string
----@field last? integer newest entry that was handed on; nil until the backlog is there
----@field attached boolean the server has said that it follows
+---@field last? integer `seq` of the newest entry passed to the view; nil until the backlog was read
+---@field attached boolean the server has confirmed the attachment
+---@field polling? boolean
 ---@field options loomd.FollowOptions
 local Follower = {}
 Follower.__index = Follower
 
----@type table<string, loomd.Follower[]>
+---@type table<string, loomd.Follower>
 local followers = {}
 
--- A `beforeSeq` behind every entry that there can be; Lua's JSON writes 14 digits of a number, so it is no larger.
-M.newest = 1e13
-M.skim_bytes = 128 * 1024
-M.skim_interval_ms = 200
+-- A `beforeSeq` after every possible entry. Lua's JSON encoder writes 14 digits of a number, so it is no larger.
+local max_seq = 1e13
+M.poll_bytes = 128 * 1024
+M.poll_interval_ms = 200
 
-local function wants(follower, kind)
-  return (kind ~= "output" and kind ~= "update") or vim.tbl_contains(follower.options.kinds, kind)
-end
+local kinds = { "output", "state", "session", "permission" }
 
-local function attach(run_id)
-  local kinds, from, included = {}, nil, {}
-  for _, follower in ipairs(followers[run_id] or {}) do
-    if follower.last and not follower.skimming then
-      from = math.min(from or follower.last, follower.last)
-      table.insert(included, follower)
-      for _, kind in ipairs(follower.options.kinds) do
-        if not vim.tbl_contains(kinds, kind) then
-          table.insert(kinds, kind)
-        end
-      end
-    end
-  end
-  if not from then
+function Follower:attach()
+  if not self.last or self.polling or self.options.reads_only then
     return
   end
-  server.request("run/attach", { runId = run_id, afterSeq = from, kinds = kinds }, function(failure, result)
-    if failure then
-      for _, follower in ipairs(vim.deepcopy(followers[run_id] or {}, true)) do
-        follower.options.on_failure(failure)
-      end
-      return
-    end
-    -- Only from here on do entries come in order and without gaps. A state that is told to all who watch may have overtaken
-    -- output that is yet to be replayed.
-    for _, follower in ipairs(included) do
-      follower.attached = true
-    end
-    store.put(result.run, true)
-  end)
+  attach.attach(self, { afterSeq = self.last, kinds = { "output" } })
 end
 
-function Follower:begin()
-  -- The picture first: what it includes is read backward from there, what comes later is attached to.
+function Follower:read_backlog()
+  -- The snapshot comes first: the backlog is read backward from its `lastSeq`, and the attachment starts after it.
   server.request("run/get", { runId = self.run_id }, function(failure, result)
     if self.closed then
       return
     elseif failure then
       return self.options.on_failure(failure)
     end
-    -- The store goes on changing its picture; what is read now ends here.
+    -- The store keeps updating its snapshot, so `lastSeq` is copied now.
     local run, seq = result.run, result.run.lastSeq
     store.put(run, true)
-    server.request(
-      "run/read",
-      { runId = self.run_id, beforeSeq = seq + 1, maxBytes = self.options.backlog_bytes, kinds = self:kinds() },
-      function(problem, page)
-        if self.closed then
-          return
-        elseif problem then
-          return self.options.on_failure(problem)
-        end
-        self.last = seq
-        self.options.on_begin(page.atStart ~= false, run)
-        self.options.on_entries(page.entries)
-        attach(self.run_id)
+    server.request("run/read", { runId = self.run_id, beforeSeq = seq + 1, maxBytes = self.options.backlog_bytes, kinds = kinds }, function(problem, page)
+      if self.closed then
+        return
+      elseif problem then
+        return self.options.on_failure(problem)
       end
-    )
+      self.last = seq
+      self.options.on_begin(page.atStart ~= false, run)
+      self.options.on_entries(page.entries)
+      self:attach()
+    end)
   end)
 end
 
-function Follower:kinds()
-  return vim.list_extend({ "state", "session", "permission" }, self.options.kinds)
-end
-
--- One look at the end of the log.
-function Follower:look()
-  server.request("run/read", { runId = self.run_id, beforeSeq = M.newest, maxBytes = M.skim_bytes, kinds = self:kinds() }, function(failure, page)
+-- Reads the end of the log once.
+function Follower:poll()
+  if not self.last then
+    return
+  end
+  server.request("run/read", { runId = self.run_id, beforeSeq = max_seq, maxBytes = M.poll_bytes, kinds = kinds }, function(failure, page)
     if self.closed then
       return
     elseif failure then
-      -- The next server is asked where this look was.
-      self.skimming = false
+      -- The connection is lost. The new server is attached at the last entry of this follower.
+      self.polling = false
       return
     end
     local first = page.entries[1]
-    local missed = first and first.seq > self.last + 1
-    local new = vim.tbl_filter(function(entry)
+    local has_gap = first and first.seq > self.last + 1
+    local new_entries = vim.tbl_filter(function(entry)
       return entry.seq > self.last
     end, page.entries)
-    if #new > 0 then
-      self.last = new[#new].seq
-      self.options.on_entries(new)
+    local newest = new_entries[#new_entries]
+    if newest then
+      self.last = newest.seq
+      self.options.on_entries(new_entries)
     end
-    local ended = #new > 0 and new[#new].kind == "state" and store.is_final(new[#new])
-    if missed and not ended then
+    if not self.polling then
+      return
+    elseif has_gap and not (newest and newest.kind == "state" and store.is_final(newest)) then
       vim.defer_fn(function()
         if not self.closed then
-          self:look()
+          self:poll()
         end
-      end, M.skim_interval_ms)
+      end, M.poll_interval_ms)
     else
-      self.skimming = false
-      attach(self.run_id)
+      self.polling = false
+      self:attach()
     end
   end)
 end
 
--- Lets go of the run until what it writes can be followed again.
-function Follower:skim()
-  if self.skimming or not self.attached then
-    return
+-- Detaches from the run until its output can be followed again.
+function Follower:start_polling()
+  if not self.polling and self.attached then
+    self.polling = true
+    attach.detach(self)
+    self:poll()
   end
-  self.skimming, self.attached = true, false
-  local others = vim.tbl_filter(function(other)
-    return other ~= self and other.last and not other.skimming
-  end, followers[self.run_id] or {})
-  if #others > 0 then
-    attach(self.run_id)
-  else
-    server.request("run/detach", { runId = self.run_id })
-  end
-  self:look()
 end
 
 function Follower:close()
@@ -158,59 +123,38 @@ function Follower:close()
     return
   end
   self.closed = true
-  local rest = vim.tbl_filter(function(other)
-    return other ~= self
-  end, followers[self.run_id] or {})
-  followers[self.run_id] = #rest > 0 and rest or nil
-  if #rest == 0 and server.state == "ready" then
-    server.request("run/detach", { runId = self.run_id })
+  followers[self.run_id] = nil
+  if not self.options.reads_only then
+    attach.detach(self)
   end
 end
 
--- Begins to follow a run. Everything goes through the callbacks, until `close`.
+-- Starts to follow a run. The options' functions are called until `close`.
 ---@param run_id string
 ---@param options loomd.FollowOptions
 ---@return loomd.Follower
 function M.open(run_id, options)
   local follower = setmetatable({ run_id = run_id, options = options }, Follower)
-  followers[run_id] = followers[run_id] or {}
-  table.insert(followers[run_id], follower)
-  store.mine[run_id] = true
-  follower:begin()
+  followers[run_id] = follower
+  store.tracked[run_id] = true
+  follower:read_backlog()
   return follower
 end
 
-server.on_entry(function(entry)
-  for _, follower in ipairs(followers[entry.runId] or {}) do
-    if follower.attached and entry.seq > follower.last then
-      follower.last = entry.seq
-      if wants(follower, entry.kind) then
-        follower.options.on_entries({ entry })
-      end
-    end
+server.set_entry_listener(function(entry)
+  local follower = followers[entry.runId]
+  if follower and follower.attached and entry.seq > follower.last then
+    follower.last = entry.seq
+    follower.options.on_entries({ entry })
   end
 end)
 
--- A new server knows nothing of who followed what.
-local was_ready = server.state == "ready"
-store.on("server", function(state)
-  if state ~= "ready" then
-    for _, group in pairs(followers) do
-      for _, follower in ipairs(group) do
-        follower.attached = false
-      end
-    end
-  elseif was_ready then
-    for run_id in pairs(followers) do
-      attach(run_id)
-      for _, follower in ipairs(followers[run_id]) do
-        if not follower.last then
-          follower:begin()
-        end
-      end
-    end
+attach.keep(followers, function(follower)
+  if follower.last then
+    follower:attach()
+  else
+    follower:read_backlog()
   end
-  was_ready = was_ready or state == "ready"
 end)
 
 return M

@@ -1,4 +1,4 @@
--- :checkhealth loomd: what was found, whether it fits, and what to do if not.
+-- :checkhealth loomd reports what was found, whether the versions match, and what to do about problems.
 
 local M = {}
 
@@ -13,9 +13,9 @@ local function report_versions()
   end
   local parsers = pcall(vim.treesitter.language.add, "markdown")
   if parsers then
-    vim.health.ok("the markdown parser is there: transcripts are highlighted")
+    vim.health.ok("markdown parser found")
   else
-    vim.health.info("no markdown parser: transcripts use the plain syntax")
+    vim.health.info("markdown parser not found: transcripts use the regular markdown syntax")
   end
 end
 
@@ -25,14 +25,7 @@ local function report_options()
     vim.health.warn(problem)
   end
   if #problems == 0 then
-    vim.health.ok("vim.g.loomd is well-formed")
-  end
-  local rules = require("loomd.rules")
-  local list, problem = rules.read()
-  if problem then
-    vim.health.warn(problem, { ":Loomd rules opens it" })
-  else
-    vim.health.ok(("%d remembered answers in %s"):format(#list, rules.path()))
+    vim.health.ok("vim.g.loomd is valid")
   end
 end
 
@@ -40,30 +33,35 @@ local function report_server()
   vim.health.start("loomd: server")
   local argv, problem = require("loomd.config").argv()
   if not argv then
-    vim.health.error(problem, { "`cargo install --path .` in loomd's repository, or a release binary on PATH", "vim.g.loomd = { cmd = '/path/to/loomd' }" })
+    vim.health.error(problem, { "Run `cargo install --path .` in loomd's repository", "or set vim.g.loomd = { cmd = '/path/to/loomd' }" })
     return
   end
-  vim.health.ok("binary: " .. argv[1])
-  require("loomd").begin()
+  vim.health.ok("executable: " .. argv[1])
+  require("loomd").initialize()
   local server = require("loomd.server")
   local failure, done
-  server.ready(function(result)
+  server.when_ready(function(result)
     failure, done = result, true
   end)
   vim.wait(10000, function()
     return done
   end, 10)
   if not done then
-    vim.health.error("the server has not answered within 10 s", { ":Loomd log shows its log" })
+    vim.health.error("server did not respond within 10 s", { "Open the log with :Loomd log" })
     return
   elseif failure then
-    vim.health.error(failure.message, { ":Loomd log shows its log", "`loomd doctor` looks further" })
+    vim.health.error(failure.message, { "Open the log with :Loomd log", "Run `loomd doctor`" })
     return
   end
   local info = server.info --[[@as loomd.InitializeResult]]
   vim.health.ok(("version %s, protocol %d"):format(info.serverInfo.version, info.protocolVersion))
   vim.health.ok("store: " .. info.storePath)
   vim.health.info("log: " .. server.log_path())
+
+  local _, problem = require("loomd.tasks").templates()
+  if problem then
+    vim.health.warn(problem)
+  end
 
   vim.health.start("loomd: providers")
   local providers
@@ -78,7 +76,7 @@ local function report_server()
     if provider.available then
       vim.health.ok(provider.id .. version .. (provider.program and (": " .. provider.program) or ""))
     else
-      vim.health.info(("%s is not available: %s"):format(provider.id, provider.reason or "no reason is given"))
+      vim.health.info(("%s is not available: %s"):format(provider.id, provider.reason or "no reason given"))
     end
   end
 end

@@ -1,24 +1,25 @@
--- What a user's own configuration may call. Everything else in this folder is the plugin's own business.
+-- The public functions, for the user's own configuration. All other modules are internal.
 
 local M = {}
 
-local begun = false
+local initialized = false
 
--- Makes ready what every command needs: colours, the watch over the runs, a goodbye at the end. Called by the commands; it starts no server.
-function M.begin()
-  if begun then
+-- Defines the highlight groups, subscribes to the store, and stops the server when Neovim exits. Every command calls
+-- it; it does not start the server.
+function M.initialize()
+  if initialized then
     return
   end
-  begun = true
-  local words = require("loomd.words")
-  for group, link in pairs(words.groups) do
+  initialized = true
+  local format = require("loomd.format")
+  for group, link in pairs(format.highlight_groups) do
     vim.api.nvim_set_hl(0, group, { link = link, default = true })
   end
   local augroup = vim.api.nvim_create_augroup("loomd", { clear = true })
   vim.api.nvim_create_autocmd("ColorScheme", {
     group = augroup,
     callback = function()
-      for group, link in pairs(words.groups) do
+      for group, link in pairs(format.highlight_groups) do
         vim.api.nvim_set_hl(0, group, { link = link, default = true })
       end
     end,
@@ -29,10 +30,12 @@ function M.begin()
       require("loomd.server").stop()
     end,
   })
-  require("loomd.watch").start()
+  require("loomd.events").start()
+  require("loomd.private_file").start()
+  require("loomd.unread").start()
 end
 
--- Sets options. The same as setting `vim.g.loomd`, for plugin managers that call this; nobody has to.
+-- Sets options, for plugin managers that call `setup`. Setting `vim.g.loomd` does the same.
 ---@param options? table
 function M.setup(options)
   vim.g.loomd = vim.tbl_deep_extend("force", type(vim.g.loomd) == "table" and vim.g.loomd or {}, options or {})
@@ -41,13 +44,14 @@ function M.setup(options)
   end
 end
 
--- Starts the server, so that questions of runs are heard of.
+-- Starts the server, so that the user is notified of permission requests.
 function M.connect()
-  M.begin()
+  M.initialize()
   require("loomd.server").start()
 end
 
--- For a status line: how many runs wait, how many run, in words; empty if none do. It starts nothing.
+-- The number of waiting and running runs as text for a status line; empty if there are none. It does not start the
+-- server.
 ---@return string
 function M.status()
   local server = package.loaded["loomd.server"]
@@ -72,10 +76,11 @@ function M.counts()
   return require("loomd.store").counts()
 end
 
--- The runs as they are known now: who waits first, then what runs, then what ended. Copies; changing them changes nothing.
+-- The known runs in the order of the list: waiting, active, finished. They are copies, so changing them has no
+-- effect.
 ---@return loomd.Run[]
 function M.runs()
-  local waiting, live, ended = require("loomd.store").grouped()
+  local waiting, live, ended = require("loomd.store").group_runs()
   local runs = {}
   for _, group in ipairs({ waiting, live, ended }) do
     vim.list_extend(runs, group)
@@ -83,17 +88,18 @@ function M.runs()
   return vim.deepcopy(runs)
 end
 
--- Starts a run, as run/start of the protocol takes it. `done` gets the run, or nil and the failure was told.
+-- Starts a run. `params` are those of `run/start` in the protocol. `done` is called with the run, or with nil after
+-- the failure was shown.
 ---@param params loomd.StartParams
 ---@param done? fun(run?: loomd.Run)
 function M.start(params, done)
-  M.begin()
+  M.initialize()
   require("loomd.actions").start(vim.deepcopy(params), done)
 end
 
 -- Opens the list.
 function M.open()
-  M.begin()
+  M.initialize()
   require("loomd.view.runs").open()
 end
 

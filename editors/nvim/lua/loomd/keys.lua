@@ -1,102 +1,112 @@
--- The keys of the views, in one table: what is mapped, what `?` shows, what the help file lists. None of them is global.
+-- The keymaps of the views in one table: `map` maps them, `help` shows them, and a spec checks that the help file
+-- lists them. None of them is global.
 
 local M = {}
 
-local function run_at_cursor()
-  return require("loomd.pick").here()
+local function current_run()
+  return require("loomd.pick").current_run()
 end
 
--- An action on the run that the cursor is on.
-local function on_run(act)
+-- Returns a function that calls `action` with the run under the cursor.
+local function on_run(action)
   return function()
-    local run = run_at_cursor()
+    local run = current_run()
     if run then
-      act(run)
+      action(run)
     else
-      require("loomd.words").say("there is no run under the cursor")
+      require("loomd.notify").show("No run under cursor")
     end
   end
 end
 
-local function actions(name, ...)
-  local more = { ... }
+local function run_action(name, ...)
+  local arguments = { ... }
   return on_run(function(run)
-    require("loomd.actions")[name](run, unpack(more))
+    require("loomd.actions")[name](run, unpack(arguments))
   end)
 end
 
--- Allows or denies the run's oldest question. What is not shown whole where the cursor is, is shown first.
-local function decide(decision)
-  return on_run(function(run)
-    local entry = (run.permissions or {})[1]
-    if not entry then
-      require("loomd.words").say("this run asks nothing")
-    elseif decision == "deny" or require("loomd.view.runs").shows_whole(run, entry) then
-      require("loomd.permission").decide(run, entry, decision)
-    else
-      require("loomd.view.question").open(run, entry)
-    end
-  end)
+-- Shows the permission request of the run under the cursor, else the only one that there is. It is allowed only there.
+local function show_request()
+  local permission = require("loomd.permission")
+  local run, pending = current_run(), permission.pending()
+  local is_here = run and #(run.permissions or {}) > 0
+  if is_here or #pending == 1 then
+    require("loomd.view.permission_request").next(is_here and run or nil)
+  else
+    require("loomd.notify").show(#pending == 0 and "No pending requests" or ("%d requests of other runs; :Loomd next shows the oldest"):format(#pending))
+  end
+end
+
+local function deny()
+  local run = current_run()
+  local entry = run and (run.permissions or {})[1]
+  if entry then
+    require("loomd.permission").decide(run, entry, "deny")
+  else
+    require("loomd.notify").show("No pending request for this run")
+  end
 end
 
 ---@class loomd.Key
 ---@field key string
----@field what string
----@field act fun()
+---@field desc string
+---@field action fun()
 ---@field list_only? boolean
 ---@type loomd.Key[]
-M.run = {
-  { key = "<CR>", what = "output, or the transcript of an agent", list_only = true, act = on_run(function(run)
+M.run_keys = {
+  { key = "<CR>", desc = "open", list_only = true, action = on_run(function(run)
     require("loomd.view").open(run)
   end) },
-  { key = "gA", what = "the whole output, as a file", act = actions("whole_output") },
-  { key = "gr", what = "the raw output of an agent", act = on_run(function(run)
+  { key = "gA", desc = "full output or transcript in a buffer", action = on_run(function(run)
+    require("loomd.view.full").open(run)
+  end) },
+  { key = "gr", desc = "raw output", action = on_run(function(run)
     require("loomd.view.output").open(run)
   end) },
-  { key = "K", what = "what the run asks, whole", act = on_run(function(run)
-    require("loomd.view.question").next(run)
-  end) },
-  { key = "a", what = "allow (shown whole first, if the row does not)", act = decide("allow") },
-  { key = "d", what = "deny", act = decide("deny") },
-  { key = "x", what = "cancel the run", act = actions("cancel") },
-  { key = "I", what = "interrupt (Ctrl-C)", act = actions("interrupt") },
-  { key = "r", what = "run it again", act = actions("rerun") },
-  { key = "s", what = "send a prompt, or a line to stdin", act = actions("ask_and_send") },
-  { key = "S", what = "steer the turn that runs", act = actions("ask_and_send", "steer") },
-  { key = "R", what = "resume the session in a new run", act = actions("resume") },
-  { key = "T", what = "take over in a terminal", act = actions("takeover") },
-  { key = "D", what = "diff of what it changed", act = on_run(function(run)
+  { key = "K", desc = "show the permission request, to answer it", action = show_request },
+  { key = "a", desc = "the same", action = show_request },
+  { key = "d", desc = "deny", action = deny },
+  { key = "x", desc = "cancel the run", action = run_action("cancel") },
+  { key = "I", desc = "interrupt (Ctrl-C)", action = run_action("interrupt") },
+  { key = "r", desc = "run again", action = run_action("rerun") },
+  { key = "s", desc = "send a message, or a line to stdin", action = run_action("prompt_and_send") },
+  { key = "S", desc = "send to the running turn", action = run_action("prompt_and_send", "steer") },
+  { key = "R", desc = "resume the session in a new run", action = run_action("resume") },
+  { key = "T", desc = "continue in a terminal", action = run_action("takeover") },
+  { key = "D", desc = "show changes", action = on_run(function(run)
     require("loomd.view.changes").open(run)
   end) },
-  { key = "Q", what = "places in its output to the quickfix list", act = on_run(function(run)
+  { key = "Q", desc = "send errors to quickfix", action = on_run(function(run)
     require("loomd.quickfix").open(run)
   end) },
-  { key = "C", what = "model and permissions, from its next turn on", act = on_run(function(run)
-    if require("loomd.configure").fits(run) then
-      require("loomd.configure").ask(run)
+  { key = "C", desc = "change model and permissions", action = on_run(function(run)
+    if require("loomd.configure").can_configure(run) then
+      require("loomd.configure").prompt(run)
     else
-      require("loomd.words").say("only an agent that has not ended can be configured")
+      require("loomd.notify").show("Only active agent runs can be configured")
     end
   end) },
-  { key = "gs", what = "search what it wrote", act = on_run(function(run)
-    require("loomd.view.hits").ask({ run_id = run.id })
+  { key = "gs", desc = "search output", action = on_run(function(run)
+    require("loomd.view.search").prompt({ run_id = run.id })
   end) },
-  { key = "t", what = "give it a title", act = actions("rename") },
-  { key = "P", what = "pin, so that it is never pruned", act = actions("pin") },
-  { key = "Y", what = "copy its id", act = actions("copy_id") },
-  { key = "X", what = "delete it and its log", act = actions("delete") },
-  { key = "n", what = "start a run", list_only = true, act = function()
-    require("loomd.start").ask()
+  { key = "t", desc = "rename", action = run_action("rename") },
+  { key = "P", desc = "pin (never prune)", action = run_action("pin") },
+  { key = "Y", desc = "copy the run ID", action = run_action("copy_id") },
+  { key = "E", desc = "export to a file", action = run_action("export") },
+  { key = "X", desc = "delete run and log", action = run_action("delete") },
+  { key = "n", desc = "new run", list_only = true, action = function()
+    require("loomd.start").select_template()
   end },
-  { key = "q", what = "close the window", act = function()
+  { key = "q", desc = "close the window", action = function()
     require("loomd.window").close()
   end },
-  { key = "?", what = "these keys", act = function()
+  { key = "g?", desc = "show this help", action = function()
     M.help()
   end },
 }
 
--- Maps the keys in a buffer of ours. `extra` are the view's own.
+-- Maps the keys in a buffer of this plugin. `extra` are the keys of the view.
 ---@param buffer integer
 ---@param extra? loomd.Key[]
 ---@param is_list? boolean
@@ -105,40 +115,44 @@ function M.map(buffer, extra, is_list)
   for _, key in ipairs(extra or {}) do
     keys[key.key] = key
   end
-  for _, key in ipairs(M.run) do
+  for _, key in ipairs(M.run_keys) do
     if not keys[key.key] and (is_list or not key.list_only) then
       keys[key.key] = key
     end
   end
+  -- `?` shows the help, too: it was the only key for it before `g?`.
+  keys["?"] = keys["?"] or vim.tbl_extend("force", keys["g?"], { key = "?" })
   for _, key in pairs(keys) do
-    vim.keymap.set("n", key.key, key.act, { buffer = buffer, nowait = true, silent = true, desc = "loomd: " .. key.what })
+    vim.keymap.set("n", key.key, key.action, { buffer = buffer, nowait = true, silent = true, desc = "loomd: " .. key.desc })
   end
-  M.of_buffer = M.of_buffer or {}
-  M.of_buffer[buffer] = { extra = extra or {}, is_list = is_list }
+  M.by_buffer = M.by_buffer or {}
+  M.by_buffer[buffer] = { extra = extra or {}, is_list = is_list }
 end
 
--- The keys of the current view in a float; any of `q`, `?` and Escape closes it.
+-- Shows the keymaps of the current view in a floating window.
 function M.help()
-  local mapped = M.of_buffer[vim.api.nvim_get_current_buf()] or { extra = {} }
+  local buffer_keys = M.by_buffer[vim.api.nvim_get_current_buf()] or { extra = {} }
   local lines, seen = {}, {}
   local function add(key)
-    if not seen[key.key] and (mapped.is_list or not key.list_only) then
+    if not seen[key.key] and (buffer_keys.is_list or not key.list_only) then
       seen[key.key] = true
-      lines[#lines + 1] = (" %-6s %s "):format(key.key, key.what)
+      lines[#lines + 1] = (" %-6s %s "):format(key.key, key.desc)
     end
   end
-  for _, key in ipairs(mapped.extra) do
+  for _, key in ipairs(buffer_keys.extra) do
     add(key)
   end
-  for _, key in ipairs(M.run) do
+  for _, key in ipairs(M.run_keys) do
     add(key)
   end
-  local buffer = require("loomd.window").float(lines, "keys")
+  local buffer = require("loomd.window").float(lines, "Keymaps")
   local namespace = vim.api.nvim_create_namespace("loomd_keys")
   for row = 0, #lines - 1 do
     vim.api.nvim_buf_set_extmark(buffer, namespace, row, 1, { end_col = 7, hl_group = "LoomdKey" })
   end
-  vim.keymap.set("n", "?", require("loomd.window").close, { buffer = buffer, nowait = true, desc = "close" })
+  for _, key in ipairs({ "g?", "?" }) do
+    vim.keymap.set("n", key, require("loomd.window").close, { buffer = buffer, nowait = true, desc = "loomd: close" })
+  end
 end
 
 return M

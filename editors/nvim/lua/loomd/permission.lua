@@ -1,50 +1,93 @@
--- Answers to agents' questions. Nothing is ever answered because a window closed or time passed: only by a key, a command or a rule.
+-- Answers permission requests. Only a key or a command answers a request; closing a window or waiting never does.
 
-local rules = require("loomd.rules")
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local toolcall = require("loomd.toolcall")
-local words = require("loomd.words")
 
 local M = {}
 
--- The option that means this and no more: "allow_once" before "allow_always", "reject_once" before "reject_always".
+-- The option that applies to this request alone.
 ---@param entry loomd.PermissionEntry
 ---@param decision "allow"|"deny"
 ---@return loomd.PermissionOption?
 function M.option(entry, decision)
-  local wanted = decision == "allow" and { "allow_once", "allow_always" } or { "reject_once", "reject_always" }
-  for _, kind in ipairs(wanted) do
-    for _, option in ipairs(entry.options or {}) do
-      if option.kind == kind then
-        return option
-      end
-    end
-  end
+  local wanted = decision == "allow" and "allow_once" or "reject_once"
+  return vim.iter(entry.options or {}):find(function(option)
+    return option.kind == wanted
+  end)
 end
 
--- Questions that a rule is answering; nobody has to see them any more.
-local answered_by_rule = {}
+-- What is asked, by run and request, as the server made it for people: it never changes.
+---@type table<string, loomd.ShownPart[]>
+local shown_parts = {}
+-- The requests of which somebody here has seen all.
+---@type table<string, boolean>
+local seen = {}
 
-local function key_of(run, entry)
+local function request_key(run, entry)
   return run.id .. entry.permissionId
 end
 
--- All questions that wait for a person, the oldest first.
----@return { run: loomd.Run, entry: loomd.PermissionEntry }[]
-function M.open()
-  local questions = {}
-  for _, run in ipairs((store.grouped())) do
-    for _, entry in ipairs(run.permissions or {}) do
-      if not answered_by_rule[key_of(run, entry)] then
-        questions[#questions + 1] = { run = run, entry = entry }
+---@param run loomd.Run
+---@param entry loomd.PermissionEntry
+---@return loomd.ShownPart[]? all of what is asked, if it is loaded
+function M.loaded_parts(run, entry)
+  return shown_parts[request_key(run, entry)]
+end
+
+-- Loads all of what is asked. It is in the transcript, near its end.
+---@param run loomd.Run
+---@param entry loomd.PermissionEntry
+---@param done fun(parts?: loomd.ShownPart[], problem?: string)
+function M.load_parts(run, entry, done)
+  local key = request_key(run, entry)
+  local function page(before)
+    server.request("run/items", { runId = run.id, before = before }, function(failure, result)
+      for _, item in ipairs(result and result.items or {}) do
+        if item.kind == "permission" and item.permissionId == entry.permissionId then
+          shown_parts[key] = item.shown
+          return done(item.shown)
+        end
       end
+      if result and result.prev then
+        return page(result.prev)
+      end
+      done(nil, failure and format.failure(failure) or "it is not in the transcript")
+    end)
+  end
+  if shown_parts[key] then
+    return done(shown_parts[key])
+  end
+  page()
+end
+
+function M.set_seen(run, entry)
+  seen[request_key(run, entry)] = true
+end
+
+function M.was_seen(run, entry)
+  return seen[request_key(run, entry)] == true
+end
+
+function M.forget(run, entry)
+  local key = request_key(run, entry)
+  shown_parts[key], seen[key] = nil, nil
+end
+
+-- All pending permission requests, the oldest first.
+---@return { run: loomd.Run, entry: loomd.PermissionEntry }[]
+function M.pending()
+  local requests = {}
+  for _, run in ipairs((store.group_runs())) do
+    for _, entry in ipairs(run.permissions or {}) do
+      requests[#requests + 1] = { run = run, entry = entry }
     end
   end
-  table.sort(questions, function(a, b)
+  table.sort(requests, function(a, b)
     return a.entry.at < b.entry.at
   end)
-  return questions
+  return requests
 end
 
 ---@param run loomd.Run
@@ -56,9 +99,9 @@ function M.answer(run, entry, answer, done)
   server.request("run/answer", params, function(failure)
     local kind = failure and failure.data and failure.data.kind
     if kind == "permissionResolved" then
-      words.say("somebody else has already answered this question")
+      notify.show("Already answered elsewhere")
     elseif failure then
-      words.say(words.failure(failure, "the answer was not taken"), vim.log.levels.ERROR)
+      notify.show(format.failure(failure, "Could not answer"), vim.log.levels.ERROR)
     end
     if done then
       done(failure)
@@ -66,11 +109,12 @@ function M.answer(run, entry, answer, done)
   end)
 end
 
--- Allows once, or denies. An allowance that the question does not offer is not invented; a denial can always be given.
+-- Allows once, or denies. If the request has no option that allows, it is not answered; a denial is always possible,
+-- by canceling the request.
 ---@param run loomd.Run
 ---@param entry loomd.PermissionEntry
 ---@param decision "allow"|"deny"
----@param message? string what the agent is told beside it
+---@param message? string the reason, which is sent to the agent
 ---@param done? fun(failure?: loomd.Failure)
 function M.decide(run, entry, decision, message, done)
   local option = M.option(entry, decision)
@@ -79,61 +123,28 @@ function M.decide(run, entry, decision, message, done)
   elseif decision == "deny" then
     M.answer(run, entry, { cancelled = true, message = message }, done)
   else
-    words.say("this question has no plain yes; :Loomd next shows its options", vim.log.levels.WARN)
+    notify.show('No "allow once" option; see :Loomd next', vim.log.levels.WARN)
   end
 end
 
--- Allows, and remembers to allow just this; questions that wait already and are the same are answered by it, too.
+-- Allows the request and adds a rule that allows exactly this.
 ---@param run loomd.Run
 ---@param entry loomd.PermissionEntry
 ---@param done? fun(failure?: loomd.Failure)
-function M.always(run, entry, done)
-  local new = rules.exact(run, entry.toolCall)
-  if #new == 0 then
-    words.say("this cannot be remembered as one rule; :Loomd rules opens the file to write one", vim.log.levels.WARN)
-    return
+function M.always_allow(run, entry, done)
+  local rules = require("loomd.rules")
+  local rule = rules.exact(run, entry.toolCall)
+  if not rule then
+    return notify.show("Cannot create a rule for this", vim.log.levels.WARN)
+  elseif not M.option(entry, "allow") then
+    return M.decide(run, entry, "allow")
   end
-  for _, rule in ipairs(new) do
-    local problem = rules.add(rule)
-    if problem then
-      words.say(problem, vim.log.levels.ERROR)
-      return
-    end
-  end
-  words.tell("remembered: allow ", ("%s in %s"):format(new[1].command or new[1].path, new[1].cwd), "; :Loomd rules shows it")
-  M.decide(run, entry, "allow", nil, done)
-  for _, other in ipairs(M.open()) do
-    if other.run.id ~= run.id or other.entry.permissionId ~= entry.permissionId then
-      M.by_rule(other.run, other.entry)
-    end
-  end
-end
-
--- A question has come: a rule may know the answer.
----@return boolean answered
-function M.by_rule(run, entry)
-  local key = key_of(run, entry)
-  if answered_by_rule[key] then
-    return true
-  end
-  local decision = rules.decide(run, entry.toolCall)
-  if not decision or (decision == "allow" and not M.option(entry, "allow")) then
-    return false
-  end
-  answered_by_rule[key] = true
-  local option = M.option(entry, decision)
-  local answer = option and { optionId = option.optionId } or { cancelled = true }
-  answer.message = "by a remembered rule"
-  local params = vim.tbl_extend("error", { runId = run.id, permissionId = entry.permissionId }, answer)
-  server.request("run/answer", params, function(failure)
-    -- Another editor with the same rules may have been faster.
-    if failure and not (failure.data and failure.data.kind == "permissionResolved") then
-      answered_by_rule[key] = nil
-      words.say(words.failure(failure, "a rule's answer was not taken"), vim.log.levels.WARN)
+  rules.add(rule, function(failure)
+    if not failure then
+      notify.show_line("Added rule: ", rules.text(rule), "; see :Loomd rules")
+      M.decide(run, entry, "allow", nil, done)
     end
   end)
-  words.tell((decision == "allow" and "allowed" or "denied") .. " by a rule: ", toolcall.headline(entry.toolCall), "")
-  return true
 end
 
 return M

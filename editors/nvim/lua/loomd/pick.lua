@@ -1,14 +1,16 @@
--- Which run is meant: the one that was named, else the one under the cursor, else the only one that fits, else the person picks.
+-- Finds the run that a command is about: the named one, else the one under the cursor, else the only one that fits,
+-- else the user picks one.
 
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local words = require("loomd.words")
 
 local M = {}
 
--- The run of the current buffer: of its row under the cursor in a list, or the one that it shows.
+-- The run of the current buffer: the one under the cursor in a list, or the one that the buffer shows.
 ---@return loomd.Run?
-function M.here()
+function M.current_run()
   local id = vim.b.loomd_run
   if vim.b.loomd_rows then
     local list = require("loomd.view.runs")
@@ -19,7 +21,7 @@ end
 
 ---@param text string
 ---@return loomd.Run[]
-local function named(text)
+local function match_runs(text)
   local found = {}
   for id, run in pairs(store.runs) do
     if id == text then
@@ -31,19 +33,19 @@ local function named(text)
   return found
 end
 
--- The run of that name among those that are known, without a name the one under the cursor; nothing is asked.
+-- The run with that ID among the loaded ones, or without an ID the one under the cursor. It does not ask the user.
 ---@param text? string
 ---@return loomd.Run?
-function M.known(text)
+function M.find_loaded(text)
   if not text then
-    return M.here()
+    return M.current_run()
   end
-  local found = named(text)
+  local found = match_runs(text)
   return #found == 1 and found[1] or nil
 end
 
--- Runs that are not in the list of the newest ones are looked for page by page.
-local function look_further(text, done, cursor)
+-- Looks for a run that is not loaded, page by page.
+local function search_server(text, done, cursor)
   server.request("run/list", { limit = 500, cursor = cursor }, function(failure, result)
     if failure then
       return done({}, failure)
@@ -55,7 +57,7 @@ local function look_further(text, done, cursor)
       end
     end
     if #found == 0 and result.nextCursor then
-      return look_further(text, done, result.nextCursor)
+      return search_server(text, done, result.nextCursor)
     end
     for _, run in ipairs(found) do
       store.put(run)
@@ -64,64 +66,97 @@ local function look_further(text, done, cursor)
   end)
 end
 
+-- Puts `object` into `verb`: phrase("continue %s in a terminal", "which run") is "continue which run in a terminal".
+---@param verb string with `%s` in place of the run; without it the run follows the verb
+---@param object string
+---@return string
+local function phrase(verb, object)
+  verb = verb:find("%s", 1, true) and verb or verb .. " %s"
+  return vim.trim((verb:format(object):gsub("%s+", " ")))
+end
+
 ---@class loomd.PickOptions
----@field named? string
----@field fits? fun(run: loomd.Run): boolean
----@field what string what is to be done, for the prompt and the complaint
+---@field id? string
+---@field filter? fun(run: loomd.Run): boolean
+---@field verb string the action, for the prompt and the message
+
+-- The known runs in the order of the list.
+---@param filter? fun(run: loomd.Run): boolean
+local function known_runs(filter)
+  local waiting, live, ended = store.group_runs()
+  local runs = {}
+  for _, group in ipairs({ waiting, live, ended }) do
+    vim.list_extend(runs, filter and vim.tbl_filter(filter, group) or group)
+  end
+  return runs
+end
+
+-- Other pickers show the items as `format_item` writes them, so all that one searches for is in it.
+local function select_run(runs, prompt, done)
+  vim.ui.select(runs, {
+    prompt = prompt,
+    kind = "loomd_run",
+    format_item = function(run)
+      return ("%s  %s  %s  %s"):format(format.short_id(run.id), format.state(run).word, run.provider, format.fit(format.title(run), 60))
+    end,
+  }, function(run)
+    if run then
+      done(run)
+    end
+  end)
+end
+
+-- Lets the user pick one of all known runs.
+---@param done fun(run: loomd.Run)
+function M.any(done)
+  server.when_ready(function(failure)
+    local runs = known_runs()
+    if failure then
+      notify.show(format.failure(failure), vim.log.levels.ERROR)
+    elseif #runs == 0 then
+      notify.show("No runs yet")
+    else
+      select_run(runs, "Open which run?", done)
+    end
+  end)
+end
 
 ---@param options loomd.PickOptions
 ---@param done fun(run: loomd.Run)
 function M.run(options, done)
-  server.ready(function(failure)
+  server.when_ready(function(failure)
     if failure then
-      return words.say(words.failure(failure), vim.log.levels.ERROR)
+      return notify.show(format.failure(failure), vim.log.levels.ERROR)
     end
-    local fits = options.fits or function()
-      return true
-    end
-    if options.named then
-      local function settle(found, problem)
+    if options.id then
+      local function use_matches(found, problem)
         if problem then
-          words.say(words.failure(problem), vim.log.levels.ERROR)
+          notify.show(format.failure(problem), vim.log.levels.ERROR)
         elseif #found == 0 then
-          words.say(("there is no run %s; :Loomd history shows all"):format(options.named), vim.log.levels.ERROR)
+          notify.show(("No such run: %s"):format(options.id), vim.log.levels.ERROR)
         elseif #found > 1 then
-          words.say(("%d runs end with %s; give more of the id"):format(#found, options.named), vim.log.levels.ERROR)
+          notify.show(("Ambiguous run ID %s (%d matches)"):format(options.id, #found), vim.log.levels.ERROR)
         else
           done(found[1])
         end
       end
-      local found = named(options.named)
+      local found = match_runs(options.id)
       if #found > 0 then
-        return settle(found)
+        return use_matches(found)
       end
-      return look_further(options.named, settle)
+      return search_server(options.id, use_matches)
     end
-    local here = M.here()
-    if here then
-      return done(here)
+    local current_run = M.current_run()
+    if current_run then
+      return done(current_run)
     end
-    local waiting, live, ended = store.grouped()
-    local runs = {}
-    for _, group in ipairs({ waiting, live, ended }) do
-      vim.list_extend(runs, vim.tbl_filter(fits, group))
-    end
+    local runs = known_runs(options.filter)
     if #runs == 0 then
-      words.say("there is no run to " .. options.what)
+      notify.show("No run to " .. phrase(options.verb, ""))
     elseif #runs == 1 then
       done(runs[1])
     else
-      vim.ui.select(runs, {
-        prompt = "Which run to " .. options.what .. "?",
-        kind = "loomd_run",
-        format_item = function(run)
-          return ("%s  %s  %s  %s"):format(words.short(run.id), words.state(run).word, run.provider, words.fit(words.title(run), 60))
-        end,
-      }, function(run)
-        if run then
-          done(run)
-        end
-      end)
+      select_run(runs, phrase(options.verb, "which run"):gsub("^%l", string.upper) .. "?", done)
     end
   end)
 end

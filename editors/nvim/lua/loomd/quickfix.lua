@@ -1,15 +1,16 @@
--- Places that a run's output names, in the quickfix list.
+-- Fills the quickfix list with the locations that a run's output names.
 
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local toolcall = require("loomd.toolcall")
-local words = require("loomd.words")
 
 local M = {}
 
--- Beside what 'errorformat' knows: compilers that say the message on one line and the place on the next, and stack traces of Python, Rust,
--- Node and its test runners. The narrow ones go first, since a name in the last three may have spaces.
-M.formats = {
+-- Forms that 'errorformat' lacks: compilers that print the message on one line and the location on the next, and
+-- stack traces of Python, Rust, Node and its test runners. Specific forms come first, because a file name in the last
+-- three may contain spaces.
+M.error_formats = {
   [[%Eerror%.%#: %m]],
   [[%Wwarning: %m]],
   [[%C%*[ ]--> %f:%l:%c]],
@@ -35,10 +36,11 @@ M.formats = {
   [[%f:%l: %m]],
 }
 
--- Rust says where it panicked on one line and why on the next. Only for our own forms: those of the user may expect two lines.
+-- Rust prints the location of a panic on one line and its message on the next. The lines are joined only for our own
+-- forms, because those of the user may expect two lines.
 ---@param lines string[]
 ---@return string[]
-local function joined(lines)
+local function join_panics(lines)
   local out, index = {}, 1
   while index <= #lines do
     local line, following = lines[index], lines[index + 1]
@@ -54,89 +56,73 @@ end
 ---@param lines string[]
 ---@param cwd string relative names begin here
 ---@param title string
----@param own? string an 'errorformat' that the user set goes first
----@return integer count of places
-function M.set(lines, cwd, title, own)
-  local formats = table.concat(M.formats, ",")
-  local format = formats
-  if own and own ~= "" then
-    format = own .. "," .. format
+---@param user_efm? string the user's 'errorformat', which goes first
+---@return integer number of locations
+function M.set(lines, cwd, title, user_efm)
+  local error_formats = table.concat(M.error_formats, ",")
+  local efm = error_formats
+  if user_efm and user_efm ~= "" then
+    efm = user_efm .. "," .. efm
   end
-  local before = {}
+  local existing = {}
   for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
-    before[buffer] = true
+    existing[buffer] = true
   end
-  local items = vim.fn.getqflist({ lines = format == formats and joined(lines) or lines, efm = format }).items
-  local places, here = {}, vim.fn.getcwd()
-  here = here:sub(-1) == "/" and here or here .. "/"
+  local items = vim.fn.getqflist({ lines = efm == error_formats and join_panics(lines) or lines, efm = efm }).items
+  local locations, editor_cwd = {}, vim.fn.getcwd()
+  editor_cwd = editor_cwd:sub(-1) == "/" and editor_cwd or editor_cwd .. "/"
   for _, item in ipairs(items) do
     if item.valid == 1 and item.bufnr ~= 0 and item.lnum > 0 then
-      -- The list above made the name absolute by Neovim's own directory, which need not be the run's.
+      -- getqflist resolved the name against Neovim's own directory, which may not be the run's.
       local name = vim.api.nvim_buf_get_name(item.bufnr)
-      local relative = vim.startswith(name, here) and name:sub(#here + 1)
+      local relative = vim.startswith(name, editor_cwd) and name:sub(#editor_cwd + 1)
       local path = relative and not vim.uv.fs_stat(name) and vim.fs.joinpath(cwd, relative) or name
       if relative and vim.uv.fs_stat(vim.fs.joinpath(cwd, relative)) then
         path = vim.fs.joinpath(cwd, relative)
       end
       if vim.uv.fs_stat(path) then
-        places[#places + 1] = { filename = path, lnum = item.lnum, col = item.col, text = vim.trim(item.text), type = item.type }
+        locations[#locations + 1] = { filename = path, lnum = item.lnum, col = item.col, text = vim.trim(item.text), type = item.type }
       end
     end
   end
-  -- Parsing made a buffer for every name, also for those that are no files.
+  -- getqflist created a buffer for every name, also for names that are not files.
   for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
-    if not before[buffer] and not vim.api.nvim_buf_is_loaded(buffer) then
+    if not existing[buffer] and not vim.api.nvim_buf_is_loaded(buffer) then
       pcall(vim.api.nvim_buf_delete, buffer, { force = true })
     end
   end
-  vim.fn.setqflist({}, " ", { title = title, items = places })
-  return #places
+  vim.fn.setqflist({}, " ", { title = title, items = locations })
+  return #locations
 end
 
-local function strip(text)
+local function strip_escapes(text)
   return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\27%][^\7\27]*[\7]", ""):gsub("\r", ""))
 end
 
--- What an agent's tools and messages said, in the order in which each began, since its raw output is a protocol.
----@param entries loomd.Entry[]
+-- The text of an agent's messages and tools. Its raw output is a protocol and has no locations.
+---@param items loomd.Item[]
 ---@return string[]
-local function said(entries)
-  local parts, by_id = {}, {}
-  local function part(id)
-    if not by_id[id] then
-      by_id[id] = { text = "" }
-      table.insert(parts, by_id[id])
-    end
-    return by_id[id]
-  end
-  for _, entry in ipairs(entries) do
-    local update = entry.update or {}
-    if update.sessionUpdate == "agent_message_chunk" then
-      local message = part("message " .. (update.messageId or ""))
-      message.text = message.text .. (update.content and update.content.text or "")
-    elseif (update.sessionUpdate == "tool_call" or update.sessionUpdate == "tool_call_update") and update.toolCallId then
-      local tool, lines = part("tool " .. update.toolCallId), toolcall.text_lines(update)
-      if #lines > 0 then
-        tool.text = table.concat(lines, "\n")
-      end
-    end
-  end
+local function read_agent_text(items)
   local lines = {}
-  for _, each in ipairs(parts) do
-    vim.list_extend(lines, vim.split(strip(each.text), "\n"))
+  for _, item in ipairs(items) do
+    local is_answer = item.kind == "message" and item.role == "agent" and not item.abandoned
+    local text = is_answer and item.text or item.kind == "tool" and item.output and item.output.text
+    if text then
+      vim.list_extend(lines, vim.split(strip_escapes(text), "\n"))
+    end
   end
   return lines
 end
 
--- Fills the quickfix list from a run and opens it, if there is anything.
+-- Fills the quickfix list from a run, and opens it if it has locations.
 ---@param run loomd.Run
 ---@param done? fun(count: integer)
 function M.open(run, done)
-  local title = "loomd " .. words.short(run.id) .. ": " .. words.title(run)
+  local title = "loomd " .. format.short_id(run.id) .. ": " .. format.title(run)
   local function finish(lines)
     local count = M.set(lines, run.cwd, title, vim.api.nvim_get_option_info2("errorformat", {}).was_set and vim.o.errorformat or nil)
     if count == 0 then
-      words.say("the output names no places that are there")
+      notify.show("No locations found")
     else
       vim.cmd("botright copen")
     end
@@ -144,26 +130,26 @@ function M.open(run, done)
       done(count)
     end
   end
-  local function failed(failure)
-    words.say(words.failure(failure, "quickfix"), vim.log.levels.ERROR)
+  local function on_failure(failure)
+    notify.show(format.failure(failure, "Could not read the output"), vim.log.levels.ERROR)
     if done then
       done(0)
     end
   end
-  if store.has_transcript(run) then
-    server.request("run/read", { runId = run.id, beforeSeq = require("loomd.follow").newest, maxBytes = 4 * 1024 * 1024, kinds = { "update" } }, function(failure, result)
+  if run.hasTranscript then
+    server.request("run/items", { runId = run.id, limit = 1000, maxBytes = 4 * 1024 * 1024 }, function(failure, result)
       if failure then
-        return failed(failure)
+        return on_failure(failure)
       end
-      finish(said(result.entries))
+      finish(read_agent_text(result.items))
     end)
   else
-    -- The end of a long output is where the errors are.
+    -- The errors are at the end of a long output.
     server.request("run/text", { runId = run.id, lastLines = 5000, maxBytes = 4 * 1024 * 1024 }, function(failure, result)
       if failure then
-        return failed(failure)
+        return on_failure(failure)
       end
-      finish(vim.split(strip(result.text), "\n"))
+      finish(vim.split(strip_escapes(result.text), "\n"))
     end)
   end
 end

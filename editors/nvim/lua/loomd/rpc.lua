@@ -1,7 +1,8 @@
--- One connection to one server process, over vim.lsp.rpc; nothing else in the plugin knows of vim.lsp.rpc.
+-- One connection to one server process, by vim.lsp.rpc. No other module uses vim.lsp.rpc.
 --
--- vim.lsp.rpc forgets its callers in two cases, so this module keeps its own table of pending calls: when the process dies,
--- every one of them fails; when one is cancelled, it is settled here and at once (an answer -32800 is swallowed below us).
+-- vim.lsp.rpc drops callbacks in two cases, so this module keeps its own table of pending requests. When the process
+-- exits, every pending request fails. When a request is canceled, it fails here at once, because vim.lsp.rpc discards
+-- the error -32800 of the server.
 
 local M = {}
 
@@ -24,8 +25,8 @@ function M.failure(kind, message, code)
   return { code = code or -32099, message = message, data = { kind = kind } }
 end
 
--- Neovim 0.12 hands over JSON's null as vim.NIL, 0.10 as nil; here it is nil.
-local function without_null(value)
+-- Neovim 0.12 decodes JSON's null as vim.NIL, 0.10 as nil. This function makes it nil.
+local function remove_nulls(value)
   if value == vim.NIL then
     return nil
   elseif type(value) == "table" then
@@ -33,7 +34,7 @@ local function without_null(value)
       if member == vim.NIL then
         value[key] = nil
       elseif type(member) == "table" then
-        without_null(member)
+        remove_nulls(member)
       end
     end
   end
@@ -45,40 +46,40 @@ end
 ---@field on_notification fun(method: string, params: table)
 ---@field on_exit fun(code: integer, signal: integer)
 
--- Starts the server. A program that cannot be started is a problem, not an error.
+-- Starts the server. If the program cannot be started, it returns a message instead of raising an error.
 ---@param argv string[]
 ---@param options loomd.ConnectionOptions
 ---@return loomd.Connection? connection
 ---@return string? problem
 function M.start(argv, options)
-  local self = setmetatable({ pending = {}, closed = false, last = 0 }, Connection)
+  local self = setmetatable({ pending = {}, closed = false, last_id = 0 }, Connection)
   local ok, client = pcall(vim.lsp.rpc.start, argv, {
     notification = function(method, params)
       if not self.closed then
-        options.on_notification(method, without_null(params))
+        options.on_notification(method, remove_nulls(params))
       end
     end,
     server_request = function(method)
-      return nil, { code = -32601, message = "this client answers no requests, nor " .. method }
+      return nil, { code = -32601, message = "method not found: " .. method }
     end,
     on_error = function(code, problem)
-      -- What arrives after a call was given up is no mistake; anything else is one of ours.
+      -- The response to a canceled request is expected. Any other error is a bug.
       if code ~= vim.lsp.rpc.client_errors.NO_RESULT_CALLBACK_FOUND then
         vim.notify(("loomd: %s"):format(type(problem) == "string" and problem or vim.inspect(problem)), vim.log.levels.ERROR)
       end
     end,
     on_exit = function(code, signal)
-      -- Behind the messages that were read before the end.
+      -- Scheduled, so that messages that were read before the exit are handled first.
       vim.schedule(function()
         self.closed = true
-        local how = signal ~= 0 and ("was ended by signal " .. signal) or ("ended with " .. code)
-        self:fail_all(("loomd %s before it answered; :Loomd log shows its log, :Loomd restart starts it again"):format(how))
+        local exit_text = signal ~= 0 and ("was terminated by signal " .. signal) or ("exited with code " .. code)
+        self:fail_all(("loomd %s before it responded; see :Loomd log, :Loomd restart"):format(exit_text))
         options.on_exit(code, signal)
       end)
     end,
   }, { env = next(options.env or {}) and options.env or nil })
   if not ok or type(client) ~= "table" then
-    return nil, ("%s cannot be started: %s"):format(argv[1], tostring(client):gsub("^.-: ", ""))
+    return nil, ("Could not start %s: %s"):format(argv[1], tostring(client):gsub("^.-: ", ""))
   end
   self.client = client
   return self
@@ -89,20 +90,20 @@ function Connection:fail_all(message)
   local pending = self.pending
   self.pending = {}
   for _, id in ipairs(vim.fn.sort(vim.tbl_keys(pending), "n")) do
-    pending[id].settle(M.failure("connection", message))
+    pending[id].complete(M.failure("connection", message))
   end
 end
 
--- Asks; `callback` is called exactly once, whatever happens, and never before this function has returned.
+-- Sends a request. `callback` is called exactly once, and never before this function has returned.
 ---@param method loomd.Method|string
 ---@param params? table
 ---@param callback? fun(failure?: loomd.Failure, result?: any)
 ---@return loomd.Call
 function Connection:request(method, params, callback)
-  self.last = self.last + 1
-  local id = self.last
+  self.last_id = self.last_id + 1
+  local id = self.last_id
   local wire_id
-  local function settle(failure, result)
+  local function complete(failure, result)
     if self.pending[id] or failure and failure.data and failure.data.kind == "connection" then
       self.pending[id] = nil
       if callback then
@@ -111,16 +112,16 @@ function Connection:request(method, params, callback)
       end
     end
   end
-  self.pending[id] = { method = method, settle = settle }
+  self.pending[id] = { method = method, complete = complete }
   local sent
   if not self.closed then
     sent, wire_id = self.client.request(method, params or vim.empty_dict(), function(failure, result)
-      settle(without_null(failure), without_null(result))
+      complete(remove_nulls(failure), remove_nulls(result))
     end)
   end
   if not sent then
     vim.schedule(function()
-      settle(M.failure("connection", "loomd is not running; :Loomd restart starts it"))
+      complete(M.failure("connection", "loomd is not running; use :Loomd restart"))
     end)
   end
   return {
@@ -132,7 +133,7 @@ function Connection:request(method, params, callback)
         self.client.notify("$/cancelRequest", { id = wire_id })
       end
       vim.schedule(function()
-        settle(M.failure("cancelled", "given up", -32800))
+        complete(M.failure("cancelled", "canceled", -32800))
       end)
     end,
   }
@@ -146,7 +147,7 @@ function Connection:notify(method, params)
   end
 end
 
--- Ends the process at once. Its runs go on.
+-- Kills the process. Its runs keep going.
 function Connection:kill()
   if not self.closed then
     self.client.terminate()

@@ -1,4 +1,5 @@
--- The server's life: found, started, greeted, restarted when it crashed, said goodbye to. Everybody else only asks through `request`.
+-- The server process: finds the executable, starts it, initializes the connection, restarts it after a crash, and
+-- stops it. Other modules only use `request`.
 
 local config = require("loomd.config")
 local rpc = require("loomd.rpc")
@@ -8,9 +9,9 @@ local M = {}
 
 M.protocol_version = 1
 M.client_version = "0.1.0"
--- A server that crashes more often than this within the window stays down until somebody says `:Loomd restart`.
-M.restarts = 4
-M.window_ms = 3 * 60 * 1000
+-- A server that crashes more often than this within the window is not restarted until `:Loomd restart`.
+M.max_crashes = 4
+M.crash_window_ms = 3 * 60 * 1000
 
 ---@type "stopped"|"starting"|"ready"|"failed"
 M.state = "stopped"
@@ -21,23 +22,30 @@ M.info = nil
 
 ---@type loomd.Connection?
 local connection
-local crashes = {}
-local waiting = {}
-local hear_entry = function() end
+local crash_times = {}
+local queued_requests = {}
+local entry_listener = function() end
+local item_listener = function() end
 
 function M.log_path()
   return vim.fs.joinpath(vim.fn.stdpath("log"), "loomd.log")
 end
 
--- Who gets the entries of attached runs.
----@param hear fun(entry: loomd.Entry)
-function M.on_entry(hear)
-  hear_entry = hear
+-- Sets the function that receives the entries of attached runs.
+---@param listener fun(entry: loomd.Entry)
+function M.set_entry_listener(listener)
+  entry_listener = listener
 end
 
-local function enter(state, problem)
+-- Sets the function that receives the items of attached runs.
+---@param listener fun(params: loomd.ItemParams)
+function M.set_item_listener(listener)
+  item_listener = listener
+end
+
+local function set_state(state, problem)
   M.state, M.problem = state, problem
-  store.tell("server", state, problem)
+  store.emit("server", state, problem)
 end
 
 local function on_notification(method, params)
@@ -45,40 +53,42 @@ local function on_notification(method, params)
     store.put(params.run)
   elseif method == "run/deleted" then
     store.remove(params.runIds)
+  elseif method == "run/item" then
+    item_listener(params)
   elseif params and params.runId and params.seq then
     local run = store.runs[params.runId]
     local was_live = run and not store.is_final(run)
     store.apply(params)
-    hear_entry(params)
+    entry_listener(params)
     if was_live and store.is_final(run) and run.session then
       M.refresh(run.id)
     end
   end
 end
 
-local function fail_waiting(failure)
-  local callers = waiting
-  waiting = {}
-  for _, caller in ipairs(callers) do
-    if caller.callback then
-      caller.callback(failure)
+local function fail_queued(failure)
+  local requests = queued_requests
+  queued_requests = {}
+  for _, request in ipairs(requests) do
+    if request.callback then
+      request.callback(failure)
     end
   end
 end
 
-local function give_up(problem, kind)
-  enter("failed", problem)
-  fail_waiting(rpc.failure(kind or "connection", problem))
+local function fail(problem, kind)
+  set_state("failed", problem)
+  fail_queued(rpc.failure(kind or "connection", problem))
 end
 
--- The list of runs as it stands; from here on broadcasts keep it true.
-local function read_runs(from, done)
-  local missing, seen = 2, {}
-  -- A run that lived when the last server went and is in no list now: it ended, or is gone.
-  local function ask_for_lost()
+-- Loads the list of runs. After that, notifications keep it current.
+local function read_runs(conn, done)
+  local pending_pages, seen = 2, {}
+  -- A run that was active on the previous server and is in no list now has ended or was deleted.
+  local function refresh_missing()
     for id, run in pairs(store.runs) do
       if not seen[id] and not store.is_final(run) then
-        from:request("run/get", { runId = id }, function(failure, result)
+        conn:request("run/get", { runId = id }, function(failure, result)
           if result then
             store.put(result.run)
           elseif failure.data and failure.data.kind == "runNotFound" then
@@ -88,48 +98,48 @@ local function read_runs(from, done)
       end
     end
   end
-  local function one(failure, result)
+  local function on_page(failure, result)
     if not failure then
       for _, run in ipairs(result.runs) do
         seen[run.id] = true
         store.put(run)
       end
     end
-    missing = missing - 1
-    if missing == 0 then
-      ask_for_lost()
+    pending_pages = pending_pages - 1
+    if pending_pages == 0 then
+      refresh_missing()
       done()
     end
   end
-  from:request("run/list", { limit = 500, states = { "starting", "running", "awaitingPermission", "idle" } }, one)
-  from:request("run/list", { limit = 100 }, one)
+  conn:request("run/list", { limit = 500, states = { "starting", "running", "awaitingPermission", "idle" } }, on_page)
+  conn:request("run/list", { limit = 100 }, on_page)
 end
 
-local function greet(from)
+local function initialize(conn)
   local options = config.get()
-  from:request("initialize", {
+  conn:request("initialize", {
     protocolVersion = M.protocol_version,
     clientInfo = { name = "loomd.nvim", version = M.client_version },
     processId = vim.fn.getpid(),
     capabilities = { permissions = true, watch = true, output = { minIntervalMs = options.repaint_ms, maxChunkBytes = 65536 } },
   }, function(failure, result)
-    if from ~= connection then
+    if conn ~= connection then
       return
     elseif failure then
       if failure.data and failure.data.kind == "connection" then
         return -- on_exit decides what becomes of a server that died
       end
       connection = nil
-      from:kill()
-      give_up(failure.message, failure.data and failure.data.kind)
+      conn:kill()
+      fail(failure.message, failure.data and failure.data.kind)
       return
     elseif result.protocolVersion ~= M.protocol_version then
       connection = nil
-      from:kill()
+      conn:kill()
       local newer = result.protocolVersion > M.protocol_version and "the plugin" or "loomd"
-      give_up(
-        ("loomd %s speaks protocol %d and this plugin %d: update %s"):format(
-          result.serverInfo and result.serverInfo.version or "(of unknown version)",
+      fail(
+        ("loomd %s is not compatible with this plugin (protocol %d, expected %d); update %s"):format(
+          result.serverInfo and result.serverInfo.version or "(unknown version)",
           result.protocolVersion,
           M.protocol_version,
           newer
@@ -142,24 +152,25 @@ local function greet(from)
     for _, provider in ipairs(result.providers or {}) do
       store.providers[provider.id] = provider
     end
-    from:notify("initialized")
-    read_runs(from, function()
-      if from ~= connection then
+    conn:notify("initialized")
+    read_runs(conn, function()
+      if conn ~= connection then
         return
       end
-      enter("ready")
-      local callers = waiting
-      waiting = {}
-      for _, caller in ipairs(callers) do
-        if not caller.cancelled then
-          caller.call = from:request(caller.method, caller.params, caller.callback)
+      set_state("ready")
+      local requests = queued_requests
+      queued_requests = {}
+      for _, request in ipairs(requests) do
+        if not request.cancelled then
+          request.call = conn:request(request.method, request.params, request.callback)
         end
       end
     end)
   end)
 end
 
--- What no entry tells of an agent's run that has ended: what it cost, and whether a terminal has its session now.
+-- Requests the run again after it has ended, for what no entry contains: its cost, and whether its session was
+-- continued in a terminal.
 ---@param id string
 function M.refresh(id)
   M.request("run/get", { runId = id }, function(_, result)
@@ -171,59 +182,59 @@ end
 
 local start
 
-local function on_exit(from, code, signal)
-  if from ~= connection then
+local function on_exit(conn, code, signal)
+  if conn ~= connection then
     return
   end
   connection = nil
   M.info = nil
   local now = vim.uv.now()
-  crashes = vim.tbl_filter(function(at)
-    return now - at < M.window_ms
-  end, crashes)
-  table.insert(crashes, now)
-  local how = signal ~= 0 and ("by signal " .. signal) or ("with " .. code)
-  if #crashes > M.restarts then
-    give_up(("ended %d times in 3 minutes, last %s; :Loomd log, :Loomd restart"):format(#crashes, how))
-    require("loomd.words").tell("", M.problem, "", vim.log.levels.ERROR)
+  crash_times = vim.tbl_filter(function(at)
+    return now - at < M.crash_window_ms
+  end, crash_times)
+  table.insert(crash_times, now)
+  local exit_text = signal ~= 0 and ("signal " .. signal) or ("exit code " .. code)
+  if #crash_times > M.max_crashes then
+    fail(("server crashed %d times in 3 minutes (%s); see :Loomd log"):format(#crash_times, exit_text))
+    require("loomd.notify").show_line("", ("Server crashed %d times in 3 minutes"):format(#crash_times), "; see :Loomd log", vim.log.levels.ERROR)
     return
   end
-  enter("starting")
+  set_state("starting")
   start()
 end
 
 start = function()
-  enter("starting")
+  set_state("starting")
   local argv, problem = config.argv()
   if argv then
     local log = M.log_path()
     vim.fn.mkdir(vim.fs.dirname(log), "p")
     vim.list_extend(argv, { "--log-file", log })
-    local from
-    from, problem = rpc.start(argv, {
+    local conn
+    conn, problem = rpc.start(argv, {
       env = config.get().env,
       on_notification = on_notification,
       on_exit = function(code, signal)
-        on_exit(from, code, signal)
+        on_exit(conn, code, signal)
       end,
     })
-    connection = from
+    connection = conn
   end
   if not connection then
-    give_up(problem, "notFound")
+    fail(problem, "notFound")
     return
   end
-  greet(connection)
+  initialize(connection)
 end
 
--- Sees to it that the server runs, or is about to.
+-- Starts the server unless it is running or starting.
 function M.start()
   if M.state == "stopped" then
     start()
   end
 end
 
--- Asks the server, which is started if need be. `callback` is called exactly once.
+-- Sends a request, and starts the server if necessary. `callback` is called exactly once.
 ---@param method loomd.Method|string
 ---@param params? table
 ---@param callback? fun(failure?: loomd.Failure, result?: any)
@@ -240,17 +251,17 @@ function M.request(method, params, callback)
     end)
     return { cancel = function() end }
   end
-  local caller = { method = method, params = params, callback = callback }
-  table.insert(waiting, caller)
+  local request = { method = method, params = params, callback = callback }
+  table.insert(queued_requests, request)
   return {
     cancel = function()
-      if caller.call then
-        caller.call.cancel()
-      elseif not caller.cancelled then
-        caller.cancelled = true
+      if request.call then
+        request.call.cancel()
+      elseif not request.cancelled then
+        request.cancelled = true
         if callback then
           vim.schedule(function()
-            callback(rpc.failure("cancelled", "given up", -32800))
+            callback(rpc.failure("cancelled", "canceled", -32800))
           end)
         end
       end
@@ -258,9 +269,9 @@ function M.request(method, params, callback)
   }
 end
 
--- Calls back when the server is ready (nil) or has turned out not to become so (a failure).
+-- Calls `callback` when the server is ready (without an argument) or could not be started (with a failure).
 ---@param callback fun(failure?: loomd.Failure)
-function M.ready(callback)
+function M.when_ready(callback)
   M.start()
   if M.state == "ready" then
     callback()
@@ -271,37 +282,38 @@ function M.ready(callback)
   end
 end
 
--- Says goodbye and waits for the answer, though not for long: what has ended is durable then. Runs go on.
+-- Shuts the server down and waits at most `wait_ms` for its response: then everything that has ended is durable. Runs
+-- keep going.
 ---@param wait_ms? integer
 function M.stop(wait_ms)
-  local from = connection
+  local conn = connection
   connection = nil
   M.info = nil
-  if from and not from.closed then
-    local answered = M.state ~= "ready"
-    if not answered then
-      from:request("shutdown", nil, function()
-        answered = true
+  if conn and not conn.closed then
+    local has_response = M.state ~= "ready"
+    if not has_response then
+      conn:request("shutdown", nil, function()
+        has_response = true
       end)
       vim.wait(wait_ms or 1000, function()
-        return answered or from.closed
+        return has_response or conn.closed
       end, 5)
     end
-    from:notify("exit")
-    from:fail_all("loomd was stopped; :Loomd restart starts it again")
+    conn:notify("exit")
+    conn:fail_all("loomd was stopped; use :Loomd restart")
   end
-  enter("stopped")
-  fail_waiting(rpc.failure("connection", "loomd was stopped; :Loomd restart starts it again"))
+  set_state("stopped")
+  fail_queued(rpc.failure("connection", "loomd was stopped; use :Loomd restart"))
 end
 
--- Stops the server if it runs, and starts it with a clean record.
+-- Restarts the server and resets the count of crashes.
 function M.restart()
   M.stop()
-  crashes = {}
+  crash_times = {}
   start()
 end
 
--- For tests: the process goes without a word, as in a crash.
+-- Kills the process as a crash would. For tests.
 function M.crash()
   if connection then
     connection:kill()

@@ -1,28 +1,29 @@
--- Sessions that a provider keeps by itself, those too that were made outside of loomd: picked, and gone on with in a run.
+-- Lists the sessions that providers store, also those made outside of loomd, and resumes them in new runs.
 
 local actions = require("loomd.actions")
 local config = require("loomd.config")
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local words = require("loomd.words")
 
 local M = {}
 
-local function label(session)
-  local when = session.updatedAt and (words.duration(words.now() - session.updatedAt) .. " ago") or ""
-  return vim.trim(("%s  %s  %s"):format(words.fit(words.one_line(session.title or session.id), 60), when, session.cwd and vim.fn.fnamemodify(session.cwd, ":~") or ""))
+local function format_session(session)
+  local when = session.updatedAt and (format.duration(format.now() - session.updatedAt) .. " ago") or ""
+  return vim.trim(("%s  %s  %s"):format(format.fit(format.one_line(session.title or session.id), 60), when, session.cwd and vim.fn.fnamemodify(session.cwd, ":~") or ""))
 end
 
--- Asks for a prompt, and goes on with a session in a new run.
+-- Asks for a prompt and resumes the session in a new run.
 ---@param provider string
 ---@param session { id: string, cwd?: string, runId?: string }
 ---@param done? fun(run?: loomd.Run)
-function M.go_on(provider, session, done)
+function M.resume(provider, session, done)
   local known = session.runId and store.runs[session.runId]
   if known then
     return actions.resume(known, nil, done)
   end
-  vim.ui.input({ prompt = "Go on with: " }, function(text)
+  require("loomd.prompt").ask({ title = "Prompt", key = session.id }, function(text)
     if text and text ~= "" then
       local options = config.get()
       actions.start({
@@ -37,50 +38,51 @@ function M.go_on(provider, session, done)
   end)
 end
 
--- Offers the sessions of this directory.
+-- Lets the user pick one of the sessions of this directory.
 ---@param provider string
 ---@param done? fun(run?: loomd.Run)
 function M.pick(provider, done)
   server.request("session/list", { provider = provider, cwd = vim.fn.getcwd() }, function(failure, result)
     if failure then
-      return words.say(words.failure(failure, "sessions"), vim.log.levels.ERROR)
+      return notify.show(format.failure(failure, "Could not list sessions"), vim.log.levels.ERROR)
     elseif #result.sessions == 0 then
-      return words.say(("%s has no sessions in this directory"):format(provider))
+      return notify.show(("No %s sessions in this directory"):format(provider))
     end
-    vim.ui.select(result.sessions, { prompt = "Session to go on with", kind = "loomd_session", format_item = label }, function(session)
+    vim.ui.select(result.sessions, { prompt = "Resume session:", kind = "loomd_session", format_item = format_session }, function(session)
       if session then
-        M.go_on(provider, session, done)
+        M.resume(provider, session, done)
       end
     end)
   end)
 end
 
----@class loomd.OutsideSession
+---@class loomd.ExternalSession
 ---@field provider string
 ---@field session { id: string, title?: string, cwd?: string, updatedAt?: integer }
 
----@class loomd.OutsideSessions
----@field list loomd.OutsideSession[] the newest first
----@field cursors table<string, string> provider → where its next page begins
----@field asking integer how many providers have not answered yet
+---@class loomd.ExternalSessions
+---@field list loomd.ExternalSession[] the newest first
+---@field cursors table<string, string> provider → cursor of its next page
+---@field pending integer number of providers whose response is pending
 ---@field problems string[]
 
--- Sessions of a directory that no run of ours made: the first page of every provider, or with `before` the next ones.
+-- Lists the sessions of a directory that belong to no run: the first page of every provider, or after `previous` the
+-- next pages.
 ---@param cwd string
----@param before? loomd.OutsideSessions
+---@param previous? loomd.ExternalSessions
 ---@param changed fun()
----@return loomd.OutsideSessions
-function M.outside(cwd, before, changed)
-  if before and (before.asking > 0 or not next(before.cursors)) then
-    return before
+---@return loomd.ExternalSessions
+function M.list_external(cwd, previous, changed)
+  if previous and (previous.pending > 0 or not next(previous.cursors)) then
+    return previous
   end
-  local found = before or { list = {}, cursors = {}, asking = 0, problems = {} }
-  local cursors = before and before.cursors or {}
+  local found = previous or { list = {}, cursors = {}, pending = 0, problems = {} }
+  local cursors = previous and previous.cursors or {}
   found.cursors = {}
-  for _, provider in ipairs(before and vim.tbl_keys(cursors) or M.providers()) do
-    found.asking = found.asking + 1
+  for _, provider in ipairs(previous and vim.tbl_keys(cursors) or M.providers()) do
+    found.pending = found.pending + 1
     server.request("session/list", { provider = provider, cwd = cwd, cursor = cursors[provider] }, function(failure, result)
-      found.asking = found.asking - 1
+      found.pending = found.pending - 1
       local kind = failure and failure.data and failure.data.kind
       if failure and kind ~= "unsupported" and kind ~= "methodNotFound" then
         table.insert(found.problems, provider .. ": " .. failure.message)
@@ -100,7 +102,7 @@ function M.outside(cwd, before, changed)
   return found
 end
 
--- Providers that can go on with a session.
+-- The providers that can resume a session.
 ---@return string[]
 function M.providers()
   local ids = {}

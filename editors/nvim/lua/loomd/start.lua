@@ -1,21 +1,22 @@
--- Starting a run: templates, and what was answered last time.
+-- Starts runs from templates, and stores the last text that was typed for each template.
 
 local actions = require("loomd.actions")
 local config = require("loomd.config")
+local format = require("loomd.format")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
-local words = require("loomd.words")
 
 local M = {}
 
-local function memory_path()
+local function answers_path()
   return vim.fs.joinpath(vim.fn.stdpath("state"), "loomd", "answers.json")
 end
 
--- What was typed last for each template.
+-- The last text for each template.
 ---@return table<string, string>
-local function remembered()
-  local file = io.open(memory_path(), "rb")
+local function read_answers()
+  local file = io.open(answers_path(), "rb")
   local text = file and file:read("*a")
   if file then
     file:close()
@@ -24,23 +25,25 @@ local function remembered()
   return ok and type(answers) == "table" and answers or {}
 end
 
-local function remember(name, answer)
-  local answers = remembered()
+local function save_answer(name, answer)
+  local answers = read_answers()
   answers[name] = answer
   answers.last = name
-  vim.fn.mkdir(vim.fs.dirname(memory_path()), "p", tonumber("700", 8))
-  pcall(vim.fn.writefile, { vim.json.encode(answers) }, memory_path())
+  require("loomd.private_file").write(answers_path(), vim.json.encode(answers))
 end
 
--- The user's templates, and one for each provider that there is.
+-- The user's templates, and one for each available provider.
 ---@return table<string, loomd.Template>
 function M.templates()
-  local templates = { command = { provider = "command", desc = "any command" } }
+  local templates = { command = { provider = "command", desc = "shell command" } }
   for id, provider in pairs(store.providers) do
-    -- Plain `acp` is any agent: only a template can say which.
+    -- `acp` can be any agent, so only a template can name its command.
     if provider.available and id ~= "acp" and not templates[id] then
       templates[id] = { provider = id, desc = provider.title }
     end
+  end
+  for name, template in pairs(config.get().tasks and require("loomd.tasks").templates() or {}) do
+    templates[name] = template
   end
   for name, template in pairs(config.get().templates) do
     templates[name] = template
@@ -48,10 +51,10 @@ function M.templates()
   return templates
 end
 
--- Words of a command line, or a shell for whatever only a shell understands.
+-- Splits a command line into arguments, or passes it to a shell if it needs one.
 ---@param line string
 ---@return string[]
-function M.argv(line)
+function M.split_command(line)
   if line:find("[|&;<>()$`\\\"'*?%[#~=%%{}!\n]") then
     return { vim.o.shell, vim.o.shellcmdflag, line }
   end
@@ -59,10 +62,10 @@ function M.argv(line)
 end
 
 ---@param template loomd.Template
----@param rest? string what was typed behind the template's name
+---@param rest? string the text after the template's name
 ---@return loomd.StartParams? params
----@return string? missing what has to be asked for: "command" or "prompt"
-function M.params(template, rest)
+---@return string? missing what the user has to type: "command" or "prompt"
+function M.build_params(template, rest)
   local options = config.get()
   local provider = template.provider or "command"
   local info = store.providers[provider]
@@ -80,11 +83,11 @@ function M.params(template, rest)
   if kind == "command" then
     local command = template.command
     if type(command) == "string" then
-      command = M.argv(rest ~= "" and (command .. " " .. rest) or command)
+      command = M.split_command(rest ~= "" and (command .. " " .. rest) or command)
     elseif command then
       command = vim.list_extend(vim.deepcopy(command), rest ~= "" and vim.split(rest, "%s+") or {})
     elseif rest ~= "" then
-      command = M.argv(rest)
+      command = M.split_command(rest)
     elseif not info or info.id == "command" then
       return nil, "command"
     end
@@ -112,50 +115,72 @@ function M.params(template, rest)
   return params
 end
 
+-- Starts a run, in a worktree if the template or the command asks for one.
+---@param params loomd.StartParams
+---@param in_worktree? boolean
+---@param done? fun(run?: loomd.Run)
+local function start_run(params, in_worktree, done)
+  if in_worktree then
+    require("loomd.worktree").start(params, done)
+  else
+    actions.start(params, done)
+  end
+end
+
 ---@param name string
 ---@param rest? string
 ---@param done? fun(run?: loomd.Run)
-function M.template(name, rest, done)
-  server.ready(function(failure)
+---@param in_worktree? boolean
+function M.start_template(name, rest, done, in_worktree)
+  server.when_ready(function(failure)
     if failure then
-      words.say(words.failure(failure), vim.log.levels.ERROR)
+      notify.show(format.failure(failure), vim.log.levels.ERROR)
       return done and done()
     end
     local template = M.templates()[name]
     if not template then
       local provider = store.providers[name]
-      local why = provider and provider.reason or "there is no such template or provider"
-      words.say(("%s: %s"):format(name, why), vim.log.levels.ERROR)
+      local why = provider and provider.reason or "no such template or provider"
+      notify.show(("%s: %s"):format(name, why), vim.log.levels.ERROR)
       return done and done()
     end
-    local params, missing = M.params(template, rest)
+    local params, missing = M.build_params(template, rest)
     if params then
       if rest and rest ~= "" then
-        remember(name, rest)
+        save_answer(name, rest)
       end
-      return actions.start(params, done)
+      return start_run(params, in_worktree or template.worktree, done)
     end
-    local prompt = missing == "command" and "Command: " or ("Ask %s: "):format(name)
-    vim.ui.input({ prompt = prompt, default = remembered()[name], completion = missing == "command" and "shellcmd" or nil }, function(text)
-      if text and vim.trim(text) ~= "" then
-        remember(name, text)
-        actions.start(assert((M.params(template, text))), done)
+    local function start(prompt, text)
+      text = text or prompt
+      if prompt and vim.trim(text) ~= "" then
+        save_answer(name, text)
+        params = assert((M.build_params(template, text)))
+        params.prompt = params.prompt and prompt
+        start_run(params, in_worktree or template.worktree, done)
       elseif done then
         done()
       end
-    end)
+    end
+    local default = read_answers()[name]
+    if missing == "command" then
+      vim.ui.input({ prompt = "Command: ", default = default, completion = "shellcmd" }, start)
+    else
+      require("loomd.prompt").ask({ title = ("Prompt (%s)"):format(name), key = "start " .. name, default = default, cwd = template.cwd and vim.fs.normalize(template.cwd) }, start)
+    end
   end)
 end
 
--- Asks for a template, the last one first.
+-- Lets the user pick a template; the last one is first.
 ---@param done? fun(run?: loomd.Run)
-function M.ask(done)
-  server.ready(function(failure)
+---@param in_worktree? boolean
+function M.select_template(done, in_worktree)
+  server.when_ready(function(failure)
     if failure then
-      words.say(words.failure(failure), vim.log.levels.ERROR)
+      notify.show(format.failure(failure), vim.log.levels.ERROR)
       return
     end
-    local templates, last = M.templates(), remembered().last
+    local templates, last = M.templates(), read_answers().last
     local names = vim.fn.sort(vim.tbl_keys(templates))
     table.sort(names, function(a, b)
       if (a == last) ~= (b == last) then
@@ -164,7 +189,7 @@ function M.ask(done)
       return a < b
     end)
     vim.ui.select(names, {
-      prompt = "Start",
+      prompt = "New run:",
       kind = "loomd_template",
       format_item = function(name)
         local desc = templates[name].desc
@@ -172,7 +197,7 @@ function M.ask(done)
       end,
     }, function(name)
       if name then
-        M.template(name, nil, done)
+        M.start_template(name, nil, done, in_worktree)
       end
     end)
   end)

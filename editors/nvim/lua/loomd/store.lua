@@ -1,9 +1,10 @@
--- The one place that knows the runs: what the server said of them last, and who wants to hear of changes. It asks nothing and paints nothing.
+-- The runs and providers as the server last reported them. Other modules subscribe to its events. The store sends no
+-- requests and draws nothing.
 
 local M = {}
 
----@class loomd.Hearer
----@field runs fun(id: string, run?: loomd.Run, before?: loomd.RunState) a run is new, changed, or (without `run`) gone
+---@class loomd.StoreEvents
+---@field runs fun(id: string, run?: loomd.Run, before?: loomd.RunState) a run is new, has changed, or (without `run`) was deleted
 ---@field permission fun(run: loomd.Run, entry: loomd.PermissionEntry)
 ---@field server fun(state: string, problem?: string)
 
@@ -11,17 +12,17 @@ local M = {}
 M.runs = {}
 ---@type table<string, loomd.ProviderInfo>
 M.providers = {}
--- Runs that this Neovim started or looked at: of their end it tells.
+-- Runs that this Neovim started or opened: the user is notified when they end.
 ---@type table<string, boolean>
-M.mine = {}
+M.tracked = {}
 
-local hearers = { runs = {}, permission = {}, server = {} }
+local listeners = { runs = {}, permission = {}, server = {} }
 
-local final = { succeeded = true, failed = true, cancelled = true, timedOut = true, lost = true }
+local final_states = { succeeded = true, failed = true, cancelled = true, timedOut = true, lost = true }
 
 ---@param run { state: loomd.RunState }
 function M.is_final(run)
-  return final[run.state] == true
+  return final_states[run.state] == true
 end
 
 ---@param run loomd.Run
@@ -29,55 +30,61 @@ function M.is_waiting(run)
   return not M.is_final(run) and (run.state == "awaitingPermission" or #(run.permissions or {}) > 0)
 end
 
--- Calls `hear` on every event of this name, until the returned function is called.
+-- Calls `listener` for every event of this name, until the returned function is called.
 ---@param event "runs"|"permission"|"server"
----@param hear function
+---@param listener function
 ---@return fun() stop
-function M.on(event, hear)
+function M.subscribe(event, listener)
   local key = {}
-  hearers[event][key] = hear
+  listeners[event][key] = listener
   return function()
-    hearers[event][key] = nil
+    listeners[event][key] = nil
   end
 end
 
--- One hearer's mistake must not keep the others from hearing.
-function M.tell(event, ...)
-  for _, hear in pairs(vim.deepcopy(hearers[event], true)) do
-    local ok, problem = xpcall(hear, debug.traceback, ...)
+-- An error in one listener does not keep the others from being called.
+function M.emit(event, ...)
+  for _, listener in pairs(vim.deepcopy(listeners[event], true)) do
+    local ok, problem = xpcall(listener, debug.traceback, ...)
     if not ok then
       vim.notify("loomd: " .. problem, vim.log.levels.ERROR)
     end
   end
 end
 
--- Takes over a picture of a run, unless a newer one is known. `about_state`: it came as the answer to something else, and an edit may have
--- been answered before it; titles, labels and pins have no number that says which is newer, so those that are known stay.
+-- Copies what edits change.
+local function copy_metadata(from, to)
+  to.title, to.displayTitle, to.labels, to.pinned = from.title, from.displayTitle, from.labels, from.pinned
+end
+
+-- Stores a snapshot of a run unless a newer one is known. With `keep_metadata` the snapshot is the response to
+-- another request, and an edit may have been applied after it was taken. Titles, labels and pins have no sequence
+-- number that tells which is newer, so the known ones are kept.
 ---@param run loomd.Run
----@param about_state? boolean
-function M.put(run, about_state)
+---@param keep_metadata? boolean
+function M.put(run, keep_metadata)
   local known = M.runs[run.id]
-  if known and about_state then
-    run.title, run.labels, run.pinned = known.title, known.labels, known.pinned
+  if known and keep_metadata then
+    copy_metadata(known, run)
   end
   if known and run.lastSeq < known.lastSeq then
-    -- An edit does not wait for the log: its words are newer even where its state is older.
-    known.title, known.labels, known.pinned = run.title, run.labels, run.pinned
-    M.tell("runs", run.id, known, known.state)
+    -- An edit does not wait for the log, so its title, labels and pin are newer even if its state is older.
+    copy_metadata(run, known)
+    M.emit("runs", run.id, known, known.state)
     return known
   end
   run.permissions = run.permissions or {}
   M.runs[run.id] = run
-  M.tell("runs", run.id, run, known and known.state)
+  M.emit("runs", run.id, run, known and known.state)
   if known then
     for _, entry in ipairs(run.permissions) do
-      if not M.permission(known, entry.permissionId) then
-        M.tell("permission", run, entry)
+      if not M.find_permission(known, entry.permissionId) then
+        M.emit("permission", run, entry)
       end
     end
   else
     for _, entry in ipairs(run.permissions) do
-      M.tell("permission", run, entry)
+      M.emit("permission", run, entry)
     end
   end
   return run
@@ -87,16 +94,16 @@ end
 function M.remove(ids)
   for _, id in ipairs(ids) do
     M.runs[id] = nil
-    M.mine[id] = nil
-    M.tell("runs", id, nil)
+    M.tracked[id] = nil
+    M.emit("runs", id, nil)
   end
 end
 
--- The open question of that id.
+-- The pending permission request with that ID.
 ---@param run loomd.Run
 ---@param permission_id string
 ---@return loomd.PermissionEntry?
-function M.permission(run, permission_id)
+function M.find_permission(run, permission_id)
   for _, entry in ipairs(run.permissions or {}) do
     if entry.permissionId == permission_id then
       return entry
@@ -104,7 +111,7 @@ function M.permission(run, permission_id)
   end
 end
 
--- Takes an entry of a run's log. What is at or below the known lastSeq is old.
+-- Applies an entry of a run's log. Entries at or below the known lastSeq are ignored.
 ---@param entry loomd.Entry
 function M.apply(entry)
   local run = M.runs[entry.runId]
@@ -140,13 +147,13 @@ function M.apply(entry)
       run.permissions, run.pid = {}, nil
     end
   end
-  M.tell("runs", run.id, run, before)
+  M.emit("runs", run.id, run, before)
   if entry.kind == "permission" then
-    M.tell("permission", run, entry)
+    M.emit("permission", run, entry)
   end
 end
 
--- Forgets what a server said: another one will say it again. Runs stay, so that views do not flicker.
+-- Forgets the providers, because a new server reports its own. Runs are kept, so that views do not flicker.
 function M.reset_providers()
   M.providers = {}
 end
@@ -158,16 +165,16 @@ local function newest_first(a, b)
   return a.id > b.id
 end
 
--- All runs in the order in which a person wants to see them: who waits for an answer (the longest wait first), what runs, what ended.
+-- All runs in the order of the list: waiting for a permission (the oldest request first), active, finished.
 ---@return loomd.Run[] waiting, loomd.Run[] live, loomd.Run[] ended
-function M.grouped()
+function M.group_runs()
   local waiting, live, ended = {}, {}, {}
   for _, run in pairs(M.runs) do
     local group = M.is_final(run) and ended or M.is_waiting(run) and waiting or live
     group[#group + 1] = run
   end
   table.sort(waiting, function(a, b)
-    local since_a, since_b = M.waits_since(a), M.waits_since(b)
+    local since_a, since_b = M.waiting_since(a), M.waiting_since(b)
     if since_a ~= since_b then
       return since_a < since_b
     end
@@ -179,7 +186,7 @@ function M.grouped()
 end
 
 ---@param run loomd.Run
-function M.waits_since(run)
+function M.waiting_since(run)
   local first = (run.permissions or {})[1]
   return first and first.at or run.createdAt
 end
@@ -195,16 +202,6 @@ function M.counts()
     end
   end
   return counts
-end
-
--- Whether a run's provider speaks in updates, so that it has a transcript to read and not only output.
----@param run loomd.Run
-function M.has_transcript(run)
-  local provider = M.providers[run.provider]
-  if provider then
-    return provider.capabilities.updates
-  end
-  return run.provider ~= "command"
 end
 
 return M

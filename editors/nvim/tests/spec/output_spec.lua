@@ -1,56 +1,57 @@
--- Output in a terminal buffer: colours, following, floods, input, and the way back to it after Neovim was closed.
+-- The output of runs in a terminal buffer: colors, following the end, floods, input, and reopening it after Neovim
+-- was closed.
 
-local world = require("world")
+local support = require("support")
 
 local function output(run)
   vim.cmd("Loomd output " .. run.id:sub(-8))
   return vim.api.nvim_get_current_buf()
 end
 
--- The cursor's window shows the end of the buffer's text.
+-- Whether the window's cursor is on the last line of its buffer.
 local function at_end(window)
   return vim.api.nvim_win_get_cursor(window)[1] == vim.api.nvim_buf_line_count(vim.api.nvim_win_get_buf(window))
 end
 
 describe("output", function()
   before_each(function()
-    world.fresh()
-    world.connect()
+    support.reset()
+    support.connect()
   end)
-  after_each(world.finish)
+  after_each(support.cleanup)
 
-  it("has its colours in a terminal buffer, and none of the escapes", function()
-    local run = world.sh("printf '\\033[31mred\\033[0m plain\\n'")
+  it("has its colors in a terminal buffer, and no escape sequences", function()
+    local run = support.sh("printf '\\033[31mred\\033[0m plain\\n'")
     local buffer = output(run)
     assert.equal("terminal", vim.bo[buffer].buftype)
-    world.until_text(buffer, "red plain")
-    assert.is_falsy(world.text(buffer):find("\27"))
-    world.until_text(buffer, "── succeeded ──")
+    support.until_text(buffer, "red plain")
+    assert.is_falsy(support.text(buffer):find("\27"))
+    support.until_text(buffer, "── succeeded ──")
   end)
 
   it("shows stdout and stderr in the order of their arrival, from the first column", function()
-    local run = world.sh("echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three")
+    local run = support.sh("echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three")
     local buffer = output(run)
-    world.until_text(buffer, "succeeded")
-    assert.same({ "one", "two", "three" }, vim.list_slice(world.lines(buffer), 1, 3))
+    support.until_text(buffer, "succeeded")
+    assert.same({ "one", "two", "three" }, vim.list_slice(support.lines(buffer), 1, 3))
   end)
 
-  it("follows where the cursor is at the end, stays where it is not, and takes no focus", function()
-    local run = world.sh("i=0; while read line; do for n in $(seq 60); do i=$((i+1)); echo line $i; done; done", { interactive = true })
+  it("follows the end only in windows whose cursor is there, and does not take the focus", function()
+    local run = support.sh("i=0; while read line; do for n in $(seq 60); do i=$((i+1)); echo line $i; done; done", { interactive = true })
     vim.cmd("only")
     local own = vim.api.nvim_get_current_win()
     local buffer = output(run)
     local following = vim.api.nvim_get_current_win()
     vim.cmd("split")
     local staying = vim.api.nvim_get_current_win()
-    world.ask("run/send", { runId = run.id, text = "\n" })
-    world.until_text(buffer, "line 60\n")
+    support.request("run/send", { runId = run.id, text = "\n" })
+    support.until_text(buffer, "line 60\n")
     vim.api.nvim_win_set_cursor(staying, { 2, 0 })
     vim.api.nvim_win_set_cursor(following, { vim.api.nvim_buf_line_count(buffer), 0 })
     vim.api.nvim_set_current_win(own)
-    world.ask("run/send", { runId = run.id, text = "\n" })
-    world.until_text(buffer, "line 120\n")
-    world.wait("the follower at the end", function()
+    support.request("run/send", { runId = run.id, text = "\n" })
+    support.until_text(buffer, "line 120\n")
+    support.wait("the follower at the end", function()
       return at_end(following)
     end)
     assert.equal(2, vim.api.nvim_win_get_cursor(staying)[1])
@@ -58,122 +59,177 @@ describe("output", function()
   end)
 
   it("interrupts the run by Ctrl-C, in normal mode too", function()
-    local run = world.sh("trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done")
+    local run = support.sh("trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.05; done")
     local buffer = output(run)
-    world.until_text(buffer, "ready")
-    world.press("<C-c>")
-    world.until_text(buffer, "caught")
+    support.until_text(buffer, "ready")
+    support.press("<C-c>")
+    support.until_text(buffer, "caught")
   end)
 
-  it("gives what is typed in terminal mode to an interactive run with a terminal", function()
-    local run = world.sh("stty -echo; echo ready; read line; echo got:$line", { interactive = true, tty = true })
-    local child = world.child()
+  it("sends keys of terminal mode to an interactive run with a terminal", function()
+    local run = support.sh("stty -echo; echo ready; read line; echo got:$line", { interactive = true, tty = true })
+    local child = support.child()
     child.lua("vim.cmd('Loomd output ' .. ...)", run.id:sub(-8))
-    world.wait("the prompt", function()
+    support.wait("the prompt", function()
       return child.text():find("ready")
     end)
     child.type("ityped<CR>")
-    world.wait("the answer", function()
+    support.wait("the answer", function()
       return child.text():find("got:typed")
     end)
   end)
 
-  it("is there again when its buffer was closed, and follows no more in between", function()
-    local run = world.sh("echo first; read line; echo second", { interactive = true })
+  it("is shown again after its buffer was deleted, and does not follow in between", function()
+    local run = support.sh("echo first; read line; echo second", { interactive = true })
     local buffer = output(run)
-    world.until_text(buffer, "first")
+    support.until_text(buffer, "first")
     vim.api.nvim_buf_delete(buffer, { force = true })
-    assert.is_nil(require("loomd.view.output").of(run.id))
-    world.ask("run/send", { runId = run.id, text = "\n" })
-    world.until_state(run.id, "succeeded")
+    assert.is_nil(require("loomd.view.output").find(run.id))
+    support.request("run/send", { runId = run.id, text = "\n" })
+    support.until_state(run.id, "succeeded")
     buffer = output(run)
-    world.until_text(buffer, "first\nsecond")
+    support.until_text(buffer, "first\nsecond")
   end)
 
-  it("of an older run shows the end, and all of it one key away", function()
+  it("of an older run shows the end, and gA shows all of it", function()
     vim.g.loomd = vim.tbl_extend("force", vim.g.loomd, { backlog_bytes = 4096 })
-    local run = world.sh("for n in $(seq 300); do echo number $n; sleep 0.001; done")
-    world.until_state(run.id, "succeeded")
+    local run = support.sh("for n in $(seq 300); do echo number $n; sleep 0.001; done")
+    support.until_state(run.id, "succeeded")
     local buffer = output(run)
-    world.until_text(buffer, "number 300\n")
-    assert.is_truthy(world.text(buffer):find("earlier output is not shown"))
-    assert.is_falsy(world.text(buffer):find("number 1\n"))
-    world.press("gA")
-    world.wait("the whole output", function()
+    support.until_text(buffer, "number 300\n")
+    assert.is_truthy(support.text(buffer):find("earlier output skipped %(gA: full output%)"))
+    assert.is_falsy(support.text(buffer):find("number 1\n"))
+    support.press("gA")
+    support.wait("the whole output", function()
       return vim.api.nvim_get_current_buf() ~= buffer and vim.api.nvim_buf_line_count(0) == 300
     end)
-    assert.equal("number 1", world.lines()[1])
+    assert.equal("number 1", support.lines()[1])
   end)
 
-  it("of 100 MB leaves room for typing, and keeps no more lines than it may", function()
+  it("in a pseudoterminal has the size of its window, and what it asks of its terminal is answered once", function()
+    local run = support.sh("stty raw -echo; printf '\\033[5n'; head -c 10 | tr '\\033' E; while read line; do stty size; done", { interactive = true, tty = true })
+    local buffer = output(run)
+    support.wait("the attachment", function()
+      return require("loomd.view.output").find(run.id).follower.attached
+    end)
+    support.until_text(buffer, "\n?")
+    -- Ten bytes: the answer to the question is four of them, whoever gives it.
+    support.request("run/send", { runId = run.id, text = "typed\n" })
+    support.until_text(buffer, "E%[0ntyped")
+    local function size_of(window)
+      return { rows = vim.api.nvim_win_get_height(window) - (vim.wo[window].winbar ~= "" and 1 or 0), cols = vim.api.nvim_win_get_width(window) }
+    end
+    local function until_size()
+      support.wait("the size of the window", function()
+        return vim.deep_equal(size_of(0), support.request("run/get", { runId = run.id }).run.tty)
+      end)
+    end
+    until_size()
+    local before = size_of(0)
+    vim.cmd("leftabove vnew | wincmd p | vertical resize 31")
+    -- In a script Neovim does not notice that a window was resized.
+    vim.api.nvim_exec_autocmds("WinResized", {})
+    until_size()
+    assert.is_true(size_of(0).cols < before.cols)
+  end)
+
+  it("is copied by gA into a file that only the user can read, that sets no options, and that goes with the run", function()
+    local run = support.sh("echo '# vim: set textwidth=17:'")
+    support.until_state(run.id, "succeeded")
+    local modeline = vim.o.modeline
+    vim.o.modeline = true
+    vim.cmd("Loomd whole " .. run.id:sub(-8))
+    support.until_text(0, "textwidth=17")
+    vim.o.modeline = modeline
+    local path = vim.api.nvim_buf_get_name(0)
+    assert.is_truthy(path:find(vim.fn.stdpath("cache") .. "/loomd/runs/" .. run.id, 1, true), path)
+    assert.equal(0, vim.bo.textwidth)
+    assert.equal("rw-------", vim.fn.getfperm(path))
+    assert.equal("rwx------", vim.fn.getfperm(vim.fs.dirname(path)))
+    vim.cmd("Loomd! delete " .. run.id:sub(-8))
+    support.wait("the copy to go", function()
+      return vim.fn.isdirectory(vim.fs.dirname(path)) == 0
+    end)
+    -- Of a run that another client has deleted, the copy goes when the server is there again.
+    local other = require("loomd.private_file").path("01990000-0000-7000-8000-0000abcd1234", "output.log")
+    assert.is_nil(require("loomd.private_file").write(other, "text"))
+    vim.cmd("Loomd restart")
+    support.wait("the copy to go", function()
+      return vim.fn.isdirectory(vim.fs.dirname(other)) == 0
+    end)
+  end)
+
+  it("of 100 MB does not block typing, and keeps at most max_lines", function()
     vim.g.loomd = vim.tbl_extend("force", vim.g.loomd, { max_lines = 2000 })
-    -- 100 MB at least, and no end before the keys were typed.
-    local stop = world.folder .. "/stop"
+    -- At least 100 MB, and no end before the keys were typed.
+    local stop = support.folder .. "/stop"
     local flood = "read line; n=0; while [ $n -lt 50 ] || [ ! -e %s ]; do yes 'a line of the flood, long enough' | head -c 2000000; n=$((n+1)); done; echo the end"
-    local run = world.sh(flood:format(stop), { interactive = true })
-    local child = world.child()
+    local run = support.sh(flood:format(stop), { interactive = true })
+    local child = support.child()
     local buffer = child.lua(
       [[
         require("loomd").connect()
         vim.cmd("Loomd output " .. ...)
         vim.wait(90000, function() return vim.bo.buftype == "terminal" end, 5)
         local buffer = vim.api.nvim_get_current_buf()
-        -- A person types into another window while it pours.
+        -- The user types into another window during the flood.
         vim.cmd("topleft new | startinsert")
         return buffer
       ]],
       run.id:sub(-8)
     )
-    local function look()
+    local function read_view()
       return child.lua(
         [[
-          local view, run = require("loomd.view.output").of(...), require("loomd.store").runs[...]
+          local view, run = require("loomd.view.output").find(...), require("loomd.store").runs[...]
           return {
-            attached = view.follower and view.follower.attached or false, paints = view.painter.count, dropped = view.total_dropped,
-            pile = view.most_queued, final = require("loomd.store").is_final(run), bytes = run.bytes.stdout,
+            attached = view.follower and view.follower.attached or false, redraws = view.throttle.count, skipped = view.total_skipped,
+            queued = view.peak_queued, final = require("loomd.store").is_final(run), bytes = run.bytes.stdout,
           }
         ]],
         run.id
       )
     end
-    world.wait("the attachment", function()
-      return look().attached
+    support.wait("the attachment", function()
+      return read_view().attached
     end)
-    world.ask("run/send", { runId = run.id, text = "\n" })
-    world.wait("the flood", function()
-      return look().bytes > 0
+    support.request("run/send", { runId = run.id, text = "\n" })
+    support.wait("the flood", function()
+      return read_view().bytes > 0
     end)
-    local first, begun = look(), vim.uv.now()
-    for typed = 1, 100 do
-      -- The next key is only typed when this one is on the screen: each is answered while the flood pours.
+    local first, started = read_view(), vim.uv.now()
+    for count = 1, 100 do
+      -- The next key is typed when this one is on the screen, so each is handled during the flood.
       child.type("x")
-      world.wait("the key that was typed", function()
-        return #child.text() == typed
+      support.wait("the key that was typed", function()
+        return #child.text() == count
       end)
     end
-    local now = look()
+    local now = read_view()
     assert.is_false(now.final)
-    local spent = vim.uv.now() - begun
+    local spent = vim.uv.now() - started
     vim.fn.writefile({}, stop)
-    assert.is_true(now.pile <= require("loomd.view.output").pile + 2 * 65536, ("a pile of %d bytes"):format(now.pile))
-    assert.is_true(now.paints - first.paints <= spent / 50 + 2, ("%d paints in %d ms"):format(now.paints - first.paints, spent))
-    world.wait("the end", function()
+    assert.is_true(now.queued <= require("loomd.view.output").max_queue_bytes + 2 * 65536, ("a queue of %d bytes"):format(now.queued))
+    assert.is_true(now.redraws - first.redraws <= spent / 50 + 2, ("%d redraws in %d ms"):format(now.redraws - first.redraws, spent))
+    support.wait("the end", function()
       return child.text(buffer):find("the end")
     end)
-    assert.is_true(world.ask("run/get", { runId = run.id }).run.bytes.stdout >= 100000000)
+    assert.is_true(support.request("run/get", { runId = run.id }).run.bytes.stdout >= 100000000)
     local _, lines = child.text(buffer):gsub("\n", "")
     assert.is_true(lines <= 2000 + 100, lines .. " lines are kept")
-    assert.is_truthy(child.lua("return require('loomd.view').bar(...)", run.id):find("MB left out, gA has"))
+    local winbar = child.lua("return require('loomd.view').winbar(...)", run.id)
+    -- A slow machine lets the flood grow beyond 1000 MB.
+    assert.is_truthy(winbar:find("[MG]B skipped, gA: full output"), winbar)
   end)
 end)
 
 describe("Neovim that is closed while a run goes on", function()
-  after_each(world.finish)
+  after_each(support.cleanup)
 
-  it("shows it live, where it is, when it is opened again", function()
-    world.fresh()
-    local stop = world.folder .. "/stop"
-    -- Another Neovim, a whole one, that is left with :qa! .
+  it("shows it live after a restart", function()
+    support.reset()
+    local stop = support.folder .. "/stop"
+    -- Another Neovim process, which ends with :qa! .
     local script = ([[
       vim.opt.runtimepath:prepend(%q)
       vim.cmd.source(%q)
@@ -183,26 +239,26 @@ describe("Neovim that is closed while a run goes on", function()
         require("loomd.view").open(run)
         vim.cmd("qa!")
       end)
-    ]]):format(world.plugin, world.plugin .. "/plugin/loomd.lua", world.binary, ("n=0; while [ ! -e %s ]; do n=$((n+1)); echo tick $n; sleep 0.02; done; echo stopped"):format(stop))
-    local file = world.folder .. "/first.lua"
+    ]]):format(support.plugin, support.plugin .. "/plugin/loomd.lua", support.binary, ("n=0; while [ ! -e %s ]; do n=$((n+1)); echo tick $n; sleep 0.02; done; echo stopped"):format(stop))
+    local file = support.folder .. "/first.lua"
     vim.fn.writefile(vim.split(script, "\n"), file)
-    local ended = vim.system({ vim.v.progpath, "--headless", "-u", "NONE", "-i", "NONE", "-c", "luafile " .. file }, { timeout = world.deadline_ms }):wait()
+    local ended = vim.system({ vim.v.progpath, "--headless", "-u", "NONE", "-i", "NONE", "-c", "luafile " .. file }, { timeout = support.deadline_ms }):wait()
     assert.equal(0, ended.code)
 
     vim.cmd.Loomd()
-    world.until_text(0, "▶ running.*survivor")
-    world.go_to("survivor")
-    world.press("<CR>")
+    support.until_text(0, "▶ running.*survivor")
+    support.move_to("survivor")
+    support.press("<CR>")
     local buffer = vim.api.nvim_get_current_buf()
-    world.until_text(buffer, "tick 1\n")
-    local text = world.text(buffer)
+    support.until_text(buffer, "tick 1\n")
+    local text = support.text(buffer)
     local last = tonumber(text:match(".*tick (%d+)"))
-    world.until_text(buffer, "tick " .. (last + 20) .. "\n")
+    support.until_text(buffer, "tick " .. (last + 20) .. "\n")
     vim.fn.writefile({}, stop)
-    world.until_text(buffer, "stopped")
-    -- No gap and no repeat.
+    support.until_text(buffer, "stopped")
+    -- No line is missing and none is repeated.
     local expected = 1
-    for number in world.text(buffer):gmatch("tick (%d+)") do
+    for number in support.text(buffer):gmatch("tick (%d+)") do
       assert.equal(expected, tonumber(number))
       expected = expected + 1
     end

@@ -1,91 +1,95 @@
--- The file of remembered answers, looked at and written, and what a new rule does to questions that wait already.
+-- Permission rules: the server keeps them; here they are listed, added and removed.
 
-local world = require("world")
+local support = require("support")
 
-local fake = { "python3", world.plugin .. "/tests/fake_server.py" }
+local fake = { "python3", support.plugin .. "/tests/fake_server.py" }
 
-describe(":Loomd rules", function()
-  before_each(function()
-    world.fresh()
-  end)
-  after_each(world.finish)
+describe("the list of rules", function()
+  after_each(support.cleanup)
 
-  it("only shows what a file would begin with: nothing is modified and nothing written until somebody types", function()
+  it("shows each rule and removes the one under the cursor, after a question", function()
+    support.reset({ cmd = fake })
+    support.connect()
+    support.request("rule/add", { rule = { decision = "allow", command = "make *", cwd = "/src" } })
+    support.request("rule/add", { rule = { decision = "deny", path = "/etc/**" } })
     vim.cmd("Loomd rules")
-    assert.is_truthy(world.text():find('"rules": [', 1, true))
-    assert.is_false(vim.bo.modified)
-    assert.is_nil(vim.uv.fs_stat(require("loomd.rules").path()))
-    -- There is nothing before it that could be gone back to.
-    pcall(vim.cmd, "silent undo")
-    assert.is_truthy(world.text():find('"rules": [', 1, true))
-    vim.api.nvim_buf_set_lines(0, 3, 3, false, { '    { "decision": "deny", "command": "rm *" }' })
-    assert.is_true(vim.bo.modified)
-    vim.cmd("silent write")
-    assert.same({ { decision = "deny", command = "rm *" } }, (require("loomd.rules").read()))
-  end)
-
-  it("lets Neovim be left after a look", function()
-    local child = world.child()
-    child.lua("vim.cmd('Loomd rules')")
-    -- One that stays says why it cannot go; one that goes answers nothing any more.
-    local _, problem = pcall(child.lua, "vim.cmd('qa')")
-    assert.is_nil(tostring(problem):match("E%d+:[^\n]*"))
-    assert.is_false((pcall(child.lua, "return 1")))
-  end)
-
-  it("leaves alone what was typed and not yet written", function()
-    vim.cmd("Loomd rules")
-    vim.api.nvim_buf_set_lines(0, 0, -1, false, { "typed" })
-    vim.cmd("Loomd rules")
-    assert.equal("typed", world.text())
+    support.until_text(0, " allow · command: make %* · cwd: /src\n deny · path: /etc/%*%*")
+    support.move_to("deny")
+    local select, choice = vim.ui.select, "Cancel"
+    vim.ui.select = function(_, _, done)
+      done(choice)
+    end
+    support.press("x")
+    assert.equal(2, #support.request("rule/list", {}).rules)
+    choice = "Remove"
+    support.press("x")
+    vim.ui.select = select
+    support.wait("the removal", function()
+      return not support.text():find("deny")
+    end)
+    assert.equal(1, #support.request("rule/list", {}).rules)
   end)
 end)
 
-describe("a new rule", function()
-  after_each(world.finish)
+describe("rules on the real server", function()
+  before_each(function()
+    support.reset()
+    vim.fn.mkdir(support.folder .. "/config/loomd", "p", tonumber("700", 8))
+    support.connect()
+  end)
+  after_each(support.cleanup)
 
-  it("answers every question that waits already and that it allows, and no other", function()
-    world.fresh({ cmd = fake })
-    world.connect()
-    local ids = {}
-    for index, line in ipairs({ "make", "make", "make install" }) do
-      local id = ("01990000-0000-7000-8000-0000abcd000%d"):format(index)
-      ids[index] = id
-      world.ask("fake/run", { run = { id = id, cwd = world.folder .. "/work", params = { prompt = "number " .. index } } })
-      world.ask("fake/push", {
-        entry = {
-          runId = id,
-          kind = "permission",
-          permissionId = "p" .. index,
-          status = "requested",
-          toolCall = { toolCallId = "t", kind = "execute", title = "run", rawInput = { command = line } },
-          options = { { optionId = "yes", name = "Allow", kind = "allow_once" }, { optionId = "no", name = "Reject", kind = "reject_once" } },
-        },
-      })
-      world.ask("fake/push", { entry = { runId = id, kind = "state", state = "awaitingPermission", turn = 1 } })
-    end
-    local permission = require("loomd.permission")
-    world.wait("the questions", function()
-      return #permission.open() == 3
+  local function rules()
+    return vim.tbl_map(function(rule)
+      rule.id = nil
+      return rule
+    end, support.request("rule/list", {}).rules)
+  end
+
+  it("answer the next request without a notification, after A in the first one", function()
+    local scripted = vim.fs.normalize(support.plugin .. "/../../tests/agents/scripted.py")
+    local run = support.await(function(done)
+      require("loomd").start({
+        provider = "acp",
+        command = { "python3", scripted, "--keep", support.folder .. "/sessions" },
+        prompt = "ask execute",
+        interactive = true,
+      }, done)
+    end)
+    support.wait("the request", function()
+      return #require("loomd.permission").pending() == 1
     end)
     vim.cmd("Loomd next")
-    world.wait("the float", function()
-      return vim.bo.filetype == "loomd-question"
+    support.wait("the floating window", function()
+      local current = require("loomd.view.permission_request").current()
+      return current and current.is_armed
     end)
-    world.press("A")
-    world.wait("the answers", function()
-      return #permission.open() == 1 and not world.store().is_waiting(world.store().runs[ids[1]]) and not world.store().is_waiting(world.store().runs[ids[2]])
-    end)
-    local answers = {}
-    for _, call in ipairs(world.ask("fake/calls").calls) do
-      if call.method == "run/answer" then
-        table.insert(answers, { call.params.runId, call.params.optionId, call.params.message })
-      end
+    support.press("A")
+    support.until_state(run.id, "idle")
+    assert.same({ { decision = "allow", provider = "acp", toolKind = "execute", command = "touch it", cwd = support.folder .. "/work" } }, rules())
+    support.notifications = {}
+    vim.cmd(("Loomd send %s ask execute"):format(run.id:sub(-8)))
+    vim.cmd("Loomd output " .. run.id:sub(-8))
+    support.until_text(0, "✓ Allowed: run: touch it · by a rule")
+    assert.is_nil(support.find_notification("wants to"))
+  end)
+
+  it("of earlier versions are taken over by :Loomd rules import alone, which shows each and asks", function()
+    local path = support.folder .. "/config/loomd/rules.json"
+    vim.fn.writefile({ '{ "version": 1, "rules": [', '{ "decision": "allow", "kind": "execute", "command": "make *", "cwd": "/src" },', '{ "decision": "deny", "command": "rm *" } ] }' }, path)
+    vim.uv.fs_chmod(path, tonumber("600", 8))
+    assert.same({ "import" }, vim.fn.getcompletion("Loomd rules ", "cmdline"))
+    vim.cmd("Loomd rules")
+    support.until_text(0, "^Could not read the rules:")
+    vim.cmd("Loomd rules import")
+    local buffer = vim.api.nvim_get_current_buf()
+    local function answer(question, text)
+      support.until_text(buffer, question)
+      vim.fn.chansend(vim.bo[buffer].channel, text .. "\n")
     end
-    assert.same({ { ids[1], "yes" }, { ids[2], "yes", "by a remembered rule" } }, answers)
-    assert.is_truthy(world.heard("allowed by a rule: make"))
-    assert.equal(ids[3], permission.open()[1].run.id)
-    -- What is left is what is told of.
-    assert.is_nil(world.heard("2 more waiting"))
+    answer('Rule 1 of 2: allow kind "execute" command "make %*" in "/src"', "n")
+    answer('Rule 2 of 2: deny command "rm %*"', "y")
+    support.until_text(buffer, "Took over 1 of 2 rules")
+    assert.same({ { decision = "deny", command = "rm *" } }, rules())
   end)
 end)

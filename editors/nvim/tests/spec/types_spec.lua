@@ -1,6 +1,6 @@
--- What is written from the protocol's schema is fresh, and what the plugin calls is in it.
+-- Generated types, the help file, and the structure of the plugin.
 
-local world = require("world")
+local support = require("support")
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -9,18 +9,18 @@ local function read(path)
   return text
 end
 
-describe("the protocol's words", function()
-  it("are those of docs/protocol.schema.json: mend with `nvim -l editors/nvim/scripts/types.lua`", function()
-    local printed = vim.system({ vim.v.progpath, "-u", "NONE", "-i", "NONE", "-l", world.plugin .. "/scripts/types.lua", "--print" }):wait()
+describe("lua/loomd/types.lua", function()
+  it("is generated from docs/protocol.schema.json: run `nvim -l editors/nvim/scripts/types.lua`", function()
+    local printed = vim.system({ vim.v.progpath, "-u", "NONE", "-i", "NONE", "-l", support.plugin .. "/scripts/types.lua", "--print" }):wait()
     assert.equal(0, printed.code, printed.stderr)
-    assert.is_true(printed.stdout == read(world.plugin .. "/lua/loomd/types.lua"), "lua/loomd/types.lua is stale")
+    assert.is_true(printed.stdout == read(support.plugin .. "/lua/loomd/types.lua"), "lua/loomd/types.lua is stale")
   end)
 end)
 
 describe("the help file", function()
-  local help = read(world.plugin .. "/doc/loomd.txt")
+  local help = read(support.plugin .. "/doc/loomd.txt")
 
-  it("has a tag for every subcommand, every option and every <Plug> map", function()
+  it("has a tag for every subcommand, every option and every <Plug> mapping", function()
     local function has(tag)
       assert.is_truthy(help:find("*" .. tag .. "*", 1, true), "doc/loomd.txt has no tag *" .. tag .. "*")
     end
@@ -45,7 +45,7 @@ describe("the help file", function()
   end)
 
   it("names every key of the views", function()
-    for _, key in ipairs(require("loomd.keys").run) do
+    for _, key in ipairs(require("loomd.keys").run_keys) do
       assert.is_truthy(help:find("\n    " .. key.key .. " ", 1, true), "doc/loomd.txt does not name the key " .. key.key)
     end
   end)
@@ -60,7 +60,7 @@ describe("the help file", function()
     assert.equal("loomd.txt", vim.fn.fnamemodify(vim.api.nvim_buf_get_name(0), ":t"))
     vim.cmd.helpclose()
     for line in help:gmatch("[^\n]+") do
-      assert.is_true(vim.fn.strdisplaywidth(line) <= 100, line)
+      assert.is_true(vim.fn.strdisplaywidth(line) <= 78, line)
     end
   end)
 end)
@@ -73,7 +73,7 @@ describe("the plugin", function()
       for name in pairs(package.loaded) do
         if name:find("^loomd") then io.stdout:write(name, " ") end
       end
-    ]]):format(world.plugin, world.plugin .. "/plugin/loomd.lua")
+    ]]):format(support.plugin, support.plugin .. "/plugin/loomd.lua")
     local file = vim.fn.tempname() .. ".lua"
     vim.fn.writefile(vim.split(code, "\n"), file)
     local out = vim.system({ vim.v.progpath, "-u", "NONE", "-i", "NONE", "-l", file }):wait()
@@ -82,10 +82,10 @@ describe("the plugin", function()
   end)
 
   it("keeps vim.lsp.rpc behind one module", function()
-    for _, path in ipairs(vim.fn.globpath(world.plugin .. "/lua", "**/*.lua", false, true)) do
+    for _, path in ipairs(vim.fn.globpath(support.plugin .. "/lua", "**/*.lua", false, true)) do
       if not path:find("/rpc%.lua$") then
         for line in io.lines(path) do
-          assert.is_falsy(line:gsub("%-%-.*", ""):find("vim%.lsp"), path .. ": " .. line)
+          assert.is_falsy(line:gsub("%-%-.*", ""):find("vim%.lsp%.rpc"), path .. ": " .. line)
         end
       end
     end

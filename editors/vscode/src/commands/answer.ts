@@ -1,105 +1,46 @@
-// Answering agents' questions: by row, by toast, by keyboard, by rule. A prompt that is closed without a choice answers nothing.
-import { commands, QuickPickItemKind, ThemeIcon, window, type QuickPickItem } from "vscode";
+// Commands about permission requests. Allowing is done where all of what is asked is shown: in the transcript.
 import type { App } from "../app";
-import { settings } from "../config";
 import type { AnswerParams, Run } from "../protocol";
-import { optionFor, proposals, ruleFor, subjectOf, type Rule } from "../runs/rules";
-import { nameOf, questions, type Requested } from "../runs/words";
+import { optionFor } from "../runs/rules";
+import { permissionRequests, type PermissionRequest } from "../runs/run";
 import { Failure } from "../server/failure";
-import type { Node } from "../views/tree";
+import { showError, showInformation } from "../views/messages";
+import type { RunsNode } from "../views/tree";
 
-interface Asked {
+export interface PendingRequest {
   run: Run;
-  question: Requested;
+  request: PermissionRequest;
 }
 
-/** The question that a row names; of a run, its oldest; without a row, the one that has waited longest. */
-function askedBy(app: App, node: Node | undefined): Asked | undefined {
-  const run = node && "id" in node ? app.runs.get(node.id) : app.tree.ordered().waiting.find(waiting => questions(waiting).length > 0);
-  if (!run) return undefined;
-  const open = questions(run);
-  const question = node?.is === "question" ? open.find(({ permissionId }) => permissionId === node.permissionId) : open[0];
-  return question && { run, question };
+/** The request of a permission row; for a run's row, its oldest; without a row, the one that has waited longest. */
+export function findRequest(app: App, node: RunsNode | undefined): PendingRequest | undefined {
+  const run = node && "id" in node ? app.runs.get(node.id) : app.tree.groups().waiting.find(waiting => permissionRequests(waiting).length > 0);
+  const pending = run ? permissionRequests(run) : [];
+  const request = node?.kind === "permission" ? pending.find(({ permissionId }) => permissionId === node.permissionId) : pending[0];
+  if (!run || !request) void showInformation("No pending permission requests.");
+  return run && request && { run, request };
 }
 
-async function send(app: App, { run, question }: Asked, how: Pick<AnswerParams, "optionId" | "cancelled">): Promise<void> {
+export async function sendAnswer(app: App, { run, request }: PendingRequest, outcome: Pick<AnswerParams, "optionId" | "cancelled">): Promise<void> {
   try {
-    await app.server.request("run/answer", { runId: run.id, permissionId: question.permissionId, ...how });
+    await app.server.request("run/answer", { runId: run.id, permissionId: request.permissionId, ...outcome });
   } catch (error) {
     const failure = Failure.from(error);
-    // Somebody else was quicker; the row says so by going away.
-    if (failure.kind === "permissionResolved") return;
-    void window.showErrorMessage(failure.message);
+    // Another client answered first. The row disappears, so no message is needed.
+    if (failure.kind !== "permissionResolved") void showError(failure.message);
   }
 }
 
-export async function answer(app: App, node: Node | undefined, how: "allow" | "deny"): Promise<void> {
-  const asked = askedBy(app, node);
-  if (!asked) {
-    void window.showInformationMessage("loomd: nothing waits for you.");
-    return;
-  }
-  const option = optionFor(asked.question, how);
-  if (option) return send(app, asked, { optionId: option.optionId });
-  if (how === "deny") return send(app, asked, { cancelled: true });
-  // No plain yes among the options: a person has to choose.
-  return review(app, { is: "question", id: asked.run.id, permissionId: asked.question.permissionId });
+/** `Deny`: nothing is allowed by it, so it needs no look at the request. */
+export async function deny(app: App, node: RunsNode | undefined): Promise<void> {
+  const pending = findRequest(app, node);
+  if (!pending) return;
+  const option = optionFor(pending.request, "deny");
+  await sendAnswer(app, pending, option ? { optionId: option.optionId } : { cancelled: true });
 }
 
-interface Choice extends QuickPickItem {
-  do?: () => Promise<void>;
-}
-
-/** All that a question offers, by keyboard. */
-export async function review(app: App, node?: Node): Promise<void> {
-  const asked = askedBy(app, node);
-  if (!asked) {
-    void window.showInformationMessage("loomd: nothing waits for you.");
-    return;
-  }
-  const { run, question } = asked;
-  const subject = subjectOf(run, question);
-  const choices: Choice[] = question.options.map(option => ({
-    label: option.name,
-    iconPath: new ThemeIcon(option.kind.startsWith("allow") ? "check" : "x"),
-    description: option.kind.endsWith("always") ? "remembered by the agent" : "",
-    do: () => send(app, asked, { optionId: option.optionId }),
-  }));
-  if (!question.options.some(option => option.kind.startsWith("reject"))) choices.push({ label: "Deny", iconPath: new ThemeIcon("x"), do: () => send(app, asked, { cancelled: true }) });
-  choices.push(
-    { label: "", kind: QuickPickItemKind.Separator },
-    { label: "Always Allow This…", iconPath: new ThemeIcon("law"), do: () => always(app, { is: "question", id: run.id, permissionId: question.permissionId }) },
-    { label: "Show Transcript", iconPath: new ThemeIcon("comment-discussion"), do: async () => void (await commands.executeCommand("loomd.open", { is: "run", id: run.id })) },
-  );
-  const what = [subject.command ?? subject.title, ...subject.paths].join("  ");
-  const choice = await window.showQuickPick(choices, { title: `${nameOf(run)} asks (${subject.kind})`, placeHolder: what, ignoreFocusOut: true });
-  await choice?.do?.();
-}
-
-/** Writes a rule into the settings, then answers by it. `given`: the rule, if it is known already. */
-export async function always(app: App, node?: Node, given?: Rule): Promise<void> {
-  const asked = askedBy(app, node);
-  if (!asked) return;
-  const rule = given ?? (await offer(asked));
-  if (!rule) return;
-  await settings.addRule(rule);
-  await byRules(app, asked.run);
-}
-
-async function offer({ run, question }: Asked): Promise<Rule | undefined> {
-  const rows = proposals(subjectOf(run, question)).map(({ label, rule }) => ({ label: `Always allow ${label}`, detail: JSON.stringify(rule), rule }));
-  return (await window.showQuickPick(rows, { title: "Always Allow This…", placeHolder: "Written to the setting loomd.rules; remove it there", ignoreFocusOut: true }))?.rule;
-}
-
-/** Answers what a rule speaks of. Called for every new question, and when the rules change. */
-export async function byRules(app: App, run: Run, rules: readonly Rule[] = settings.rules()): Promise<void> {
-  for (const question of questions(run)) {
-    const subject = subjectOf(run, question);
-    const rule = ruleFor(rules, subject);
-    if (!rule) continue;
-    const option = optionFor(question, rule.answer);
-    if (!option && rule.answer === "allow") continue;
-    app.log.info(`${run.id}: ${rule.answer === "allow" ? "allowed" : "denied"} “${subject.command ?? subject.title}” by the rule ${JSON.stringify(rule)}`);
-    await send(app, { run, question }, option ? { optionId: option.optionId } : { cancelled: true });
-  }
+/** `Review Next Permission Request`: shows all of a request, where it can be answered. */
+export async function review(app: App, node?: RunsNode): Promise<void> {
+  const pending = findRequest(app, node);
+  if (pending) app.transcripts.show(pending.run, { question: pending.request.permissionId });
 }

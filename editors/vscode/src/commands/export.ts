@@ -1,39 +1,40 @@
-// Export Run…: a run as a file that can be read, sent or played without loomd.
+// Export Run…: writes a run to a file that can be read, shared or played without loomd.
 import { join } from "node:path";
 import { Uri, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
-import { nameOf } from "../runs/words";
+import { nameOf } from "../runs/run";
 import type { ExportFormat } from "../server/optional";
-import type { Node } from "../views/tree";
+import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
+import { showInformation } from "../views/messages";
 
-interface Row extends QuickPickItem {
+interface FormatItem extends QuickPickItem {
   format: ExportFormat;
-  ending: string;
+  extension: string;
 }
 
-const FORMATS: readonly Row[] = [
-  { format: "markdown", ending: "md", label: "Markdown", detail: "A page to read or to paste" },
-  { format: "html", ending: "html", label: "HTML", detail: "One page that needs nothing else, with colours and differences" },
-  { format: "text", ending: "log", label: "Text", detail: "What the program wrote, byte for byte" },
-  { format: "asciicast", ending: "cast", label: "Recording", detail: "The output with its timing, for asciinema" },
-  { format: "jsonl", ending: "jsonl", label: "JSON lines", detail: "Every entry of the log, for programs" },
+const FORMATS: readonly FormatItem[] = [
+  { format: "markdown", extension: "md", label: "Markdown", detail: "Readable document" },
+  { format: "html", extension: "html", label: "HTML", detail: "Single self-contained page with colors and diffs" },
+  { format: "text", extension: "log", label: "Text", detail: "Raw output" },
+  { format: "asciicast", extension: "cast", label: "Recording", detail: "asciinema recording (.cast)" },
+  { format: "jsonl", extension: "jsonl", label: "JSON Lines", detail: "Machine-readable log" },
 ];
 
-/** `given` and `target`: format and file, from a key binding or another extension. */
-export async function exportRun(app: App, node?: Node, given?: { format: ExportFormat; target: Uri }): Promise<Uri | undefined> {
-  const run = await pickRun(app, node, "Export which run?");
+/** `requested`, the format and file from a key binding or another extension, skips the pickers. */
+export async function exportRun(app: App, node?: RunsNode, requested?: { format: ExportFormat; target: Uri }): Promise<Uri | undefined> {
+  const run = await pickRun(app, node, "Select a run to export");
   if (!run) return undefined;
   if (!app.server.can("run/export")) {
-    void window.showInformationMessage("This loomd cannot export yet; update it. “Save Output…” saves what the run printed.");
+    void showInformation("Export requires a newer loomd. You can use Save Output… instead.");
     return undefined;
   }
-  const row = given ? FORMATS.find(({ format }) => format === given.format) : await window.showQuickPick(FORMATS, { title: `Export ${nameOf(run)}`, placeHolder: "In which form?" });
+  const row = requested ? FORMATS.find(({ format }) => format === requested.format) : await window.showQuickPick(FORMATS, { title: `Export ${nameOf(run)}`, placeHolder: "Select a format" });
   if (!row) return undefined;
-  const name = `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "run"}.${row.ending}`;
-  const target = given?.target ?? (await window.showSaveDialog({ defaultUri: Uri.file(join(run.cwd, name)), title: "Export Run" }));
+  const name = `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "run"}.${row.extension}`;
+  const target = requested?.target ?? (await window.showSaveDialog({ defaultUri: Uri.file(join(run.cwd, name)), title: "Export Run" }));
   if (!target) return undefined;
   await app.server.request("run/export", { runId: run.id, format: row.format, path: target.fsPath });
-  if (!given) void window.showInformationMessage(`Exported to ${target.fsPath}.`, "Open").then(choice => choice && window.showTextDocument(target));
+  if (!requested) void showInformation(`Exported to ${target.fsPath}.`, "Open").then(choice => choice !== undefined && void window.showTextDocument(target));
   return target;
 }

@@ -1,23 +1,25 @@
-// Which run a command is about: the row it was called on, the transcript or terminal in front, else the one that is picked.
+// Determines the run of a command: the run of the row, else that of the active transcript or terminal, else the one
+// that the user picks.
 import { ThemeIcon, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run } from "../protocol";
-import { ago, iconOf, nameOf, stateWords } from "../runs/words";
-import type { Node } from "../views/tree";
+import { formatAgo, iconOf, nameOf, shortened, stateLabel, plain } from "../runs/run";
+import { showInformation } from "../views/messages";
+import type { RunsNode } from "../views/tree";
 
-export type Fits = (run: Run) => boolean;
+export type RunFilter = (run: Run) => boolean;
 
-export async function pickRun(app: App, node: Node | undefined, placeholder: string, fits: Fits = () => true): Promise<Run | undefined> {
+export async function pickRun(app: App, node: RunsNode | undefined, placeholder: string, filter: RunFilter = () => true): Promise<Run | undefined> {
   if (node && "id" in node) return app.runs.get(node.id);
-  const front = app.transcripts.active ?? (window.activeTerminal && app.outputs.runOf(window.activeTerminal)?.id);
-  const inFront = front === undefined ? undefined : app.runs.get(front);
-  if (inFront && fits(inFront)) return inFront;
+  const activeId = app.transcripts.active ?? (window.activeTerminal && app.outputs.runOf(window.activeTerminal)?.id);
+  const activeRun = activeId === undefined ? undefined : app.runs.get(activeId);
+  if (activeRun && filter(activeRun)) return activeRun;
   await app.server.ready();
   await app.runs.loaded();
-  const { waiting, live, ended, earlier } = app.tree.ordered();
-  const rows = [...waiting, ...live, ...ended, ...earlier].filter(fits).map(run => ({ ...row(run), run }));
+  const { waiting, live, ended, idle, earlier } = app.tree.groups();
+  const rows = [...waiting, ...live, ...ended, ...idle, ...earlier].filter(filter).map(run => ({ ...row(run), run }));
   if (rows.length === 0) {
-    void window.showInformationMessage("loomd: there is no such run.");
+    void showInformation("No matching runs.");
     return undefined;
   }
   return (await window.showQuickPick(rows, { placeHolder: placeholder, matchOnDescription: true }))?.run;
@@ -25,8 +27,8 @@ export async function pickRun(app: App, node: Node | undefined, placeholder: str
 
 function row(run: Run): QuickPickItem {
   return {
-    label: nameOf(run),
-    description: `${stateWords(run)} · ${run.provider} · ${ago(run.createdAt, Date.now())}`,
+    label: plain(shortened(nameOf(run))),
+    description: `${stateLabel(run)} · ${run.provider} · ${formatAgo(run.createdAt, Date.now())}`,
     iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")),
   };
 }

@@ -1,48 +1,48 @@
-// Search in All Runs…: what any run printed, found as it is typed.
+// Search All Runs…: searches the output of all runs while the user types.
 import { CancellationTokenSource, ThemeIcon, window, type QuickPick, type QuickPickItem } from "vscode";
 import type { App } from "../app";
-import { isAgent } from "../base";
-import { MOST, search as find } from "../runs/hits";
-import { ago, iconOf, nameOf } from "../runs/words";
+import { MAX_HITS, search as find } from "../runs/hits";
+import { formatAgo, iconOf, nameOf, plain } from "../runs/run";
 import { Failure } from "../server/failure";
 import type { Hit } from "../server/optional";
 import type { Excerpts } from "../views/excerpts";
+import { showInformation } from "../views/messages";
 
-interface Row extends QuickPickItem {
+interface HitItem extends QuickPickItem {
   hit?: Hit;
 }
 
-/** After the last key, so long nothing is asked. */
-const PAUSE_MS = 150;
+/** The search starts this long after the last key. */
+const DEBOUNCE_MS = 150;
 
-/** `given`: what to look for, from a key binding. */
-export async function search(app: App, excerpts: Excerpts, given?: string): Promise<void> {
+/** `initialQuery` comes from a key binding. */
+export async function search(app: App, excerpts: Excerpts, initialQuery?: string): Promise<void> {
   if (!(await app.server.ready()).can("run/search")) {
-    void window.showInformationMessage("This loomd cannot search yet; update it.");
+    void showInformation("Search requires a newer loomd.");
     return;
   }
-  const pick = window.createQuickPick<Row>();
-  pick.title = "Search in All Runs";
-  pick.placeholder = "What a run printed; with a capital letter, upper and lower case are told apart";
+  const pick = window.createQuickPick<HitItem>();
+  pick.title = "Search All Runs";
+  pick.placeholder = "Search output (smart case)";
   pick.matchOnDetail = true;
-  pick.value = given ?? "";
-  const [query, hit] = await chosen(app, pick);
+  pick.value = initialQuery ?? "";
+  const [query, hit] = await pickHit(app, pick);
   if (hit) await openHit(app, excerpts, hit, query);
 }
 
-/** Where it stands: in the transcript of an agent, in the output of any other run. */
+/** Opens the hit in the transcript of an agent, or in the output of any other run. */
 export async function openHit(app: App, excerpts: Excerpts, hit: Hit, query: string): Promise<void> {
   await app.runs.refresh(hit.runId);
   const run = app.runs.get(hit.runId);
   if (!run) return;
-  if (isAgent(app, run)) app.transcripts.show(run, { find: query });
+  if (run.hasTranscript) app.transcripts.show(run, { find: query });
   else await excerpts.show(run, hit);
 }
 
-function chosen(app: App, pick: QuickPick<Row>): Promise<[string, Hit | undefined]> {
+function pickHit(app: App, pick: QuickPick<HitItem>): Promise<[string, Hit | undefined]> {
   let source = new CancellationTokenSource();
   let timer: NodeJS.Timeout | undefined;
-  const look = async (query: string) => {
+  const runSearch = async (query: string) => {
     source.cancel();
     source = new CancellationTokenSource();
     const { token } = source;
@@ -53,9 +53,9 @@ function chosen(app: App, pick: QuickPick<Row>): Promise<[string, Hit | undefine
     }
     pick.busy = true;
     try {
-      await find(app.server, query, token, (hits, over) => {
-        pick.items = hits.length > 0 ? hits.map(hit => row(app, hit)) : over ? [{ label: "No run has printed that.", alwaysShow: true }] : [];
-        if (hits.length >= MOST) pick.items = [...pick.items, { label: `The first ${MOST} are shown; say more of it.`, alwaysShow: true }];
+      await find(app.server, query, token, (hits, finished) => {
+        pick.items = hits.length > 0 ? hits.map(hit => hitItem(app, hit)) : finished ? [{ label: "No results", alwaysShow: true }] : [];
+        if (hits.length >= MAX_HITS) pick.items = [...pick.items, { label: `Showing the first ${MAX_HITS} results. Refine your search.`, alwaysShow: true }];
       });
     } catch (error) {
       if (!token.isCancellationRequested) pick.items = [{ label: Failure.from(error).message, iconPath: new ThemeIcon("error"), alwaysShow: true }];
@@ -65,7 +65,7 @@ function chosen(app: App, pick: QuickPick<Row>): Promise<[string, Hit | undefine
   return new Promise(resolve => {
     pick.onDidChangeValue(value => {
       clearTimeout(timer);
-      timer = setTimeout(() => void look(value), PAUSE_MS);
+      timer = setTimeout(() => void runSearch(value), DEBOUNCE_MS);
     });
     pick.onDidAccept(() => {
       const [row] = pick.selectedItems;
@@ -80,20 +80,21 @@ function chosen(app: App, pick: QuickPick<Row>): Promise<[string, Hit | undefine
       pick.dispose();
     });
     pick.show();
-    if (pick.value !== "") void look(pick.value);
+    if (pick.value !== "") void runSearch(pick.value);
   });
 }
 
-function row(app: App, hit: Hit): Row {
+function hitItem(app: App, hit: Hit): HitItem {
   const run = app.runs.get(hit.runId);
   const line = hit.line.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "").trim();
   return {
-    // Labels that match what was typed would be sorted by where they match, and the server's order, newest first, be lost.
-    label: run ? nameOf(run) : hit.runId,
-    description: run ? ago(run.createdAt, Date.now()) : "",
-    detail: line,
+    // The hit's line is the detail, not the label: VS Code sorts rows by matches in labels, which would lose the
+    // server's order, newest first.
+    label: plain(run ? nameOf(run) : hit.runId),
+    description: run ? formatAgo(run.createdAt, Date.now()) : "",
+    detail: plain(line),
     ...(run ? { iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")) } : {}),
-    // What was found was found by the server; the list leaves nothing out.
+    // The server did the matching, so VS Code must not filter the rows again.
     alwaysShow: true,
     hit,
   };

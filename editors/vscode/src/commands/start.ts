@@ -1,141 +1,167 @@
-// Starting: from a template, again, or on from where a session ended.
-import { commands, QuickPickItemKind, ThemeIcon, window, workspace, type QuickPickItem } from "vscode";
+// Starts runs: from a template, from an earlier run, or by resuming a session.
+import { commands, ThemeIcon, window, workspace, type QuickPickItem } from "vscode";
 import type { App } from "../app";
-import { providerOf } from "../base";
+import { providerOf } from "../services";
 import { settings } from "../config";
-import type { ProviderInfo, Run, StartParams } from "../protocol";
-import { againParams, lostEnvironment, startParams, type Template } from "../runs/start";
-import { isFinal, nameOf, promptText } from "../runs/words";
+import type { PermissionMode, Prompt, ProviderInfo, Run, StartParams } from "../protocol";
+import { rerunParams, missingEnvironment, startParams, type Template } from "../runs/start";
+import { isFinal, nameOf, promptText, plain } from "../runs/run";
 import { Failure } from "../server/failure";
-import type { Node } from "../views/tree";
+import type { RunsNode } from "../views/tree";
+import { promptOf, type Attachment } from "../transcript/context";
+import type { FormInput } from "../transcript/form";
+import { PERMISSION_MODE_LABELS } from "./configure";
 import { pickRun } from "./pick";
+import { confirm, showError, showInformation } from "../views/messages";
 
-/** The last answers, kept for this workspace. */
-const LAST = "loomd.lastAnswers";
+/** Keys of what was entered before in the workspace's state. */
+const HISTORY_KEY = "loomd.history";
+const LAST_KEY = "loomd.lastInput";
+const MAX_HISTORY = 100;
 
-interface Row extends QuickPickItem {
-  template?: Template;
-}
-
-/** Starts a run and shows it. What cannot be started is said, with what to do about it. */
-export async function begin(app: App, params: StartParams, show: "show" | "hide" = "show"): Promise<Run | undefined> {
+/** Starts a run and shows it. If it cannot be started, shows the error with the server's hint. */
+export async function startRun(app: App, params: StartParams, show: "show" | "hide" = "show"): Promise<Run | undefined> {
   let run: Run;
   try {
     ({ run } = await app.server.request("run/start", params));
   } catch (error) {
     const failure = Failure.from(error);
     const hint = typeof failure.data["hint"] === "string" && !failure.message.includes(failure.data["hint"]) ? ` ${failure.data["hint"]}` : "";
-    void window.showErrorMessage(`${failure.message}${hint}`, "Show Log").then(choice => choice && app.log.show());
+    void showError(`${failure.message}${hint}`, "Show Log").then(choice => choice && app.log.show());
     return undefined;
   }
-  app.mine.add(run.id);
+  app.startedHere.add(run.id);
   app.runs.put(run);
-  if (show === "show") await commands.executeCommand("loomd.open", { is: "run", id: run.id });
+  if (show === "show") await commands.executeCommand("loomd.open", { kind: "run", id: run.id });
   return run;
 }
 
-/** `loomd.start`, with a template or its name from a key binding, else with a picker. */
-export async function start(app: App, given?: Template | string): Promise<Run | undefined> {
-  const { providers } = (await app.server.ready()).hello;
-  const template = typeof given === "string" ? settings.templates().find(({ name }) => name === given) : (given ?? (await pickTemplate(providers)));
-  if (!template) {
-    if (typeof given === "string") void window.showErrorMessage(`There is no template “${given}” in the setting loomd.templates.`);
+/** `New Run…`: the form, or at once what `requested`, a template or its name from a key binding, is. */
+export async function start(app: App, requested?: Template | string): Promise<Run | undefined> {
+  await app.server.ready();
+  const template = typeof requested === "string" ? settings.templates().find(({ name }) => name === requested) : requested;
+  if (typeof requested === "string" && !template) {
+    void showError(`Template "${requested}" not found in loomd.templates.`);
     return undefined;
   }
-  const provider = providerOf(app, template.provider);
-  if (provider && !provider.available) {
-    void window.showErrorMessage(provider.reason ?? `${provider.title} cannot be started.`);
+  if (!template || !isComplete(app, template)) {
+    showForm(app, template);
     return undefined;
   }
-  const whole = await fill(app, template, provider);
-  if (!whole) return undefined;
-  const cwd = await folder();
-  const title = template.name === "" ? "" : template.name;
-  return begin(app, startParams(whole, { cwd, title, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(whole.provider) }));
+  return startWith(app, template, await pickFolder());
 }
 
-async function pickTemplate(providers: readonly ProviderInfo[]): Promise<Template | undefined> {
-  const own: Row[] = settings.templates().map(template => ({
-    label: template.name,
-    description: [template.provider, template.fromWorkspace ? "from this workspace" : ""].filter(text => text !== "").join(" · "),
-    detail: (typeof template.command === "string" ? template.command : template.command?.join(" ")) ?? promptText(template.prompt),
+/** `Run Template…`. A template that lacks its prompt or command opens the form. */
+export async function startTemplate(app: App): Promise<Run | undefined> {
+  const rows = settings.templates().map(template => ({
+    label: plain(template.name),
+    description: [template.provider, template.fromWorkspace ? "from workspace settings" : ""].filter(text => text !== "").join(" · "),
+    detail: plain(textOf(template)),
     iconPath: new ThemeIcon("star"),
     template,
   }));
-  const general: Row[] = providers
-    // Of the general `acp` nothing is known but its protocol; a template or loomd's configuration names the program.
-    .filter(provider => provider.id !== "acp")
-    .sort((a, b) => Number(b.available) - Number(a.available))
-    .map(provider => ({
-      label: provider.id === "command" ? "Command…" : provider.kind === "command" ? provider.title : `${provider.title}…`,
-      description: provider.available ? (provider.id === "command" ? "any program" : provider.kind === "command" ? "" : "an agent") : "not available",
-      ...(provider.available ? {} : { detail: provider.reason ?? "" }),
-      iconPath: new ThemeIcon(provider.kind === "command" ? "terminal" : "hubot"),
-      template: { name: "", provider: provider.id },
-    }));
-  const separator: Row = { label: "Your templates", kind: QuickPickItemKind.Separator };
-  const rows = own.length > 0 ? [separator, ...own, { label: "Anything", kind: QuickPickItemKind.Separator }, ...general] : general;
-  return (await window.showQuickPick(rows, { placeHolder: "What is to be run?", matchOnDetail: true }))?.template;
+  if (rows.length === 0) return void showInformation("No templates. The setting loomd.templates has them.");
+  const row = await window.showQuickPick(rows, { placeHolder: "Select a template to run", matchOnDetail: true });
+  return row && start(app, row.template);
 }
 
-/** Asks for what the template leaves open, with the last answer as the proposal. */
-async function fill(app: App, template: Template, provider: ProviderInfo | undefined): Promise<Template | undefined> {
-  const agent = provider !== undefined && provider.kind !== "command";
-  // A command of loomd's configuration has its words there.
-  const whole = agent ? template.prompt != null : template.command !== undefined || template.provider !== "command";
-  if (whole) return template;
-  const last = app.context.workspaceState.get<Record<string, string>>(LAST, {});
-  const key = `${template.provider}/${template.name}`;
-  const answer = await window.showInputBox({
-    title: template.name || (agent ? provider.title : "Command"),
-    prompt: agent ? "What is to be done?" : "A line for the shell",
-    value: last[key] ?? "",
-    ignoreFocusOut: true,
+/** The prompt or the command line of a template. */
+const textOf = ({ command, prompt }: Template): string => (typeof command === "string" ? command : command?.join(" ")) ?? promptText(prompt);
+
+const isAgent = (provider: ProviderInfo | undefined): boolean => provider !== undefined && provider.kind !== "command";
+
+/** A provider from loomd's configuration already has its command line there. */
+const isComplete = (app: App, template: Template): boolean => (isAgent(providerOf(app, template.provider)) ? template.prompt != null : template.command !== undefined || template.provider !== "command");
+
+async function startWith(app: App, template: Template, cwd: string | undefined): Promise<Run | undefined> {
+  const provider = providerOf(app, template.provider);
+  if (provider && !provider.available) {
+    void showError(provider.reason ?? `${provider.title} is not available.`);
+    return undefined;
+  }
+  return startRun(app, startParams(template, { cwd, title: template.name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(template.provider) }));
+}
+
+/** `given`: what goes with the prompt of an agent. */
+export function showForm(app: App, template?: Template, given?: { context: Attachment[]; text: string }): void {
+  const history = () => app.context.workspaceState.get<string[]>(HISTORY_KEY, []);
+  app.form.show({
+    choices: async () => {
+      const { providers } = (await app.server.ready()).handshake;
+      const last = app.context.workspaceState.get<Partial<FormInput>>(LAST_KEY, {});
+      // The provider `acp` has no program of its own; a template or loomd's configuration names one.
+      const usable = providers.filter(({ id, available, kind }) => available && id !== "acp" && (kind !== "command" || id === "command"));
+      return {
+        providers: usable.map(provider => ({ id: provider.id, title: provider.id === "command" ? "Command" : provider.title, isAgent: isAgent(provider), model: settings.model(provider.id) ?? "" })),
+        folders: (workspace.workspaceFolders ?? []).map(({ name, uri }) => ({ name, path: uri.fsPath })),
+        templates: settings.templates().map(each => ({ name: each.name, provider: each.provider, text: textOf(each), ...(each.model ? { model: each.model } : {}), ...(each.permissions ? { permissions: each.permissions } : {}) })),
+        permissionModes: Object.entries(PERMISSION_MODE_LABELS) as [PermissionMode, string][],
+        history: history(),
+        initial: { provider: template?.provider ?? (given && !isAgent(providerOf(app, last.provider ?? "")) ? usable.find(isAgent)?.id : last.provider) ?? "command", text: given?.text ?? (template ? textOf(template) : ""), context: given?.context ?? [], model: template?.model ?? "", permissions: template?.permissions ?? settings.permissions(), cwd: activeFolder() ?? "", template: template?.name ?? "" },
+      };
+    },
+    models: async (provider, cwd) => (await app.server.request("provider/options", { provider, ...(cwd === "" ? {} : { cwd }) }).catch(() => ({ models: [] }))).models ?? [],
+    start: async input => {
+      await app.context.workspaceState.update(HISTORY_KEY, [...history().filter(text => text !== input.text), input.text].slice(-MAX_HISTORY));
+      await app.context.workspaceState.update(LAST_KEY, { provider: input.provider });
+      return (await startWith(app, ofForm(app, input), input.cwd === "" ? undefined : input.cwd)) !== undefined;
+    },
   });
-  if (answer === undefined || answer.trim() === "") return undefined;
-  await app.context.workspaceState.update(LAST, { ...last, [key]: answer });
-  return agent ? { ...template, prompt: answer } : { ...template, command: answer };
 }
 
-/** Where a run works: the only folder, the folder of the file in front, or the one that is picked. */
-async function folder(): Promise<string | undefined> {
+/** What was entered, with what the template has besides. */
+function ofForm(app: App, { provider, text, model, permissions, template: name, context }: FormInput): Template {
+  const template = settings.templates().find(template => template.name === name && template.provider === provider);
+  const { prompt: _, command: __, ...rest } = template ?? { name: "", provider };
+  if (isAgent(providerOf(app, provider))) return { ...rest, prompt: promptOf(text, context), permissions, ...(model === "" ? {} : { model }) };
+  // A command that was not changed keeps its words.
+  return { ...rest, command: template && text === textOf(template) ? (template.command ?? text) : text };
+}
+
+/** The folder for a new run: the only one, else that of the active editor, else the one that the user picks. */
+async function pickFolder(): Promise<string | undefined> {
+  return activeFolder() ?? (workspace.workspaceFolders && (await window.showWorkspaceFolderPick({ placeHolder: "Select a workspace folder" })))?.uri.fsPath;
+}
+
+function activeFolder(): string | undefined {
   const folders = workspace.workspaceFolders ?? [];
   if (folders.length < 2) return folders[0]?.uri.fsPath;
   const file = window.activeTextEditor?.document.uri;
-  const front = file && workspace.getWorkspaceFolder(file);
-  return (front ?? (await window.showWorkspaceFolderPick({ placeHolder: "In which folder?" })))?.uri.fsPath;
+  return (file && workspace.getWorkspaceFolder(file))?.uri.fsPath;
 }
 
-export async function rerun(app: App, node?: Node): Promise<Run | undefined> {
-  const run = await pickRun(app, node, "Run which one again?");
+export async function rerun(app: App, node?: RunsNode): Promise<Run | undefined> {
+  const run = await pickRun(app, node, "Select a run to run again");
   if (!run) return undefined;
-  const lost = lostEnvironment(run);
-  if (lost.length > 0) app.log.warn(`${run.id} ran with ${lost.join(", ")} in its environment; the values are not kept, so it runs without them now`);
-  return begin(app, againParams(run));
+  const missing = missingEnvironment(run);
+  if (missing.length > 0) app.log.warn(`${run.id} was started with ${missing.join(", ")} in its environment. Values are not stored, so the new run does not have them.`);
+  return startRun(app, rerunParams(run));
 }
 
-/** Goes on with the session of an ended run; without words, they are asked for. */
-export async function goOn(app: App, node?: Node, words?: string): Promise<Run | undefined> {
-  const run = await pickRun(app, node, "Go on with which run?", candidate => isFinal(candidate) && candidate.session?.resumable === true);
+/** Resumes the session of an ended run in a new run. Asks for the prompt if `followUp` is missing. */
+export async function resumeRun(app: App, node?: RunsNode, followUp?: Prompt): Promise<Run | undefined> {
+  const run = await pickRun(app, node, "Select a run to resume", candidate => isFinal(candidate) && candidate.session?.resumable === true);
   if (!run) return undefined;
   if (run.takenOverAt) {
-    const choice = await window.showWarningMessage(`${nameOf(run)} was taken over in a terminal. Going on with it here while it is open there mixes two conversations.`, "Go On", "Leave It");
-    if (choice !== "Go On") return undefined;
+    const choice = await confirm(`${nameOf(run)} may still be open in a terminal. Resuming it here as well may corrupt the session.`, "", "Resume Anyway");
+    if (choice !== "Resume Anyway") return undefined;
   }
-  const prompt = words ?? (await window.showInputBox({ title: `Go on with ${nameOf(run)}`, prompt: "What is next?", ignoreFocusOut: true }));
-  if (prompt === undefined || prompt.trim() === "") return undefined;
-  const again = againParams(run);
-  return begin(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, words === undefined ? "show" : "hide");
+  const prompt = followUp ?? (await window.showInputBox({ title: `Resume ${nameOf(run)}`, prompt: "Enter a follow-up", ignoreFocusOut: true }));
+  if (prompt === undefined || (typeof prompt === "string" && prompt.trim() === "")) return undefined;
+  const again = rerunParams(run);
+  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, followUp === undefined ? "show" : "hide");
 }
 
-/** `Resume Run…`: ended runs with a session, and the agents' own sessions that were made elsewhere. */
-export async function resume(app: App, node?: Node): Promise<Run | undefined> {
-  if (node && "id" in node) return goOn(app, node);
-  const { providers } = (await app.server.ready()).hello;
+/**
+ * `Resume Session…`: offers ended runs with a session, and the agents' own sessions that were started outside loomd.
+ */
+export async function resume(app: App, node?: RunsNode): Promise<Run | undefined> {
+  if (node && "id" in node) return resumeRun(app, node);
+  const { providers } = (await app.server.ready()).handshake;
   await app.runs.loaded();
   const runs = [...app.runs.all()].filter(run => isFinal(run) && run.session?.resumable).sort((a, b) => (a.id < b.id ? 1 : -1));
   type SessionRow = QuickPickItem & { run?: Run; session?: { provider: string; id: string; cwd?: string } };
-  const rows: SessionRow[] = runs.map(run => ({ label: nameOf(run), description: `${run.provider} · ${new Date(run.createdAt).toLocaleString()}`, detail: run.cwd, run }));
+  const rows: SessionRow[] = runs.map(run => ({ label: plain(nameOf(run)), description: `${run.provider} · ${new Date(run.createdAt).toLocaleString()}`, detail: run.cwd, run }));
   const known = new Set(runs.map(run => run.session?.id));
   const cwd = workspace.workspaceFolders?.[0]?.uri.fsPath;
   const lists = providers
@@ -145,26 +171,26 @@ export async function resume(app: App, node?: Node): Promise<Run | undefined> {
       return (sessions ?? [])
         .filter(session => !known.has(session.id))
         .map((session): SessionRow => ({
-          label: session.title ?? session.id,
-          description: `${provider.title}, made elsewhere`,
+          label: plain(session.title ?? session.id),
+          description: `${provider.title} · started outside loomd`,
           ...(session.cwd ? { detail: session.cwd } : {}),
           session: { provider: provider.id, id: session.id, ...(session.cwd ? { cwd: session.cwd } : {}) },
         }));
     });
   for (const list of await Promise.allSettled(lists)) {
-    // An agent that keeps no list is no trouble.
+    // An agent that cannot list its sessions is skipped.
     if (list.status === "fulfilled") rows.push(...list.value);
   }
   if (rows.length === 0) {
-    void window.showInformationMessage("loomd: there is no session to go on with.");
+    void showInformation("No sessions to resume.");
     return undefined;
   }
-  const row = await window.showQuickPick(rows, { placeHolder: "Go on with which session?", matchOnDescription: true, matchOnDetail: true });
-  if (row?.run) return goOn(app, { is: "run", id: row.run.id });
+  const row = await window.showQuickPick(rows, { placeHolder: "Select a session to resume", matchOnDescription: true, matchOnDetail: true });
+  if (row?.run) return resumeRun(app, { kind: "run", id: row.run.id });
   if (!row?.session) return undefined;
-  const prompt = await window.showInputBox({ title: row.label, prompt: "What is next?", ignoreFocusOut: true });
+  const prompt = await window.showInputBox({ title: `Resume ${row.label}`, prompt: "Enter a follow-up", ignoreFocusOut: true });
   if (!prompt?.trim()) return undefined;
   const { provider, id } = row.session;
-  return begin(app, { ...startParams({ name: "", provider, prompt }, { cwd: row.session.cwd ?? cwd, terminal: false, permissions: settings.permissions() }), resume: { sessionId: id } });
+  return startRun(app, { ...startParams({ name: "", provider, prompt }, { cwd: row.session.cwd ?? cwd, terminal: false, permissions: settings.permissions() }), resume: { sessionId: id } });
 }
 

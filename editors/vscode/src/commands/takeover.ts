@@ -1,43 +1,45 @@
-// Takeover: the agent's own session, opened in a terminal. The run here ends first, so that two never write one session.
+// Continue in Terminal: opens the agent's session in a terminal. The run here ends first, so that two programs never
+// write one session.
 import { ThemeIcon, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run, Takeover } from "../protocol";
-import { isFinal, nameOf, waysOf } from "../runs/words";
-import type { Node } from "../views/tree";
+import { isFinal, nameOf, takeoversOf } from "../runs/run";
+import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
+import { showInformation } from "../views/messages";
 
-const WORDS: Record<Takeover["kind"], string> = {
-  live: "Join the running process",
-  resume: "Open the same session",
-  fork: "Open a copy of the session",
+const TAKEOVER_LABELS: Record<Takeover["kind"], string> = {
+  live: "Attach to the running process",
+  resume: "Resume the session",
+  fork: "Fork the session",
   load: "Load the session",
-  replayCommand: "Start the same command again",
+  replayCommand: "Start again",
 };
 
-interface Row extends QuickPickItem {
+interface TakeoverItem extends QuickPickItem {
   takeover: Takeover;
 }
 
-export async function takeover(app: App, node?: Node): Promise<void> {
-  const run = await pickRun(app, node, "Take over which run?", candidate => waysOf(candidate).length > 0);
+export async function takeOver(app: App, node?: RunsNode): Promise<void> {
+  const run = await pickRun(app, node, "Select a run to continue in a terminal", candidate => takeoversOf(candidate).length > 0);
   if (!run) return;
-  const ways = waysOf(run);
-  if (ways.length === 0) {
-    const why = run.session?.takeover[0]?.reason ?? "it has no session that a terminal could open";
-    void window.showInformationMessage(`${nameOf(run)} cannot be taken over: ${why}.`);
+  const takeovers = takeoversOf(run);
+  if (takeovers.length === 0) {
+    const reason = run.session?.takeover[0]?.reason ?? "it has no session";
+    void showInformation(`${nameOf(run)} can't be continued in a terminal: ${reason}.`);
     return;
   }
-  const way = await choose(run, ways);
-  if (!way) return;
-  const result = await app.server.request("run/takeover", { runId: run.id, kind: way.kind, ...(way.kind === "live" ? { stop: false } : {}) });
+  const choice = await pickTakeover(run, takeovers);
+  if (!choice) return;
+  const result = await app.server.request("run/takeover", { runId: run.id, kind: choice.kind, ...(choice.kind === "live" ? { stop: false } : {}) });
   const { command, cwd, env, display } = result.takeover;
   if (!command?.length) {
-    void window.showInformationMessage(display);
+    void showInformation(display);
     return;
   }
   const [shellPath, ...shellArgs] = command;
   const terminal = window.createTerminal({
-    name: `${nameOf(run).slice(0, 40)} (taken over)`,
+    name: nameOf(run).slice(0, 40),
     shellPath: shellPath!,
     shellArgs,
     cwd: cwd ?? run.cwd,
@@ -48,17 +50,20 @@ export async function takeover(app: App, node?: Node): Promise<void> {
   terminal.show();
 }
 
-/** One sure way of a run that has ended needs no question; a run that is alive is not ended by a slip. */
-async function choose(run: Run, ways: readonly Takeover[]): Promise<Takeover | undefined> {
-  const sure = ways.filter(way => way.verified);
-  if (isFinal(run) && sure.length === 1 && ways.length === 1) return sure[0];
-  const rows = ways.map((way): Row => ({
-    label: WORDS[way.kind],
-    description: way.verified ? "" : `not verified${way.reason ? `: ${way.reason}` : ""}`,
-    detail: way.display,
-    iconPath: new ThemeIcon(way.verified ? "person" : "warning"),
-    takeover: way,
+/**
+ * Picks the only verified way of an ended run without asking. For an active run it always asks, because the run here
+ * will end.
+ */
+async function pickTakeover(run: Run, takeovers: readonly Takeover[]): Promise<Takeover | undefined> {
+  const verified = takeovers.filter(takeover => takeover.verified);
+  if (isFinal(run) && verified.length === 1 && takeovers.length === 1) return verified[0];
+  const rows = takeovers.map((takeover): TakeoverItem => ({
+    label: TAKEOVER_LABELS[takeover.kind],
+    description: takeover.verified ? "" : `untested${takeover.reason ? `: ${takeover.reason}` : ""}`,
+    detail: takeover.display,
+    iconPath: new ThemeIcon(takeover.verified ? "person" : "warning"),
+    takeover,
   }));
-  const ends = isFinal(run) ? "" : " — what runs here ends first";
-  return (await window.showQuickPick(rows, { title: `Take over ${nameOf(run)}${ends}`, placeHolder: "The agent's own session opens in a terminal", ignoreFocusOut: true }))?.takeover;
+  const ends = isFinal(run) ? "" : " (the run here will end)";
+  return (await window.showQuickPick(rows, { title: `Continue ${nameOf(run)} in a terminal${ends}`, placeHolder: "Opens the agent's session in a terminal", ignoreFocusOut: true }))?.takeover;
 }

@@ -1,15 +1,16 @@
-// Searching the output of all runs. The server answers within a second with what it has found by then, and is asked on until there is enough.
+// Searches the output of all runs. Each `run/search` returns within a second with the hits so far and a cursor; we
+// continue until there are enough.
 import type { CancellationToken } from "vscode-jsonrpc/node";
 import type { Hit } from "../server/optional";
 import type { Server } from "../server/server";
 
-/** More than anybody reads through. */
-export const MOST = 200;
-/** Before and after a hit, so much of the output is shown. */
-const AROUND_BYTES = 131_072;
+/** The search stops after this many hits; nobody reads through more. */
+export const MAX_HITS = 200;
+/** How much output an excerpt has on each side of the hit. */
+const CONTEXT_BYTES = 131_072;
 
-/** Hits as they are found: called with all of them, each time there are more, and at the end. */
-export async function search(server: Server, query: string, token: CancellationToken, found: (hits: readonly Hit[], over: boolean) => void): Promise<void> {
+/** Calls `onHits` with all hits so far, after every page; `finished` is true for the last call. */
+export async function search(server: Server, query: string, token: CancellationToken, onHits: (hits: readonly Hit[], finished: boolean) => void): Promise<void> {
   const hits: Hit[] = [];
   let cursor: string | undefined;
   do {
@@ -17,25 +18,25 @@ export async function search(server: Server, query: string, token: CancellationT
     if (token.isCancellationRequested) return;
     hits.push(...page.hits);
     cursor = page.nextCursor ?? undefined;
-    found(hits, cursor === undefined || hits.length >= MOST);
-  } while (cursor !== undefined && hits.length < MOST);
+    onHits(hits, cursor === undefined || hits.length >= MAX_HITS);
+  } while (cursor !== undefined && hits.length < MAX_HITS);
 }
 
 export interface Excerpt {
   text: string;
-  /** The line of the hit, from 0. */
+  /** The line of the hit, counted from 0. */
   line: number;
 }
 
-/** What stands around a hit, without colours, and where in it. */
+/** Reads the output around a hit, without escape sequences, and finds the line of the hit in it. */
 export async function excerpt(server: Server, { runId, stream, offset }: Pick<Hit, "runId" | "stream" | "offset">): Promise<Excerpt> {
-  const from = Math.max(0, offset - AROUND_BYTES);
-  const page = await server.request("run/text", { runId, stream, offset: from, maxBytes: 2 * AROUND_BYTES });
+  const from = Math.max(0, offset - CONTEXT_BYTES);
+  const page = await server.request("run/text", { runId, stream, offset: from, maxBytes: 2 * CONTEXT_BYTES });
   const before = Buffer.from(page.text).subarray(0, Math.max(0, offset - page.offset)).toString("utf8");
-  return { text: plain(page.text), line: plain(before).split("\n").length - 1 };
+  return { text: withoutEscapes(page.text), line: withoutEscapes(before).split("\n").length - 1 };
 }
 
-const plain = (text: string) =>
+const withoutEscapes = (text: string) =>
   text
     .replace(/\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/g, "")
     .replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "")

@@ -1,72 +1,72 @@
-// From what a person chose to the params of `run/start`, and from a run to the params of the same run again.
+// Builds the params of `run/start`: from a template, or from a previous run that is run again.
 import { isAbsolute, join } from "node:path";
 import type { PermissionMode, Run, StartParams } from "../protocol";
 
-/** What *Start Run…* offers: params of `run/start` with a name. What is missing is asked for. */
+/** An entry of *New Run…*: named params of `run/start`. The user is asked for a missing prompt or command. */
 export interface Template extends Pick<StartParams, "provider" | "prompt" | "cwd" | "env" | "model" | "interactive" | "tty" | "permissions" | "timeoutMs"> {
   name: string;
-  /** A line for the shell, or the words of a command. */
+  /** A shell command line, or an array of arguments. */
   command?: string | string[];
-  /** Written into the workspace's settings. */
+  /** Whether it comes from workspace settings. */
   fromWorkspace?: boolean;
 }
 
-export interface Surroundings {
-  /** The folder that relative ones are relative to. */
+export interface StartDefaults {
+  /** The folder that a relative `cwd` of the template is resolved against. */
   cwd: string | undefined;
   title?: string;
-  /** Commands get a terminal. */
+  /** Whether commands run in a pseudoterminal. */
   terminal: boolean;
   permissions: PermissionMode;
-  /** Which model, where the template does not say. */
+  /** The model, if the template names none. */
   model?: string | undefined;
-  /** End after the first turn; an agent that is talked with stays. */
-  once?: boolean;
+  /** Whether an agent ends after its first turn, instead of staying open for follow-ups. */
+  singleTurn?: boolean;
 }
 
-/** A line is for the shell; a list is an argv. */
+/** A string is a line for the shell; an array is already an argv. */
 export function argvOf(command: string | readonly string[], windows = process.platform === "win32"): string[] {
   if (typeof command !== "string") return [...command];
   return windows ? ["cmd.exe", "/d", "/s", "/c", command] : ["/bin/sh", "-c", command];
 }
 
-export function startParams(template: Template, around: Surroundings): StartParams {
-  const cwd = template.cwd == null ? around.cwd : isAbsolute(template.cwd) ? template.cwd : around.cwd === undefined ? undefined : join(around.cwd, template.cwd);
-  const asked = template.prompt != null;
+export function startParams(template: Template, defaults: StartDefaults): StartParams {
+  const cwd = template.cwd == null ? defaults.cwd : isAbsolute(template.cwd) ? template.cwd : defaults.cwd === undefined ? undefined : join(defaults.cwd, template.cwd);
+  const isAgent = template.prompt != null;
   const params: StartParams = {
     provider: template.provider,
-    // What is not looked at is not sent: the views attach when they open.
+    // The server sends no output until a view attaches.
     attach: false,
     onDisconnect: "detach",
     ...(cwd === undefined ? {} : { cwd }),
     ...(template.env == null ? {} : { env: template.env }),
     ...(template.command === undefined ? {} : { command: argvOf(template.command) }),
     ...(template.timeoutMs == null ? {} : { timeoutMs: template.timeoutMs }),
-    ...(around.title ? { title: around.title } : {}),
+    ...(defaults.title ? { title: defaults.title } : {}),
   };
-  if (asked) {
+  if (isAgent) {
     params.prompt = template.prompt ?? "";
-    params.permissions = template.permissions ?? around.permissions;
-    const model = template.model ?? around.model;
+    params.permissions = template.permissions ?? defaults.permissions;
+    const model = template.model ?? defaults.model;
     if (model != null) params.model = model;
-    params.interactive = template.interactive ?? !around.once;
+    params.interactive = template.interactive ?? !defaults.singleTurn;
   } else {
-    params.tty = template.tty ?? around.terminal;
+    params.tty = template.tty ?? defaults.terminal;
     if (template.interactive != null) params.interactive = template.interactive;
   }
   return params;
 }
 
-/** Params that a kept run was started with and that may be used again; the values of `env` are not kept. */
-const AGAIN = ["provider", "prompt", "command", "args", "cwd", "stdin", "tty", "interactive", "model", "permissions", "timeoutMs", "idleTimeoutMs", "keepIdleMs", "keep", "maxOutputBytes", "title", "labels"] as const;
+/** Stored params that are used to run a run again. The store keeps names of `env` variables, not their values. */
+const RERUN_PARAMS = ["provider", "prompt", "command", "args", "cwd", "stdin", "tty", "interactive", "model", "permissions", "timeoutMs", "idleTimeoutMs", "keepIdleMs", "keep", "maxOutputBytes", "title", "labels"] as const;
 
-export function againParams(run: Run): StartParams {
-  const kept = Object.fromEntries(AGAIN.filter(name => run.params[name] != null).map(name => [name, run.params[name]]));
+export function rerunParams(run: Run): StartParams {
+  const kept = Object.fromEntries(RERUN_PARAMS.filter(name => run.params[name] != null).map(name => [name, run.params[name]]));
   return { ...kept, provider: run.provider, ...(run.title ? { title: run.title } : {}), attach: false, onDisconnect: "detach" };
 }
 
-/** Names of variables that the run had and that its repetition will not have. */
-export function lostEnvironment(run: Run): string[] {
+/** Names of variables that the run had and that a new run of it will not have. */
+export function missingEnvironment(run: Run): string[] {
   const names = run.params["envNames"];
   return Array.isArray(names) ? names.filter(name => typeof name === "string") : [];
 }

@@ -1,38 +1,40 @@
-// All runs that we know of, kept true by what the server says. The views read here and nowhere else.
+// The run store: all known runs, updated by the server's notifications. Views read runs from here only.
 import { Emitter, type Event } from "vscode-jsonrpc/node";
 import type { Entry, PermissionEntry, Run, RunState, SessionEntry, StateEntry } from "../protocol";
-import type { Heard, Server } from "../server/server";
-import { isFinal } from "./words";
+import type { ServerNotification, Server } from "../server/server";
+import { isFinal } from "./run";
 
-/** What became different, gathered over a moment. */
-export interface Changes {
+/** The runs that changed within one batch, with their values before and after. `undefined` means absent. */
+export interface RunChanges {
   runs: Map<string, { before: Run | undefined; after: Run | undefined }>;
 }
 
-const ACTIVE: RunState[] = ["starting", "running", "awaitingPermission", "idle"];
+const ACTIVE_STATES: RunState[] = ["starting", "running", "awaitingPermission", "idle"];
 
-/** Changes are told this often at most; a row that is drawn more often only flickers. */
-const GATHER_MS = 40;
-const PAGE = 100;
+/** `onDidChange` fires at most this often; a row that is drawn more often only flickers. */
+const BATCH_INTERVAL_MS = 40;
+const PAGE_SIZE = 100;
 
 export class RunStore {
   private readonly runs = new Map<string, Run>();
-  private readonly changed = new Emitter<Changes>();
-  private readonly permission = new Emitter<Run>();
-  private gathered: Changes["runs"] = new Map();
+  /** When idle runs became so; `undefined` while that is read. */
+  private readonly idle = new Map<string, number | undefined>();
+  private readonly changed = new Emitter<RunChanges>();
+  private readonly permissionRequested = new Emitter<Run>();
+  private batch: RunChanges["runs"] = new Map();
   private timer: NodeJS.Timeout | undefined;
   private cursor: string | undefined;
   private fetching = new Set<string>();
   private loading: Promise<void> = Promise.resolve();
 
-  readonly onDidChange: Event<Changes> = this.changed.event;
-  /** A run asks something, told at once. */
-  readonly onDidAsk: Event<Run> = this.permission.event;
+  readonly onDidChange: Event<RunChanges> = this.changed.event;
+  /** Fires immediately when an agent requests a permission. */
+  readonly onDidRequestPermission: Event<Run> = this.permissionRequested.event;
 
   constructor(private readonly server: Server) {
-    server.onNotification(heard => this.hear(heard));
+    server.onNotification(notification => this.handle(notification));
     server.onDidChange(state => {
-      if (state.is === "running") this.loading = this.load().catch(() => {});
+      if (state.kind === "running") this.loading = this.load().catch(() => {});
     });
   }
 
@@ -40,45 +42,51 @@ export class RunStore {
     return this.runs.get(id);
   }
 
+  /** When an idle run became so, as far as it is known. */
+  idleSince(run: Run): number | undefined {
+    return run.state === "idle" ? this.idle.get(run.id) : undefined;
+  }
+
   all(): Iterable<Run> {
     return this.runs.values();
   }
 
-  /** Whether there are earlier runs that have not been fetched. */
+  /** Whether the server has earlier runs that have not been fetched. */
   get hasMore(): boolean {
     return this.cursor !== undefined;
   }
 
-  /** The list as it was when the connection began has been taken in. */
+  /** Settles when the runs that existed at the start of the connection are in the store. */
   loaded(): Promise<void> {
     return this.loading;
   }
 
-  async more(): Promise<void> {
+  async loadMore(): Promise<void> {
     if (this.cursor === undefined) return;
-    const { runs, nextCursor } = await this.server.request("run/list", { limit: PAGE, cursor: this.cursor });
+    const { runs, nextCursor } = await this.server.request("run/list", { limit: PAGE_SIZE, cursor: this.cursor });
     this.cursor = nextCursor ?? undefined;
     for (const run of runs) this.put(run);
   }
 
-  /** Takes in a run that somebody got as an answer. */
+  /** Stores a run from a response of the server. */
   put(run: Run): void {
     const known = this.runs.get(run.id);
     if (known && known.lastSeq > run.lastSeq) {
-      // An answer that was overtaken still tells what no entry tells.
-      this.set({ ...known, title: run.title ?? null, labels: run.labels, pinned: run.pinned });
+      // The response is older than the entries already applied, but no entry carries title, labels and pinned.
+      this.set({ ...known, title: run.title ?? null, ...(run.displayTitle === undefined ? {} : { displayTitle: run.displayTitle }), labels: run.labels, pinned: run.pinned });
       return;
     }
     this.set(run);
-    const asked = (list: Run | undefined) => new Set(list?.permissions?.map(entry => entry.permissionId));
-    const old = asked(known);
-    if ([...asked(run)].some(id => !old.has(id))) this.permission.fire(run);
+    const requestIds = (list: Run | undefined) => new Set(list?.permissions?.map(entry => entry.permissionId));
+    const knownIds = requestIds(known);
+    if ([...requestIds(run)].some(id => !knownIds.has(id))) this.permissionRequested.fire(run);
   }
 
   remove(ids: readonly string[]): void {
     for (const id of ids) {
       const before = this.runs.get(id);
-      if (this.runs.delete(id)) this.note(id, before, undefined);
+      this.idle.delete(id);
+      if (this.runs.delete(id)) this.recordChange(id, before, undefined);
     }
   }
 
@@ -86,19 +94,19 @@ export class RunStore {
     const active: string[] = [];
     const known = new Set(this.runs.keys());
     for (let cursor: string | null | undefined; ; ) {
-      const page = await this.server.request("run/list", { states: ACTIVE, limit: 500, ...(cursor ? { cursor } : {}) });
+      const page = await this.server.request("run/list", { states: ACTIVE_STATES, limit: 500, ...(cursor ? { cursor } : {}) });
       for (const run of page.runs) active.push(run.id), this.put(run);
       if (!(cursor = page.nextCursor)) break;
     }
-    const { runs, nextCursor } = await this.server.request("run/list", { limit: PAGE });
+    const { runs, nextCursor } = await this.server.request("run/list", { limit: PAGE_SIZE });
     for (const run of runs) this.put(run);
     this.cursor = nextCursor ?? undefined;
-    // What ended or vanished while nobody listened.
+    // Runs that we knew and that are in neither list have ended or were deleted while we were disconnected.
     const seen = new Set([...active, ...runs.map(run => run.id)]);
     for (const id of known) if (!seen.has(id)) void this.refresh(id);
   }
 
-  /** Reads one run anew: totals come with the whole run only. */
+  /** Reads one run again. Usage and byte totals come only with the whole run. */
   async refresh(id: string): Promise<void> {
     if (this.fetching.has(id)) return;
     this.fetching.add(id);
@@ -112,19 +120,20 @@ export class RunStore {
     }
   }
 
-  private hear({ name, params }: Heard): void {
+  private handle({ name, params }: ServerNotification): void {
     switch (name) {
       case "run/changed":
         return this.put(params.run);
       case "run/deleted":
         return this.remove(params.runIds);
       case "run/state":
+        if (params.state === "idle") this.idle.set(params.runId, params.at);
         return this.apply(params.runId, params.seq, run => withState(run, params));
       case "run/permission":
         this.apply(params.runId, params.seq, run => withPermission(run, params));
         if (params.status === "requested") {
           const run = this.runs.get(params.runId);
-          if (run) this.permission.fire(run);
+          if (run) this.permissionRequested.fire(run);
         }
         return;
       case "run/session":
@@ -141,25 +150,38 @@ export class RunStore {
     if (seq <= run.lastSeq) return;
     const after = { ...change(run), lastSeq: seq };
     this.set(after);
-    // Usage and byte counts are totals that a state entry does not carry.
+    // A state entry does not carry the totals of usage and bytes.
     if (isFinal(after) || after.state === "idle") void this.refresh(id);
   }
 
   private set(run: Run): void {
     const before = this.runs.get(run.id);
     this.runs.set(run.id, run);
-    this.note(run.id, before, run);
+    this.recordChange(run.id, before, run);
+    if (run.state !== "idle") this.idle.delete(run.id);
+    else if (!this.idle.has(run.id)) void this.readIdleSince(run);
   }
 
-  private note(id: string, before: Run | undefined, after: Run | undefined): void {
-    const first = this.gathered.get(id);
-    this.gathered.set(id, { before: first ? first.before : before, after });
+  /** A run's record does not tell when it became idle; the last state in its log does. */
+  private async readIdleSince({ id, lastSeq }: Run): Promise<void> {
+    this.idle.set(id, undefined);
+    const page = await this.server.request("run/read", { runId: id, beforeSeq: lastSeq + 1, kinds: ["state"], maxBytes: 4096 }).catch(() => undefined);
+    const at = page?.entries.at(-1)?.at;
+    const run = this.runs.get(id);
+    if (at === undefined || run?.state !== "idle" || this.idle.get(id) !== undefined) return;
+    this.idle.set(id, at);
+    this.recordChange(id, run, run);
+  }
+
+  private recordChange(id: string, before: Run | undefined, after: Run | undefined): void {
+    const first = this.batch.get(id);
+    this.batch.set(id, { before: first ? first.before : before, after });
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
-      const runs = this.gathered;
-      this.gathered = new Map();
+      const runs = this.batch;
+      this.batch = new Map();
       this.changed.fire({ runs });
-    }, GATHER_MS);
+    }, BATCH_INTERVAL_MS);
   }
 }
 

@@ -1,12 +1,12 @@
-// One server process and the conversation with it. It never starts a second process; server.ts decides about that.
+// One server process and the JSON-RPC connection to it. `Server` in server.ts decides whether to start another process.
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createInterface } from "node:readline";
 import { createMessageConnection, ErrorCodes, ResponseError, StreamMessageReader, StreamMessageWriter, type CancellationToken, type MessageConnection } from "vscode-jsonrpc/node";
 import { PROTOCOL_VERSION, type InitializeResult, type Notifications } from "../protocol";
 import { Failure } from "./failure";
-import type { Asked } from "./optional";
+import type { ServerMethods } from "./optional";
 
-/** How the server is started, and as whom we introduce ourselves. */
+/** How to start the server, and the client info that we send it. */
 export interface Launch {
   program: string;
   args: string[];
@@ -14,83 +14,89 @@ export interface Launch {
   client: { name: string; version: string };
 }
 
-/** What the process and its notifications are told to. */
-export interface Ear {
+/** Receives the server's notifications and its log lines. */
+export interface Listener {
   notification<N extends keyof Notifications>(name: N, params: Notifications[N]): void;
   log(line: string): void;
 }
 
-/** Output is asked for in batches: the screen is not drawn more often. */
-const OUTPUT = { minIntervalMs: 40, maxChunkBytes: 65_536 };
+/** We request output in batches, because the screen is not drawn more often. */
+const OUTPUT_BATCHING = { minIntervalMs: 40, maxChunkBytes: 65_536 };
 
-/** How long a server may take to end after `exit` before it is killed. Runs do not suffer: they have supervisors of their own. */
-const EXIT_MS = 2_000;
+/**
+ * We kill a server that has not exited this long after `exit`. Runs are not affected: each has a supervisor process of
+ * its own.
+ */
+const EXIT_TIMEOUT_MS = 2_000;
 
-const HEARD: readonly (keyof Notifications)[] = ["run/output", "run/session", "run/update", "run/permission", "run/state", "run/changed", "run/deleted"];
+const NOTIFICATION_METHODS: readonly (keyof Notifications)[] = ["run/output", "run/item", "run/session", "run/permission", "run/state", "run/changed", "run/deleted"];
 
-/** An error of the pipe between us, not an answer of the server. */
+/** Whether the error is one of the pipe to the server, not an error response. */
 function isTransport(error: unknown): boolean {
   return !(error instanceof ResponseError) || error.code === ErrorCodes.MessageWriteError || error.code === ErrorCodes.PendingResponseRejected;
 }
 
 export class Connection {
-  /** Settles when the process has ended, with a sentence about how. */
+  /** Settles when the process has exited, with the predicate of a sentence: "exited with code 7". */
   readonly ended: Promise<string>;
-  hello!: InitializeResult;
+  handshake!: InitializeResult;
   private readonly rpc: MessageConnection;
   private readonly pending = new Set<(failure: Failure) => void>();
-  private over: string | undefined;
+  private endReason: string | undefined;
 
   private constructor(
     private readonly child: ChildProcessWithoutNullStreams,
     program: string,
-    ear: Ear,
+    listener: Listener,
   ) {
     this.rpc = createMessageConnection(new StreamMessageReader(child.stdout), new StreamMessageWriter(child.stdin));
-    for (const name of HEARD) this.rpc.onNotification(name, params => ear.notification(name, params as never));
-    this.rpc.onError(([error]) => ear.log(`trouble with the pipe to the server: ${error.message}`));
-    // A server that is gone cannot be written to; `ended` says so to everybody, the stream's own error adds nothing.
+    for (const name of NOTIFICATION_METHODS) this.rpc.onNotification(name, params => listener.notification(name, params as never));
+    this.rpc.onError(([error]) => listener.log(`Error on the connection to the server: ${error.message}`));
+    // Writing to a server that has exited fails. `ended` reports the exit; the stream's own error adds nothing.
     child.stdin.on("error", () => {});
-    createInterface({ input: child.stderr }).on("line", line => ear.log(line));
+    createInterface({ input: child.stderr }).on("line", line => listener.log(line));
     this.ended = new Promise(resolve => {
-      const end = (how: string) => {
-        if (this.over !== undefined) return;
-        this.over = how;
-        // vscode-jsonrpc leaves callers waiting when the other side ends.
-        for (const fail of [...this.pending]) fail(new Failure("gone", `The loomd server ${how} before it answered.`));
+      const end = (reason: string) => {
+        if (this.endReason !== undefined) return;
+        this.endReason = reason;
+        // vscode-jsonrpc leaves pending requests unsettled when the other side exits.
+        for (const fail of [...this.pending]) fail(new Failure("gone", `The loomd server ${reason} before it responded.`));
         this.rpc.dispose();
-        resolve(how);
+        resolve(reason);
       };
       child.once("error", error => end(`could not be started (${program}: ${error.message})`));
-      child.once("exit", (code, signal) => end(signal ? `was killed by ${signal}` : `ended with code ${code}`));
+      child.once("exit", (code, signal) => end(signal ? `was terminated by ${signal}` : `exited with code ${code}`));
     });
     this.rpc.listen();
   }
 
-  /** Starts the program and introduces us. Fails with `missing`, `version`, `gone`, or with what the server answered (`config`, `store`). */
-  static async open(launch: Launch, ear: Ear): Promise<Connection> {
+  /**
+   * Starts the program and sends `initialize`. Throws a `Failure` of kind `missing`, `version` or `gone`, or of the
+   * server's own kind (`config`, `store`).
+   */
+  static async open(launch: Launch, listener: Listener): Promise<Connection> {
     const child = spawn(launch.program, launch.args, { cwd: launch.cwd, stdio: "pipe" });
-    const connection = new Connection(child, launch.program, ear);
+    const connection = new Connection(child, launch.program, listener);
     try {
-      connection.hello = await connection.request("initialize", {
+      connection.handshake = await connection.request("initialize", {
         protocolVersion: PROTOCOL_VERSION,
         clientInfo: launch.client,
         processId: process.pid,
-        capabilities: { permissions: true, watch: true, output: OUTPUT },
+        capabilities: { permissions: true, watch: true, output: OUTPUT_BATCHING },
       });
     } catch (error) {
       await connection.close();
-      if (child.pid === undefined) throw new Failure("missing", `loomd cannot be started: ${launch.program} is not there or cannot be executed.`);
+      if (child.pid === undefined) throw new Failure("missing", `Could not start loomd: ${launch.program} does not exist or is not executable.`);
       throw error;
     }
-    const spoken = connection.hello.protocolVersion;
-    if (spoken !== PROTOCOL_VERSION) {
+    const serverVersion = connection.handshake.protocolVersion;
+    if (serverVersion !== PROTOCOL_VERSION) {
       await connection.close();
-      const { version } = connection.hello.serverInfo;
-      const older = spoken < PROTOCOL_VERSION ? "loomd" : "the extension";
-      throw new Failure("version", `loomd ${version} speaks version ${spoken} of its protocol, this extension version ${PROTOCOL_VERSION}. Update ${older}.`);
+      const { version } = connection.handshake.serverInfo;
+      const outdated = serverVersion < PROTOCOL_VERSION ? "loomd" : "this extension";
+      throw new Failure("version", `loomd ${version} is not compatible with this extension (protocol ${serverVersion}, expected ${PROTOCOL_VERSION}). Update ${outdated}.`);
     }
-    // Nothing waits for it; if it cannot be written, the next request finds out.
+    // Nothing waits for this notification; if it cannot be written, the next request fails.
     connection.rpc.sendNotification("initialized", {}).catch(() => {});
     return connection;
   }
@@ -99,24 +105,24 @@ export class Connection {
     return this.child.pid;
   }
 
-  /** Whether this server knows a method; servers older than the extension may not. */
+  /** Whether this server has the method; a server older than the extension may not. */
   can(method: string): boolean {
-    return this.hello.capabilities.methods.includes(method);
+    return this.handshake.capabilities.methods.includes(method);
   }
 
-  async request<M extends keyof Asked>(method: M, params: Asked[M]["params"], token?: CancellationToken): Promise<Asked[M]["result"]> {
-    if (this.over !== undefined) throw new Failure("gone", `The loomd server ${this.over}.`);
+  async request<M extends keyof ServerMethods>(method: M, params: ServerMethods[M]["params"], token?: CancellationToken): Promise<ServerMethods[M]["result"]> {
+    if (this.endReason !== undefined) throw new Failure("gone", `The loomd server ${this.endReason}.`);
     return new Promise((resolve, reject) => {
       this.pending.add(reject);
-      const answer = token ? this.rpc.sendRequest(method, params, token) : this.rpc.sendRequest(method, params);
-      answer.then(
+      const response = token ? this.rpc.sendRequest(method, params, token) : this.rpc.sendRequest(method, params);
+      response.then(
         result => {
           this.pending.delete(reject);
-          resolve(result as Asked[M]["result"]);
+          resolve(result as ServerMethods[M]["result"]);
         },
         error => {
-          if (this.over === undefined && isTransport(error)) {
-            // It reads no more, so it is ending or of no use. Its end tells whoever waits, this caller too.
+          if (this.endReason === undefined && isTransport(error)) {
+            // The server does not read anymore, so we kill it. Its exit rejects all pending requests, this one too.
             this.child.kill("SIGKILL");
             return;
           }
@@ -127,18 +133,18 @@ export class Connection {
     });
   }
 
-  /** Says goodbye and waits for the end. */
+  /** Sends `shutdown` and `exit`, and waits until the process has exited. */
   async close(): Promise<void> {
-    const patience = setTimeout(() => this.child.kill("SIGKILL"), EXIT_MS);
+    const killTimer = setTimeout(() => this.child.kill("SIGKILL"), EXIT_TIMEOUT_MS);
     try {
-      if (this.over === undefined) {
+      if (this.endReason === undefined) {
         await Promise.race([this.rpc.sendRequest("shutdown", {}), this.ended]).catch(() => {});
-        if (this.over === undefined) await this.rpc.sendNotification("exit").catch(() => {});
+        if (this.endReason === undefined) await this.rpc.sendNotification("exit").catch(() => {});
         this.child.stdin.end();
       }
       await this.ended;
     } finally {
-      clearTimeout(patience);
+      clearTimeout(killTimer);
     }
   }
 }

@@ -1,8 +1,11 @@
-// What can go wrong between the editor and the server, in words for a person and a kind for the code.
+// Errors of the server and of the connection to it: a message for the user and a kind for the code.
 import { ResponseError } from "vscode-jsonrpc/node";
 import type { FailureKind } from "../protocol";
 
-/** `gone`: the server ended before it answered. `version`: it speaks another protocol. `missing`: there is no program. `stopped`: nobody started it. */
+/**
+ * `gone`: the server exited before it responded. `version`: its protocol differs. `missing`: no executable was found.
+ * `stopped`: it was not started.
+ */
 export type Kind = FailureKind | "gone" | "version" | "missing" | "stopped";
 
 export class Failure extends Error {
@@ -14,7 +17,7 @@ export class Failure extends Error {
     super(message);
   }
 
-  /** An error answer keeps its message, its kind and what else it says. */
+  /** Converts any error. An error response keeps its message, kind and data. */
   static from(error: unknown): Failure {
     if (error instanceof Failure) return error;
     if (error instanceof ResponseError) {

@@ -1,12 +1,13 @@
-// Finds the loomd program: what the setting names, else the one inside the extension, else PATH. A workspace has no say in it.
+// Finds the loomd executable: the one that the setting names, else the bundled one, else the first on PATH. Nothing in
+// a workspace is used.
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import { Failure } from "./failure";
 
-export interface Places {
-  /** The setting `loomd.path`; empty where it is not set. */
+export interface LocateOptions {
+  /** The setting `loomd.path`; empty if it is not set. */
   setting: string;
   /** The extension's own folder. */
   extension: string;
@@ -15,29 +16,29 @@ export interface Places {
   windows?: boolean;
 }
 
-export interface Found {
+export interface LocatedProgram {
   program: string;
   from: "setting" | "extension" | "path";
 }
 
-export async function locate({ setting, extension, path, windows = process.platform === "win32" }: Places): Promise<Found> {
+export async function locate({ setting, extension, path, windows = process.platform === "win32" }: LocateOptions): Promise<LocatedProgram> {
   const name = windows ? "loomd.exe" : "loomd";
   if (setting !== "") {
     const program = setting.replace(/^~(?=[/\\])/, homedir());
-    // A relative path would be found from the workspace, and then the repository chose the program.
-    if (!isAbsolute(program)) throw new Failure("missing", `The setting loomd.path has to be an absolute path; it is “${setting}”.`);
-    if (await executable(program)) return { program, from: "setting" };
-    throw new Failure("missing", `The setting loomd.path names ${program}, which is not a program.`);
+    // A relative path would be resolved against the workspace, so the repository would choose the program.
+    if (!isAbsolute(program)) throw new Failure("missing", `loomd.path: "${setting}" is not an absolute path.`);
+    if (await isExecutable(program)) return { program, from: "setting" };
+    throw new Failure("missing", `loomd.path: ${program} is not an executable.`);
   }
   const bundled = join(extension, "bin", name);
-  if (await executable(bundled)) return { program: bundled, from: "extension" };
+  if (await isExecutable(bundled)) return { program: bundled, from: "extension" };
   for (const folder of path.split(delimiter)) {
-    if (isAbsolute(folder) && (await executable(join(folder, name)))) return { program: join(folder, name), from: "path" };
+    if (isAbsolute(folder) && (await isExecutable(join(folder, name)))) return { program: join(folder, name), from: "path" };
   }
-  throw new Failure("missing", "loomd is not on PATH. Install it, or name the program in the setting loomd.path.");
+  throw new Failure("missing", "loomd not found. Install it or set loomd.path.");
 }
 
-async function executable(program: string): Promise<boolean> {
+async function isExecutable(program: string): Promise<boolean> {
   try {
     await access(program, constants.X_OK);
     return (await stat(program)).isFile();

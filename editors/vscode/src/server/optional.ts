@@ -1,19 +1,19 @@
-// Methods that a server of this protocol may have or not. They are asked for only where the server says that it has them (`Server.can`).
-// Where the schema knows a method, its own types count.
+// Methods that a server of this protocol version need not have. Callers check `Server.can` first. If the generated
+// protocol has such a method, its types replace the ones here.
 import type { Methods } from "../protocol";
 
 export interface Hit {
   runId: string;
   seq: number;
   stream: "stdout" | "stderr";
-  /** Where the match begins within its stream, in bytes. */
+  /** Offset of the match within its stream, in bytes. */
   offset: number;
   line: string;
 }
 
 export type ExportFormat = "text" | "jsonl" | "markdown" | "html" | "asciicast";
 
-interface Optional {
+interface OptionalMethods {
   "run/search": {
     params: { query: string; regex?: boolean; ignoreCase?: boolean; runId?: string; limit?: number; cursor?: string };
     result: { hits: Hit[]; nextCursor?: string | null };
@@ -24,5 +24,5 @@ interface Optional {
   };
 }
 
-/** Everything that can be asked. */
-export type Asked = Methods & Omit<Optional, keyof Methods>;
+/** All methods of the server. */
+export type ServerMethods = Methods & Omit<OptionalMethods, keyof Methods>;

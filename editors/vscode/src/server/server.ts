@@ -1,80 +1,80 @@
-// The server as the rest of the extension sees it: there, coming, or down with a reason. Starts it again when it ends by itself.
+// The server as the rest of the extension sees it: stopped, starting, running or down. Restarts it after a crash.
 import { Emitter, type CancellationToken, type Event } from "vscode-jsonrpc/node";
 import type { InitializeResult, Notifications } from "../protocol";
-import { Connection, type Ear, type Launch } from "./connection";
+import { Connection, type Listener, type Launch } from "./connection";
 import { Failure } from "./failure";
-import type { Asked } from "./optional";
-import { Restarts } from "./restarts";
+import type { ServerMethods } from "./optional";
+import { MAX_RESTARTS, RESTART_WINDOW_MS, RestartPolicy } from "./restarts";
 
 export type State =
-  | { is: "stopped"; why: string }
-  | { is: "starting" }
-  | { is: "running"; connection: Connection }
-  | { is: "down"; failure: Failure };
+  | { kind: "stopped"; reason: string }
+  | { kind: "starting" }
+  | { kind: "running"; connection: Connection }
+  | { kind: "down"; failure: Failure };
 
-/** A notification of the server, name and params together. */
-export type Heard = { [N in keyof Notifications]: { name: N; params: Notifications[N] } }[keyof Notifications];
+/** A notification of the server: its name and its params. */
+export type ServerNotification = { [N in keyof Notifications]: { name: N; params: Notifications[N] } }[keyof Notifications];
 
 export class Server {
-  private current: State = { is: "stopped", why: "The loomd server has not been started." };
+  private current: State = { kind: "stopped", reason: "The loomd server has not been started." };
   private readonly changed = new Emitter<State>();
-  private readonly heard = new Emitter<Heard>();
-  /** Raised by whoever starts or stops; a start that finds it changed was overtaken. */
+  private readonly notified = new Emitter<ServerNotification>();
+  /** Every start and stop increments it. A start that finds it changed was overtaken and gives up. */
   private generation = 0;
 
   readonly onDidChange: Event<State> = this.changed.event;
-  readonly onNotification: Event<Heard> = this.heard.event;
+  readonly onNotification: Event<ServerNotification> = this.notified.event;
 
   constructor(
     private readonly launch: () => Promise<Launch>,
     private readonly log: (line: string) => void,
-    private readonly restarts = new Restarts(),
+    private readonly restarts = new RestartPolicy(),
   ) {}
 
   get state(): State {
     return this.current;
   }
 
-  get hello(): InitializeResult | undefined {
-    return this.current.is === "running" ? this.current.connection.hello : undefined;
+  get handshake(): InitializeResult | undefined {
+    return this.current.kind === "running" ? this.current.connection.handshake : undefined;
   }
 
   can(method: string): boolean {
-    return this.current.is === "running" && this.current.connection.can(method);
+    return this.current.kind === "running" && this.current.connection.can(method);
   }
 
-  /** Starts the server if it is not there; what comes of it is told by `state`. */
+  /** Starts the server unless it is starting or running. `state` has the result. */
   async start(): Promise<void> {
-    if (this.current.is === "starting" || this.current.is === "running") return;
-    this.restarts.forget();
-    await this.begin();
+    if (this.current.kind === "starting" || this.current.kind === "running") return;
+    this.restarts.reset();
+    await this.connect();
   }
 
-  async stop(why = "The loomd server was stopped."): Promise<void> {
-    const last = this.current;
+  async stop(reason = "The loomd server was stopped."): Promise<void> {
+    const previous = this.current;
     this.generation++;
-    this.become({ is: "stopped", why });
-    if (last.is === "running") await last.connection.close();
+    this.setState({ kind: "stopped", reason });
+    if (previous.kind === "running") await previous.connection.close();
   }
 
   async restart(): Promise<void> {
-    await this.stop("The loomd server is being restarted.");
+    await this.stop("The loomd server is restarting.");
     await this.start();
   }
 
-  /** Asks the server; one that is just starting is waited for. */
-  async request<M extends keyof Asked>(method: M, params: Asked[M]["params"], token?: CancellationToken): Promise<Asked[M]["result"]> {
+  /** Sends a request. Waits for a server that is starting. */
+  async request<M extends keyof ServerMethods>(method: M, params: ServerMethods[M]["params"], token?: CancellationToken): Promise<ServerMethods[M]["result"]> {
     return (await this.ready()).request(method, params, token);
   }
 
-  /** The connection, as soon as it stands. Fails at once where nobody is about to make one. */
+  /** The connection, once the server runs. Rejects immediately if the server is stopped or down. */
   ready(): Promise<Connection> {
     return new Promise((resolve, reject) => {
       const settle = (state: State): boolean => {
-        if (state.is === "running") resolve(state.connection);
-        else if (state.is === "stopped") reject(new Failure("stopped", state.why));
-        else if (state.is === "down") reject(state.failure);
-        return state.is !== "starting";
+        if (state.kind === "running") resolve(state.connection);
+        else if (state.kind === "stopped") reject(new Failure("stopped", state.reason));
+        else if (state.kind === "down") reject(state.failure);
+        return state.kind !== "starting";
       };
       if (settle(this.current)) return;
       const listening = this.changed.event(state => {
@@ -83,36 +83,37 @@ export class Server {
     });
   }
 
-  private async begin(): Promise<void> {
+  private async connect(): Promise<void> {
     const generation = ++this.generation;
-    this.become({ is: "starting" });
-    const ear: Ear = { notification: (name, params) => this.heard.fire({ name, params } as Heard), log: this.log };
+    this.setState({ kind: "starting" });
+    const listener: Listener = { notification: (name, params) => this.notified.fire({ name, params } as ServerNotification), log: this.log };
     let connection: Connection;
     try {
-      connection = await Connection.open(await this.launch(), ear);
+      connection = await Connection.open(await this.launch(), listener);
     } catch (error) {
       if (generation !== this.generation) return;
       const failure = Failure.from(error);
       this.log(failure.message);
-      // A server that ended during its start may do better next time; one that is missing, misconfigured or too old will not.
-      if (failure.kind === "gone") return this.ended(failure.message);
-      return this.become({ is: "down", failure });
+      // A server that exited during its start may succeed next time. One that is missing, misconfigured or incompatible
+      // will not.
+      if (failure.kind === "gone") return this.handleExit(failure.message);
+      return this.setState({ kind: "down", failure });
     }
     if (generation !== this.generation) return connection.close();
     void connection.ended.then(how => {
-      if (generation === this.generation) return this.ended(`The loomd server ${how}.`);
+      if (generation === this.generation) return this.handleExit(`The loomd server ${how}.`);
     });
-    this.log(`connected to loomd ${connection.hello.serverInfo.version}, store ${connection.hello.storePath}`);
-    this.become({ is: "running", connection });
+    this.log(`Connected to loomd ${connection.handshake.serverInfo.version}, store ${connection.handshake.storePath}`);
+    this.setState({ kind: "running", connection });
   }
 
-  private async ended(how: string): Promise<void> {
-    this.log(how);
-    if (this.restarts.allow()) return this.begin();
-    this.become({ is: "down", failure: new Failure("gone", `${how} It has been restarted too often; runs go on without it.`) });
+  private async handleExit(reason: string): Promise<void> {
+    this.log(reason);
+    if (this.restarts.allow()) return this.connect();
+    this.setState({ kind: "down", failure: new Failure("gone", `${reason} It crashed ${MAX_RESTARTS + 1} times in the last ${RESTART_WINDOW_MS / 60_000} minutes and will not be restarted. Runs are not affected.`) });
   }
 
-  private become(state: State): void {
+  private setState(state: State): void {
     this.current = state;
     this.changed.fire(state);
   }

@@ -1,34 +1,35 @@
-// Show Changes: every file that a run changed, in the editor's own multi-file diff.
+// Show Changes: opens every file that a run changed in the editor's multi-file diff.
 import { readFile } from "node:fs/promises";
 import { basename, isAbsolute, join } from "node:path";
-import { commands, EventEmitter, Uri, window, type TextDocumentContentProvider } from "vscode";
-import type { Base } from "../base";
+import { commands, EventEmitter, Uri, type TextDocumentContentProvider } from "vscode";
+import type { Services } from "../services";
 import type { Run } from "../protocol";
-import { sidesOf } from "../runs/changed";
-import { nameOf } from "../runs/words";
+import { diffSides } from "../runs/diff-sides";
+import { nameOf } from "../runs/run";
+import { showInformation } from "./messages";
 
-export const SCHEME = "loomd-change";
-/** A file, and its two sides; a side that is missing has no file. */
-type Row = [Uri, Uri | undefined, Uri | undefined];
+export const CHANGE_SCHEME = "loomd-change";
+/** A file, its left side and its right side; `undefined` if the file does not exist on that side. */
+type ChangeRow = [Uri, Uri | undefined, Uri | undefined];
 
-/** Texts of so many runs are kept for the diffs that are open. */
-const KEPT = 20;
+/** The texts of this many runs stay in memory for the diffs that are open. */
+const MAX_CACHED_RUNS = 20;
 
 export class Changes implements TextDocumentContentProvider {
   private readonly texts = new Map<string, Map<string, string>>();
   private readonly changed = new EventEmitter<Uri>();
   readonly onDidChange = this.changed.event;
 
-  /** `asked`: sides of the diffs that transcripts open, by their addresses. */
+  /** `transcriptDiffs`: texts of the diffs that transcripts opened, by URI. */
   constructor(
-    private readonly app: Pick<Base, "server">,
-    private readonly asked: ReadonlyMap<string, string>,
+    private readonly services: Pick<Services, "server">,
+    private readonly transcriptDiffs: ReadonlyMap<string, string>,
   ) {}
 
   async provideTextDocumentContent(uri: Uri): Promise<string> {
-    const text = this.asked.get(uri.toString());
+    const text = this.transcriptDiffs.get(uri.toString());
     if (text !== undefined || uri.authority === "transcript") return text ?? "";
-    // After a reload the diff is still open, and its texts are to be had again.
+    // After a reload the diff is still open, so its texts are loaded again.
     if (!this.texts.has(uri.authority)) await this.load(uri.authority).catch(() => {});
     return this.texts.get(uri.authority)?.get(uri.path + uri.query) ?? "";
   }
@@ -36,41 +37,41 @@ export class Changes implements TextDocumentContentProvider {
   async show(run: Run): Promise<void> {
     const { rows, complete } = await this.load(run.id);
     if (rows.length === 0) {
-      const rest = complete ? "" : " Commands that it ran may have changed files without telling.";
-      void window.showInformationMessage(`${nameOf(run)} changed no files, as far as it told.${rest}`);
+      const hint = complete ? "" : " (Commands it ran may have changed files.)";
+      void showInformation(`No changes reported by ${nameOf(run)}.${hint}`);
       return;
     }
-    const title = `Changes of ${nameOf(run)}${complete ? "" : " (as far as it told)"}`;
+    const title = `Changes: ${nameOf(run)}${complete ? "" : " (may be incomplete)"}`;
     try {
       await commands.executeCommand("vscode.changes", title, rows);
     } catch {
-      // Editors without the multi-file diff get one diff for each file.
+      // An editor without the multi-file diff opens one diff for each file.
       for (const [file, left, right] of rows) {
-        const empty = Uri.from({ scheme: SCHEME, authority: "transcript", path: file.path, query: "empty" });
+        const empty = Uri.from({ scheme: CHANGE_SCHEME, authority: "transcript", path: file.path, query: "empty" });
         await commands.executeCommand("vscode.diff", left ?? empty, right ?? empty, `${basename(file.path)} (${nameOf(run)})`, { preview: false });
       }
     }
   }
 
-  /** Asks the server what the run changed, and keeps the texts that are not on the disk. */
-  private async load(runId: string): Promise<{ rows: Row[]; complete: boolean }> {
-    const [{ run }, { files, complete }] = await Promise.all([this.app.server.request("run/get", { runId }), this.app.server.request("run/changes", { runId })]);
+  /** Reads the run's changes from the server, and stores the texts that are not on disk. */
+  private async load(runId: string): Promise<{ rows: ChangeRow[]; complete: boolean }> {
+    const [{ run }, { files, complete }] = await Promise.all([this.services.server.request("run/get", { runId }), this.services.server.request("run/changes", { runId })]);
     const texts = new Map<string, string>();
     this.texts.delete(runId);
     this.texts.set(runId, texts);
-    for (const old of [...this.texts.keys()].slice(0, -KEPT)) this.texts.delete(old);
+    for (const old of [...this.texts.keys()].slice(0, -MAX_CACHED_RUNS)) this.texts.delete(old);
 
     const put = (path: string, side: "before" | "after", text: string): Uri => {
-      const uri = Uri.from({ scheme: SCHEME, authority: runId, path, query: side });
+      const uri = Uri.from({ scheme: CHANGE_SCHEME, authority: runId, path, query: side });
       texts.set(uri.path + uri.query, text);
       this.changed.fire(uri);
       return uri;
     };
-    const rows: Row[] = [];
+    const rows: ChangeRow[] = [];
     for (const file of files) {
       const path = isAbsolute(file.path) ? file.path : join(run.cwd, file.path);
       const disk = await readFile(path, "utf8").catch(() => undefined);
-      const { before, after, current } = sidesOf(file, disk);
+      const { before, after, current } = diffSides(file, disk);
       const left = before === undefined ? undefined : put(path, "before", before);
       const right = current ? Uri.file(path) : after === undefined ? undefined : put(path, "after", after);
       rows.push([Uri.file(path), left, right]);

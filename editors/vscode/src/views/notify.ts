@@ -1,78 +1,76 @@
-// Toasts: the second way to hear that a run waits or is done, for whoever does not see the list. Each thing is said once, in the window that
-// it concerns, and a toast that is dismissed is no answer.
+// Notifications about runs that need input or finished, for users who do not see the list. Each is shown once, in the
+// window that it concerns. A permission request whose notification is dismissed stays pending.
 import { commands, window, workspace, type Disposable } from "vscode";
 import type { App } from "../app";
 import { settings } from "../config";
 import type { Run } from "../protocol";
-import { subjectOf } from "../runs/rules";
-import { isFinal, nameOf, questions, stateWords, within, type Requested } from "../runs/words";
+import { actionText, requestTitle, isFinal, nameOf, permissionRequests, stateLabel, type PermissionRequest } from "../runs/run";
+import { showError, showInformation, showWarning } from "./messages";
 
-/** Longest part of an action that a toast shows; all of it stands in the transcript. */
-const SHOWN = 300;
+/** A notification shows at most this much of a request's title; the transcript shows all of the request. */
+const MAX_TITLE_CHARS = 200;
 
 export class Notifier implements Disposable {
-  private readonly asked = new Set<string>();
-  private readonly opened = Date.now();
-  private readonly garbage: Disposable[];
-  /** What was said, for whoever wants to know. */
-  readonly said: string[] = [];
+  private readonly notifiedRequests = new Set<string>();
+  private readonly activatedAt = Date.now();
+  private readonly disposables: Disposable[];
+  /** All messages shown so far, for tests. */
+  readonly messages: string[] = [];
 
   constructor(private readonly app: App) {
-    this.garbage = [
-      app.runs.onDidAsk(run => {
-        for (const question of questions(run)) this.ask(run, question);
+    this.disposables = [
+      app.runs.onDidRequestPermission(run => {
+        for (const request of permissionRequests(run)) this.notifyRequest(run, request);
       }),
       app.runs.onDidChange(({ runs }) => {
-        for (const { before, after } of runs.values()) if (after) this.done(before, after);
+        for (const { before, after } of runs.values()) if (after) this.notifyFinished(before, after);
       }),
     ];
   }
 
   dispose(): void {
-    for (const thing of this.garbage) thing.dispose();
+    for (const disposable of this.disposables) disposable.dispose();
   }
 
-  private ask(run: Run, question: Requested): void {
-    const key = `${run.id}/${question.permissionId}`;
-    if (this.asked.has(key)) return;
-    this.asked.add(key);
-    if (settings.notify() === "off" || !this.concerns(run) || this.seen(run)) return;
-    const subject = subjectOf(run, question);
-    const what = [subject.command ?? subject.title, ...subject.paths.map(path => within(path, run.cwd))].join(" · ");
-    const text = `${nameOf(run)} asks (${subject.kind}): ${what.length > SHOWN ? `${what.slice(0, SHOWN)}… (Show tells all)` : what}`;
-    this.said.push(text);
-    const node = { is: "question", id: run.id, permissionId: question.permissionId };
-    void window.showWarningMessage(text, "Allow", "Deny", "Show").then(choice => {
-      if (choice === "Allow") return commands.executeCommand("loomd.allow", node);
-      if (choice === "Deny") return commands.executeCommand("loomd.deny", node);
-      if (choice === "Show") return commands.executeCommand("loomd.open", { is: "run", id: run.id });
-      return undefined;
-    });
+  private notifyRequest(run: Run, request: PermissionRequest): void {
+    const key = `${run.id}/${request.permissionId}`;
+    if (this.notifiedRequests.has(key)) return;
+    this.notifiedRequests.add(key);
+    if (settings.notify() === "off" || !this.isRelevant(run) || this.isOnScreen(run)) return;
+    const title = requestTitle(request);
+    const text = `${nameOf(run)} wants to ${actionText(request.toolCall["kind"])}: ${title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS)}…` : title}`;
+    this.messages.push(text);
+    // It is answered where all of it is shown.
+    void showWarning(text, "Review").then(choice => choice && commands.executeCommand("loomd.review", { kind: "permission", id: run.id, permissionId: request.permissionId }));
   }
 
-  private done(before: Run | undefined, after: Run): void {
-    // One that came and went between two tellings is news; what was there before this window is not.
-    if (before ? isFinal(before) : after.createdAt < this.opened) return;
+  private notifyFinished(before: Run | undefined, after: Run): void {
+    // A run that started and ended within one batch has no `before` and is reported; a run older than this window is
+    // not.
+    if (before ? isFinal(before) : after.createdAt < this.activatedAt) return;
     const ended = isFinal(after);
-    const turned = after.state === "idle" && before !== undefined && before.state !== "idle" && before.state !== "starting";
-    if (!ended && !turned) return;
-    if (settings.notify() !== "all" || !this.concerns(after) || this.seen(after)) return;
-    // Who cancelled it knows.
+    const turnFinished = after.state === "idle" && before !== undefined && before.state !== "idle" && before.state !== "starting";
+    if (!ended && !turnFinished) return;
+    if (settings.notify() !== "all" || !this.isRelevant(after) || this.isOnScreen(after)) return;
+    // The user who ended the run knows.
     if (after.state === "cancelled") return;
-    const text = turned ? `${nameOf(after)}: the turn is done` : `${nameOf(after)}: ${stateWords(after)}`;
-    this.said.push(text);
-    const show = after.state === "succeeded" || turned ? window.showInformationMessage : window.showErrorMessage;
-    void show(text, "Show").then(choice => choice && commands.executeCommand("loomd.open", { is: "run", id: after.id }));
+    const text = turnFinished ? `${nameOf(after)} finished responding` : `${nameOf(after)}: ${stateLabel(after)}`;
+    this.messages.push(text);
+    const show = after.state === "succeeded" || turnFinished ? showInformation : showError;
+    void show(text, "Open").then(choice => choice && commands.executeCommand("loomd.open", { kind: "run", id: after.id }));
   }
 
-  /** Two windows see every run; the one that started it, or that has its folder open, speaks of it. */
-  private concerns(run: Run): boolean {
-    if (this.app.mine.has(run.id)) return true;
+  /**
+   * All windows see every run. Only the window that started a run, or has its folder open, shows notifications about
+   * it.
+   */
+  private isRelevant(run: Run): boolean {
+    if (this.app.startedHere.has(run.id)) return true;
     return (workspace.workspaceFolders ?? []).some(({ uri }) => uri.scheme === "file" && (run.cwd === uri.fsPath || run.cwd.startsWith(`${uri.fsPath}/`)));
   }
 
-  /** Whether it is on the screen anyhow. */
-  private seen(run: Run): boolean {
+  /** Whether the user sees the run anyway. */
+  private isOnScreen(run: Run): boolean {
     return window.state.focused && (this.app.tree.view.visible || this.app.transcripts.isVisible(run.id) || this.app.outputs.isActive(run.id));
   }
 }

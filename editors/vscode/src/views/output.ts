@@ -1,21 +1,31 @@
-// A run's output in a terminal: colours as they are, Ctrl-C cancels, what is typed goes to a run that listens. Closing it ends nothing.
-import { EventEmitter, ThemeIcon, window, type Disposable, type Pseudoterminal, type Terminal } from "vscode";
-import type { Base } from "../base";
+// Shows a run's output in a terminal. Ctrl-C ends the run; input is sent to an interactive run. Closing the terminal
+// does not end the run.
+import { EventEmitter, ThemeIcon, window, type Disposable, type Pseudoterminal, type Terminal, type TerminalDimensions } from "vscode";
+import type { Services } from "../services";
 import type { Entry, Run } from "../protocol";
-import { Newlines, Pace } from "../runs/pace";
-import { commandLine, elapsed, isFinal, nameOf, stateWords } from "../runs/words";
+import { NewlineConverter, OutputBuffer } from "../runs/output-buffer";
+import { capitalized, commandLine, formatElapsed, isFinal, nameOf, stateLabel, visible } from "../runs/run";
 import { Failure } from "../server/failure";
 
-/** How often the terminal is given something. */
-const DRAW_MS = 40;
-/** Of a run that wrote more than this, the end is shown. */
-const SHOWN_BYTES = 1_048_576;
+/** Output is written to the terminal this often at most. */
+const WRITE_INTERVAL_MS = 40;
+/** If a run printed more than this, only the end is shown. */
+const MAX_INITIAL_BYTES = 1_048_576;
 
-type Shared = Pick<Base, "server" | "runs" | "feeds">;
+/**
+ * What a terminal answers to programs: its attributes, its status, where the cursor is. The run's supervisor has answered
+ * already, and stored output, which asks again, must not type into the program.
+ */
+const TERMINAL_ANSWERS = /\x1b\[(?:[?>][\d;]*c|0n|\d+;\d+R)/g;
 
-export interface Hooks {
+/** Whether it runs in a pseudoterminal, of the usual size or of one that its start named. */
+const hasTerminal = (run: Run | undefined): boolean => run?.tty != null || Boolean(run?.params["tty"]);
+
+type OutputServices = Pick<Services, "server" | "runs" | "feeds">;
+
+export interface OutputHooks {
   rerun(run: Run): void;
-  /** The run is final and all of it has been written. */
+  /** Called when the run has ended and all of its output is written. */
   ended?(run: Run): void;
   closed(): void;
 }
@@ -27,91 +37,99 @@ export class OutputTerminal implements Pseudoterminal {
   readonly onDidWrite = this.write.event;
   readonly onDidClose = this.finish.event;
   readonly onDidChangeName = this.rename.event;
-  private readonly pace = new Pace();
-  private readonly newlines = new Newlines();
-  private following: Disposable | undefined;
+  private readonly buffer = new OutputBuffer();
+  private readonly newlines = new NewlineConverter();
+  private subscription: Disposable | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private line = "";
-  private end: Run | undefined;
+  private inputLine = "";
+  private finalRun: Run | undefined;
 
   constructor(
-    private readonly app: Shared,
+    private readonly services: OutputServices,
     readonly runId: string,
-    private readonly hooks: Hooks,
+    private readonly hooks: OutputHooks,
   ) {}
 
   get run(): Run | undefined {
-    return this.app.runs.get(this.runId);
+    return this.services.runs.get(this.runId);
   }
 
-  open(): void {
-    void this.begin().catch((error: unknown) => this.put(`\r\n\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
+  open(size?: TerminalDimensions): void {
+    if (size) this.setDimensions(size);
+    void this.follow().catch((error: unknown) => this.append(`\r\n\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
+  }
+
+  /** The run's terminal gets the size of ours, so that programs draw for what is seen. */
+  setDimensions({ rows, columns }: TerminalDimensions): void {
+    const { run } = this;
+    if (!run || !hasTerminal(run) || isFinal(run) || !this.services.server.can("run/setSize")) return;
+    // The run may end meanwhile, and its size has to fit no program then.
+    void this.services.server.request("run/setSize", { runId: this.runId, rows, cols: columns }).catch(() => {});
   }
 
   close(): void {
-    this.following?.dispose();
+    this.subscription?.dispose();
     clearTimeout(this.timer);
     this.hooks.closed();
   }
 
-  /** Ends the terminal as a task ends. */
+  /** Closes the terminal with the exit code of its task. */
   exit(code: number): void {
     this.finish.fire(code);
   }
 
-  private async begin(): Promise<void> {
-    const { run } = await this.app.server.request("run/get", { runId: this.runId });
-    this.put(`\x1b[2m$ ${commandLine(run.command).replace(/\r?\n/g, "\r\n  ")}\x1b[0m\r\n`);
+  private async follow(): Promise<void> {
+    const { run } = await this.services.server.request("run/get", { runId: this.runId });
+    this.append(`\x1b[2m$ ${visible(commandLine(run.command)).replaceAll("\n", "\r\n  ")}\x1b[0m\r\n`);
     let afterSeq = 0;
-    if (run.bytes.stdout + run.bytes.stderr > SHOWN_BYTES) {
-      const page = await this.app.server.request("run/read", { runId: this.runId, beforeSeq: run.lastSeq + 1, maxBytes: SHOWN_BYTES, kinds: ["output"] });
-      if (page.atStart !== true) this.put("\x1b[2m… earlier output is not shown here; “loomd: Save Output…” has all of it …\x1b[0m\r\n");
-      for (const entry of page.entries) this.take(entry);
+    if (run.bytes.stdout + run.bytes.stderr > MAX_INITIAL_BYTES) {
+      const page = await this.services.server.request("run/read", { runId: this.runId, beforeSeq: run.lastSeq + 1, maxBytes: MAX_INITIAL_BYTES, kinds: ["output"] });
+      if (page.atStart !== true) this.append("\x1b[2mOutput truncated. Use \"loomd: Save Output…\" for all of it.\x1b[0m\r\n");
+      for (const entry of page.entries) this.handleEntry(entry);
       afterSeq = isFinal(run) ? run.lastSeq - 1 : run.lastSeq;
     }
-    this.following = this.app.feeds.follow(this.runId, {
-      kinds: ["output", "state"],
+    this.subscription = this.services.feeds.followOutput(this.runId, {
       afterSeq,
-      take: entries => {
-        for (const entry of entries) this.take(entry);
+      onEntries: entries => {
+        for (const entry of entries) this.handleEntry(entry);
       },
-      failed: failure => this.put(`\r\n\x1b[31m${failure.message}\x1b[0m\r\n`),
+      onFailure: failure => this.append(`\r\n\x1b[31m${failure.message}\x1b[0m\r\n`),
     });
   }
 
-  private take(entry: Entry): void {
-    if (entry.kind === "output") this.put(this.run?.params["tty"] === true ? entry.text : this.newlines.convert(entry.text));
+  private handleEntry(entry: Entry): void {
+    if (entry.kind === "output") this.append(hasTerminal(this.run) ? entry.text : this.newlines.convert(entry.text));
     if (entry.kind === "state" && isFinal(entry)) {
-      // The store has the whole run by then, or very soon.
-      void this.app.runs.refresh(this.runId).finally(() => {
-        this.end = this.run;
-        this.draw();
+      // The footer needs the run's totals, which only the whole run has.
+      void this.services.runs.refresh(this.runId).finally(() => {
+        this.finalRun = this.run;
+        this.scheduleWrite();
       });
     }
   }
 
-  private put(text: string): void {
-    this.pace.push(text);
-    this.draw();
+  private append(text: string): void {
+    this.buffer.push(text);
+    this.scheduleWrite();
   }
 
-  private draw(): void {
+  private scheduleWrite(): void {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
-      const text = this.pace.take();
+      const text = this.buffer.next();
       if (text !== "") this.write.fire(text);
-      if (!this.pace.empty) this.draw();
-      else if (this.end) this.foot(this.end);
-    }, DRAW_MS);
+      if (!this.buffer.empty) this.scheduleWrite();
+      else if (this.finalRun) this.writeFooter(this.finalRun);
+    }, WRITE_INTERVAL_MS);
   }
 
-  private foot(run: Run): void {
-    if (!this.following) return;
-    this.following.dispose();
-    this.following = undefined;
-    const colour = run.state === "succeeded" ? 32 : run.state === "cancelled" ? 33 : 31;
-    const again = this.hooks.ended ? "" : "; press R to run it again";
-    this.write.fire(`\r\n\x1b[${colour}m● ${stateWords(run)}\x1b[0;2m after ${elapsed(run, Date.now())}${again}\x1b[0m\r\n`);
+  private writeFooter(run: Run): void {
+    if (!this.subscription) return;
+    this.subscription.dispose();
+    this.subscription = undefined;
+    const color = run.state === "succeeded" ? 32 : run.state === "cancelled" ? 33 : 31;
+    const rerunHint = this.hooks.ended ? "" : " Press R to run again.";
+    this.write.fire(`\r\n\x1b[${color}m${visible(capitalized(stateLabel(run)))}\x1b[0;2m ${run.state === "succeeded" ? "in" : "after"} ${formatElapsed(run, Date.now())}.${rerunHint}\x1b[0m\r\n`);
     this.hooks.ended?.(run);
   }
 
@@ -122,59 +140,63 @@ export class OutputTerminal implements Pseudoterminal {
       if (data.toLowerCase() === "r") this.hooks.rerun(run);
       return;
     }
-    const [interactive, tty] = [run.params["interactive"] === true, run.params["tty"] === true];
-    // A program with a terminal of its own hears Ctrl-C as it would in any terminal.
-    if (interactive && tty) return this.send(data);
+    const [interactive, tty] = [run.params["interactive"] === true, hasTerminal(run)];
+    // A program in a pseudoterminal gets Ctrl-C itself, as in any terminal.
+    if (interactive && tty) return this.send(data.replace(TERMINAL_ANSWERS, ""));
     if (data === "\x03") {
       this.write.fire("^C\r\n");
-      void this.app.server.request("run/cancel", { runId: this.runId }).catch((error: unknown) => this.put(`\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
+      void this.services.server.request("run/cancel", { runId: this.runId }).catch((error: unknown) => this.append(`\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
       return;
     }
-    if (interactive) this.edit(data);
+    if (interactive) this.editLine(data);
   }
 
-  /** A program behind a pipe has no line editor; this one knows Backspace, Enter and Ctrl-D. */
-  private edit(data: string): void {
+  /** A line editor for a program behind a pipe, which has none. It knows Backspace, Enter and Ctrl-D. */
+  private editLine(data: string): void {
     for (const key of data) {
       if (key === "\r") {
         this.write.fire("\r\n");
-        this.send(`${this.line}\n`);
-        this.line = "";
+        this.send(`${this.inputLine}\n`);
+        this.inputLine = "";
       } else if (key === "\x7f") {
-        if (this.line === "") continue;
-        this.line = [...this.line].slice(0, -1).join("");
+        if (this.inputLine === "") continue;
+        this.inputLine = [...this.inputLine].slice(0, -1).join("");
         this.write.fire("\b \b");
-      } else if (key === "\x04" && this.line === "") {
-        void this.app.server.request("run/closeInput", { runId: this.runId }).catch(() => {});
+      } else if (key === "\x04" && this.inputLine === "") {
+        void this.services.server.request("run/closeInput", { runId: this.runId }).catch(() => {});
       } else if (key >= " ") {
-        this.line += key;
+        this.inputLine += key;
         this.write.fire(key);
       }
     }
   }
 
   private send(text: string): void {
-    void this.app.server.request("run/send", { runId: this.runId, text }).catch((error: unknown) => this.put(`\r\n\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
+    if (text === "") return;
+    void this.services.server.request("run/send", { runId: this.runId, text }).catch((error: unknown) => this.append(`\r\n\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
   }
 }
 
-/** The output terminals that are open: one for each run. */
+/** The open output terminals, one for each run. */
 export class Outputs {
   private readonly open = new Map<string, { terminal: Terminal; pty: OutputTerminal }>();
   rerun: (run: Run) => void = () => {};
 
-  constructor(private readonly app: Shared) {}
+  constructor(private readonly services: OutputServices) {}
 
   show(run: Run, preserveFocus = false): void {
     const known = this.open.get(run.id);
     if (known) return known.terminal.show(preserveFocus);
-    const pty = new OutputTerminal(this.app, run.id, { rerun: again => this.rerun(again), closed: () => this.open.delete(run.id) });
+    const pty = new OutputTerminal(this.services, run.id, { rerun: again => this.rerun(again), closed: () => this.open.delete(run.id) });
     const terminal = window.createTerminal({ name: nameOf(run).slice(0, 40), pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
     this.open.set(run.id, { terminal, pty });
     terminal.show(preserveFocus);
   }
 
-  /** The run that a terminal shows. In the terminals of tasks VS Code finds places by itself. */
+  /**
+   * The run that a terminal shows. For terminals of tasks it returns `undefined`: there VS Code finds file locations
+   * itself.
+   */
   runOf(terminal: Terminal): Run | undefined {
     const { pty } = terminal.creationOptions as { pty?: unknown };
     return pty instanceof OutputTerminal ? pty.run : undefined;

@@ -1,43 +1,49 @@
-// The panels that show transcripts. The page does the drawing; here its entries are fetched, no faster than it takes them, and its wishes done.
+// The transcript panels. The page in a panel draws the transcript; this side passes it items, and does what it requests.
 import { randomBytes } from "node:crypto";
-import { isAbsolute, join } from "node:path";
-import { commands, env, Uri, ViewColumn, window, type Disposable, type Webview, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
-import { isAgent, providerOf, type Base } from "../base";
-import type { Entry, Run } from "../protocol";
-import { isFinal, nameOf, stateWords, waysOf } from "../runs/words";
+import { basename, isAbsolute, join } from "node:path";
+import { commands, env, Uri, ViewColumn, window, type Disposable, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
+import { providerOf, type Services } from "../services";
+import type { ItemParams, Prompt, Run } from "../protocol";
+import { isFinal, isWaiting, nameOf, stateLabel, takeoversOf } from "../runs/run";
 import { Failure } from "../server/failure";
-import type { Head, ToExtension, ToPage } from "../transcript/messages";
-import { SCHEME } from "./changes";
+import { promptOf, type Attachment } from "../transcript/context";
+import type { Header, ToExtension, ToPage } from "../transcript/messages";
+import { CHANGE_SCHEME } from "./changes";
+import { findContext } from "./files";
 import { openAt } from "./links";
+import { pageHtml } from "./page";
 
-export const VIEW = "loomd.transcript";
+export const TRANSCRIPT_VIEW = "loomd.transcript";
 
-/** Live entries are gathered for so long. */
-const GATHER_MS = 40;
+/** Changes are collected this long before they are sent. */
+const BATCH_INTERVAL_MS = 40;
 
 export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, Disposable {
   private readonly panels = new Map<string, Panel>();
-  private readonly garbage: Disposable[];
-  /** Left and right side of the diffs that were opened from a transcript. */
+  private readonly disposables: Disposable[];
+  /** Texts of the diffs that were opened from a transcript, by URI. */
   readonly diffs = new Map<string, string>();
 
-  constructor(private readonly app: Base) {
-    this.garbage = [window.registerWebviewPanelSerializer(VIEW, this)];
+  constructor(private readonly services: Services) {
+    this.disposables = [window.registerWebviewPanelSerializer(TRANSCRIPT_VIEW, this)];
   }
 
   dispose(): void {
-    for (const thing of this.garbage) thing.dispose();
+    for (const disposable of this.disposables) disposable.dispose();
   }
 
-  /** `find`: what is to be looked for in it. */
-  show(run: Run, { find }: { find?: string } = {}): void {
+  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request; `context` goes into the message box, with `text`. */
+  show(run: Run, { find, question, context, text = "" }: { find?: string; question?: string; context?: Attachment[]; text?: string } = {}): void {
     let panel = this.panels.get(run.id);
     if (panel) panel.view.reveal();
-    else panel = this.adopt(run.id, window.createWebviewPanel(VIEW, nameOf(run), ViewColumn.Active, this.options()));
-    if (find !== undefined) panel.find(find);
+    else panel = this.adopt(run.id, window.createWebviewPanel(TRANSCRIPT_VIEW, nameOf(run), ViewColumn.Active, this.options()));
+    if (find !== undefined) panel.postWhenReady({ kind: "find", query: find });
+    if (question !== undefined) panel.postWhenReady({ kind: "question", permissionId: question });
+    if (context) panel.postWhenReady({ kind: "attach", context, text });
+    else if (find === undefined && question === undefined) panel.postWhenReady({ kind: "focus" });
   }
 
-  /** After a reload: the same run again. */
+  /** Restores the panel of a run after a reload. */
   async deserializeWebviewPanel(view: WebviewPanel, state: { runId?: string } | undefined): Promise<void> {
     if (!state?.runId) return view.dispose();
     view.webview.options = this.options();
@@ -48,7 +54,7 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
     return this.panels.get(runId)?.view.visible ?? false;
   }
 
-  /** The run of the transcript that is in front. */
+  /** The run of the active transcript panel. */
   get active(): string | undefined {
     for (const [id, panel] of this.panels) if (panel.view.active) return id;
     return undefined;
@@ -56,15 +62,15 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
 
   find(): void {
     const id = this.active;
-    if (id) this.panels.get(id)?.find();
+    if (id) this.panels.get(id)?.postWhenReady({ kind: "find", query: "" });
   }
 
   private options() {
-    return { enableScripts: true, retainContextWhenHidden: true, localResourceRoots: [Uri.joinPath(this.app.context.extensionUri, "dist")] };
+    return { enableScripts: true, retainContextWhenHidden: true, localResourceRoots: [Uri.joinPath(this.services.context.extensionUri, "dist")] };
   }
 
   private adopt(runId: string, view: WebviewPanel): Panel {
-    const panel = new Panel(this.app, runId, view, this.diffs, next => {
+    const panel = new Panel(this.services, runId, view, this.diffs, next => {
       this.panels.delete(panel.runId);
       this.panels.set(next, panel);
     });
@@ -78,136 +84,142 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
 }
 
 class Panel implements Disposable {
-  private following: Disposable | undefined;
-  private readonly garbage: Disposable[];
-  private gathered: Entry[] = [];
+  private subscription: Disposable | undefined;
+  private readonly disposables: Disposable[];
+  private batch: ItemParams[] = [];
   private timer: NodeJS.Timeout | undefined;
-  private number = 0;
-  private readonly takers = new Map<number, () => void>();
   private ready = false;
-  /** What is to be looked for once the page is there. */
-  private sought: string | undefined;
+  /** Messages for when the page has its items. */
+  private waiting: ToPage[] = [];
+  /** Incremented with every load, so that an overtaken one gives up. */
+  private loads = 0;
 
   constructor(
-    private readonly app: Base,
+    private readonly services: Services,
     public runId: string,
     readonly view: WebviewPanel,
     private readonly diffs: Map<string, string>,
-    private readonly moved: (runId: string) => void,
+    private readonly onRunReplaced: (runId: string) => void,
   ) {
-    const icon = (theme: string) => Uri.joinPath(app.context.extensionUri, "media", `tab-${theme}.svg`);
+    const icon = (theme: string) => Uri.joinPath(services.context.extensionUri, "media", `tab-${theme}.svg`);
     view.iconPath = { light: icon("light"), dark: icon("dark") };
-    this.garbage = [
-      view.webview.onDidReceiveMessage((message: ToExtension) => void this.hear(message)),
-      app.runs.onDidChange(({ runs }) => {
-        if (runs.has(this.runId)) this.head();
+    this.disposables = [
+      view.onDidChangeViewState(() => view.visible && this.post({ kind: "visible" })),
+      view.webview.onDidReceiveMessage((message: ToExtension) => void this.handle(message)),
+      services.runs.onDidChange(({ runs }) => {
+        if (runs.has(this.runId)) this.postHeader();
       }),
-      app.server.onDidChange(state => {
-        if (state.is === "running") void this.app.runs.loaded().then(() => this.head());
+      services.server.onDidChange(state => {
+        if (state.kind !== "running") return;
+        void this.services.runs.loaded().then(() => this.postHeader());
+        if (this.ready && !this.subscription) void this.load();
       }),
     ];
-    view.webview.html = page(view.webview, app.context.extensionUri);
+    view.webview.html = pageHtml(view.webview, services.context.extensionUri, "transcript.js", "Transcript");
   }
 
   dispose(): void {
-    this.following?.dispose();
+    this.subscription?.dispose();
     clearTimeout(this.timer);
-    for (const taken of this.takers.values()) taken();
-    for (const thing of this.garbage) thing.dispose();
+    for (const disposable of this.disposables) disposable.dispose();
   }
 
   post(message: ToPage): void {
     void this.view.webview.postMessage(message);
   }
 
-  find(query = ""): void {
-    if (this.ready) this.post({ say: "find", query });
-    else this.sought = query;
+  postWhenReady(message: ToPage): void {
+    if (this.subscription) this.post(message);
+    else this.waiting.push(message);
   }
 
   private get run(): Run | undefined {
-    return this.app.runs.get(this.runId);
+    return this.services.runs.get(this.runId);
   }
 
-  private head(): void {
+  private postHeader(): void {
     const run = this.run;
     if (!run) return;
     this.view.title = nameOf(run);
-    const can = providerOf(this.app, run.provider)?.capabilities;
+    const can = providerOf(this.services, run.provider)?.capabilities;
     const final = isFinal(run);
-    const head: Head = {
+    const header: Header = {
       run,
       name: nameOf(run),
-      words: stateWords(run),
-      provider: providerOf(this.app, run.provider)?.title ?? run.provider,
+      stateLabel: isWaiting(run) ? "waiting for permission" : stateLabel(run),
+      provider: providerOf(this.services, run.provider)?.title ?? run.provider,
       final,
       can: {
         send: !final && (can?.send ?? false),
         steer: can?.steer ?? false,
         interrupt: can?.interrupt ?? false,
-        configure: !final && isAgent(this.app, run),
-        resume: final && isAgent(this.app, run) && (run.session?.resumable ?? false),
-        takeover: waysOf(run).length > 0,
+        configure: !final && run.hasTranscript === true,
+        resume: final && run.hasTranscript === true && (run.session?.resumable ?? false),
+        takeover: takeoversOf(run).length > 0,
       },
     };
-    this.post({ say: "head", head });
+    this.post({ kind: "header", header });
   }
 
-  /** Sends the log from its first entry on. */
-  private begin(): void {
-    this.following?.dispose();
-    this.gathered = [];
-    this.post({ say: "reset" });
-    void this.app.runs.refresh(this.runId).finally(() => this.head());
-    this.following = this.app.feeds.follow(this.runId, {
-      kinds: ["update", "permission", "state"],
-      afterSeq: 0,
-      take: entries => this.take(entries),
-      failed: failure => this.post({ say: "failed", message: failure.message }),
-    });
+  /** Sends the run's last items, and what follows. */
+  private async load(): Promise<void> {
+    const [load, { runId }] = [++this.loads, this];
+    this.subscription?.dispose();
+    this.subscription = undefined;
+    this.batch = [];
+    void this.services.runs.refresh(runId).finally(() => this.postHeader());
+    try {
+      const { items, total, seq, prev } = await this.services.server.request("run/items", { runId });
+      if (load !== this.loads) return;
+      this.post({ kind: "items", items, total, ...(prev == null ? {} : { prev }) });
+      this.subscription = this.services.feeds.followItems(runId, { afterSeq: seq, onChange: change => this.addChange(change), onFailure: ({ message }) => this.post({ kind: "failed", message }) });
+      this.postHeader();
+      for (const message of this.waiting.splice(0)) this.post(message);
+    } catch (error) {
+      if (load === this.loads) this.post({ kind: "failed", message: Failure.from(error).message });
+    }
   }
 
-  private take(entries: Entry[]): Promise<void> | void {
-    this.gathered.push(...entries);
-    if (entries.length > 1) return this.flush();
-    this.timer ??= setTimeout(() => void this.flush(), GATHER_MS);
+  private addChange(change: ItemParams): void {
+    this.batch.push(change);
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.post({ kind: "changes", changes: this.batch });
+      this.batch = [];
+    }, BATCH_INTERVAL_MS);
   }
 
-  private flush(): Promise<void> {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    const number = ++this.number;
-    const taken = new Promise<void>(resolve => this.takers.set(number, resolve));
-    this.post({ say: "entries", entries: this.gathered, number });
-    this.gathered = [];
-    return taken;
-  }
-
-  private async hear(message: ToExtension): Promise<void> {
+  private async handle(message: ToExtension): Promise<void> {
     const { runId } = this;
     try {
-      switch (message.say) {
+      switch (message.kind) {
         case "ready":
           this.ready = true;
-          this.begin();
-          if (this.sought !== undefined) this.find(this.sought);
+          return await this.load();
+        case "earlier": {
+          const { items, prev } = await this.services.server.request("run/items", { runId, before: message.before, limit: 500 });
+          if (runId === this.runId) this.post({ kind: "earlier", items, ...(prev == null ? {} : { prev }) });
           return;
-        case "took":
-          this.takers.get(message.number)?.();
-          this.takers.delete(message.number);
+        }
+        case "item": {
+          const { item } = await this.services.server.request("run/getItem", { runId, item: message.item });
+          if (runId === this.runId) this.post({ kind: "item", item });
           return;
+        }
         case "answer": {
-          const { permissionId, optionId, cancelled, message: words } = message;
-          await this.app.server.request("run/answer", { runId, permissionId, ...(optionId ? { optionId } : {}), ...(cancelled ? { cancelled } : {}), ...(words ? { message: words } : {}) });
+          const { permissionId, optionId, cancelled, message: reason } = message;
+          await this.services.server.request("run/answer", { runId, permissionId, ...(optionId ? { optionId } : {}), ...(cancelled ? { cancelled } : {}), ...(reason ? { message: reason } : {}) });
           return;
         }
         case "always":
-          await commands.executeCommand("loomd.always", { is: "question", id: runId, permissionId: message.permissionId });
+          await commands.executeCommand("loomd.always", { kind: "permission", id: runId, permissionId: message.permissionId });
           return;
         case "send":
-          return await this.send(message.text, message.mode);
+          return await this.send(promptOf(message.text, message.context), message.mode);
+        case "find":
+          return this.post({ kind: "found", query: message.query, found: await findContext(message.query) });
         case "interrupt":
-          await this.app.server.request("run/interrupt", { runId });
+          await this.services.server.request("run/interrupt", { runId });
           return;
         case "cancel":
         case "configure":
@@ -215,7 +227,7 @@ class Panel implements Disposable {
         case "takeover":
         case "changes":
         case "rerun":
-          await commands.executeCommand(`loomd.${message.say}`, { is: "run", id: runId });
+          await commands.executeCommand(`loomd.${message.kind}`, { kind: "run", id: runId });
           return;
         case "openFile": {
           const cwd = this.run?.cwd ?? "/";
@@ -223,11 +235,11 @@ class Panel implements Disposable {
         }
         case "openDiff": {
           const side = (name: string, text: string) => {
-            const uri = Uri.from({ scheme: SCHEME, authority: "transcript", path: message.path.startsWith("/") ? message.path : `/${message.path}`, query: `${name}-${randomBytes(6).toString("hex")}` });
+            const uri = Uri.from({ scheme: CHANGE_SCHEME, authority: "transcript", path: message.path.startsWith("/") ? message.path : `/${message.path}`, query: `${name}-${randomBytes(6).toString("hex")}` });
             this.diffs.set(uri.toString(), text);
             return uri;
           };
-          await commands.executeCommand("vscode.diff", side("before", message.oldText), side("after", message.newText), `${message.path} (as asked)`, { preview: true });
+          await commands.executeCommand("vscode.diff", side("before", message.oldText), side("after", message.newText), `${basename(message.path)} (proposed)`, { preview: true });
           return;
         }
         case "copy":
@@ -235,43 +247,22 @@ class Panel implements Disposable {
           return;
       }
     } catch (error) {
-      this.post({ say: "failed", message: Failure.from(error).message });
+      this.post({ kind: "failed", message: Failure.from(error).message });
     }
   }
 
-  /** A follow-up; where the run has ended, a new run goes on with its session, in the same panel. */
-  private async send(text: string, mode: "queue" | "steer"): Promise<void> {
+  /** Sends a message. If the run has ended, a new run resumes its session in the same panel. */
+  private async send(prompt: Prompt, mode: "queue" | "steer"): Promise<void> {
     const run = this.run;
     if (!run || !isFinal(run)) {
-      await this.app.server.request("run/send", { runId: this.runId, prompt: text, mode });
-      return this.post({ say: "sent" });
+      await this.services.server.request("run/send", { runId: this.runId, prompt, mode });
+      return this.post({ kind: "sent" });
     }
-    const next = await commands.executeCommand<Run | undefined>("loomd.continue", { is: "run", id: run.id }, text);
+    const next = await commands.executeCommand<Run | undefined>("loomd.continue", { kind: "run", id: run.id }, prompt);
     if (!next) return;
-    this.post({ say: "sent" });
+    this.post({ kind: "sent" });
     this.runId = next.id;
-    this.moved(next.id);
-    this.begin();
+    this.onRunReplaced(next.id);
+    await this.load();
   }
-}
-
-function page(webview: Webview, extension: Uri): string {
-  const nonce = randomBytes(16).toString("base64");
-  const at = (name: string) => webview.asWebviewUri(Uri.joinPath(extension, "dist", name)).toString();
-  // Nothing but our own script, style and font; pictures only as data that an agent sent. There is no connection to anywhere.
-  const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src ${webview.cspSource}; font-src ${webview.cspSource}; img-src data:; form-action 'none'; base-uri 'none'`;
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="${at("codicon.css")}">
-<link rel="stylesheet" href="${at("transcript.css")}">
-<title>Transcript</title>
-</head>
-<body>
-<script nonce="${nonce}" src="${at("transcript.js")}"></script>
-</body>
-</html>`;
 }

@@ -1,87 +1,99 @@
-// The Runs view: who waits comes first, then what runs, then what just ended, then *Earlier*. Rows are drawn anew one by one.
+// The Runs view: runs that need input, then active ones, then recently ended ones, then *Idle* and *Earlier*. A changed
+// run redraws only its row.
 import { EventEmitter, MarkdownString, ThemeColor, ThemeIcon, TreeItem, TreeItemCollapsibleState, window, type Disposable, type TreeDataProvider, type TreeView } from "vscode";
-import { isAgent, type Base } from "../base";
+import type { Services } from "../services";
 import type { Run } from "../protocol";
-import { order, type Ordered } from "../runs/order";
-import { subjectOf } from "../runs/rules";
-import { ago, commandLine, duration, elapsed, iconOf, isFinal, isWaiting, nameOf, questions, stateWords, waysOf, within, type Requested } from "../runs/words";
+import { groupRuns, type RunGroups } from "../runs/groups";
+import { actionText, requestTitle, commandLine, formatAgo, formatDuration, formatElapsed, iconOf, isFinal, isWaiting, nameOf, needInputText, permissionRequests, stateLabel, shortened, takeoversOf, type PermissionRequest } from "../runs/run";
 
-export type Node =
-  | { is: "problem" }
-  | { is: "run"; id: string }
-  | { is: "question"; id: string; permissionId: string }
-  | { is: "earlier" }
-  | { is: "more" };
+export type RunsNode =
+  | { kind: "problem" }
+  | { kind: "run"; id: string }
+  | { kind: "permission"; id: string; permissionId: string }
+  | { kind: "idle" }
+  | { kind: "earlier" }
+  | { kind: "more" };
 
-type Shared = Pick<Base, "server" | "runs">;
+type TreeServices = Pick<Services, "server" | "runs">;
 
-export class RunsTree implements TreeDataProvider<Node>, Disposable {
-  readonly view: TreeView<Node>;
-  private readonly changed = new EventEmitter<Node | undefined>();
+export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
+  readonly view: TreeView<RunsNode>;
+  private readonly changed = new EventEmitter<RunsNode | undefined>();
   readonly onDidChangeTreeData = this.changed.event;
-  /** One object for each row, as the tree knows rows by identity. */
-  private readonly nodes = new Map<string, Node>();
-  private readonly opened = Date.now();
-  private shape = "";
-  private readonly garbage: Disposable[] = [];
+  /** One object for each row, because VS Code identifies rows by object identity. */
+  private readonly nodes = new Map<string, RunsNode>();
+  private readonly activatedAt = Date.now();
+  private structure = "";
+  private readonly disposables: Disposable[] = [];
 
-  constructor(private readonly app: Shared) {
+  constructor(private readonly services: TreeServices) {
     this.view = window.createTreeView("loomd.runs", { treeDataProvider: this, showCollapseAll: false });
-    const clock = setInterval(() => this.tick(), 1000);
-    this.garbage.push(
+    const clock = setInterval(() => this.redrawActive(), 1000);
+    this.disposables.push(
       this.view,
       { dispose: () => clearInterval(clock) },
-      app.runs.onDidChange(({ runs }) => this.redraw([...runs.keys()])),
-      app.server.onDidChange(() => this.redraw([])),
+      services.runs.onDidChange(({ runs }) => this.redraw([...runs.keys()])),
+      services.server.onDidChange(() => this.redraw([])),
     );
     this.redraw([]);
   }
 
   dispose(): void {
-    for (const thing of this.garbage) thing.dispose();
+    for (const disposable of this.disposables) disposable.dispose();
   }
 
-  ordered(): Ordered {
-    return order(this.app.runs.all(), this.opened);
+  groups(): RunGroups {
+    return groupRuns(this.services.runs.all(), this.activatedAt, run => this.services.runs.idleSince(run));
   }
 
-  getChildren(node?: Node): Node[] {
+  getChildren(node?: RunsNode): RunsNode[] {
     if (!node) {
-      const { waiting, live, ended, earlier } = this.ordered();
-      const rows: Node[] = [...waiting, ...live, ...ended].map(run => this.node({ is: "run", id: run.id }));
-      if (this.app.server.state.is === "down") rows.unshift(this.node({ is: "problem" }));
-      if (earlier.length > 0 || this.app.runs.hasMore) rows.push(this.node({ is: "earlier" }));
+      const { waiting, live, ended, idle, earlier } = this.groups();
+      const rows: RunsNode[] = [...waiting, ...live, ...ended].map(run => this.node({ kind: "run", id: run.id }));
+      if (this.services.server.state.kind === "down") rows.unshift(this.node({ kind: "problem" }));
+      if (idle.length > 0) rows.push(this.node({ kind: "idle" }));
+      if (earlier.length > 0 || this.services.runs.hasMore) rows.push(this.node({ kind: "earlier" }));
       return rows;
     }
-    if (node.is === "earlier") {
-      const rows: Node[] = this.ordered().earlier.map(run => this.node({ is: "run", id: run.id }));
-      if (this.app.runs.hasMore) rows.push(this.node({ is: "more" }));
+    if (node.kind === "idle") return this.groups().idle.map(run => this.node({ kind: "run", id: run.id }));
+    if (node.kind === "earlier") {
+      const rows: RunsNode[] = this.groups().earlier.map(run => this.node({ kind: "run", id: run.id }));
+      if (this.services.runs.hasMore) rows.push(this.node({ kind: "more" }));
       return rows;
     }
-    const run = node.is === "run" ? this.app.runs.get(node.id) : undefined;
+    const run = node.kind === "run" ? this.services.runs.get(node.id) : undefined;
     if (!run) return [];
-    return questions(run).map(({ permissionId }) => this.node({ is: "question", id: run.id, permissionId }));
+    return permissionRequests(run).map(({ permissionId }) => this.node({ kind: "permission", id: run.id, permissionId }));
   }
 
-  getParent(node: Node): Node | undefined {
-    if (node.is === "question") return this.node({ is: "run", id: node.id });
-    if (node.is === "more") return this.node({ is: "earlier" });
-    if (node.is === "run" && this.ordered().earlier.some(run => run.id === node.id)) return this.node({ is: "earlier" });
+  getParent(node: RunsNode): RunsNode | undefined {
+    if (node.kind === "permission") return this.node({ kind: "run", id: node.id });
+    if (node.kind === "more") return this.node({ kind: "earlier" });
+    if (node.kind === "run" && this.groups().idle.some(run => run.id === node.id)) return this.node({ kind: "idle" });
+    if (node.kind === "run" && this.groups().earlier.some(run => run.id === node.id)) return this.node({ kind: "earlier" });
     return undefined;
   }
 
-  getTreeItem(node: Node): TreeItem {
-    switch (node.is) {
+  getTreeItem(node: RunsNode): TreeItem {
+    switch (node.kind) {
       case "problem":
-        return problemRow(this.app);
+        return problemRow(this.services);
       case "run": {
-        const run = this.app.runs.get(node.id);
-        return run ? runRow(this.app, run) : new TreeItem("");
+        const run = this.services.runs.get(node.id);
+        return run ? runRow(run, this.services.runs.idleSince(run)) : new TreeItem("");
       }
-      case "question": {
-        const run = this.app.runs.get(node.id);
-        const question = run && questions(run).find(({ permissionId }) => permissionId === node.permissionId);
-        return question ? questionRow(run, question) : new TreeItem("");
+      case "permission": {
+        const run = this.services.runs.get(node.id);
+        const request = run && permissionRequests(run).find(({ permissionId }) => permissionId === node.permissionId);
+        return request ? permissionRow(run, request) : new TreeItem("");
+      }
+      case "idle": {
+        const item = new TreeItem("Idle", TreeItemCollapsibleState.Collapsed);
+        item.id = "idle";
+        item.contextValue = "idle";
+        item.description = String(this.groups().idle.length);
+        item.tooltip = "Agents that have finished responding and wait for a message.";
+        return item;
       }
       case "earlier": {
         const item = new TreeItem("Earlier", TreeItemCollapsibleState.Collapsed);
@@ -90,14 +102,14 @@ export class RunsTree implements TreeDataProvider<Node>, Disposable {
         return item;
       }
       case "more": {
-        const item = new TreeItem("Show more…");
-        item.command = { command: "loomd.showMore", title: "Show More" };
+        const item = new TreeItem("Load More…");
+        item.command = { command: "loomd.showMore", title: "Load More" };
         return item;
       }
     }
   }
 
-  private node(node: Node): Node {
+  private node(node: RunsNode): RunsNode {
     const key = JSON.stringify(node);
     const known = this.nodes.get(key);
     if (known) return known;
@@ -106,104 +118,105 @@ export class RunsTree implements TreeDataProvider<Node>, Disposable {
   }
 
   private redraw(ids: readonly string[]): void {
-    const { waiting, live, ended, earlier } = this.ordered();
-    const asked = waiting.map(run => questions(run).map(({ permissionId }) => permissionId));
-    const shape = JSON.stringify([this.app.server.state.is === "down", waiting.map(run => run.id), asked, live.map(run => run.id), ended.map(run => run.id), earlier.map(run => run.id), this.app.runs.hasMore]);
-    if (shape !== this.shape) {
-      this.shape = shape;
+    const { waiting, live, ended, idle, earlier } = this.groups();
+    const requestIds = waiting.map(run => permissionRequests(run).map(({ permissionId }) => permissionId));
+    const structure = JSON.stringify([this.services.server.state.kind === "down", waiting.map(run => run.id), requestIds, live.map(run => run.id), idle.map(run => run.id), ended.map(run => run.id), earlier.map(run => run.id), this.services.runs.hasMore]);
+    if (structure !== this.structure) {
+      this.structure = structure;
       this.changed.fire(undefined);
     } else {
-      for (const id of ids) this.changed.fire(this.node({ is: "run", id }));
+      for (const id of ids) this.changed.fire(this.node({ kind: "run", id }));
     }
     const running = live.filter(({ state }) => state !== "idle").length;
-    if (waiting.length > 0) this.view.badge = { value: waiting.length, tooltip: `${waiting.length} waiting for you, ${running} running` };
+    if (waiting.length > 0) this.view.badge = { value: waiting.length, tooltip: `${needInputText(waiting.length)}, ${running} running` };
     else if (running > 0) this.view.badge = { value: running, tooltip: `${running} running` };
     else this.view.badge = undefined;
   }
 
-  /** The elapsed time of what runs, where somebody looks. */
-  private tick(): void {
+  /** Redraws the elapsed time of active runs while the view is visible. */
+  private redrawActive(): void {
     if (!this.view.visible) return;
-    const { waiting, live } = this.ordered();
-    for (const run of [...waiting, ...live]) this.changed.fire(this.node({ is: "run", id: run.id }));
+    const { waiting, live } = this.groups();
+    this.redraw([...waiting, ...live].map(({ id }) => id));
   }
 }
 
-function problemRow({ server }: Shared): TreeItem {
-  const why = server.state.is === "down" ? server.state.failure.message : "";
-  const item = new TreeItem("loomd is not running: click to restart");
+function problemRow({ server }: TreeServices): TreeItem {
+  const reason = server.state.kind === "down" ? server.state.failure.message : "";
+  const item = new TreeItem("loomd is not running");
   item.id = "problem";
   item.contextValue = "problem";
-  item.description = why;
-  item.tooltip = why;
+  item.description = `Click to restart. ${reason}`;
+  item.tooltip = reason;
   item.iconPath = new ThemeIcon("error", new ThemeColor("list.errorForeground"));
   item.command = { command: "loomd.restartServer", title: "Restart Server" };
-  item.accessibilityInformation = { label: `loomd is not running. ${why} Press Enter to restart it.` };
+  item.accessibilityInformation = { label: `loomd is not running. ${reason} Press Enter to restart.` };
   return item;
 }
 
-function runRow(app: Shared, run: Run): TreeItem {
+/** `idleSince`: when it became idle. */
+function runRow(run: Run, idleSince: number | undefined): TreeItem {
   const now = Date.now();
-  const asked = questions(run);
-  const item = new TreeItem(nameOf(run), asked.length > 0 ? TreeItemCollapsibleState.Expanded : TreeItemCollapsibleState.None);
-  const words = stateWords(run);
-  const time = isFinal(run) ? `${elapsed(run, now)} · ${ago(run.endedAt ?? run.createdAt, now)}` : elapsed(run, now);
+  const requests = permissionRequests(run);
+  const item = new TreeItem(shortened(nameOf(run), "view"), requests.length > 0 ? TreeItemCollapsibleState.Expanded : TreeItemCollapsibleState.None);
+  const label = stateLabel(run);
+  const time = idleSince !== undefined ? `for ${formatDuration(now - idleSince)}` : isFinal(run) ? `${formatElapsed(run, now)} · ${formatAgo(run.endedAt ?? run.createdAt, now)}` : formatElapsed(run, now);
   const queued = run.queued ? ` · ${run.queued} queued` : "";
-  // The tree remembers by id whether a row is open; a run that asks again is to be open again.
-  item.id = `${run.id}${asked.length > 0 ? `:${asked[0]!.permissionId}` : ""}`;
-  item.description = `${words} · ${time}${queued}`;
+  // VS Code remembers by ID whether a row is expanded. A new ID for a new request expands the row again.
+  item.id = `${run.id}${requests.length > 0 ? `:${requests[0]!.permissionId}` : ""}`;
+  item.description = idleSince !== undefined ? `${label} ${time}${queued}` : `${label} · ${time}${queued}`;
   const { icon, color } = iconOf(run);
   item.iconPath = new ThemeIcon(icon, color ? new ThemeColor(color) : undefined);
-  item.contextValue = flags(app, run).join(" ");
-  item.command = { command: "loomd.open", title: "Open", arguments: [{ is: "run", id: run.id }] };
-  item.tooltip = tooltip(run, words, now);
-  item.accessibilityInformation = { label: `${nameOf(run)}, ${words}, ${time}${queued}` };
+  item.contextValue = contextFlags(run).join(" ");
+  item.command = { command: "loomd.open", title: "Open", arguments: [{ kind: "run", id: run.id }] };
+  item.tooltip = tooltip(run, label, now);
+  item.accessibilityInformation = { label: `${nameOf(run)}, ${label}, ${time}${queued}` };
   return item;
 }
 
-/** What the menus ask for, in the `when` clauses of package.json. */
-function flags(app: Shared, run: Run): string[] {
-  const result = ["run", isFinal(run) ? "ended" : "live", isAgent(app, run) ? "agent" : "command"];
+/** Flags for `viewItem` in the `when` clauses of package.json. */
+function contextFlags(run: Run): string[] {
+  const result = ["run", isFinal(run) ? "ended" : "live", run.hasTranscript ? "agent" : "command"];
   if (isWaiting(run)) result.push("waiting");
   if (run.session?.resumable) result.push("resumable");
-  if (waysOf(run).length > 0) result.push("takeover");
+  if (takeoversOf(run).length > 0) result.push("takeover");
   if (run.pinned) result.push("pinned");
   return result;
 }
 
-function tooltip(run: Run, words: string, now: number): MarkdownString {
+function tooltip(run: Run, label: string, now: number): MarkdownString {
   const text = new MarkdownString("", true);
   const line = (name: string, value: string) => text.appendMarkdown(`${name}: `).appendText(value).appendMarkdown("  \n");
   text.appendMarkdown("**").appendText(nameOf(run)).appendMarkdown("**  \n");
-  line("State", `${words}, ${elapsed(run, now)}`);
+  line("State", `${label}${run.state === "lost" ? " (the process disappeared)" : ""}`);
   line("Provider", run.provider);
-  line("Folder", run.cwd);
+  line("Working directory", run.cwd);
   if (run.command.length > 0) line("Command", commandLine(run.command).slice(0, 500));
-  if (run.usage) line("Usage", usageWords(run));
+  const tokens = tokensText(run);
+  if (tokens !== "") line("Tokens", tokens);
+  if (run.usage?.costUsd != null) line("Cost", `$${run.usage.costUsd.toFixed(2)}`);
   line("Started", new Date(run.startedAt ?? run.createdAt).toLocaleString());
-  if (run.endedAt) line("Took", duration(run.endedAt - (run.startedAt ?? run.createdAt)));
+  line("Duration", formatElapsed(run, now));
   return text;
 }
 
-function usageWords({ usage }: Run): string {
-  const words: string[] = [];
-  if (usage?.inputTokens != null) words.push(`${usage.inputTokens} tokens in`);
-  if (usage?.outputTokens != null) words.push(`${usage.outputTokens} out`);
-  if (usage?.costUsd != null) words.push(`$${usage.costUsd.toFixed(2)}`);
-  return words.join(", ");
+function tokensText({ usage }: Run): string {
+  const parts: string[] = [];
+  if (usage?.inputTokens != null) parts.push(`${usage.inputTokens} in`);
+  if (usage?.outputTokens != null) parts.push(`${usage.outputTokens} out`);
+  return parts.join(", ");
 }
 
-function questionRow(run: Run, question: Requested): TreeItem {
-  const subject = subjectOf(run, question);
-  const what = subject.command ?? subject.title;
-  const item = new TreeItem(what.split("\n", 1)[0]!);
-  item.id = `${run.id}/${question.permissionId}`;
-  const files = subject.paths.map(path => within(path, run.cwd)).join(", ");
-  item.description = subject.command === undefined ? files || subject.kind : subject.title === what ? subject.kind : subject.title;
+/** A click opens the request, which shows all of what is asked and can be answered. */
+function permissionRow(run: Run, request: PermissionRequest): TreeItem {
+  const [title, action] = [requestTitle(request), actionText(request.toolCall["kind"])];
+  const item = new TreeItem(shortened(title));
+  item.id = `${run.id}/${request.permissionId}`;
+  item.description = action;
   item.iconPath = new ThemeIcon("question", new ThemeColor("list.warningForeground"));
-  item.contextValue = "question";
-  item.tooltip = [subject.title, what, ...subject.paths].filter((text, at, all) => all.indexOf(text) === at).join("\n");
-  item.command = { command: "loomd.review", title: "Review", arguments: [{ is: "question", id: run.id, permissionId: question.permissionId }] };
-  item.accessibilityInformation = { label: `${nameOf(run)} asks: ${subject.kind}, ${what} ${files}. Allow or deny with the actions of this row.` };
+  item.contextValue = "permission";
+  item.tooltip = title;
+  item.command = { command: "loomd.review", title: "Review", arguments: [{ kind: "permission", id: run.id, permissionId: request.permissionId }] };
+  item.accessibilityInformation = { label: `${nameOf(run)} requests permission to ${action}: ${title}. Press Enter to review.` };
   return item;
 }

@@ -1,71 +1,113 @@
-// The box for a follow-up: into the next turn, or into the running one; after the end of the run, a new run with the same session.
-import type { Head, ToExtension } from "../transcript/messages";
+// The message box: queues a message for the next turn or sends it into the running one. After the end of the run it
+// resumes the session.
+import type { Attachment } from "../transcript/context";
+import type { Header, ToExtension } from "../transcript/messages";
+import { Attachments } from "./attachments";
+import { Completion, type Word } from "./complete";
 import { button, element } from "./dom";
 
 export class Composer {
-  readonly box = element("form", { class: "composer", aria: { label: "Follow-up" } });
-  private readonly text = element("textarea", { aria: { label: "Follow-up to the agent" } });
-  private readonly mode = element("select", { aria: { label: "When it is taken" } });
-  private readonly go: HTMLButtonElement;
-  private readonly stop: HTMLButtonElement;
-  private head: Head | undefined;
+  readonly form = element("form", { class: "composer", aria: { label: "Send a message" } });
+  private readonly textarea = element("textarea", { aria: { label: "Message" } });
+  private readonly mode = element("select", { aria: { label: "When to send" } });
+  private readonly sendButton: HTMLButtonElement;
+  private readonly stopButton: HTMLButtonElement;
+  private readonly attachments = new Attachments(() => this.draw());
+  private readonly completion: Completion;
+  private header: Header | undefined;
   private sending = false;
 
-  constructor(private readonly tell: (message: ToExtension) => void) {
-    this.text.rows = 2;
-    for (const [value, words] of [["queue", "After this turn"], ["steer", "Into this turn"]] as const) {
-      const option = element("option", {}, words);
+  constructor(
+    private readonly post: (message: ToExtension) => void,
+    draft: string,
+    private readonly saveDraft: (draft: string) => void,
+  ) {
+    this.textarea.rows = 2;
+    this.textarea.value = draft;
+    for (const [value, label] of [["queue", "Queue"], ["steer", "Send now (steer)"]] as const) {
+      const option = element("option", {}, label);
       option.value = value;
       this.mode.append(option);
     }
-    this.go = button("Send", () => this.send(), "primary");
-    this.stop = button("Stop turn", () => this.tell({ say: "interrupt" }), "secondary");
-    this.box.append(this.text, element("div", { class: "composer-row" }, this.mode, element("span", { class: "quiet hint" }, "Enter sends, Shift+Enter breaks the line"), this.stop, this.go));
-    this.box.addEventListener("submit", event => event.preventDefault());
-    this.text.addEventListener("keydown", event => {
+    this.sendButton = button("Send", () => this.send(), "primary");
+    this.stopButton = button("Stop", () => this.post({ kind: "interrupt" }), "secondary");
+    this.completion = new Completion(this.textarea, word => this.complete(word));
+    this.form.append(this.completion.list, ...this.attachments.elements, this.textarea, element("div", { class: "composer-row" }, this.mode, element("span", { class: "quiet hint" }, "Enter to send, Shift+Enter for a new line"), this.stopButton, this.sendButton));
+    this.form.addEventListener("submit", event => event.preventDefault());
+    this.textarea.addEventListener("keydown", event => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.send();
     });
-    this.text.addEventListener("input", () => this.draw());
+    this.textarea.addEventListener("input", () => {
+      this.saveDraft(this.textarea.value);
+      this.draw();
+    });
   }
 
-  show(head: Head): void {
-    this.head = head;
+  show(header: Header): void {
+    this.header = header;
     this.draw();
   }
 
-  /** It has arrived. */
+  attach(context: readonly Attachment[], text: string): void {
+    this.attachments.add(context);
+    if (this.textarea.value === "") this.textarea.value = text;
+    this.saveDraft(this.textarea.value);
+    this.draw();
+    this.textarea.focus();
+  }
+
+  private complete({ trigger, query }: Word): void {
+    if (trigger === "@") return this.post({ kind: "find", query });
+    const commands = (this.header?.run.agent?.commands ?? []).filter(({ name }) => name.toLowerCase().startsWith(query.toLowerCase()));
+    this.completion.offer("/", query, commands.map(({ name, description }) => ({ label: `/${name}`, detail: description ?? "", insert: `/${name}` })));
+  }
+
+  /** Files and symbols for what was typed after `@`. One that is taken goes with the message as a link. */
+  found(query: string, found: readonly Attachment[]): void {
+    this.completion.offer("@", query, found.map(attachment => ({ label: attachment.label, detail: "", insert: `@${attachment.label}`, accept: () => this.attachments.add([attachment]) })));
+  }
+
+  /** Returns whether the box can have the focus. */
+  focus(): boolean {
+    this.textarea.focus();
+    return document.activeElement === this.textarea;
+  }
+
+  /** The server has accepted the message. */
   sent(): void {
     this.sending = false;
-    this.text.value = "";
+    this.textarea.value = "";
+    this.attachments.clear();
+    this.saveDraft("");
     this.draw();
   }
 
-  /** It has not: the words stay. */
+  /** The message could not be sent, so its text stays in the box. */
   failed(): void {
     this.sending = false;
     this.draw();
   }
 
   private send(): void {
-    const text = this.text.value.trim();
-    if (text === "" || this.sending || this.go.disabled) return;
+    const text = this.textarea.value.trim();
+    if (this.sending || this.sendButton.disabled) return;
     this.sending = true;
-    this.tell({ say: "send", text, mode: this.mode.hidden ? "queue" : (this.mode.value as "queue" | "steer") });
+    this.post({ kind: "send", text, mode: this.mode.hidden ? "queue" : (this.mode.value as "queue" | "steer"), context: [...this.attachments.all] });
     this.draw();
   }
 
   private draw(): void {
-    if (!this.head) return;
-    const { can, final, run } = this.head;
-    const able = can.send || can.resume;
+    if (!this.header) return;
+    const { can, final, run } = this.header;
+    const visible = can.send || can.resume;
     const busy = !final && run.state !== "idle";
-    this.box.hidden = !able;
+    this.form.hidden = !visible;
     this.mode.hidden = !(busy && can.steer);
-    this.stop.hidden = !(busy && can.interrupt);
-    this.text.placeholder = final ? "Go on with this session…" : busy ? "Say what is next…" : "Ask something…";
-    this.go.textContent = final ? "Go on" : "Send";
-    this.go.disabled = this.sending || this.text.value.trim() === "";
+    this.stopButton.hidden = !(busy && can.interrupt);
+    this.textarea.placeholder = final ? "Resume this session…" : busy ? "Queue a message…" : "Ask a follow-up…";
+    this.sendButton.textContent = final ? "Resume" : "Send";
+    this.sendButton.disabled = this.sending || (this.textarea.value.trim() === "" && this.attachments.all.length === 0);
   }
 }

@@ -1,28 +1,30 @@
-// Differences: two texts, or a patch, as lines with a sign, so that colour is not needed to read them.
+// Renders diffs, of two texts or from a patch, as lines with a sign, so that they can be read without color.
 import { parsePatch, structuredPatch, type StructuredPatchHunk } from "diff";
 import { element } from "./dom";
+import { highlight, languageOf } from "./highlight";
 
-/** More lines than this are for the editor's own diff. */
-const SHOWN = 400;
-/** Two texts that take longer to compare are not compared here. */
-const PATIENCE_MS = 200;
+/** A diff shows at most this many lines here; *Open Diff* shows all of them. */
+const MAX_LINES = 400;
+/** The comparison of two texts is given up after this time. */
+const COMPARE_TIMEOUT_MS = 200;
 
 export function renderTexts(path: string, oldText: string, newText: string): HTMLElement {
-  if (oldText === "") return renderHunks([{ oldStart: 0, oldLines: 0, newStart: 1, newLines: 0, lines: linesOf(newText).map(line => `+${line}`) }]);
-  const patch = structuredPatch(path, path, oldText, newText, undefined, undefined, { context: 3, timeout: PATIENCE_MS });
-  return patch ? renderHunks(patch.hunks) : element("p", { class: "quiet" }, "The two are too different to be shown here.");
+  if (oldText === "") return renderHunks(path, [{ oldStart: 0, oldLines: 0, newStart: 1, newLines: 0, lines: linesOf(newText).map(line => `+${line}`) }]);
+  const patch = structuredPatch(path, path, oldText, newText, undefined, undefined, { context: 3, timeout: COMPARE_TIMEOUT_MS });
+  return patch ? renderHunks(path, patch.hunks) : element("p", { class: "quiet" }, "Diff too large to show here.");
 }
 
-export function renderPatch(patch: string): HTMLElement {
+export function renderPatch(path: string, patch: string): HTMLElement {
   try {
-    return renderHunks(parsePatch(patch).flatMap(({ hunks }) => hunks));
+    return renderHunks(path, parsePatch(patch).flatMap(({ hunks }) => hunks));
   } catch {
     return element("pre", { class: "output", tabIndex: 0 }, patch);
   }
 }
 
-function renderHunks(hunks: readonly StructuredPatchHunk[]): HTMLElement {
-  const body = element("div", { class: "diff", role: "region", tabIndex: 0, aria: { label: "Difference" } });
+function renderHunks(path: string, hunks: readonly StructuredPatchHunk[]): HTMLElement {
+  const language = languageOf(path);
+  const body = element("div", { class: "diff", role: "region", tabIndex: 0, aria: { label: "Diff" } });
   let shown = 0;
   let hidden = 0;
   for (const hunk of hunks) {
@@ -34,16 +36,16 @@ function renderHunks(hunks: readonly StructuredPatchHunk[]): HTMLElement {
       const number = sign === "-" ? before : after;
       if (sign !== "+") before++;
       if (sign !== "-") after++;
-      if (++shown > SHOWN) {
+      if (++shown > MAX_LINES) {
         hidden++;
         continue;
       }
       const kind = sign === "+" ? "added" : sign === "-" ? "removed" : "same";
-      body.append(element("div", { class: `diff-line ${kind}` }, element("span", { class: "diff-number", aria: { hidden: "true" } }, String(number)), element("span", { class: "diff-sign" }, sign), element("span", { class: "diff-text" }, line.slice(1))));
+      body.append(element("div", { class: `diff-line ${kind}` }, element("span", { class: "diff-number", aria: { hidden: "true" } }, String(number)), element("span", { class: "diff-sign" }, sign), element("span", { class: "diff-text" }, ...highlight(line.slice(1), language))));
     }
   }
-  if (hidden > 0) body.append(element("div", { class: "diff-gap" }, `${hidden} more lines in the editor's diff`));
-  if (shown === 0) body.append(element("div", { class: "diff-gap" }, "no difference"));
+  if (hidden > 0) body.append(element("div", { class: "diff-gap" }, `${hidden} more lines (Open Diff)`));
+  if (shown === 0) body.append(element("div", { class: "diff-gap" }, "No changes"));
   return body;
 }
 
@@ -53,10 +55,10 @@ function linesOf(text: string): string[] {
   return lines;
 }
 
-/** How many lines came and went. */
-export function counts(oldText: string, newText: string): string {
+/** The number of added and removed lines, as text. */
+export function lineCounts(oldText: string, newText: string): string {
   if (oldText === "") return `+${linesOf(newText).length}`;
-  const patch = structuredPatch("", "", oldText, newText, undefined, undefined, { context: 0, timeout: PATIENCE_MS });
+  const patch = structuredPatch("", "", oldText, newText, undefined, undefined, { context: 0, timeout: COMPARE_TIMEOUT_MS });
   if (!patch) return "";
   const lines = patch.hunks.flatMap(hunk => hunk.lines);
   return `+${lines.filter(line => line.startsWith("+")).length} −${lines.filter(line => line.startsWith("-")).length}`;

@@ -1,289 +1,260 @@
-// How each kind of item looks. An item is drawn whole, from what the fold holds and what the reader opened or closed.
-import type { PermissionOption } from "../protocol";
-import { duration, within } from "../runs/words";
+// Renders the items of a transcript, from their data and from what the reader expanded or collapsed. Of a text that grows
+// only what is new is drawn; all other items are drawn completely.
+import type { Item } from "../protocol";
+import { capitalized, formatCount, formatDuration } from "../runs/run";
+import { dataText, outputText, plainText, titleOf, type ItemOf, type Row, type Transcript } from "../transcript/items";
 import type { ToExtension } from "../transcript/messages";
-import { outputOf, plainText, type Item, type Message, type Notice, type Plan, type Question, type Tool, type Turn } from "../transcript/fold";
-import { lastLines, renderAnsi } from "./ansi";
-import { counts, renderPatch, renderTexts } from "./diff";
-import { button, element, icon, iconButton } from "./dom";
-import { renderMarkdown } from "./markdown";
+import { lastLines } from "./ansi";
+import { element, icon, iconButton } from "./dom";
+import { StreamedMarkdown, type MarkdownActions } from "./markdown";
+import { answerText, isAllowed, Questions, shown } from "./question";
+import { isRunning, statusLabel, ToolRenderer } from "./tool";
 
-/** Lines of a tool's output that are shown before somebody asks for all. */
-const LINES = 40;
-/** So much output needs no folding. */
-const SMALL = 12;
+/** A finished tool with at most this many lines of output stays expanded. */
+const MAX_UNFOLDED_LINES = 12;
+/** Items of deeper sub-agents are not indented further. */
+const MAX_DEPTH = 4;
 
-const KINDS: Record<string, string> = { read: "file", edit: "edit", delete: "trash", move: "arrow-right", search: "search", execute: "terminal", think: "lightbulb", fetch: "globe", switch_mode: "arrow-swap" };
-const STATES: Record<string, { icon: string; words: string }> = {
-  pending: { icon: "circle-large-outline", words: "not yet begun" },
-  in_progress: { icon: "loading codicon-modifier-spin", words: "running" },
-  completed: { icon: "pass", words: "done" },
-  failed: { icon: "error", words: "failed" },
-};
+type Message = ItemOf<"message"> | ItemOf<"thought">;
 
-export class Drawer {
-  /** The run's folder: files in it are named from there. */
+export class Renderer {
+  /** The run's working directory. Files in it are shown with relative paths. */
   cwd = "";
-  /** Whether the run ended because somebody took it over. */
+  /** The agent's name. */
+  agent = "Agent";
+  /** Whether the run ended because its session was continued in a terminal. */
   takenOver = false;
-  /** What the reader opened or closed by hand. */
+  readonly questions: Questions;
+  private readonly tools: ToolRenderer;
+  /** Items that the reader expanded or collapsed, by number. */
   private readonly folds = new Map<number, boolean>();
-  private readonly whole = new Set<number>();
-  private readonly sent = new Set<string>();
+  private readonly texts = new WeakMap<HTMLElement, { head: string; text: StreamedMarkdown }>();
 
   constructor(
-    private readonly tell: (message: ToExtension) => void,
-    private readonly again: (index: number) => void,
-  ) {}
+    private readonly transcript: () => Transcript,
+    private readonly post: (message: ToExtension) => void,
+    private readonly redraw: (item: number) => void,
+  ) {
+    this.questions = new Questions(post, redraw);
+    const cwd = () => this.cwd;
+    this.tools = new ToolRenderer({ post, redraw, get cwd() { return cwd(); } });
+  }
 
   reset(): void {
     this.folds.clear();
-    this.whole.clear();
-    this.sent.clear();
+    this.tools.reset();
+    this.questions.forgetAnswers();
   }
 
-  /** An answer that did not arrive may be given again. */
-  unsend(): void {
-    this.sent.clear();
-  }
-
-  open(item: Item): boolean {
-    const chosen = this.folds.get(item.index);
+  isOpen(item: Item): boolean {
+    const chosen = this.folds.get(item.item);
     if (chosen !== undefined) return chosen;
-    if (item.is === "thought") return false;
-    if (item.is !== "tool") return true;
-    if (item.status === "pending" || item.status === "in_progress" || item.questions.some(({ answer }) => !answer)) return true;
-    return item.content.some(part => part.type === "diff") || item.patch !== undefined || lastLines(outputOf(item), SMALL).before === 0;
-  }
-
-  fold(item: Item, open = !this.open(item)): void {
-    this.folds.set(item.index, open);
-    this.again(item.index);
-  }
-
-  label(item: Item): string {
-    switch (item.is) {
-      case "user":
-        return "You";
-      case "agent":
-        return "Agent";
+    switch (item.kind) {
       case "thought":
-        return "Thought";
+      case "other":
+        return false;
+      case "permission":
+        return !item.resolved;
       case "tool":
-        return `${item.title || item.kind}, ${statusWords(item)}`;
-      case "plan":
-        return "Plan";
-      case "notice":
-        return `${item.level === "info" ? "Notice" : item.level}`;
-      case "turn":
-        return turnWords(item, this.takenOver);
+        if (this.transcript().childrenOf(item.item).length > 0) return this.isWaiting(item);
+        // The request shows all of it.
+        if (this.isWaiting(item)) return false;
+        return isRunning(item) || item.diffs.length > 0 || lastLines(outputText(item.output), MAX_UNFOLDED_LINES).before === 0;
+      default:
+        return true;
     }
   }
 
-  draw(item: Item, into: HTMLElement): void {
-    into.className = `item ${item.is}${item.parent === undefined ? "" : " nested"}`;
-    into.replaceChildren(...this.parts(item));
+  canFold = (item: Item): boolean => item.kind === "tool" || item.kind === "thought" || item.kind === "other" || (item.kind === "permission" && item.resolved != null);
+
+  fold(item: Item, open = !this.isOpen(item)): void {
+    this.folds.set(item.item, open);
+    this.redraw(item.item);
   }
 
-  private parts(item: Item): HTMLElement[] {
-    switch (item.is) {
-      case "user":
-      case "agent":
-        return this.message(item);
+  /** Whether the tool, or its sub-agent, waits for an answer. */
+  private isWaiting(item: ItemOf<"tool">): boolean {
+    return this.transcript().questions().some(({ item: number, permissionId }) => item.permissions.includes(permissionId) || this.transcript().isInside(number, item.item));
+  }
+
+  /** Changes when an item has to be drawn again for what is inside of it: a call tells of its sub-agent's steps and questions. */
+  revision(item: Item): string {
+    return item.kind === "tool" ? `${this.transcript().childrenOf(item.item).length} ${this.isWaiting(item)}` : "";
+  }
+
+  label(item: Item): string {
+    switch (item.kind) {
+      case "message":
+        return this.author(item);
       case "thought":
-        return this.thought(item);
+        return "Thought";
+      case "tool":
+        return `${item.title || item.toolKind}, ${statusLabel(item, this.isWaiting(item))}`;
+      case "plan":
+        return "Plan";
+      case "permission":
+        return `Permission request: ${item.shown[0]?.text ?? ""}, ${answerText(item)}`;
+      case "notice":
+        return item.severity === "info" ? "Notice" : capitalized(item.severity);
+      case "turn":
+        return this.turnLabel(item);
+      case "command":
+        return "Output";
+      default:
+        return titleOf(item);
+    }
+  }
+
+  draw({ number, depth }: Row, into: HTMLElement): void {
+    const item = this.transcript().get(number)!;
+    into.className = `item ${item.kind}${depth > 0 ? ` nested nested-${Math.min(depth, MAX_DEPTH)}` : ""}`;
+    if (this.transcript().isIncomplete(number) && this.isOpen(item)) this.post({ kind: "item", item: number });
+    try {
+      if (item.kind === "message" || item.kind === "thought") this.drawText(item, into);
+      else into.replaceChildren(...this.parts(item));
+    } catch (error) {
+      console.warn(error);
+      this.texts.delete(into);
+      into.replaceChildren(element("pre", { tabIndex: 0 }, plainText(item)));
+    }
+  }
+
+  private parts(item: Exclude<Item, Message>): HTMLElement[] {
+    switch (item.kind) {
       case "tool":
         return this.tool(item);
       case "plan":
         return plan(item);
+      case "permission":
+        return this.permission(item);
       case "notice":
         return notice(item);
       case "turn":
-        return turn(item, this.takenOver);
+        return this.turn(item);
+      case "command":
+        return [this.header("terminal", "Output", item), ...this.tools.output(item.item, item.output, item.endAt == null), ...(item.stderr?.text ? [element("p", { class: "quiet" }, "Errors"), ...this.tools.output(item.item, item.stderr, item.endAt == null, "Errors")] : [])];
+      default:
+        return this.other(item);
     }
   }
 
   private copy(item: Item): HTMLElement {
-    return iconButton("copy", "Copy", () => this.tell({ say: "copy", text: plainText(item) }), "item-copy");
+    return iconButton("copy", "Copy", () => this.post({ kind: "copy", text: plainText(item) }), "item-copy");
   }
 
-  private readonly wishes = {
-    copy: (text: string) => this.tell({ say: "copy", text }),
-    openFile: (path: string, line?: number, column?: number) => this.tell({ say: "openFile", path, ...(line === undefined ? {} : { line }), ...(column === undefined ? {} : { column }) }),
+  private header(symbol: string, text: string, item: Item, ...facts: string[]): HTMLElement {
+    return element("header", { class: "item-head" }, icon(symbol), element("span", { class: "who" }, text), ...facts.map(fact => element("span", { class: "quiet" }, fact)), time(item.at), this.copy(item));
+  }
+
+  private readonly actions: MarkdownActions = {
+    copy: text => this.post({ kind: "copy", text }),
+    openFile: (path, line, column) => this.post({ kind: "openFile", path, ...(line === undefined ? {} : { line }), ...(column === undefined ? {} : { column }) }),
   };
 
-  private message(item: Message): HTMLElement[] {
-    const who = item.is === "user" ? "You" : "Agent";
-    const head = element("header", { class: "item-head" }, icon(item.is === "user" ? "account" : "hubot"), element("span", { class: "who" }, who), item.abandoned && element("span", { class: "quiet" }, "given up, tried again below"), this.copy(item));
-    const body = item.is === "user" ? element("div", { class: "said" }, item.text) : renderMarkdown(item.text, this.wishes);
-    if (item.abandoned) body.classList.add("abandoned");
-    const images = item.images.map(({ mimeType, data }) => {
-      const image = element("img", { class: "picture" });
-      image.alt = "A picture";
+  private author(item: Message): string {
+    if (item.role === "user") return "You";
+    return item.parent == null ? this.agent : "Sub-agent";
+  }
+
+  private drawText(item: Message, into: HTMLElement): void {
+    const withdrawn = this.transcript().isWithdrawn(item.item);
+    const open = this.isOpen(item);
+    const head = JSON.stringify([item.kind, item.role, withdrawn, open, this.agent, item.kind === "thought" ? [item.endAt, open || firstLine(item.text)] : "", item.blocks?.length, this.transcript().isIncomplete(item.item)]);
+    const known = this.texts.get(into);
+    const text = known?.text ?? new StreamedMarkdown(this.actions);
+    if (item.role === "agent" && open) text.update(item.text, item.endAt != null);
+    if (known?.head === head && item.role === "agent") return;
+    this.texts.set(into, { head, text });
+    const body = item.role === "user" ? element("div", { class: "user-text" }, item.text) : text.body;
+    body.classList.toggle("withdrawn", withdrawn);
+    into.replaceChildren(...this.textHead(item, withdrawn, open), ...(open ? [body, ...(item.blocks ?? []).map(block => this.block(block))] : []));
+  }
+
+  private textHead(item: Message, withdrawn: boolean, open: boolean): HTMLElement[] {
+    const facts = withdrawn ? ["withdrawn; retried below"] : [];
+    if (item.kind === "message") return item.continues != null && !withdrawn ? [] : [this.header(item.role === "user" ? "account" : "hubot", this.author(item), item, ...facts)];
+    const took = item.endAt != null && item.endAt - item.at >= 1000 ? ` for ${formatDuration(item.endAt - item.at)}` : "";
+    return [this.toggle(item, icon("lightbulb"), element("span", { class: "who" }, `Thought${took}`), ...facts.map(fact => element("span", { class: "quiet" }, fact)), ...(open ? [] : [element("span", { class: `preview ${withdrawn ? "withdrawn" : ""}` }, firstLine(item.text))]))];
+  }
+
+  /** A content block that is no text: an image, a link to a file or a page, or its type. */
+  private block(block: Record<string, unknown>): HTMLElement {
+    const { type, data, mimeType, uri, name, resource } = block as { [name: string]: string | undefined } & { resource?: { uri?: string; text?: string } };
+    if (type === "image" && data && /^image\/[\w.+-]+$/.test(mimeType ?? "")) {
+      const image = element("img", { class: "image" });
+      image.alt = "Image";
       image.src = `data:${mimeType};base64,${data}`;
       return image;
-    });
-    return [head, body, ...images];
-  }
-
-  private toggle(item: Item, key: string, ...words: (Node | string)[]): HTMLElement {
-    const open = this.open(item);
-    return element("button", { class: "toggle", type: "button", data: { key }, aria: { expanded: String(open) }, on: () => this.fold(item) }, icon(open ? "chevron-down" : "chevron-right"), ...words);
-  }
-
-  private thought(item: Message): HTMLElement[] {
-    const open = this.open(item);
-    const first = item.text.trim().split("\n", 1)[0] ?? "";
-    const time = item.endedAt - item.at >= 1000 ? ` for ${duration(item.endedAt - item.at)}` : "";
-    const head = this.toggle(item, "fold", icon("lightbulb"), element("span", { class: "who" }, `Thought${time}`), ...(open ? [] : [element("span", { class: "preview" }, first)]));
-    return open ? [head, renderMarkdown(item.text, this.wishes)] : [head];
-  }
-
-  private tool(item: Tool): HTMLElement[] {
-    const state = STATES[item.status] ?? STATES["pending"]!;
-    const waiting = item.questions.some(({ answer }) => !answer);
-    const time = item.endedAt !== undefined && item.endedAt - item.at >= 1000 ? duration(item.endedAt - item.at) : "";
-    const change = item.content.flatMap(part => (part.type === "diff" ? [counts(part.oldText ?? "", part.newText ?? "")] : [])).join(" ");
-    const head = this.toggle(
-      item,
-      "fold",
-      icon(KINDS[item.kind] ?? "tools"),
-      element("span", { class: "tool-title" }, item.title || item.kind),
-      ...(change === "" ? [] : [element("span", { class: "quiet" }, change)]),
-      element("span", { class: `tool-state ${waiting ? "waiting" : item.status}` }, icon(waiting ? "bell-dot" : state.icon), waiting ? "waiting for you" : state.words, time === "" ? "" : ` · ${time}`),
-    );
-    const line = element("div", { class: "tool-line" }, head, this.copy(item));
-    if (!this.open(item)) return [line];
-    const body = element("div", { class: "tool-body" });
-    if (item.command !== undefined && item.command !== item.title) body.append(element("pre", { class: "command", tabIndex: 0, aria: { label: "Command" } }, item.command));
-    const files = item.locations.filter(({ path }) => !item.content.some(part => part.type === "diff" && part.path === path));
-    if (files.length > 0) body.append(element("div", { class: "files" }, ...files.map(({ path, line }) => this.file(path, line ?? undefined))));
-    for (const part of item.content) {
-      if (part.type === "diff") body.append(this.diff(part.path ?? "", part.oldText ?? "", part.newText ?? ""));
-      if (part.type === "content" && part.content?.type === "image" && part.content.data && part.content.mimeType) {
-        const image = element("img", { class: "picture" });
-        image.alt = "A picture";
-        image.src = `data:${part.content.mimeType};base64,${part.content.data}`;
-        body.append(image);
-      }
     }
-    if (item.patch !== undefined && !item.content.some(part => part.type === "diff")) body.append(renderPatch(item.patch));
-    const input = item.command === undefined && waiting && item.content.length === 0 ? inputText(item.input) : "";
-    if (input !== "") body.append(element("pre", { class: "command", tabIndex: 0, aria: { label: "Input" } }, input));
-    this.output(item, body);
-    for (const question of item.questions) body.append(this.question(item, question));
-    return [line, body];
+    const link = uri ?? resource?.uri;
+    const path = link === undefined ? undefined : /^file:\/\/(\/.*)$/.exec(link)?.[1];
+    const text = name ?? link ?? type ?? "content";
+    if (path !== undefined) return element("a", { href: "#", class: "file-link", title: link ?? "", onClick: event => (event.preventDefault(), this.actions.openFile(decodeURIComponent(path))) }, text);
+    return element("div", { class: "quiet block", title: link ?? "" }, icon("link"), ` ${text}`, resource?.text !== undefined && element("pre", { tabIndex: 0 }, resource.text));
   }
 
-  private output(item: Tool, body: HTMLElement): void {
-    const text = outputOf(item);
-    if (text.trim() === "") return;
-    const { text: shown, before } = this.whole.has(item.index) ? { text, before: 0 } : lastLines(text, LINES);
-    if (before > 0 || item.output.dropped > 0) {
-      const hidden = item.output.dropped > 0 && before === 0 ? "The beginning is not kept here" : `Show ${before} earlier lines`;
-      const more = () => (this.whole.add(item.index), this.again(item.index));
-      body.append(before > 0 ? button(hidden, more, "link") : element("p", { class: "quiet" }, hidden));
-    }
-    body.append(renderAnsi(shown));
+  private toggle(item: Item, ...content: (Node | string)[]): HTMLElement {
+    const open = this.isOpen(item);
+    return element("button", { class: "toggle", type: "button", data: { key: "fold" }, aria: { expanded: String(open) }, onClick: () => this.fold(item) }, icon(open ? "chevron-down" : "chevron-right"), ...content);
   }
 
-  private file(path: string, line: number | undefined): HTMLElement {
-    const name = within(path, this.cwd);
-    const words = line === undefined ? name : `${name}:${line}`;
-    return element("a", { href: "#", class: "file-link", title: path, on: event => (event.preventDefault(), this.wishes.openFile(path, line)) }, words);
+  private tool(item: ItemOf<"tool">): HTMLElement[] {
+    const waiting = this.isWaiting(item);
+    const line = element("div", { class: "tool-line" }, this.toggle(item, ...this.tools.head(item, waiting, this.transcript().childrenOf(item.item).length)), this.copy(item));
+    return this.isOpen(item) ? [line, this.tools.body(item)] : [line];
   }
 
-  private diff(path: string, oldText: string, newText: string): HTMLElement {
-    const open = iconButton("diff", `Open the difference of ${path} in the editor`, () => this.tell({ say: "openDiff", path, oldText, newText }));
-    return element("div", { class: "change" }, element("div", { class: "change-head" }, this.file(path, undefined), open), renderTexts(path, oldText, newText));
+  private permission(item: ItemOf<"permission">): HTMLElement[] {
+    if (!item.resolved) return [this.questions.draw(item, this.agent)];
+    const text = `${answerText(item)}${item.resolved.message ? `: ${item.resolved.message}` : ""}`;
+    const line = element("div", { class: "tool-line" }, this.toggle(item, icon(isAllowed(item) ? "check" : "circle-slash"), element("span", { class: "answer" }, text), element("span", { class: "quiet preview" }, firstLine(item.shown[0]?.text ?? ""))), this.copy(item));
+    return this.isOpen(item) ? [line, shown(item)] : [line];
   }
 
-  private question(item: Tool, question: Question): HTMLElement {
-    const { answer, permissionId } = question;
-    if (answer) {
-      const option = question.options.find(({ optionId }) => optionId === answer.optionId);
-      const by = { client: "", policy: ", by the run's permission mode", provider: ", by the agent itself" }[answer.by] ?? "";
-      const words = answer.cancelled || !option ? "Not answered; nothing was allowed" : `${option.kind.startsWith("allow") ? "Allowed" : "Denied"}: ${option.name}`;
-      return element("div", { class: "answer" }, icon(option?.kind.startsWith("allow") ? "check" : "circle-slash"), `${words}${by}${answer.message ? ` — ${answer.message}` : ""}`);
-    }
-    const sent = this.sent.has(permissionId);
-    const box = element("div", { class: "question", role: "group", aria: { label: "The agent asks for permission" } });
-    const why = element("input", { class: "why", type: "text", data: { key: `why-${permissionId}` }, aria: { label: "A word to the agent, sent with a denial" } });
-    why.placeholder = "A word to the agent, if you deny";
-    const give = (how: Omit<Extract<ToExtension, { say: "answer" }>, "say" | "permissionId">) => {
-      if (this.sent.has(permissionId)) return;
-      this.sent.add(permissionId);
-      this.tell({ say: "answer", permissionId, ...how });
-      this.again(item.index);
-    };
-    const pick = (option: PermissionOption) => give({ optionId: option.optionId, ...(option.kind.startsWith("reject") && why.value !== "" ? { message: why.value } : {}) });
-    const row = element("div", { class: "buttons" });
-    for (const option of question.options) {
-      const allow = option.kind.startsWith("allow");
-      const made = button(option.name, () => pick(option), option.kind === "allow_once" ? "primary" : "secondary");
-      made.dataset["key"] = `${permissionId}-${option.optionId}`;
-      made.prepend(icon(allow ? "check" : "x"));
-      if (sent) made.disabled = true;
-      row.append(made);
-    }
-    if (!question.options.some(({ kind }) => kind.startsWith("reject"))) row.append(button("Deny", () => give({ cancelled: true, ...(why.value !== "" ? { message: why.value } : {}) }), "secondary"));
-    const always = button("Always allow this…", () => this.tell({ say: "always", permissionId }), "link");
-    always.title = "Writes a rule into your settings";
-    row.append(always);
-    box.append(element("p", { class: "asks" }, icon("bell-dot"), `May it do this? (${item.kind})`), row, why);
-    return box;
+  private turnLabel(item: ItemOf<"turn">): string {
+    const labels: Record<string, string> = { idle: "Finished", succeeded: "Completed", failed: "Failed", cancelled: this.takenOver ? "Continued in terminal" : "Canceled", timedOut: "Timed out", lost: "Lost" };
+    let text = item.stopReason === "cancelled" && item.state === "idle" ? "Stopped" : item.stopReason === "refusal" ? "Refused by the model" : (labels[item.state] ?? item.state);
+    if (item.error) text += `: ${item.error.message}`;
+    else if (item.signal) text += ` (${item.signal})`;
+    else if (item.exitCode) text += ` (exit code ${item.exitCode})`;
+    const took = item.at - (this.transcript().turnStart(item.turn ?? -1) ?? item.at);
+    if (took >= 1000) text += ` · ${formatDuration(took)}`;
+    const { inputTokens, outputTokens, costUsd } = item.usage ?? {};
+    if (inputTokens != null || outputTokens != null) text += ` · ${formatCount(inputTokens ?? 0)} in · ${formatCount(outputTokens ?? 0)} out`;
+    if (costUsd != null) text += ` · $${costUsd.toFixed(2)}`;
+    return text;
   }
 
-  /** The keys `a` and `d` on an item that asks. */
-  answer(item: Item, how: "allow" | "deny"): boolean {
-    if (item.is !== "tool") return false;
-    const question = item.questions.find(({ answer, permissionId }) => !answer && !this.sent.has(permissionId));
-    if (!question) return false;
-    const option = question.options.find(({ kind }) => kind === (how === "allow" ? "allow_once" : "reject_once"));
-    if (!option && how === "allow") return false;
-    this.sent.add(question.permissionId);
-    this.tell({ say: "answer", permissionId: question.permissionId, ...(option ? { optionId: option.optionId } : { cancelled: true }) });
-    this.again(item.index);
-    return true;
+  private turn(item: ItemOf<"turn">): HTMLElement[] {
+    const bad = item.error != null || item.state === "failed" || item.state === "lost" || item.state === "timedOut";
+    return [element("p", { class: `turn-end ${bad ? "bad" : ""}` }, icon(bad ? "error" : item.state === "cancelled" || item.stopReason === "cancelled" ? "circle-slash" : "pass"), this.turnLabel(item))];
+  }
+
+  /** An item of the kind `other`, or of a kind that this version does not know. */
+  private other(item: Item): HTMLElement[] {
+    const line = element("div", { class: "tool-line" }, this.toggle(item, icon("circle-outline"), element("span", { class: "tool-title" }, titleOf(item))), this.copy(item));
+    return this.isOpen(item) ? [line, element("pre", { tabIndex: 0, aria: { label: "Data" } }, dataText(item))] : [line];
   }
 }
 
-function statusWords(item: Tool): string {
-  return item.questions.some(({ answer }) => !answer) ? "waiting for you" : (STATES[item.status]?.words ?? item.status);
+const firstLine = (text: string) => text.trim().split("\n", 1)[0] ?? "";
+
+function time(at: number): HTMLElement {
+  const date = new Date(at);
+  return element("time", { class: "quiet time", title: date.toLocaleString() }, date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
 }
 
-function inputText(input: unknown): string {
-  if (input == null) return "";
-  const text = typeof input === "string" ? input : JSON.stringify(input, undefined, 2);
-  return text === "{}" ? "" : text.slice(0, 20_000);
-}
-
-function plan(item: Plan): HTMLElement[] {
+function plan(item: ItemOf<"plan">): HTMLElement[] {
   const done = item.entries.filter(({ status }) => status === "completed").length;
   const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-large-outline" };
-  const words: Record<string, string> = { completed: "done", in_progress: "being done", pending: "open" };
-  const rows = item.entries.map(({ content, status }) => element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-large-outline"), element("span", { class: "unseen" }, `${words[status] ?? status}: `), content));
-  return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, `${done} of ${item.entries.length} done`)), element("ul", { class: "steps" }, ...rows)];
+  const labels: Record<string, string> = { completed: "completed", in_progress: "in progress", pending: "pending" };
+  const rows = item.entries.map(({ content, status, priority }) =>
+    element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-large-outline"), element("span", { class: "visually-hidden" }, `${labels[status] ?? status}: `), content, priority === "high" && element("span", { class: "quiet" }, "high priority")),
+  );
+  return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, `${done} of ${item.entries.length} completed`)), element("ul", { class: "steps" }, ...rows)];
 }
 
-function notice(item: Notice): HTMLElement[] {
-  return [element("p", { class: `notice ${item.level}` }, icon(item.level === "info" ? "info" : item.level === "warning" ? "warning" : "error"), item.text)];
-}
-
-function turnWords(item: Turn, takenOver: boolean): string {
-  const words: Record<string, string> = { idle: "Turn done", succeeded: "Done", failed: "Failed", cancelled: takenOver ? "Taken over in a terminal" : "Cancelled", timedOut: "Timed out", lost: "Lost" };
-  let text = item.stopReason === "cancelled" && item.state === "idle" ? "Turn stopped" : item.stopReason === "refusal" ? "The agent refused" : (words[item.state] ?? item.state);
-  if (item.error) text += `: ${item.error.message}`;
-  const time = item.at - item.startedAt;
-  if (time >= 1000) text += ` · ${duration(time)}`;
-  const { inputTokens, outputTokens, costUsd } = item.usage ?? {};
-  if (inputTokens != null || outputTokens != null) text += ` · ${inputTokens ?? 0} tokens in, ${outputTokens ?? 0} out`;
-  if (costUsd != null) text += ` · $${costUsd.toFixed(2)}`;
-  if (item.left > 0) text += ` · ${item.left} processes left`;
-  return text;
-}
-
-function turn(item: Turn, takenOver: boolean): HTMLElement[] {
-  const bad = item.error !== undefined || item.state === "failed" || item.state === "lost" || item.state === "timedOut";
-  return [element("p", { class: `turn-end ${bad ? "bad" : ""}` }, icon(bad ? "error" : item.state === "cancelled" || item.stopReason === "cancelled" ? "circle-slash" : "pass"), turnWords(item, takenOver))];
+function notice(item: ItemOf<"notice">): HTMLElement[] {
+  const text = element("div", {}, element("p", { class: "notice-title" }, item.title), item.description != null && element("p", { class: "notice-description" }, item.description));
+  return [element("div", { class: `notice ${item.severity}` }, icon(item.severity), text)];
 }

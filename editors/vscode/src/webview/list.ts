@@ -1,47 +1,64 @@
-// A list that draws only what is in sight, for any number of items of any height. It follows its end until somebody scrolls away from it.
+// A virtual list: draws only the visible items, of any number and height. It follows its end until the reader scrolls
+// away from it.
 import { defaultRangeExtractor, elementScroll, measureElement, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import { element } from "./dom";
+import { saveState } from "./state";
 
-export interface Drawn {
+export interface ListItems {
   count(): number;
+  /** How many there are in all, also those that are not here. */
+  total(): number;
+  /** The item's number. It stays the same while other items come before it. */
+  key(index: number): number;
+  indexOf(key: number): number;
   /** Fills or refills the element of an item. */
-  draw(index: number, into: HTMLElement): void;
-  /** Raised when the item has to be drawn anew. */
-  revision(index: number): number;
-  label(index: number): string;
+  draw(key: number, into: HTMLElement): void;
+  /** Changes when the item has to be drawn again. */
+  revision(key: number): string;
+  label(key: number): string;
 }
 
-/** This near to the end counts as the end, in pixels. */
-const NEAR = 40;
-const ESTIMATE = 56;
+/** A scroll position this close to the end counts as the end. */
+const END_DISTANCE_PX = 40;
+/** Earlier items are loaded when the reader is this close to the start. */
+const START_DISTANCE_PX = 1_500;
+const ESTIMATED_HEIGHT_PX = 56;
 
 export class List {
   readonly scroller = element("div", { class: "scroller", tabIndex: -1 });
   private readonly sizer = element("div", { class: "sizer", role: "feed", aria: { label: "Transcript", busy: "true" } });
-  private readonly shown = new Map<number, { box: HTMLElement; revision: number }>();
+  private readonly shown = new Map<number, { box: HTMLElement; revision: string }>();
   private readonly virtual: Virtualizer<HTMLElement, HTMLElement>;
+  /** Number of the item that has, or had last, the keyboard focus. */
   private focused = 0;
-  private stuck = true;
-  /** Where the scroller stood last, by our hand or a reader's: what moves up from there on its own account was moved by a reader. */
+  private following = true;
+  /** The visible rows as of the last drawing. */
+  private drawn: { key: number; start: number; end: number }[] = [];
+  /**
+   * The last known scroll position. We update it whenever we scroll, so a smaller position means that the reader
+   * scrolled up.
+   */
   private top = 0;
   private pending = false;
-  /** Told when the list begins or ceases to follow its end. */
-  onStuck: (stuck: boolean) => void = () => {};
-  /** Told after what is in sight was drawn. */
+  /** Called when the list starts or stops following its end. */
+  onFollowing: (stuck: boolean) => void = () => {};
+  /** Called after the visible items were drawn. */
   onDrawn: () => void = () => {};
 
-  constructor(private readonly items: Drawn) {
+  constructor(private readonly items: ListItems) {
     this.scroller.append(this.sizer);
     this.virtual = new Virtualizer<HTMLElement, HTMLElement>({
       count: 0,
       getScrollElement: () => this.scroller,
-      estimateSize: () => ESTIMATE,
+      estimateSize: () => ESTIMATED_HEIGHT_PX,
+      getItemKey: index => items.key(index),
       overscan: 8,
-      // The item with the focus stays, or a keyboard's place would be lost with it.
+      // The focused item stays in the DOM when it scrolls out of view. Without it the keyboard focus would be lost.
       rangeExtractor: range => {
         const indexes = defaultRangeExtractor(range);
-        if (this.focused < this.items.count() && !indexes.includes(this.focused) && this.sizer.contains(document.activeElement)) {
-          indexes.push(this.focused);
+        const focused = this.items.indexOf(this.focused);
+        if (focused >= 0 && !indexes.includes(focused) && this.sizer.contains(document.activeElement)) {
+          indexes.push(focused);
           indexes.sort((a, b) => a - b);
         }
         return indexes;
@@ -53,17 +70,17 @@ export class List {
         this.top = this.scroller.scrollTop;
       },
       measureElement,
-      onChange: () => this.soon(),
+      onChange: () => this.scheduleDraw(),
     });
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.sizer.addEventListener("focusin", event => {
-      const box = (event.target as HTMLElement).closest<HTMLElement>("[data-index]");
-      if (box) this.focused = Number(box.dataset["index"]);
+      const box = (event.target as HTMLElement).closest<HTMLElement>("[data-item]");
+      if (box) this.focused = Number(box.dataset["item"]);
     });
     this.sizer.addEventListener("keydown", event => this.key(event));
   }
 
-  /** Once the scroller is part of the page. */
+  /** Has to be called once the scroller is part of the page. */
   mount(): void {
     this.virtual._didMount();
     this.virtual._willUpdate();
@@ -73,93 +90,107 @@ export class List {
     this.sizer.setAttribute("aria-busy", String(busy));
   }
 
-  /** The items are others, or more. */
-  update(): void {
-    if (this.virtual.options.count !== this.items.count()) {
-      this.virtual.setOptions({ ...this.virtual.options, count: this.items.count() });
+  /** Called when items changed. `rowsChanged`: also which rows there are. What the reader sees stays where it is. */
+  update(rowsChanged: boolean): void {
+    if (rowsChanged) {
+      const anchor = this.following ? undefined : this.drawn.find(({ end }) => end > this.scroller.scrollTop);
+      const offset = this.scroller.scrollTop - (anchor?.start ?? 0);
+      // A new function makes the virtualizer compute all positions again, from the heights that it knows by key.
+      this.virtual.setOptions({ ...this.virtual.options, count: this.items.count(), getItemKey: index => this.items.key(index) });
+      this.sizer.style.height = `${this.virtual.getTotalSize()}px`;
+      const index = anchor ? this.items.indexOf(anchor.key) : -1;
+      const start = this.virtual.measurementsCache[index]?.start;
+      if (start !== undefined && start !== anchor!.start) this.scroller.scrollTop = this.top = start + offset;
       this.virtual._willUpdate();
     }
-    this.soon();
+    this.scheduleDraw();
   }
 
   reset(): void {
     for (const { box } of this.shown.values()) box.remove();
     this.shown.clear();
+    this.drawn = [];
     this.focused = 0;
-    this.stick(true);
+    this.setFollowing(true);
     this.virtual.measure();
-    this.update();
+    this.update(true);
   }
 
   get atEnd(): boolean {
-    return this.stuck;
+    return this.following;
   }
 
   toEnd(): void {
-    this.stick(true);
-    this.soon();
+    this.setFollowing(true);
+    this.scheduleDraw();
   }
 
-  /** Brings an item into sight, and with `focus` the keyboard to it. */
-  show(index: number, focus: boolean, align: "start" | "center" | "auto" = "center"): void {
-    this.stick(false);
-    this.virtual.scrollToIndex(index, { align });
-    if (focus) this.focus(index);
+  /** Whether the reader is near the first item that is here. */
+  get nearStart(): boolean {
+    return this.scroller.scrollTop < START_DISTANCE_PX;
   }
 
-  visible(index: number): HTMLElement | undefined {
-    return this.shown.get(index)?.box;
+  /** Scrolls to an item, and with `focus` moves the keyboard focus to it. */
+  show(key: number, focus: boolean, align: "start" | "center" | "auto" = "center"): void {
+    this.setFollowing(false);
+    this.virtual.scrollToIndex(this.items.indexOf(key), { align });
+    if (focus) this.focus(key);
+  }
+
+  visible(key: number): HTMLElement | undefined {
+    return this.shown.get(key)?.box;
   }
 
   boxes(): Iterable<[number, HTMLElement]> {
-    return [...this.shown].map(([index, { box }]) => [index, box] as [number, HTMLElement]);
+    return [...this.shown].map(([key, { box }]) => [key, box] as [number, HTMLElement]);
   }
 
-  focus(index: number): void {
-    this.focused = index;
-    const grasp = (tries: number) => {
-      const box = this.shown.get(index)?.box;
+  focus(key: number): void {
+    this.focused = key;
+    const tryFocus = (tries: number) => {
+      const box = this.shown.get(key)?.box;
       if (box) box.focus({ preventScroll: true });
-      else if (tries > 0) requestAnimationFrame(() => grasp(tries - 1));
+      else if (tries > 0) requestAnimationFrame(() => tryFocus(tries - 1));
     };
-    grasp(30);
+    tryFocus(30);
   }
 
-  /** Back to the item that had the focus last. */
+  /** Moves the focus back to the item that had it last, else to the last one. */
   refocus(): void {
-    if (this.items.count() > 0) this.focus(Math.min(this.focused, this.items.count() - 1));
+    if (this.items.count() > 0) this.focus(this.items.indexOf(this.focused) >= 0 ? this.focused : this.items.key(this.items.count() - 1));
   }
 
   private key(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
     if (target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
     const last = this.items.count() - 1;
-    const next = { ArrowDown: this.focused + 1, j: this.focused + 1, PageDown: this.focused + 10, ArrowUp: this.focused - 1, k: this.focused - 1, PageUp: this.focused - 10, Home: 0, End: last }[event.key];
-    // Inside of a long output the arrows scroll it.
+    const at = this.items.indexOf(this.focused);
+    const next = { ArrowDown: at + 1, j: at + 1, PageDown: at + 10, ArrowUp: at - 1, k: at - 1, PageUp: at - 10, Home: 0, End: last }[event.key];
+    // Inside of a long output or diff the arrow keys scroll it.
     if (next === undefined || (target.matches("pre, .diff") && event.key !== "j" && event.key !== "k")) return;
     event.preventDefault();
     const index = Math.max(0, Math.min(last, next));
-    this.show(index, true, "auto");
-    if (index === last) this.stick(true);
+    this.show(this.items.key(index), true, "auto");
+    if (index === last) this.setFollowing(true);
   }
 
   private scrolled(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const near = scrollHeight - scrollTop - clientHeight < NEAR;
+    const near = scrollHeight - scrollTop - clientHeight < END_DISTANCE_PX;
     const moved = scrollTop - this.top;
     this.top = scrollTop;
-    // That the list grew below is no reason to leave its end.
-    if (moved < -1 && !near) this.stick(false);
-    else if (near && moved >= 0) this.stick(true);
+    // Only scrolling up stops following: when the list grows, the end moves away without it.
+    if (moved < -1 && !near) this.setFollowing(false);
+    else if (near && moved >= 0) this.setFollowing(true);
   }
 
-  private stick(stuck: boolean): void {
-    if (stuck === this.stuck) return;
-    this.stuck = stuck;
-    this.onStuck(stuck);
+  private setFollowing(following: boolean): void {
+    if (following === this.following) return;
+    this.following = following;
+    this.onFollowing(following);
   }
 
-  private soon(): void {
+  private scheduleDraw(): void {
     if (this.pending) return;
     this.pending = true;
     requestAnimationFrame(() => {
@@ -169,59 +200,52 @@ export class List {
   }
 
   private draw(): void {
-    const follow = this.stuck;
+    const follow = this.following;
     const rows = this.virtual.getVirtualItems();
-    const wanted = new Set(rows.map(({ index }) => index));
-    for (const [index, { box }] of this.shown) {
-      if (wanted.has(index)) continue;
+    const keys = new Set(rows.map(({ key }) => key as number));
+    for (const [key, { box }] of this.shown) {
+      if (keys.has(key)) continue;
       box.remove();
-      this.shown.delete(index);
+      this.shown.delete(key);
     }
     this.sizer.style.height = `${this.virtual.getTotalSize()}px`;
+    // The item that keeps its place in the order of tabs when none has the focus.
+    const tabStop = keys.has(this.focused) ? this.focused : (rows.at(-1)?.key as number | undefined);
     let before: HTMLElement | null = null;
-    for (const { index, start } of rows) {
-      const revision = this.items.revision(index);
-      let known = this.shown.get(index);
+    for (const { index, start, key: rowKey } of rows) {
+      const key = rowKey as number;
+      const revision = this.items.revision(key);
+      let known = this.shown.get(key);
       if (!known) {
-        const box = element("article", { class: "item", tabIndex: -1, data: { index: String(index) } });
-        known = { box, revision: -1 };
-        this.shown.set(index, known);
+        const box = element("article", { class: "item", tabIndex: -1, data: { item: String(key) } });
+        known = { box, revision: "" };
+        this.shown.set(key, known);
       }
       const { box } = known;
+      // The virtualizer measures by this attribute.
+      box.dataset["index"] = String(index);
       if (known.revision !== revision) {
-        const held = holdFocus(box);
-        this.items.draw(index, box);
+        const restore = saveState(box);
+        this.items.draw(key, box);
         known.revision = revision;
-        held();
-        box.setAttribute("aria-label", this.items.label(index));
+        restore();
+        box.setAttribute("aria-label", this.items.label(key));
       }
-      box.tabIndex = index === this.focused ? 0 : -1;
-      box.setAttribute("aria-posinset", String(index + 1));
-      box.setAttribute("aria-setsize", String(this.items.count()));
+      box.tabIndex = key === tabStop ? 0 : -1;
+      box.setAttribute("aria-posinset", String(key));
+      box.setAttribute("aria-setsize", String(this.items.total()));
       box.style.transform = `translateY(${start}px)`;
-      // The order of the elements is the order of reading.
+      // Screen readers read the elements in DOM order, so it has to be the order of the items.
       const place: ChildNode | null = before ? before.nextSibling : this.sizer.firstChild;
       if (place !== box) this.sizer.insertBefore(box, place);
       before = box;
       this.virtual.measureElement(box);
     }
+    this.drawn = rows.map(({ key, start, end }) => ({ key: key as number, start, end }));
     if (follow) {
       this.scroller.scrollTop = this.scroller.scrollHeight;
       this.top = this.scroller.scrollTop;
     }
     this.onDrawn();
   }
-}
-
-/** Drawing an item anew must not take the focus away from what stands in it. */
-function holdFocus(box: HTMLElement): () => void {
-  const active = document.activeElement as HTMLElement | null;
-  if (!active || active === box || !box.contains(active)) return () => {};
-  const key = active.dataset["key"];
-  const text = active instanceof HTMLInputElement ? active.value : undefined;
-  return () => {
-    const again = key === undefined ? null : box.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
-    if (again instanceof HTMLInputElement && text !== undefined) again.value = text;
-    (again ?? box).focus({ preventScroll: true });
-  };
 }

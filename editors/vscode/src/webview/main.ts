@@ -1,108 +1,227 @@
-// The page of a transcript. It folds the entries that the extension sends, draws what is in sight, and says what the reader wants.
-import { duration } from "../runs/words";
-import { plainText, Transcript } from "../transcript/fold";
-import type { Head, ToExtension, ToPage } from "../transcript/messages";
+// The page of a transcript. It draws the visible items of those that the extension sends, asks for earlier ones when the
+// reader comes to them, and sends the reader's actions back.
+import { formatCount, formatDuration } from "../runs/run";
+import { plainText, Transcript, type Row } from "../transcript/items";
+import type { Header, ToExtension, ToPage } from "../transcript/messages";
 import { Composer } from "./composer";
 import { button, element, icon, iconButton } from "./dom";
 import { Find } from "./find";
-import { Drawer } from "./items";
+import { Renderer } from "./items";
 import { List } from "./list";
+import { readableText } from "./markdown";
 
-declare function acquireVsCodeApi(): { postMessage(message: ToExtension): void; setState(state: unknown): void };
+/** What survives a reload of the window. The extension opens the transcript of `runId` again. */
+interface SavedState {
+  runId?: string;
+  draft?: string;
+}
+
+declare function acquireVsCodeApi(): { postMessage(message: ToExtension): void; getState(): SavedState | undefined; setState(state: SavedState): void };
 
 const vscode = acquireVsCodeApi();
-const tell = (message: ToExtension) => vscode.postMessage(message);
+/** The items that were asked for with nothing omitted, and as of which entry. */
+const requested = new Map<number, number>();
+const post = (message: ToExtension) => {
+  if (message.kind === "item") {
+    const lastSeq = transcript.get(message.item)?.lastSeq ?? 0;
+    if (requested.get(message.item) === lastSeq) return;
+    requested.set(message.item, lastSeq);
+  }
+  vscode.postMessage(message);
+};
 
 let transcript = new Transcript();
-let head: Head | undefined;
+let header: Header | undefined;
 let announced = "";
-/** Raised for an item that is drawn anew though its content is the same. */
+let loadingEarlier = false;
+/** A permission request to be shown once its item is here; "" is the first one. */
+let wantedQuestion: string | undefined;
+/** Incremented for an item that has to be drawn again although it is the same. */
 const redraws = new Map<number, number>();
 
-const redraw = (index: number) => {
-  redraws.set(index, (redraws.get(index) ?? 0) + 1);
-  list.update();
+let rows: Row[] = [];
+let rowIndexes = new Map<number, number>();
+let structure = -1;
+
+const redraw = (number: number) => {
+  redraws.set(number, (redraws.get(number) ?? 0) + 1);
+  updateList(true);
 };
-const drawer = new Drawer(tell, redraw);
+
+/** Draws what has changed. `rowsChanged`: items may have been expanded or collapsed. */
+function updateList(rowsChanged = false): void {
+  const changed = rowsChanged || structure !== transcript.structure;
+  if (changed) {
+    structure = transcript.structure;
+    rows = transcript.rows(item => renderer.isOpen(item));
+    rowIndexes = new Map(rows.map(({ number }, index) => [number, index]));
+  }
+  list.update(changed);
+}
+
+const renderer = new Renderer(() => transcript, post, redraw);
 const list = new List({
-  count: () => transcript.items.length,
-  draw: (index, into) => drawer.draw(transcript.items[index]!, into),
-  revision: index => transcript.items[index]!.revision + (redraws.get(index) ?? 0) * 1_000_000,
-  label: index => drawer.label(transcript.items[index]!),
+  count: () => rows.length,
+  total: () => transcript.total,
+  key: index => rows[index]!.number,
+  indexOf: number => rowIndexes.get(number) ?? -1,
+  draw: (number, into) => renderer.draw(rows[rowIndexes.get(number)!]!, into),
+  revision: number => `${transcript.revision(number)}/${redraws.get(number) ?? 0}/${renderer.revision(transcript.get(number)!)}`,
+  label: number => renderer.label(transcript.get(number)!),
 });
+
+/** Shows an item, whatever it is inside of. */
+function reveal(number: number, focus: boolean, align: "start" | "center" = "center"): void {
+  for (let parent = transcript.parentOf(number); parent !== undefined; parent = transcript.parentOf(parent)) {
+    const item = transcript.get(parent)!;
+    if (!renderer.isOpen(item)) renderer.fold(item, true);
+  }
+  updateList(true);
+  list.show(number, focus, align);
+}
+
+/** The texts that Find searches, and the revisions of their items. */
+const searchTexts = new Map<number, { revision: number; text: string }>();
+function searchText(number: number): string {
+  const [revision, known] = [transcript.revision(number), searchTexts.get(number)];
+  if (known?.revision === revision) return known.text;
+  const item = transcript.get(number)!;
+  const text = (item.kind === "message" && item.role === "agent") || item.kind === "thought" ? readableText(item.text) : plainText(item);
+  searchTexts.set(number, { revision, text });
+  return text;
+}
+
 const find = new Find({
-  count: () => transcript.items.length,
-  text: index => plainText(transcript.items[index]!),
-  show: index => {
-    const item = transcript.items[index]!;
-    if (!drawer.open(item)) drawer.fold(item, true);
-    list.show(index, false);
+  numbers: () => transcript.all(),
+  text: number => searchText(number),
+  show: number => {
+    const item = transcript.get(number)!;
+    if (!renderer.isOpen(item)) renderer.fold(item, true);
+    reveal(number, false);
   },
   boxes: () => list.boxes(),
 });
-const composer = new Composer(tell);
+const save = (state: SavedState) => vscode.setState({ ...vscode.getState(), ...state });
+const composer = new Composer(post, vscode.getState()?.draft ?? "", draft => save({ draft }));
 
 const title = element("h1", { class: "name" });
-const words = element("span", { class: "state" });
+const stateText = element("span", { class: "state" });
 const usage = element("span", { class: "usage quiet" });
 const actions = element("div", { class: "actions" });
-const header = element("header", { class: "top" }, element("div", { class: "line" }, title, words), element("div", { class: "line" }, usage, actions));
-const problem = element("div", { class: "problem", role: "alert" });
-const waiting = element("div", { class: "waiting-bar", role: "region", aria: { label: "Waiting for you" } });
-const empty = element("p", { class: "empty quiet" }, "Nothing has been said yet.");
-const toEnd = button("Newest", () => list.toEnd(), "to-end");
-/** What a screen reader hears without moving: questions and ends, not every word. */
-const spoken = element("div", { class: "unseen", role: "status", aria: { live: "polite" } });
-problem.hidden = waiting.hidden = toEnd.hidden = true;
-toEnd.prepend(icon("arrow-down"));
+const headerBar = element("header", { class: "top" }, element("div", { class: "line" }, title, stateText), element("div", { class: "line" }, usage, actions));
+const errorBar = element("div", { class: "error-bar", role: "alert" });
+const permissionBar = element("div", { class: "permission-bar", role: "region", aria: { label: "Permission needed" } });
+const empty = element("p", { class: "empty quiet" }, "No messages yet.");
+const toEnd = iconButton("arrow-down", "Scroll to Bottom", () => list.toEnd(), "to-end");
+/** Screen readers announce its text: permission requests and ends of turns, not every message. */
+const liveRegion = element("div", { class: "visually-hidden", role: "status", aria: { live: "polite" } });
+errorBar.hidden = permissionBar.hidden = toEnd.hidden = true;
 
-document.body.append(header, find.bar, problem, element("main", {}, empty, list.scroller, toEnd), waiting, composer.box, spoken);
+document.body.append(headerBar, find.bar, errorBar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
 list.mount();
-list.onStuck = stuck => (toEnd.hidden = stuck);
+list.onFollowing = stuck => (toEnd.hidden = stuck);
 list.onDrawn = () => {
   if (find.isOpen) find.mark();
-  showWaiting();
+  showPermissionBar();
+  loadEarlier();
 };
 find.onClose = () => list.refocus();
+find.onSearch = loadEarlier;
 
 window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
-  switch (data.say) {
-    case "head":
-      return showHead(data.head);
-    case "reset":
+  switch (data.kind) {
+    case "header":
+      return showHeader(data.header);
+    case "items":
       transcript = new Transcript();
+      transcript.total = data.total;
       redraws.clear();
-      drawer.reset();
-      list.busy(true);
+      searchTexts.clear();
+      requested.clear();
+      renderer.reset();
+      loadingEarlier = false;
+      takePage(data.items, data.prev);
       list.reset();
       return;
-    case "entries":
-      transcript.add(data.entries);
-      // Acknowledged once it is folded: what is fetched ahead waits in the extension, not here.
-      tell({ say: "took", number: data.number });
-      problem.hidden = true;
-      empty.hidden = transcript.items.length > 0;
-      list.busy(false);
-      list.update();
-      find.refresh();
-      announce();
-      showUsage();
-      return;
+    case "earlier":
+      loadingEarlier = false;
+      return takePage(data.items, data.prev);
+    case "item":
+      transcript.takePage([data.item], true);
+      return changed();
+    case "changes": {
+      const open = transcript.questions().length;
+      for (const change of data.changes) transcript.takeChange(change);
+      errorBar.hidden = true;
+      // Where a request was, another one may be now.
+      if (transcript.questions().length < open) renderer.questions.settled();
+      return changed();
+    }
+    case "visible":
+      return renderer.questions.settled();
     case "failed":
-      problem.replaceChildren(icon("error"), data.message, iconButton("close", "Dismiss", () => (problem.hidden = true)));
-      problem.hidden = false;
+      errorBar.replaceChildren(icon("error"), data.message, iconButton("close", "Dismiss", () => (errorBar.hidden = true)));
+      errorBar.hidden = false;
       composer.failed();
-      drawer.unsend();
-      for (const { tool } of transcript.open()) redraw(tool.index);
+      loadingEarlier = false;
+      renderer.questions.forgetAnswers();
+      for (const { item } of transcript.questions()) redraw(item);
       return;
     case "sent":
       composer.sent();
       list.toEnd();
       return;
+    case "attach":
+      return composer.attach(data.context, data.text);
+    case "found":
+      return composer.found(data.query, data.found);
     case "find":
       return find.open(data.query);
+    case "focus": {
+      const [question] = transcript.questions();
+      if (question) return reveal(question.item, true, "start");
+      return composer.focus() || list.refocus();
+    }
+    case "question":
+      wantedQuestion = data.permissionId ?? "";
+      return showQuestion();
   }
 });
+
+function takePage(items: Extract<ToPage, { kind: "earlier" }>["items"], prev: number | undefined): void {
+  transcript.prev = prev;
+  transcript.takePage(items, false);
+  // The calls whose sub-agents have items here, so that these stand below them.
+  for (const { parent } of items) if (parent != null && !transcript.get(parent)) post({ kind: "item", item: parent });
+  list.busy(false);
+  changed();
+}
+
+function changed(): void {
+  empty.hidden = transcript.size > 0;
+  updateList();
+  find.refresh();
+  announce();
+  showUsage();
+  showQuestion();
+}
+
+/** Asks for the page before the first item, when the reader comes to it, searches, or a request is not here. */
+function loadEarlier(): void {
+  const missing = (header?.run.permissions ?? []).some(entry => transcript.isEarlier(entry));
+  if (transcript.prev === undefined || loadingEarlier || !(missing || find.isSearching || (list.nearStart && rows.length > 0))) return;
+  loadingEarlier = true;
+  list.busy(true);
+  post({ kind: "earlier", before: transcript.prev });
+}
+
+function showQuestion(): void {
+  if (wantedQuestion === undefined) return;
+  const question = transcript.questions().find(({ permissionId }) => wantedQuestion === "" || permissionId === wantedQuestion);
+  if (!question) return;
+  wantedQuestion = undefined;
+  reveal(question.item, true, "start");
+}
 
 document.addEventListener("keydown", event => {
   const typing = (event.target as HTMLElement).matches("input, textarea, select");
@@ -112,29 +231,32 @@ document.addEventListener("keydown", event => {
   }
   if (event.key === "Escape" && find.isOpen) return find.close();
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const box = (event.target as HTMLElement).closest<HTMLElement>("article[data-index]");
-  const item = box && transcript.items[Number(box.dataset["index"])];
+  const box = (event.target as HTMLElement).closest<HTMLElement>("article[data-item]");
+  const item = box && transcript.get(Number(box.dataset["item"]));
   if (!item) return;
   if (event.key === "a" || event.key === "d") {
-    if (drawer.answer(item, event.key === "a" ? "allow" : "deny")) event.preventDefault();
-  } else if (event.target === box && (event.key === "Enter" || event.key === " ") && (item.is === "tool" || item.is === "thought")) {
+    if (item.kind === "permission" && renderer.questions.answer(item, event.key === "a" ? "allow" : "deny")) event.preventDefault();
+  } else if (event.target === box && (event.key === "Enter" || event.key === " ") && renderer.canFold(item)) {
     event.preventDefault();
-    drawer.fold(item);
+    renderer.fold(item);
   } else if (event.key === "c" && event.target === box) {
-    tell({ say: "copy", text: plainText(item) });
+    post({ kind: "copy", text: plainText(item) });
   }
 });
 
-function showHead(next: Head): void {
-  const changed = head?.words !== next.words || head.final !== next.final || head.can.takeover !== next.can.takeover;
-  head = next;
-  drawer.cwd = next.run.cwd;
-  const last = transcript.items.length - 1;
+function showHeader(next: Header): void {
+  const changed = header?.stateLabel !== next.stateLabel || header.final !== next.final || header.can.takeover !== next.can.takeover;
+  header = next;
+  if (renderer.cwd !== next.run.cwd || renderer.agent !== next.provider) for (const [number] of list.boxes()) redraws.set(number, (redraws.get(number) ?? 0) + 1);
+  renderer.cwd = next.run.cwd;
+  renderer.agent = next.provider;
+  const last = transcript.last();
   const takenOver = next.run.takenOverAt != null;
-  // The run's last entry may have come before the word that it was taken over.
-  if (takenOver !== drawer.takenOver && last >= 0) redraw(last);
-  drawer.takenOver = takenOver;
-  vscode.setState({ runId: next.run.id });
+  // The run's last item may arrive before the header that says that its session was continued in a terminal.
+  if (takenOver !== renderer.takenOver && last) redraws.set(last.item, (redraws.get(last.item) ?? 0) + 1);
+  renderer.takenOver = takenOver;
+  updateList();
+  save({ runId: next.run.id });
   document.title = next.name;
   title.textContent = next.name;
   title.title = next.name;
@@ -146,58 +268,60 @@ function showHead(next: Head): void {
   actions.replaceChildren(
     ...[
       iconButton("search", "Find", () => find.open()),
-      can.configure && iconButton("settings", "Change model or permissions", () => tell({ say: "configure" })),
-      iconButton("terminal", "Open output", () => tell({ say: "openOutput" })),
-      iconButton("diff-multiple", "Show changes", () => tell({ say: "changes" })),
-      can.takeover && iconButton("person", "Take over in a terminal", () => tell({ say: "takeover" })),
-      final ? iconButton("debug-rerun", "Run again", () => tell({ say: "rerun" })) : iconButton("debug-stop", "Cancel the run", () => tell({ say: "cancel" })),
+      can.configure && iconButton("settings", "Change Model or Permission Mode", () => post({ kind: "configure" })),
+      iconButton("terminal", "Open Output", () => post({ kind: "openOutput" })),
+      iconButton("diff-multiple", "Show Changes", () => post({ kind: "changes" })),
+      can.takeover && iconButton("person", "Continue in Terminal", () => post({ kind: "takeover" })),
+      final ? iconButton("debug-rerun", "Run Again", () => post({ kind: "rerun" })) : iconButton("debug-stop", "End Run", () => post({ kind: "cancel" })),
     ].filter(made => made !== false),
   );
 }
 
 function showState(): void {
-  if (!head) return;
-  const { run } = head;
-  const time = duration((run.endedAt ?? Date.now()) - (run.startedAt ?? run.createdAt));
-  const state = `${head.provider} · ${head.words} · ${time}`;
-  words.className = `state ${run.state}`;
-  if (words.textContent !== state) words.textContent = state;
+  if (!header) return;
+  const { run } = header;
+  const time = formatDuration((run.endedAt ?? Date.now()) - (run.startedAt ?? run.createdAt));
+  const state = `${header.provider} · ${header.stateLabel} · ${time}`;
+  stateText.className = `state ${run.state}`;
+  if (stateText.textContent !== state) stateText.textContent = state;
 }
 
 function showUsage(): void {
-  if (!head) return;
-  const { run } = head;
+  if (!header) return;
+  const { run } = header;
   const parts: string[] = [];
   const { inputTokens, outputTokens, cachedInputTokens, costUsd } = run.usage ?? {};
-  if (inputTokens != null) parts.push(`${inputTokens} tokens in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}`);
-  if (outputTokens != null) parts.push(`${outputTokens} out`);
+  if (inputTokens != null) parts.push(`${formatCount(inputTokens)} in`);
+  if (outputTokens != null) parts.push(`${formatCount(outputTokens)} out`);
   if (costUsd != null) parts.push(`$${costUsd.toFixed(2)}`);
-  if (transcript.context) parts.push(`context ${Math.round((100 * transcript.context.used) / Math.max(1, transcript.context.size))} % full`);
-  if (run.queued) parts.push(`${run.queued} queued`);
+  const { used, size } = run.agent?.context ?? {};
+  if (used != null && size) parts.push(`Context ${Math.round((used / size) * 100)}%`);
+  if (run.queued) parts.push(`${run.queued} ${run.queued === 1 ? "message" : "messages"} queued`);
   usage.textContent = parts.join(" · ");
+  usage.title = inputTokens == null ? "" : `Tokens: ${inputTokens} in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}, ${outputTokens ?? 0} out`;
 }
 
-/** A question that is out of sight is told of at the bottom. */
-function showWaiting(): void {
-  const first = transcript.open()[0];
-  const box = first && list.visible(first.tool.index);
+/** Shows a bar at the bottom while the first open permission request is not visible. */
+function showPermissionBar(): void {
+  const first = transcript.questions()[0];
+  const box = first && list.visible(first.item);
   const inSight = box && box.getBoundingClientRect().bottom > 0 && box.getBoundingClientRect().top < list.scroller.getBoundingClientRect().bottom;
-  waiting.hidden = !first || inSight === true;
-  if (!first || waiting.dataset["for"] === first.question.permissionId) return;
-  waiting.dataset["for"] = first.question.permissionId;
-  waiting.replaceChildren(icon("bell-dot"), element("span", { class: "grow" }, `Waiting for you: ${first.tool.title}`), button("Go to question", () => list.show(first.tool.index, true), "primary"));
+  permissionBar.hidden = !first || inSight === true;
+  if (!first || permissionBar.dataset["for"] === first.permissionId) return;
+  permissionBar.dataset["for"] = first.permissionId;
+  permissionBar.replaceChildren(icon("bell-dot"), element("span", { class: "grow" }, `Permission needed: ${first.shown[0]?.text ?? ""}`), button("Review", () => reveal(first.item, true, "start"), "primary"));
 }
 
 function announce(): void {
-  const asked = transcript.open()[0];
-  const last = transcript.items.at(-1);
-  const text = asked ? `The agent asks for permission: ${asked.tool.title}` : last?.is === "turn" ? drawer.label(last) : "";
+  const question = transcript.questions()[0];
+  const last = transcript.last();
+  const text = question ? `Permission request: ${question.shown[0]?.text ?? ""}` : last?.kind === "turn" ? renderer.label(last) : "";
   if (text === announced) return;
   announced = text;
-  spoken.textContent = text;
+  liveRegion.textContent = text;
 }
 
-// The clock of a live run; nothing else runs without a reason.
-setInterval(() => head && !head.final && showState(), 1000);
+// Updates the elapsed time of an active run.
+setInterval(() => header && !header.final && showState(), 1000);
 
-tell({ say: "ready" });
+post({ kind: "ready" });

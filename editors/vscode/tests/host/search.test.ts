@@ -5,10 +5,10 @@ import * as vscode from "vscode";
 import type { Api } from "../../src/main";
 import { excerpt, search } from "../../src/runs/hits";
 import type { Hit } from "../../src/server/optional";
-import { FAKE } from "../lib/world";
-import { closeAll, extension, final, folder, node, start, until } from "./world";
+import { FAKE } from "../lib/environment";
+import { closeAll, extension, final, folder, node, start, until } from "./extension";
 
-const run = (command: string, ...args: unknown[]) => vscode.commands.executeCommand(`loomd.${command}`, ...args);
+const execute = (command: string, ...args: unknown[]) => vscode.commands.executeCommand(`loomd.${command}`, ...args);
 
 async function hits(api: Api, query: string): Promise<readonly Hit[]> {
   let all: readonly Hit[] = [];
@@ -18,13 +18,13 @@ async function hits(api: Api, query: string): Promise<readonly Hit[]> {
 
 describe("searching and exporting", () => {
   let api: Api;
-  let kept: string | undefined;
+  let previousPath: string | undefined;
   const config = () => vscode.workspace.getConfiguration("loomd");
 
-  describe("with a server that can", () => {
+  describe("with a server that has the methods", () => {
     before(async () => {
       api = await extension();
-      kept = config().inspect<string>("path")!.globalValue;
+      previousPath = config().inspect<string>("path")!.globalValue;
       const program = join(folder(), "optional");
       writeFileSync(program, `#!/bin/sh\nexec ${JSON.stringify(process.execPath)} ${JSON.stringify(FAKE)} optional\n`);
       chmodSync(program, 0o755);
@@ -33,44 +33,44 @@ describe("searching and exporting", () => {
       await api.runs.loaded();
     });
     after(async () => {
-      await config().update("path", kept, vscode.ConfigurationTarget.Global);
-      await until("the real one runs again", () => api.server.state.is === "running" && !api.server.hello!.serverInfo.version.startsWith("9.9"));
+      await config().update("path", previousPath, vscode.ConfigurationTarget.Global);
+      await until("the real one runs again", () => api.server.state.kind === "running" && !api.server.handshake!.serverInfo.version.startsWith("9.9"));
       await api.runs.loaded();
     });
     afterEach(closeAll);
 
-    it("asks on until it has all hits", async () => {
+    it("continues until it has all hits", async () => {
       deepStrictEqual((await hits(api, "needle")).map(({ line }) => line), ["\x1b[31mtwo\x1b[0m needle ä", "three needle"]);
       deepStrictEqual(await hits(api, "nothing"), []);
     });
 
-    it("shows what stands around a hit, without colours, at its line", async () => {
+    it("shows the output around a hit, without colors, at its line", async () => {
       const [first, second] = await hits(api, "needle");
       deepStrictEqual(await excerpt(api.server, first!), { text: "one\ntwo needle ä\nthree needle\n", line: 1 });
       strictEqual((await excerpt(api.server, second!)).line, 2);
     });
 
-    it("finds as one types, and Enter opens the place", async () => {
-      const searching = run("search", "needle");
+    it("searches while the user types, and Enter opens the hit", async () => {
+      const searching = execute("search", "needle");
       const editor = await until("the output is open", async () => {
         await vscode.commands.executeCommand("workbench.action.acceptSelectedQuickOpenItem");
         return vscode.window.activeTextEditor;
       });
       await searching;
-      await until("the line is marked", () => editor.document.getText(editor.selection) === "two needle ä");
-    ok(editor.document.isClosed === false && editor.document.uri.scheme === "loomd-output");
+      await until("the line is selected", () => editor.document.getText(editor.selection) === "two needle ä");
+      ok(editor.document.isClosed === false && editor.document.uri.scheme === "loomd-output");
       match(editor.document.fileName, /Built/);
     });
 
     it("writes a run into a file", async () => {
       const [one] = api.runs.all();
       const target = vscode.Uri.file(join(folder(), "run.md"));
-      await run("export", node(one!.id), { format: "markdown", target });
+      await execute("export", node(one!.id), { format: "markdown", target });
       strictEqual(readFileSync(target.fsPath, "utf8"), `markdown of ${one!.id}`);
     });
   });
 
-  it("is done by the real server, as far as it can", async () => {
+  it("works with the real server, as far as it has the methods", async () => {
     api = await extension();
     const one = await start(api, { line: "echo 'a very rare Word'; seq 1 5000; echo 'rare word again'" });
     await final(api, one.id);
@@ -87,7 +87,7 @@ describe("searching and exporting", () => {
     }
     if (api.server.can("run/export")) {
       const target = vscode.Uri.file(join(folder(), "real.log"));
-      await run("export", node(one.id), { format: "text", target });
+      await execute("export", node(one.id), { format: "text", target });
       match(readFileSync(target.fsPath, "utf8"), /a very rare Word[^]*rare word again/);
     }
   });

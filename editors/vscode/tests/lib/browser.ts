@@ -1,7 +1,7 @@
-// A real Chromium, with no way to anywhere but this machine.
+// A real Chromium that reaches only this machine.
 import { execFileSync } from "node:child_process";
 import { chromium, type Browser, type BrowserContext } from "playwright-core";
-import { PATIENCE_MS } from "./world";
+import { WAIT_TIMEOUT_MS } from "./environment";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -14,26 +14,26 @@ function executable(): string {
       continue;
     }
   }
-  throw new Error("there is no Chromium");
+  throw new Error("Chromium not found");
 }
 
-export async function openBrowser(): Promise<{ browser: Browser; context: BrowserContext; outside: Set<string> }> {
+export async function openBrowser(): Promise<{ browser: Browser; context: BrowserContext; otherHosts: Set<string> }> {
   const browser = await chromium.launch({
-    timeout: PATIENCE_MS,
+    timeout: WAIT_TIMEOUT_MS,
     executablePath: executable(),
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb"],
   });
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
-  context.setDefaultTimeout(PATIENCE_MS);
-  context.setDefaultNavigationTimeout(PATIENCE_MS);
-  const outside = new Set<string>();
-  // Pages in a webview have names of their own; VS Code's service worker answers for them.
+  context.setDefaultTimeout(WAIT_TIMEOUT_MS);
+  context.setDefaultNavigationTimeout(WAIT_TIMEOUT_MS);
+  const otherHosts = new Set<string>();
+  // Webviews have host names of their own, which VS Code's service worker serves; all other hosts are refused.
   await context.route(
     address => address.protocol.startsWith("http") && address.hostname !== "127.0.0.1" && address.hostname !== "localhost",
     route => {
-      outside.add(new URL(route.request().url()).host);
+      otherHosts.add(new URL(route.request().url()).host);
       return route.abort();
     },
   );
-  return { browser, context, outside };
+  return { browser, context, otherHosts };
 }

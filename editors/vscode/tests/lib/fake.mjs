@@ -1,27 +1,27 @@
 #!/usr/bin/env node
-// A server for what the real one cannot be made to do. Its first argument says how it behaves:
-//   version     speaks version 99
+// A fake server for behavior that the real one does not show. Its first argument is the mode:
+//   version     has protocol version 99
 //   config      answers `initialize` with an error about its configuration
-//   crash       ends as soon as it has answered `initialize`
-//   early       ends without having answered anything
-//   mute        answers `initialize` and nothing else
-//   deaf        answers `initialize`, and closes its ears before
-//   optional    knows one run, and the methods that a server need not have: run/search, in two pages, and run/export
+//   crash       exits as soon as it has answered `initialize`
+//   early       exits without having answered anything
+//   silent      answers `initialize` and nothing else
+//   closed      closes its stdin, then answers `initialize`
+//   optional    has one run and the optional methods: run/search, in two pages, and run/export
 import { closeSync, writeFileSync } from "node:fs";
 
-const how = process.argv[2];
+const mode = process.argv[2];
 let input = Buffer.alloc(0);
 
-function say(message) {
+function send(message) {
   const body = Buffer.from(JSON.stringify({ jsonrpc: "2.0", ...message }));
   process.stdout.write(`Content-Length: ${body.length}\r\n\r\n`);
   process.stdout.write(body);
 }
 
-const RUN = { id: "01900000-0000-7000-8000-000000000001", provider: "command", labels: {}, pinned: false, params: {}, command: ["make"], cwd: "/", state: "succeeded", createdAt: 1, startedAt: 1, endedAt: 2, lastSeq: 9, durableSeq: 9, bytes: { stdout: 30, stderr: 0 }, title: "Built" };
+const RUN = { id: "01900000-0000-7000-8000-000000000001", provider: "command", labels: {}, pinned: false, params: {}, command: ["make"], cwd: "/", state: "succeeded", createdAt: 1, startedAt: 1, endedAt: 2, lastSeq: 9, durableSeq: 9, bytes: { stdout: 30, stderr: 0 }, title: "Built", displayTitle: "Built", hasTranscript: false };
 const TEXT = "one\n\x1b[31mtwo\x1b[0m needle ä\nthree needle\n";
 
-/** What the method `optional` answers; nothing else is asked of it. */
+/** The results in the mode `optional`. */
 function answer(method, params) {
   const hit = nth => ({ runId: RUN.id, seq: nth, stream: "stdout", offset: Buffer.from(TEXT.split("needle", nth).join("needle")).length, line: TEXT.split("\n")[nth] });
   switch (method) {
@@ -42,22 +42,22 @@ function answer(method, params) {
   }
 }
 
-function hear({ id, method, params }) {
+function handle({ id, method, params }) {
   if (method === "exit") process.exit(0);
-  if (how === "early") process.exit(7);
-  if (method === "shutdown") return say({ id, result: null });
-  if (how === "optional" && method !== "initialize") return id === undefined ? undefined : say({ id, result: answer(method, params) });
+  if (mode === "early") process.exit(7);
+  if (method === "shutdown") return send({ id, result: null });
+  if (mode === "optional" && method !== "initialize") return id === undefined ? undefined : send({ id, result: answer(method, params) });
   if (method !== "initialize") return;
-  if (how === "deaf") {
+  if (mode === "closed") {
     process.stdin.destroy();
     closeSync(0);
     setInterval(() => {}, 1000);
   }
-  if (how === "config") return say({ id, error: { code: -32018, message: "config.toml, line 3: unknown key `colour`.", data: { kind: "config", path: "config.toml", line: 3 } } });
-  const methods = ["initialize", "run/list", "run/get", ...(how === "optional" ? ["run/text", "run/search", "run/export"] : [])];
+  if (mode === "config") return send({ id, error: { code: -32018, message: "config.toml, line 3: unknown key `colour`.", data: { kind: "config", path: "config.toml", line: 3 } } });
+  const methods = ["initialize", "run/list", "run/get", ...(mode === "optional" ? ["run/text", "run/search", "run/export"] : [])];
   const capabilities = { methods, maxFrameBytes: 1 << 26, output: {} };
-  say({ id, result: { protocolVersion: how === "version" ? 99 : 1, serverInfo: { name: "loomd", version: "9.9.9" }, storePath: "/nowhere", providers: [], capabilities } });
-  if (how === "crash") setImmediate(() => process.exit(3));
+  send({ id, result: { protocolVersion: mode === "version" ? 99 : 1, serverInfo: { name: "loomd", version: "9.9.9" }, storePath: "/nowhere", providers: [], capabilities } });
+  if (mode === "crash") setImmediate(() => process.exit(3));
 }
 
 process.stdin.on("data", data => {
@@ -69,7 +69,7 @@ process.stdin.on("data", data => {
     if (input.length < end + 4 + length) return;
     const body = input.subarray(end + 4, end + 4 + length);
     input = input.subarray(end + 4 + length);
-    hear(JSON.parse(body.toString()));
+    handle(JSON.parse(body.toString()));
   }
 });
 process.stdin.on("end", () => process.exit(0));

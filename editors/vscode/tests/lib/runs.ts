@@ -1,21 +1,30 @@
-// Runs and entries for tests, with what a test names and no more.
-import type { Entry, PermissionEntry, Run, RunState } from "../../src/protocol";
-import type { Requested } from "../../src/runs/words";
+// Makes runs, permission requests and items for tests: defaults, and the fields that a test names.
+import type { Item, PermissionEntry, Run, RunState } from "../../src/protocol";
+import type { PermissionRequest } from "../../src/runs/run";
+import type { ItemOf } from "../../src/transcript/items";
 
-export function aRun(id: string, state: RunState, more: Partial<Run> = {}): Run {
+export function makeRun(id: string, state: RunState, more: Partial<Run> = {}): Run {
   return { id, provider: "command", labels: {}, pinned: false, params: {}, command: ["true"], cwd: "/home/me", state, createdAt: 1000, lastSeq: 1, durableSeq: 1, bytes: { stdout: 0, stderr: 0 }, ...more };
 }
 
-export function aQuestion(toolCall: Record<string, unknown>, more: Partial<PermissionEntry> = {}): Requested {
-  const options = [
-    { optionId: "yes", name: "Allow", kind: "allow_once" },
-    { optionId: "always", name: "Always allow", kind: "allow_always" },
-    { optionId: "no", name: "Reject", kind: "reject_once" },
-  ];
-  return { runId: "1", seq: 1, at: 1, permissionId: "p1", status: "requested", toolCall, options, ...more } as Requested;
+const OPTIONS = [
+  { optionId: "yes", name: "Allow", kind: "allow_once" },
+  { optionId: "always", name: "Always allow", kind: "allow_always" },
+  { optionId: "no", name: "Reject", kind: "reject_once" },
+];
+
+export function makePermissionRequest(toolCall: Record<string, unknown>, more: Partial<PermissionEntry> = {}): PermissionRequest {
+  return { runId: "1", seq: 1, at: 1, permissionId: "p1", status: "requested", toolCall, options: OPTIONS, ...more } as PermissionRequest;
 }
 
-let seq = 0;
-export const update = (fields: Record<string, unknown>, at = 1000): Entry => ({ kind: "update", runId: "1", seq: ++seq, at, update: fields });
-export const chunk = (sessionUpdate: string, messageId: string | null, text: string, meta?: Record<string, unknown>): Entry => update({ sessionUpdate, messageId, content: { type: "text", text }, ...(meta ? { _meta: meta } : {}) });
-export const state = (fields: Record<string, unknown>, at = 2000): Entry => ({ kind: "state", runId: "1", seq: ++seq, at, ...fields }) as Entry;
+/** What all items have. Its `seq` is its number. */
+const base = (item: number) => ({ item, seq: item, lastSeq: item, at: 1000 + item, turn: 1 });
+
+export const message = (item: number, text: string, more: Partial<ItemOf<"message">> = {}): Item => ({ ...base(item), kind: "message", role: "agent", text, ...more });
+export const thought = (item: number, text: string, more: Partial<ItemOf<"thought">> = {}): Item => ({ ...base(item), kind: "thought", role: "agent", text, ...more });
+export const tool = (item: number, more: Partial<ItemOf<"tool">> = {}): Item => ({ ...base(item), kind: "tool", toolCallId: `t${item}`, title: `tool ${item}`, toolKind: "execute", status: "completed", locations: [], diffs: [], permissions: [], ...more });
+export const question = (item: number, more: Partial<ItemOf<"permission">> = {}): Item => ({ ...base(item), kind: "permission", permissionId: `p${item}`, toolCallId: "t", toolCall: { kind: "execute" }, shown: [{ label: "title", text: `question ${item}` }], options: OPTIONS, ...more });
+export const notice = (item: number, more: Partial<ItemOf<"notice">> = {}): Item => ({ ...base(item), kind: "notice", severity: "info", title: "Note", ...more });
+export const turn = (item: number, more: Partial<ItemOf<"turn">> = {}): Item => ({ ...base(item), kind: "turn", state: "idle", ...more });
+export const plan = (item: number, ...steps: [content: string, status: string][]): Item => ({ ...base(item), kind: "plan", entries: steps.map(([content, status]) => ({ content, status })) });
+export const resolved = (item: number, optionId: string): Item => question(item, { lastSeq: 1000 + item, resolved: { optionId, by: "client" } });

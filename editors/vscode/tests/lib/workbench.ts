@@ -1,5 +1,5 @@
-// A real VS Code: its server on this machine, its workbench in Chromium. What it is given: the unpacked .vsix, a folder, settings, an
-// environment. Nothing of it speaks with the outside.
+// A real VS Code: its server on this machine, its workbench in Chromium. It gets the unpacked .vsix, a folder, settings
+// and an environment. It cannot reach other hosts.
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,10 +8,10 @@ import type { Browser, BrowserContext, Frame, Locator, Page } from "playwright-c
 import type { StartParams } from "../../src/protocol";
 import { Connection } from "../../src/server/connection";
 import { openBrowser } from "./browser";
-import { OPENCODE, program, SCRIPTED, until } from "./world";
+import { OPENCODE, program, SCRIPTED, until } from "./environment";
 
-/** Everything that would ask the outside, or put something on the screen that nobody asked for. */
-const QUIET = {
+/** Turns off everything that connects to other hosts or opens something by itself. */
+const OFFLINE_SETTINGS = {
   "chat.disableAIFeatures": true,
   "extensions.autoCheckUpdates": false,
   "extensions.autoUpdate": false,
@@ -22,7 +22,7 @@ const QUIET = {
   "security.workspace.trust.enabled": false,
   "telemetry.telemetryLevel": "off",
   "terminal.integrated.defaultProfile.linux": "sh",
-  // Drawn as elements, so that it can be read.
+  // The terminal is drawn as DOM elements, so that tests can read it.
   "terminal.integrated.gpuAcceleration": "off",
   "terminal.integrated.profiles.linux": { sh: { path: "/bin/sh" } },
   "update.mode": "none",
@@ -33,13 +33,13 @@ const QUIET = {
   "workbench.tips.enabled": false,
 };
 
-export interface Wanted {
-  /** The page takes the paths of extension and tests from its address; toasts are held back. */
+export interface WorkbenchOptions {
+  /** Takes the paths of extension and tests from the page's address. VS Code shows no notifications in this mode. */
   driver?: boolean;
   settings?: Record<string, unknown>;
   /** Settings in the folder's own .vscode. */
-  shared?: Record<string, unknown>;
-  /** Leave trust on, as it is for everybody else. */
+  folderSettings?: Record<string, unknown>;
+  /** Keeps Workspace Trust enabled, as it is for users. */
   trust?: boolean;
 }
 
@@ -50,16 +50,16 @@ export class Workbench {
   private child: ChildProcess | undefined;
   private log = "";
   private readonly browsers: Browser[] = [];
-  readonly outside = new Set<string>();
+  readonly otherHosts = new Set<string>();
   authority = "";
 
-  /** PREFIX of tests/setup, and the unpacked .vsix. */
+  /** `prefix` is the folder that tests/setup prints, `extension` the unpacked .vsix. */
   constructor(
     private readonly prefix = process.env["LOOMD_VSCODE"] ?? "",
     readonly extension = process.env["LOOMD_EXTENSION"] ?? "",
   ) {}
 
-  async start({ driver = false, settings = {}, shared, trust = false }: Wanted = {}): Promise<void> {
+  async start({ driver = false, settings = {}, folderSettings: shared, trust = false }: WorkbenchOptions = {}): Promise<void> {
     mkdirSync(this.folder, { recursive: true });
     if (shared) {
       mkdirSync(join(this.folder, ".vscode"), { recursive: true });
@@ -68,7 +68,7 @@ export class Workbench {
     writeFileSync(join(this.home, "config.toml"), `[providers.scripted]\nkind = "acp"\ncommand = ["python3", ${JSON.stringify(SCRIPTED)}, "--keep", ${JSON.stringify(join(this.home, "sessions"))}]\n\n[providers.opencode]\nkind = "acp"\ncommand = [${JSON.stringify(OPENCODE)}, "acp"]\n`);
     for (const place of ["User", "Machine"]) {
       mkdirSync(join(this.home, "server/data", place), { recursive: true });
-      writeFileSync(join(this.home, "server/data", place, "settings.json"), JSON.stringify({ ...QUIET, "security.workspace.trust.enabled": trust, "loomd.path": program(), ...settings }));
+      writeFileSync(join(this.home, "server/data", place, "settings.json"), JSON.stringify({ ...OFFLINE_SETTINGS, "security.workspace.trust.enabled": trust, "loomd.path": program(), ...settings }));
     }
     const extensions = join(this.home, "extensions");
     mkdirSync(extensions);
@@ -84,14 +84,15 @@ export class Workbench {
       env: {
         ...process.env,
         HOME: this.home,
+        XDG_CONFIG_HOME: join(this.home, ".config"),
         LOOMD_DATA_DIR: this.data,
         LOOMD_CONFIG: join(this.home, "config.toml"),
         EXTENSIONS_GALLERY: JSON.stringify({ serviceUrl: "http://127.0.0.1:9", itemUrl: "", resourceUrlTemplate: "" }),
       },
     });
-    const hear = (data: Buffer) => (this.log += data.toString());
-    this.child.stdout!.on("data", hear);
-    this.child.stderr!.on("data", hear);
+    const appendLog = (data: Buffer) => (this.log += data.toString());
+    this.child.stdout!.on("data", appendLog);
+    this.child.stderr!.on("data", appendLog);
     const port = await until("the VS Code server listens", () => {
       if (this.child!.exitCode !== null) throw new Error(`the VS Code server ended\n${this.log}`);
       return /listening on (\d+)/.exec(this.log)?.[1];
@@ -103,15 +104,15 @@ export class Workbench {
     return `http://${this.authority}/?folder=${encodeURIComponent(this.folder)}`;
   }
 
-  said(): string {
+  logTail(): string {
     return this.log.split("\n").slice(-30).join("\n");
   }
 
   async context(): Promise<BrowserContext> {
-    const { browser, context, outside } = await openBrowser();
+    const { browser, context, otherHosts } = await openBrowser();
     this.browsers.push(browser);
-    // The same set, so that what any window asks for is seen.
-    outside.add = host => (this.outside.add(host), outside);
+    // All windows record requests to other hosts in one set.
+    otherHosts.add = host => (this.otherHosts.add(host), otherHosts);
     return context;
   }
 
@@ -123,13 +124,13 @@ export class Workbench {
     return screen;
   }
 
-  /** What the command line says of the runs here. */
+  /** Runs the command line on this workbench's data directory and returns its output. */
   loomd(...words: string[]): string {
     return execFileSync(program(), words, { env: { ...process.env, LOOMD_DATA_DIR: this.data, LOOMD_CONFIG: join(this.home, "config.toml") }, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
   }
 
-  /** Starts a run as another program on this machine would; its id. */
-  async elsewhere(params: StartParams): Promise<string> {
+  /** Starts a run as another program on this machine would, and returns its ID. */
+  async startElsewhere(params: StartParams): Promise<string> {
     const connection = await Connection.open(
       { program: program(), args: ["--data-dir", this.data, "--config", join(this.home, "config.toml"), "serve", "--stdio"], client: { name: "elsewhere", version: "0" } },
       { notification: () => {}, log: () => {} },
@@ -139,7 +140,7 @@ export class Workbench {
     return run.id;
   }
 
-  /** Process ids of the servers that speak with editors here. */
+  /** Process IDs of the servers that windows of this workbench started. */
   servers(): number[] {
     return readdirSync("/proc")
       .filter(name => /^\d+$/.test(name))
@@ -163,7 +164,7 @@ export class Workbench {
         try {
           this.loomd("cancel", run);
         } catch {
-          // It has ended meanwhile.
+          // The run has ended meanwhile.
         }
       }
     }
@@ -174,19 +175,19 @@ export class Workbench {
         try {
           process.kill(-child.pid!, signal);
         } catch {
-          // It has ended by itself.
+          // The process has exited meanwhile.
         }
       };
       end("SIGTERM");
-      const patience = setTimeout(() => end("SIGKILL"), 10_000);
+      const killTimer = setTimeout(() => end("SIGKILL"), 10_000);
       await gone;
-      clearTimeout(patience);
+      clearTimeout(killTimer);
     }
     rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
   }
 }
 
-/** One window. */
+/** One window of the workbench. */
 export class Screen {
   constructor(readonly page: Page) {}
 
@@ -199,16 +200,16 @@ export class Screen {
     return this.page.locator('.statusbar-item[id="loomd.loomd.loomd.status"], .statusbar-item[id$="loomd.status"]').first();
   }
 
-  /** A row of the tree, by its words. */
+  /** A row of the tree, by its text. */
   row(text: string | RegExp): Locator {
     return this.page.locator(".pane-body .monaco-list-row", { hasText: text }).first();
   }
 
-  toast(text: string | RegExp): Locator {
+  notification(text: string | RegExp): Locator {
     return this.page.locator(".notifications-toasts .notification-list-item", { hasText: text }).first();
   }
 
-  get box(): Locator {
+  get input(): Locator {
     return this.page.locator(".quick-input-widget input.input").first();
   }
 
@@ -216,18 +217,19 @@ export class Screen {
     return this.page.locator(".quick-input-widget .monaco-list-row", { hasText: text }).first();
   }
 
-  /** By the palette. Webviews and terminals hold on to keys, and the list fills late: so it is tried again. */
+  /** Runs a command from the palette. Webviews and terminals keep the focus and the list fills late, so it retries. */
   async command(title: string): Promise<void> {
     for (let tries = 0; ; tries++) {
       try {
         await this.page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur?.());
         await this.page.locator(".part.titlebar, .part.statusbar").first().click({ position: { x: 300, y: 8 }, timeout: 2000 }).catch(() => {});
         await this.page.keyboard.press("F1");
-        await this.box.waitFor({ timeout: 10_000 });
-        await this.box.fill(`>${title}`);
+        await this.input.waitFor({ timeout: 10_000 });
+        await this.input.fill(`>${title}`);
         const row = this.pick(title);
         await row.waitFor({ timeout: 15_000 });
-        await row.click();
+        // A row that moves while the list fills takes no click; the next try is quicker than the default timeout.
+        await row.click({ timeout: 10_000 });
         return;
       } catch (error) {
         if (tries === 8) throw error;
@@ -236,24 +238,27 @@ export class Screen {
     }
   }
 
-  /** Start Run…, all by keyboard once the palette is open. */
-  async start(kind: string, words: string): Promise<void> {
-    await this.command("loomd: Start Run…");
-    await this.pick(kind).click();
-    const input = this.page.locator(".quick-input-widget input.input").first();
-    await input.waitFor();
-    await until("it asks for the words", async () => (await this.page.locator(".quick-input-widget").innerText()).includes("Enter"));
-    await input.fill(words);
-    await input.press("Enter");
+  /** Opens the form of New Run…, once it has its choices. */
+  async form(): Promise<Frame> {
+    await this.command("loomd: New Run…");
+    return until("the form is there", async () => {
+      for (const frame of this.page.frames()) {
+        if (await frame.evaluate(() => (document.querySelector(".start-form select[data-name=provider]")?.childElementCount ?? 0) > 0).catch(() => false)) return frame;
+      }
+      return undefined;
+    });
   }
 
-  /** By a click on the status item, wherever one is. */
+  /** Shows the Runs view with a click on the status bar item. */
   async openRuns(): Promise<void> {
     await this.status.click();
     await this.page.locator('[id="workbench.view.extension.loomd"] .pane-body').first().waitFor();
   }
 
-  /** From the menu of a row. A menu that has only just opened takes no click, so it is clicked until it has gone. */
+  /**
+   * Runs a command from a row's context menu. A menu that has just opened ignores clicks, so it clicks until the menu
+   * is closed.
+   */
   async menu(row: Locator, title: string): Promise<void> {
     await row.click({ button: "right" });
     const action = this.page.locator(".monaco-menu .action-label", { hasText: title }).first();
@@ -264,8 +269,11 @@ export class Screen {
     });
   }
 
-  /** What the browser has kept of this window for the next one: the editor in front. VS Code writes it every few seconds, when nothing else is to be done. */
-  async keptInFront(): Promise<string> {
+  /**
+   * The active editor that VS Code has stored in the browser to restore it after a reload. It is written every few
+   * seconds, when idle.
+   */
+  async storedActiveEditor(): Promise<string> {
     return this.page.evaluate(async () => {
       const done = <T>(request: IDBRequest<T>) => new Promise<T>((resolve, reject) => ((request.onsuccess = () => resolve(request.result)), (request.onerror = () => reject(request.error))));
       const front = (node: unknown): string => {
@@ -290,7 +298,7 @@ export class Screen {
     });
   }
 
-  /** The page of the transcript that is in front. */
+  /** The frame of a transcript, by the run's name. */
   async transcript(name?: string): Promise<Frame> {
     return until("the transcript is there", async () => {
       for (const frame of this.page.frames()) {
@@ -298,14 +306,14 @@ export class Screen {
           const found = await frame.evaluate(() => document.querySelector(".top .name")?.textContent ?? "");
           if (found !== "" && (name === undefined || found.includes(name))) return frame;
         } catch {
-          // A frame that is just going away.
+          // The frame was removed meanwhile.
         }
       }
       return undefined;
     });
   }
 
-  /** What the terminals on the screen show. */
+  /** The text of all visible terminals. */
   async terminal(): Promise<string> {
     return (await this.page.locator(".terminal-wrapper .xterm-rows").allInnerTexts()).join("\n").replaceAll("\u00a0", " ");
   }

@@ -1,18 +1,19 @@
-// The transcript's page in a browser without an editor around it: the same bundle, the same policy, and a stand-in for the extension.
+// The transcript page in a browser without VS Code: the same bundle, the same content security policy, and a fake
+// extension.
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { BrowserContext, Page } from "playwright-core";
-import type { Entry, Run } from "../../src/protocol";
-import type { Head, ToExtension, ToPage } from "../../src/transcript/messages";
-import { aRun } from "../lib/runs";
+import type { Item, ItemParams, Run } from "../../src/protocol";
+import type { Header, ToExtension, ToPage } from "../../src/transcript/messages";
+import { makeRun } from "../lib/runs";
 
 const DIST = join(process.cwd(), "dist");
 const TYPES: Record<string, string> = { css: "text/css", js: "text/javascript", ttf: "font/ttf" };
 const POLICY = "default-src 'none'; script-src 'nonce-n'; style-src 'self'; font-src 'self'; img-src data:; form-action 'none'; base-uri 'none'";
 
-/** A dark theme's colours, as the editor would give them. */
+/** The colors of a dark theme, as VS Code provides them. */
 const THEME: Record<string, string> = {
   "font-family": "DejaVu Sans, sans-serif", "font-size": "13px", foreground: "#cccccc", descriptionForeground: "#9d9d9d", "editor-background": "#1f1f1f", "editor-foreground": "#cccccc",
   "editor-font-family": "DejaVu Sans Mono, monospace", "editor-font-size": "12px", focusBorder: "#0078d4", "panel-border": "#2b2b2b", "textLink-foreground": "#4daafc", "icon-foreground": "#cccccc",
@@ -26,7 +27,7 @@ const THEME: Record<string, string> = {
 
 export async function serve(): Promise<{ server: Server; address: string }> {
   const variables = Object.entries(THEME).map(([name, value]) => `--vscode-${name}: ${value};`).join(" ");
-  const stub = "window.told = []; window.acquireVsCodeApi = () => ({ postMessage: message => window.told.push(message), setState: state => (window.kept = state) });";
+  const stub = "window.posted = []; window.acquireVsCodeApi = () => ({ postMessage: message => window.posted.push(message), getState: () => window.savedState, setState: state => { window.savedState = state; sessionStorage.setItem('state', JSON.stringify(state)); } }); window.savedState = JSON.parse(sessionStorage.getItem('state') ?? '{}');";
   const html = `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Transcript</title><meta http-equiv="Content-Security-Policy" content="${POLICY}"><link rel="stylesheet" href="/theme.css"><link rel="stylesheet" href="/codicon.css"><link rel="stylesheet" href="/transcript.css"></head><body><script nonce="n">${stub}</script><script nonce="n" src="/transcript.js"></script></body></html>`;
   const server = createServer((request, response) => {
     const name = new URL(request.url ?? "/", "http://x").pathname.slice(1);
@@ -41,49 +42,100 @@ export async function serve(): Promise<{ server: Server; address: string }> {
   return { server, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` };
 }
 
-/** The page, and the extension's side of the conversation. */
-export class Sheet {
-  private number = 0;
-  readonly complaints: string[] = [];
+/** The page, and the extension's side of its messages. */
+export class TranscriptPage {
+  readonly errors: string[] = [];
 
   private constructor(readonly page: Page) {}
 
-  static async open(context: BrowserContext, address: string): Promise<Sheet> {
+  static async open(context: BrowserContext, address: string): Promise<TranscriptPage> {
     const page = await context.newPage();
-    const sheet = new Sheet(page);
-    page.on("console", message => message.type() === "error" && sheet.complaints.push(message.text()));
-    page.on("pageerror", error => sheet.complaints.push(String(error)));
+    const transcript = new TranscriptPage(page);
+    page.on("console", message => message.type() === "error" && transcript.errors.push(message.text()));
+    page.on("pageerror", error => transcript.errors.push(String(error)));
     await page.goto(address);
-    await sheet.told("ready");
-    return sheet;
+    await transcript.posted("ready");
+    return transcript;
   }
 
-  say(message: ToPage): Promise<void> {
+  send(message: ToPage): Promise<void> {
     return this.page.evaluate(message => window.postMessage(message, "*"), message);
   }
 
-  async head(more: Partial<Run> = {}, can: Partial<Head["can"]> = {}): Promise<void> {
-    const run = aRun("0190-run", "running", { provider: "codex", startedAt: Date.now() - 5000, ...more });
+  async header(more: Partial<Run> = {}, can: Partial<Header["can"]> = {}): Promise<void> {
+    const run = makeRun("0190-run", "running", { provider: "codex", startedAt: Date.now() - 5000, ...more });
     const final = !["starting", "running", "awaitingPermission", "idle"].includes(run.state);
-    await this.say({ say: "head", head: { run, name: "Mend the parser", words: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, configure: !final, resume: final, takeover: true, ...can } } });
+    await this.send({ kind: "header", header: { run, name: "Fix the parser", stateLabel: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, configure: !final, resume: final, takeover: true, ...can } } });
   }
 
-  async entries(...entries: Entry[]): Promise<void> {
-    const number = ++this.number;
-    await this.say({ say: "entries", entries, number });
-    await this.page.waitForFunction(number => (window as unknown as { told: ToExtension[] }).told.some(message => message.say === "took" && message.number === number), number);
+  /** The last items of the run. */
+  async items(...items: Item[]): Promise<void> {
+    await this.sendPage(items);
+  }
+
+  async itemsAfter(prev: number, ...items: Item[]): Promise<void> {
+    await this.sendPage(items, prev);
+  }
+
+  private async sendPage(items: Item[], prev?: number): Promise<void> {
+    await this.send({ kind: "items", items, total: items.at(-1)?.item ?? 0, ...(prev === undefined ? {} : { prev }) });
     await this.drawn();
   }
 
-  /** What was said last is on the screen: what is folded in one frame is drawn in the next, and measured in the one after. */
+  /** Items that are new or changed. */
+  async changes(...items: Item[]): Promise<void> {
+    await this.send({ kind: "changes", changes: items.map(item => ({ runId: "1", seq: item.lastSeq, item })) });
+    await this.drawn();
+  }
+
+  async append(item: number, seq: number, append: Extract<ItemParams, { append: unknown }>["append"]): Promise<void> {
+    await this.send({ kind: "changes", changes: [{ runId: "1", seq, item, append }] });
+    await this.drawn();
+  }
+
+  /**
+   * Waits until the last message is drawn: items are drawn one frame after they came, and measured in the next.
+   */
   drawn(): Promise<void> {
     return this.page.evaluate(async () => {
+      // Messages arrive in order.
+      await new Promise<void>(resolve => {
+        window.addEventListener("message", function listener({ data }) {
+          if (data.kind === "marker") window.removeEventListener("message", listener), resolve();
+        });
+        window.postMessage({ kind: "marker" }, "*");
+      });
       for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
     });
   }
 
-  async told<S extends ToExtension["say"]>(say: S): Promise<Extract<ToExtension, { say: S }>> {
-    const handle = await this.page.waitForFunction(say => (window as unknown as { told: ToExtension[] }).told.find(message => message.say === say), say);
-    return (await handle.jsonValue()) as Extract<ToExtension, { say: S }>;
+  /** Waits until the list draws no more: what follows has to cause its own drawing. */
+  atRest(): Promise<void> {
+    return this.page.evaluate(async () => {
+      let still = 0;
+      const observer = new MutationObserver(() => (still = 0));
+      observer.observe(document.querySelector(".sizer")!, { attributes: true, childList: true, subtree: true });
+      while (still++ < 30) await new Promise(requestAnimationFrame);
+      observer.disconnect();
+    });
+  }
+
+  /** Stops or resumes the page's clock, so that nothing depends on how fast a test is. */
+  stopClock(stopped: boolean): Promise<void> {
+    return this.page.evaluate(stopped => {
+      const now = performance.now();
+      if (stopped) performance.now = () => now;
+      else delete (performance as Partial<Performance>).now;
+    }, stopped);
+  }
+
+  /** How many messages of a kind were posted. */
+  postedCount(kind: ToExtension["kind"]): Promise<number> {
+    return this.page.evaluate(kind => (window as unknown as { posted: ToExtension[] }).posted.filter(message => message.kind === kind).length, kind);
+  }
+
+  async posted<S extends ToExtension["kind"]>(kind: S): Promise<Extract<ToExtension, { kind: S }>> {
+    const handle = await this.page.waitForFunction(kind => (window as unknown as { posted: ToExtension[] }).posted.find(message => message.kind === kind), kind);
+    return (await handle.jsonValue()) as Extract<ToExtension, { kind: S }>;
   }
 }

@@ -1,170 +1,174 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert";
 import type { ChangedFile } from "../../src/protocol";
-import { sidesOf } from "../../src/runs/changed";
-import { KEPT_IN_SIGHT, order } from "../../src/runs/order";
-import { KEPT, Newlines, Pace, PORTION } from "../../src/runs/pace";
-import { placesIn } from "../../src/runs/places";
-import { matches, optionFor, proposals, ruleFor, subjectOf, type Rule } from "../../src/runs/rules";
-import { againParams, argvOf, lostEnvironment, startParams } from "../../src/runs/start";
-import { commandLine, duration, iconOf, nameOf, sizeOf, stateWords } from "../../src/runs/words";
-import { aQuestion, aRun } from "../lib/runs";
+import { diffSides } from "../../src/runs/diff-sides";
+import { IDLE_SHOWN_MS, MAX_ENDED_SHOWN, groupRuns } from "../../src/runs/groups";
+import { MAX_BUFFERED_CHARS, NewlineConverter, OutputBuffer, MAX_CHUNK_CHARS } from "../../src/runs/output-buffer";
+import { findFileLocations } from "../../src/runs/file-locations";
+import { optionFor, ruleOfSettings, ruleProposals, ruleText } from "../../src/runs/rules";
+import { rerunParams, argvOf, missingEnvironment, startParams } from "../../src/runs/start";
+import { actionText, requestTitle, commandLine, formatCount, formatDuration, iconOf, nameOf, formatBytes, plain, shortened, stateLabel } from "../../src/runs/run";
+import { makePermissionRequest, makeRun } from "../lib/runs";
 
-describe("the order of runs", () => {
-  it("puts who waits first, then what runs, then what ended here, then everything earlier", () => {
-    const question = aQuestion({ title: "t" });
+describe("groups of runs", () => {
+  it("has runs that need input first, then active ones, then recently ended ones, then earlier ones", () => {
+    const request = makePermissionRequest({ title: "t" });
     const runs = [
-      aRun("1", "succeeded", { endedAt: 50 }),
-      aRun("2", "running"),
-      aRun("3", "failed", { endedAt: 150 }),
-      aRun("4", "awaitingPermission", { permissions: [{ ...question, at: 20 }] }),
-      aRun("5", "awaitingPermission", { permissions: [{ ...question, at: 10 }] }),
-      aRun("6", "idle"),
+      makeRun("1", "succeeded", { endedAt: 50 }),
+      makeRun("2", "running"),
+      makeRun("3", "failed", { endedAt: 150 }),
+      makeRun("4", "awaitingPermission", { permissions: [{ ...request, at: 20 }] }),
+      makeRun("5", "awaitingPermission", { permissions: [{ ...request, at: 10 }] }),
+      makeRun("6", "idle"),
     ];
-    const { waiting, live, ended, earlier } = order(runs, 100);
-    deepStrictEqual([waiting, live, ended, earlier].map(group => group.map(run => run.id)), [["5", "4"], ["6", "2"], ["3"], ["1"]]);
+    const { waiting, live, ended, earlier } = groupRuns(runs, 100);
+    deepStrictEqual([waiting, live, ended, earlier].map(group => group.map(run => run.id)), [["5", "4"], ["2", "6"], ["3"], ["1"]]);
   });
 
-  it("keeps only the newest of what ended in sight", () => {
-    const runs = Array.from({ length: KEPT_IN_SIGHT + 3 }, (_, at) => aRun(`r${at}`, "succeeded", { endedAt: 100 + at }));
-    const { ended, earlier } = order(runs, 0);
-    strictEqual(ended.length, KEPT_IN_SIGHT);
-    strictEqual(ended[0]!.id, `r${KEPT_IN_SIGHT + 2}`);
+  it("keeps agents that have been idle for long from the top", () => {
+    const since: Record<string, number> = { "1": 0, "2": 10, "3": IDLE_SHOWN_MS };
+    const runs = [...["1", "2", "3", "4"].map(id => makeRun(id, "idle")), makeRun("0", "running"), makeRun("5", "idle", { permissions: [makePermissionRequest({})] })];
+    const { waiting, live, idle } = groupRuns(runs, 0, run => since[run.id], IDLE_SHOWN_MS + 20);
+    deepStrictEqual([waiting, live, idle].map(group => group.map(run => run.id)), [["5"], ["0", "4", "3"], ["2", "1"]]);
+  });
+
+  it("shows only the newest ended runs outside of Earlier", () => {
+    const runs = Array.from({ length: MAX_ENDED_SHOWN + 3 }, (_, at) => makeRun(`r${at}`, "succeeded", { endedAt: 100 + at }));
+    const { ended, earlier } = groupRuns(runs, 0);
+    strictEqual(ended.length, MAX_ENDED_SHOWN);
+    strictEqual(ended[0]!.id, `r${MAX_ENDED_SHOWN + 2}`);
     strictEqual(earlier.length, 3);
   });
 });
 
-describe("words about runs", () => {
-  it("has words and an icon for every state", () => {
+describe("texts about runs", () => {
+  it("has a label and an icon for every state", () => {
     for (const state of ["starting", "running", "awaitingPermission", "idle", "succeeded", "failed", "cancelled", "timedOut", "lost"] as const) {
-      ok(stateWords(aRun("1", state)).length > 3);
-      ok(iconOf(aRun("1", state)).icon);
+      ok(stateLabel(makeRun("1", state)).length > 3);
+      ok(iconOf(makeRun("1", state)).icon);
     }
-    strictEqual(stateWords(aRun("1", "failed", { exitCode: 2 })), "failed with exit code 2");
-    strictEqual(stateWords(aRun("1", "failed", { signal: "SIGSEGV" })), "killed by SIGSEGV");
-    strictEqual(stateWords(aRun("1", "cancelled", { takenOverAt: 5 })), "taken over");
+    strictEqual(stateLabel(makeRun("1", "failed", { exitCode: 2 })), "failed (exit code 2)");
+    strictEqual(stateLabel(makeRun("1", "failed", { signal: "SIGSEGV" })), "terminated (SIGSEGV)");
+    strictEqual(stateLabel(makeRun("1", "cancelled", { takenOverAt: 5 })), "continued in terminal");
   });
 
-  it("names a run by its title, its prompt, its command", () => {
-    strictEqual(nameOf(aRun("1", "running", { title: "Tests", params: { prompt: "x" } })), "Tests");
-    strictEqual(nameOf(aRun("1", "running", { params: { prompt: [{ type: "text", text: "fix it\nplease" }] } })), "fix it");
-    strictEqual(nameOf(aRun("1", "running", { command: ["/bin/sh", "-c", "make all"] })), "make all");
+  it("names a run as the server does, and shows a shell's command line as its script", () => {
+    strictEqual(nameOf(makeRun("1", "running", { title: "Tests", displayTitle: "Tests" })), "Tests");
+    strictEqual(commandLine(["/bin/sh", "-c", "make all"]), "make all");
     strictEqual(commandLine(["cargo", "test"]), "cargo test");
   });
 
-  it("says times and sizes briefly", () => {
-    deepStrictEqual([0, 59_999, 184_000, 7_500_000, 180_000_000].map(duration), ["0 s", "59 s", "3 min 4 s", "2 h 5 min", "2 d 2 h"]);
-    deepStrictEqual([12, 1234, 100e6].map(sizeOf), ["12 B", "1.23 kB", "100 MB"]);
+  it("formats times, sizes and counts", () => {
+    deepStrictEqual([0, 59_999, 184_000, 7_500_000, 180_000_000].map(formatDuration), ["0s", "59s", "3m 4s", "2h 5m", "2d 2h"]);
+    deepStrictEqual([12, 1234, 100e6].map(formatBytes), ["12 B", "1.23 kB", "100 MB"]);
+    deepStrictEqual([7, 1200, 12_345, 999_999, 1_250_000].map(formatCount), ["7", "1.2k", "12.3k", "1M", "1.25M"]);
   });
 });
 
-describe("rules", () => {
-  const subject = subjectOf({ provider: "codex", cwd: "/home/me/app" }, aQuestion({ kind: "execute", title: "Run tests", rawInput: { command: ["npm", "test"] } }));
-  const edit = subjectOf({ provider: "codex", cwd: "/home/me/app" }, aQuestion({ kind: "edit", title: "Edit", locations: [{ path: "/home/me/app/a.ts" }], content: [{ type: "diff", path: "/home/me/app/b.ts", newText: "" }] }));
-  const yes = (rule: Omit<Rule, "answer">, about = subject) => matches({ answer: "allow", ...rule }, about);
-
-  it("reads a question whole: command and all files", () => {
-    strictEqual(subject.command, "npm test");
-    deepStrictEqual(edit.paths, ["/home/me/app/a.ts", "/home/me/app/b.ts"]);
-  });
-
-  it("needs everything that it names to match", () => {
-    ok(yes({ command: "npm test" }));
-    ok(yes({ command: "npm *", cwd: "/home/me", provider: "codex", kind: "execute" }));
-    ok(!yes({ command: "npm test", cwd: "/home/me/ap" }));
-    ok(!yes({ command: "npm test", provider: "claude" }));
-    ok(!yes({ command: "npm" }));
-    ok(!yes({ path: "/home/me/**" }));
-  });
-
-  it("says nothing where it names nothing", () => {
-    ok(!yes({}));
-    ok(!yes({ provider: "codex", cwd: "/home/me/app" }));
-    ok(!matches({ command: "npm test" } as Rule, subject));
-  });
-
-  it("never lets a star stand for another command", () => {
-    for (const trick of ["npm test; rm -rf /", "npm test && evil", "npm $(evil)", "npm `evil`", "npm test > /etc/passwd", "npm test\nevil", "npm test | sh"]) ok(!yes({ command: "npm *" }, { ...subject, command: trick }), trick);
-  });
-
-  it("wants every file to match, and no way upward", () => {
-    ok(yes({ path: "/home/me/app/**" }, edit));
-    ok(yes({ path: "/home/me/app/*" }, edit));
-    ok(!yes({ path: "/home/me/app/a.ts" }, edit));
-    ok(!yes({ path: "/home/me/*" }, edit));
-    ok(!yes({ path: "/home/me/app/**" }, { ...edit, paths: ["/home/me/app/../../etc/passwd"] }));
-    ok(!yes({ path: "/home/me/app/**" }, { ...edit, paths: [] }));
-  });
-
-  it("proposes rules that match the question they come from", () => {
-    for (const about of [subject, edit, subjectOf({ provider: "x", cwd: "/w" }, aQuestion({ title: "Search the web", kind: "fetch" }))]) {
-      const offers = proposals(about);
-      ok(offers.length > 0);
-      for (const { rule } of offers) ok(matches(rule, about), JSON.stringify(rule));
+describe("texts that agents choose", () => {
+  it("run no commands and show no icons where VS Code reads markup", () => {
+    const LINK = /\[([^\]]+)\]\(((?:https?:\/\/|command:|file:)[^)\s]+)/;
+    for (const trick of ["[OK](command:workbench.action.quit)", "a [b](https://example.com) c", "$(check) Allowed", "[[x](command:y)](file:///z)"]) {
+      const text = plain(trick);
+      ok(!LINK.test(text) && !text.includes("$("), text);
     }
-    const starred = subjectOf({ provider: "x", cwd: "/w" }, aQuestion({ kind: "execute", rawInput: { command: "rm *" } }));
-    // Taken as it is, its star would allow more than was asked.
-    ok(proposals(starred).every(({ rule }) => rule.cwd === "/w"));
+    strictEqual(plain("a\u202eb\u200b\u001b[2J\nc"), "a�b��[2J\nc");
+    strictEqual(plain("Fix [the] parser (again)"), "Fix [the] parser (again)");
   });
 
-  it("takes the first rule that speaks", () => {
-    const rules: Rule[] = [{ answer: "deny", command: "npm publish*" }, { answer: "allow", command: "npm *" }];
-    strictEqual(ruleFor(rules, subject)?.answer, "allow");
-    strictEqual(ruleFor(rules, { ...subject, command: "npm publish" })?.answer, "deny");
-  });
-
-  it("answers yes for this once only", () => {
-    const question = aQuestion({});
-    strictEqual(optionFor(question, "allow")?.optionId, "yes");
-    strictEqual(optionFor(question, "deny")?.optionId, "no");
-    strictEqual(optionFor({ ...question, options: question.options.filter(({ kind }) => kind === "allow_always") }, "allow"), undefined);
+  it("are one line in a list, which leaves room for the state", () => {
+    strictEqual(requestTitle(makePermissionRequest({ title: " rm -r build\nand more" })), "rm -r build");
+    strictEqual(requestTitle(makePermissionRequest({})), "a tool");
+    deepStrictEqual(["execute", "edit", "odd", undefined].map(actionText), ["run a command", "edit files", "use a tool", "use a tool"]);
+    ok(shortened("x".repeat(500)).length < 50);
+    strictEqual(shortened("short"), "short");
+    ok(shortened("x".repeat(40), "view").length < 28);
+    ok(shortened("😀".repeat(40), "view").isWellFormed());
   });
 });
 
-describe("the pace of output", () => {
-  it("hands out everything in portions while little waits", () => {
-    const pace = new Pace();
+describe("permission rules", () => {
+  const run = { provider: "codex", cwd: "/home/me/app" };
+  const proposals = (toolCall: Record<string, unknown>) => ruleProposals(run, makePermissionRequest(toolCall));
+
+  it("are proposed for exactly what is asked", () => {
+    const allow = { decision: "allow", provider: "codex", toolKind: "execute" } as const;
+    deepStrictEqual(proposals({ kind: "execute", rawInput: { command: "npm test" } }), [{ ...allow, command: "npm test", cwd: run.cwd }, { ...allow, command: "npm test" }]);
+    deepStrictEqual(proposals({ kind: "execute", rawInput: { command: ["npm", "test"] } })[0], { ...allow, command: ["npm", "test"], cwd: run.cwd });
+    const edit = { ...allow, toolKind: "edit" };
+    deepStrictEqual(proposals({ kind: "edit", locations: [{ path: "/home/me/app/a" }], content: [{ type: "diff", path: "/home/me/app/a" }] }), [{ ...edit, path: "/home/me/app/a", cwd: run.cwd }, { ...edit, path: "/home/me/app/**", cwd: run.cwd }]);
+  });
+
+  it("are not proposed where they would allow more, or name nothing", () => {
+    for (const toolCall of [{ rawInput: { command: "rm *" } }, { rawInput: { command: ["rm", "*"] } }, { rawInput: { command: {} } }, { rawInput: { command: [] } }, { title: "Search the web" }, { locations: [{ path: "relative" }] }, { locations: [{ path: "/a*" }] }]) deepStrictEqual(proposals(toolCall), [], JSON.stringify(toolCall));
+    const outside = proposals({ kind: "edit", locations: [{ path: "/home/me/app/../.bashrc" }, { path: "/home/me/app/b" }] });
+    deepStrictEqual(outside, []);
+  });
+
+  it("are told with all that they name", () => {
+    strictEqual(ruleText({ decision: "deny", provider: "codex", toolKind: "execute", command: ["rm", "-r", "a b", "it's"], path: "/a", cwd: "/w" }), "Always deny codex to run a command: exactly “rm -r 'a b' 'it'\\''s'”: file /a, in runs in /w and below");
+    strictEqual(ruleText({ decision: "allow", command: "ls" }), "Always allow any agent to use any tool: exactly “ls”, in runs in any folder");
+    strictEqual(ruleText({ decision: "allow", toolKind: "weather", command: "npm *" }), "Always allow any agent to use tools of kind weather: like “npm *”, in runs in any folder");
+    strictEqual(ruleText({ decision: "allow", provider: "claude", toolKind: "edit", path: "/w/**", cwd: "/w" }), "Always allow claude to edit files: all files in /w, in runs in /w and below");
+  });
+
+  it("of the settings are taken over only where they allow no more than before", () => {
+    deepStrictEqual(ruleOfSettings({ answer: "deny", provider: "x", kind: "edit", command: "c", path: "/p", cwd: "/w" }), { decision: "deny", provider: "x", toolKind: "edit", command: "c", path: "/p", cwd: "/w" });
+    for (const rule of [{ answer: "yes", command: "c" }, { answer: "allow", title: "t", command: "c" }, { answer: "allow", kind: "edit" }]) strictEqual(typeof ruleOfSettings(rule), "string", JSON.stringify(rule));
+  });
+
+  it("never answer with an option that allows more than this request", () => {
+    const request = makePermissionRequest({});
+    strictEqual(optionFor(request, "allow")?.optionId, "yes");
+    strictEqual(optionFor(request, "deny")?.optionId, "no");
+    strictEqual(optionFor({ options: request.options.filter(({ kind }) => kind === "allow_always") }, "allow"), undefined);
+  });
+});
+
+describe("the output buffer", () => {
+  it("returns all text in chunks while it is not full", () => {
+    const buffer = new OutputBuffer();
     const text = "line\n".repeat(100_000);
-    pace.push(text);
+    buffer.push(text);
     let whole = "";
-    while (!pace.empty) {
-      const portion = pace.take();
-      ok(portion.length <= PORTION);
-      whole += portion;
+    while (!buffer.empty) {
+      const chunk = buffer.next();
+      ok(chunk.length <= MAX_CHUNK_CHARS);
+      whole += chunk;
     }
     strictEqual(whole, text);
   });
 
-  it("keeps the end of a flood, from the beginning of a line, and says what it left out", () => {
-    const pace = new Pace();
+  it("keeps the end when it overflows, from the start of a line, and reports what it dropped", () => {
+    const buffer = new OutputBuffer();
     let pushed = 0;
-    for (let line = 0; pushed < 20 * KEPT; line++) {
+    for (let line = 0; pushed < 20 * MAX_BUFFERED_CHARS; line++) {
       const text = `${"x".repeat(1000)} ${line}\n`;
-      pace.push(text);
+      buffer.push(text);
       pushed += text.length;
     }
-    const first = pace.take();
-    ok(/not shown here/.test(first));
-    ok(/^x{1000} \d+\n/.test(first.slice(first.indexOf("\x1b[0m\r\n", 10) + 6)), "a whole line comes next");
+    const first = buffer.next();
+    ok(/skipped\. Use/.test(first));
+    ok(/^x{1000} \d+\n/.test(first.slice(first.indexOf("\x1b[0m\r\n", 10) + 6)), "the next text starts at a line");
     let rest = first.length;
-    while (!pace.empty) rest += pace.take().length;
-    ok(rest <= KEPT + 200, `${rest}`);
+    while (!buffer.empty) rest += buffer.next().length;
+    ok(rest <= MAX_BUFFERED_CHARS + 200, `${rest}`);
   });
 
-  it("never cuts a character in two", () => {
-    const pace = new Pace();
-    pace.push("😀".repeat(KEPT));
-    while (!pace.empty) ok(pace.take().isWellFormed());
+  it("never splits a character", () => {
+    const buffer = new OutputBuffer();
+    buffer.push("😀".repeat(MAX_BUFFERED_CHARS));
+    while (!buffer.empty) ok(buffer.next().isWellFormed());
   });
 
-  it("gives a terminal CR LF, also where the two come apart", () => {
-    const newlines = new Newlines();
+  it("converts to CR LF, also across two texts", () => {
+    const newlines = new NewlineConverter();
     strictEqual(["a\nb\r", "\nc\r\n", "\nd"].map(text => newlines.convert(text)).join(""), "a\r\nb\r\nc\r\n\r\nd");
   });
 });
 
-describe("places in output", () => {
-  const first = (text: string) => placesIn(text).map(({ path, line, column }) => [path, line, column])[0];
-  it("reads the forms that compilers and tests print", () => {
+describe("file locations in output", () => {
+  const first = (text: string) => findFileLocations(text).map(({ path, line, column }) => [path, line, column])[0];
+  it("are found in the formats of compilers and tests", () => {
     deepStrictEqual(first("  --> src/main.rs:12:5"), ["src/main.rs", 12, 5]);
     deepStrictEqual(first('  File "lib/a.py", line 3, in f'), ["lib/a.py", 3, undefined]);
     deepStrictEqual(first("src/x.ts(4,2): error TS1"), ["src/x.ts", 4, 2]);
@@ -172,50 +176,50 @@ describe("places in output", () => {
     deepStrictEqual(first("FAIL ./a-b.test.js"), ["./a-b.test.js", undefined, undefined]);
     deepStrictEqual(first("main.c:7: warning"), ["main.c", 7, undefined]);
   });
-  it("marks exactly the place", () => {
+  it("have the exact range", () => {
     const text = "see src/main.rs:12:5.";
-    const [place] = placesIn(text);
+    const [place] = findFileLocations(text);
     strictEqual(text.slice(place!.start, place!.start + place!.length), "src/main.rs:12:5");
   });
-  it("leaves addresses and long lines alone", () => {
-    deepStrictEqual(placesIn("https://example.com/a.html").filter(({ path }) => path.includes("example")), []);
-    deepStrictEqual(placesIn("x".repeat(5000)), []);
+  it("are not found in URLs and long lines", () => {
+    deepStrictEqual(findFileLocations("https://example.com/a.html").filter(({ path }) => path.includes("example")), []);
+    deepStrictEqual(findFileLocations("x".repeat(5000)), []);
   });
 });
 
 describe("the two sides of a change", () => {
   const file = (more: Partial<ChangedFile>): ChangedFile => ({ path: "/a", kind: "modify", ...more });
-  it("shows a whole file against the disk", () => deepStrictEqual(sidesOf(file({ oldText: "a", newText: "b" }), "b"), { before: "a", after: "b", current: true }));
-  it("puts a replaced part back into the file", () => deepStrictEqual(sidesOf(file({ oldText: "two", newText: "TWO" }), "one\nTWO\nthree"), { before: "one\ntwo\nthree", after: "one\nTWO\nthree", current: true }));
-  it("shows what was told where the file has moved on", () => deepStrictEqual(sidesOf(file({ oldText: "a", newText: "b" }), "c"), { before: "a", after: "b", current: false }));
+  it("shows a whole file against the disk", () => deepStrictEqual(diffSides(file({ oldText: "a", newText: "b" }), "b"), { before: "a", after: "b", current: true }));
+  it("puts a replaced part back into the file", () => deepStrictEqual(diffSides(file({ oldText: "two", newText: "TWO" }), "one\nTWO\nthree"), { before: "one\ntwo\nthree", after: "one\nTWO\nthree", current: true }));
+  it("shows the reported texts if the file has changed since", () => deepStrictEqual(diffSides(file({ oldText: "a", newText: "b" }), "c"), { before: "a", after: "b", current: false }));
   it("takes patches back", () => {
     const patch = "--- a\n+++ b\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n";
-    deepStrictEqual(sidesOf(file({ patch }), "one\nTWO\nthree\n"), { before: "one\ntwo\nthree\n", after: "one\nTWO\nthree\n", current: true });
-    const stale = sidesOf(file({ patch }), "nothing of it");
+    deepStrictEqual(diffSides(file({ patch }), "one\nTWO\nthree\n"), { before: "one\ntwo\nthree\n", after: "one\nTWO\nthree\n", current: true });
+    const stale = diffSides(file({ patch }), "nothing of it");
     ok(!stale.current && stale.before!.includes("two") && stale.after!.includes("TWO"));
   });
   it("knows new and deleted files", () => {
-    deepStrictEqual(sidesOf(file({ kind: "add", newText: "n" }), undefined), { before: undefined, after: "n", current: false });
-    deepStrictEqual(sidesOf(file({ kind: "delete", oldText: "o" }), undefined), { before: "o", after: undefined, current: false });
+    deepStrictEqual(diffSides(file({ kind: "add", newText: "n" }), undefined), { before: undefined, after: "n", current: false });
+    deepStrictEqual(diffSides(file({ kind: "delete", oldText: "o" }), undefined), { before: "o", after: undefined, current: false });
   });
 });
 
 describe("params of a start", () => {
-  const around = { cwd: "/w", terminal: true, permissions: "ask" as const };
-  it("makes a shell's line into an argv", () => {
+  const defaults = { cwd: "/w", terminal: true, permissions: "ask" as const };
+  it("converts a shell command line to an argv", () => {
     deepStrictEqual(argvOf("a | b", false), ["/bin/sh", "-c", "a | b"]);
     deepStrictEqual(argvOf(["a", "b c"]), ["a", "b c"]);
   });
-  it("starts commands with a terminal and agents to talk with", () => {
-    deepStrictEqual(startParams({ name: "n", provider: "command", command: ["x"], cwd: "sub" }, around), { provider: "command", attach: false, onDisconnect: "detach", cwd: "/w/sub", command: ["x"], tty: true });
-    deepStrictEqual(startParams({ name: "n", provider: "codex", prompt: "p" }, around), { provider: "codex", attach: false, onDisconnect: "detach", cwd: "/w", prompt: "p", permissions: "ask", interactive: true });
-    const chosen = (model?: string) => startParams({ name: "n", provider: "codex", prompt: "p", ...(model ? { model } : {}) }, { ...around, model: "usual" }).model;
+  it("run commands in a pseudoterminal and keep agents open for follow-ups", () => {
+    deepStrictEqual(startParams({ name: "n", provider: "command", command: ["x"], cwd: "sub" }, defaults), { provider: "command", attach: false, onDisconnect: "detach", cwd: "/w/sub", command: ["x"], tty: true });
+    deepStrictEqual(startParams({ name: "n", provider: "codex", prompt: "p" }, defaults), { provider: "codex", attach: false, onDisconnect: "detach", cwd: "/w", prompt: "p", permissions: "ask", interactive: true });
+    const chosen = (model?: string) => startParams({ name: "n", provider: "codex", prompt: "p", ...(model ? { model } : {}) }, { ...defaults, model: "usual" }).model;
     deepStrictEqual([chosen(), chosen("own")], ["usual", "own"]);
-    strictEqual(startParams({ name: "n", provider: "command", command: ["x"] }, { ...around, model: "usual" }).model, undefined);
+    strictEqual(startParams({ name: "n", provider: "command", command: ["x"] }, { ...defaults, model: "usual" }).model, undefined);
   });
-  it("starts a run again with what was kept", () => {
-    const run = aRun("1", "failed", { title: "t", params: { provider: "command", command: ["x"], tty: true, envNames: ["TOKEN"], clientToken: "c", resume: { runId: "0" } } });
-    deepStrictEqual(againParams(run), { provider: "command", command: ["x"], tty: true, title: "t", attach: false, onDisconnect: "detach" });
-    deepStrictEqual(lostEnvironment(run), ["TOKEN"]);
+  it("run a run again with its stored params", () => {
+    const run = makeRun("1", "failed", { title: "t", params: { provider: "command", command: ["x"], tty: true, envNames: ["TOKEN"], clientToken: "c", resume: { runId: "0" } } });
+    deepStrictEqual(rerunParams(run), { provider: "command", command: ["x"], tty: true, title: "t", attach: false, onDisconnect: "detach" });
+    deepStrictEqual(missingEnvironment(run), ["TOKEN"]);
   });
 });

@@ -1,118 +1,117 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert";
-import type { Entry } from "../../src/protocol";
-import { Output, OUTPUT_KEPT, outputOf, plainText, Transcript, type Message, type Tool, type Turn } from "../../src/transcript/fold";
-import { aQuestion, chunk, state, update } from "../lib/runs";
+import type { Item, ItemAppend } from "../../src/protocol";
+import { inputParts, outputText, plainText, Transcript, type ItemOf } from "../../src/transcript/items";
+import { message, question, resolved, tool } from "../lib/runs";
 
-const fold = (...entries: Entry[]) => {
+const transcriptOf = (...items: Item[]) => {
   const transcript = new Transcript();
-  transcript.add(entries);
+  transcript.takePage(items, false);
   return transcript;
 };
+const append = (transcript: Transcript, item: number, seq: number, append: ItemAppend) => transcript.takeChange({ runId: "1", seq, item, append });
+const rows = (transcript: Transcript, isOpen: (item: Item) => boolean = () => true) => transcript.rows(isOpen).map(({ number, depth }) => [number, depth]);
 
 describe("the transcript", () => {
-  it("joins chunks of one message, also when others come between", () => {
-    const { items } = fold(chunk("user_message_chunk", "u", "Do it"), chunk("agent_message_chunk", "a", "Hel"), chunk("agent_thought_chunk", "t", "hm"), chunk("agent_message_chunk", "a", "lo"));
-    deepStrictEqual(items.map(item => [item.is, plainText(item)]), [["user", "Do it"], ["agent", "Hello"], ["thought", "hm"]]);
+  it("appends text, once, and not what a whole item has already", () => {
+    const transcript = transcriptOf(message(1, "Hel", { lastSeq: 5 }));
+    append(transcript, 1, 5, { text: "Hel" });
+    append(transcript, 1, 6, { text: "l" });
+    // One entry may come in several pieces.
+    append(transcript, 1, 6, { text: "o" });
+    strictEqual(plainText(transcript.get(1)!), "Hello");
+    strictEqual(transcript.get(1)!.lastSeq, 6);
+    transcript.takeChange({ runId: "1", seq: 6, item: message(1, "Hello", { lastSeq: 6 }) });
+    append(transcript, 1, 6, { text: "o" });
+    strictEqual(plainText(transcript.get(1)!), "Hello");
   });
 
-  it("tells what is new or different, by index", () => {
+  it("appends to output and errors, and drops bytes behind what is omitted", () => {
+    const transcript = transcriptOf(tool(1), { ...tool(2), kind: "command", output: { text: "out\n" } } as Item);
+    append(transcript, 1, 2, { output: { text: "début…" } });
+    append(transcript, 2, 3, { output: { text: "more\n" } });
+    append(transcript, 2, 4, { stderr: { text: "wrong\n" } });
+    append(transcript, 2, 5, { stderr: { text: "again\n" } });
+    strictEqual((transcript.get(1) as ItemOf<"tool">).output!.text, "début…");
+    const command = transcript.get(2) as ItemOf<"command">;
+    deepStrictEqual([command.output.text, command.stderr!.text], ["out\nmore\n", "wrong\nagain\n"]);
+    const cut = transcriptOf(tool(1, { output: { text: "äöü-end", omittedAt: 4, omittedBytes: 10 } }));
+    append(cut, 1, 2, { output: { text: "+é", dropBytes: 3 } });
+    deepStrictEqual((cut.get(1) as ItemOf<"tool">).output, { text: "äöend+é", omittedAt: 4, omittedBytes: 13 });
+    ok(outputText({ text: "äöend", omittedAt: 4, omittedBytes: 13 }).startsWith("äö\n… 13 bytes omitted"));
+  });
+
+  it("keeps the newest state of an item, whatever the order of answers", () => {
+    const transcript = transcriptOf(tool(1, { lastSeq: 9, status: "failed" }));
+    transcript.takePage([tool(1, { lastSeq: 4, status: "pending" })], true);
+    strictEqual((transcript.get(1) as ItemOf<"tool">).status, "failed");
+  });
+
+  it("knows what is omitted, until it was read by its number", () => {
+    const omitted = tool(1, { diffs: [{ path: "a", kind: "modify", omitted: true }] });
+    const transcript = transcriptOf(omitted);
+    ok(transcript.isIncomplete(1));
+    transcript.takePage([tool(1, { diffs: [{ path: "a", kind: "modify", oldText: "a", newText: "b" }] })], true);
+    ok(!transcript.isIncomplete(1));
+    // The same state comes again after a break. What was read stays.
+    transcript.takeChange({ runId: "1", seq: 1, item: omitted });
+    ok(!transcript.isIncomplete(1));
+    strictEqual((transcript.get(1) as ItemOf<"tool">).diffs[0]!.newText, "b");
+  });
+
+  it("puts earlier pages before later ones, and passes over changes of items in pages that are not here", () => {
     const transcript = new Transcript();
-    deepStrictEqual(transcript.add([chunk("agent_message_chunk", "a", "x"), chunk("agent_message_chunk", "b", "y")]), [0, 1]);
-    deepStrictEqual(transcript.add([chunk("agent_message_chunk", "a", "x")]), [0]);
+    transcript.prev = 5;
+    transcript.takePage([message(5, "five"), message(6, "six")], false);
+    transcript.takeChange({ runId: "1", seq: 9, item: tool(2, { lastSeq: 9 }) });
+    append(transcript, 3, 10, { text: "x" });
+    deepStrictEqual(rows(transcript), [[5, 0], [6, 0]]);
+    transcript.prev = 3;
+    transcript.takePage([message(3, "three"), message(4, "four")], false);
+    deepStrictEqual(rows(transcript).map(([number]) => number), [3, 4, 5, 6]);
   });
 
-  it("marks a message that was given up", () => {
-    const { items } = fold(chunk("agent_message_chunk", "a", "half"), chunk("agent_message_chunk", "a", "", { "loomd/abandoned": true }));
-    ok((items[0] as Message).abandoned);
+  it("puts a sub-agent's items below the call that started it, folded as one", () => {
+    const transcript = transcriptOf(tool(1), message(2, "inside", { parent: 1 }), message(3, "beside"), tool(4, { parent: 1 }), message(5, "deeper", { parent: 4 }));
+    deepStrictEqual(rows(transcript), [[1, 0], [2, 1], [4, 1], [5, 2], [3, 0]]);
+    deepStrictEqual(rows(transcript, () => false), [[1, 0], [3, 0]]);
+    deepStrictEqual(transcript.childrenOf(1), [2, 4]);
+    ok(transcript.isInside(5, 1));
   });
 
-  it("replaces a message by what contradicts it", () => {
-    const { items } = fold(chunk("agent_message_chunk", "a", "streamed"), chunk("agent_message_chunk", "a", "final", { "loomd/contradiction": { at: 0 } }));
-    strictEqual((items[0] as Message).text, "final");
+  it("moves a sub-agent's items below their call when its page comes", () => {
+    const transcript = transcriptOf(message(7, "inside", { parent: 2 }), message(8, "beside"));
+    deepStrictEqual(rows(transcript), [[7, 0], [8, 0]]);
+    transcript.takePage([tool(2)], true);
+    deepStrictEqual(rows(transcript), [[2, 0], [7, 1], [8, 0]]);
   });
 
-  it("follows a tool call: state, growing output, closing content", () => {
-    const meta = (offset: number, text: string) => ({ _meta: { "loomd/output": { offset, text } } });
-    const { items } = fold(
-      update({ sessionUpdate: "tool_call", toolCallId: "1", title: "make", kind: "execute", status: "in_progress", rawInput: { command: ["make", "all"] } }),
-      update({ sessionUpdate: "tool_call_update", toolCallId: "1", ...meta(0, "äb") }),
-      update({ sessionUpdate: "tool_call_update", toolCallId: "1", ...meta(3, "c\n") }),
-      update({ sessionUpdate: "tool_call_update", toolCallId: "1", status: "completed", content: [{ type: "content", content: { type: "text", text: "äbc\n" } }] }, 5000),
-    );
-    const tool = items[0] as Tool;
-    strictEqual(items.length, 1);
-    deepStrictEqual([tool.status, tool.command, tool.endedAt, outputOf(tool)], ["completed", "make all", 5000, "äbc\n"]);
+  it("survives calls inside of calls, however deep, and parents that cannot be", () => {
+    const transcript = transcriptOf(...Array.from({ length: 20_000 }, (_, at) => tool(at + 1, at > 0 ? { parent: at } : {})), message(20_001, "odd", { parent: 20_001 }));
+    strictEqual(rows(transcript).length, 20_001);
   });
 
-  it("takes the text of the content where nothing streamed", () => {
-    const { items } = fold(update({ sessionUpdate: "tool_call", toolCallId: "1", title: "t", content: [{ type: "content", content: { type: "text", text: "whole" } }] }));
-    strictEqual(outputOf(items[0] as Tool), "whole");
+  it("knows the open questions, oldest first", () => {
+    const transcript = transcriptOf(question(2), question(4));
+    transcript.takePage([question(1)], false);
+    deepStrictEqual(transcript.questions().map(({ item }) => item), [1, 2, 4]);
+    const before = transcript.structure;
+    transcript.takeChange({ runId: "1", seq: 1002, item: resolved(2, "yes") });
+    deepStrictEqual(transcript.questions().map(({ item }) => item), [1, 4]);
+    ok(transcript.structure > before);
   });
 
-  it("puts a sub-agent's items under their tool call", () => {
-    const { items } = fold(chunk("agent_message_chunk", "s", "inside", { "loomd/parentToolCallId": "1" }));
-    strictEqual(items[0]!.parent, "1");
-  });
-
-  it("puts questions and answers at their tool call", () => {
-    const transcript = fold(update({ sessionUpdate: "tool_call", toolCallId: "1", title: "touch", status: "pending" }), { kind: "permission", ...aQuestion({ toolCallId: "1" }) } as Entry);
-    strictEqual(transcript.items.length, 1);
-    strictEqual(transcript.open().length, 1);
-    transcript.add([{ kind: "permission", runId: "1", seq: 99, at: 1, permissionId: "p1", status: "resolved", optionId: "yes", by: "client" }]);
-    strictEqual(transcript.open().length, 0);
-    deepStrictEqual((transcript.items[0] as Tool).questions[0]!.answer, { cancelled: false, by: "client", optionId: "yes" });
-  });
-
-  it("shows a question whose tool call was never told", () => {
-    const transcript = fold({ kind: "permission", ...aQuestion({ toolCallId: "9", title: "rm", kind: "execute", rawInput: { command: "rm x" } }) } as Entry);
-    strictEqual((transcript.items[0] as Tool).command, "rm x");
-  });
-
-  it("keeps one plan for a turn, and a mark at its end", () => {
-    const { items } = fold(
-      state({ state: "running", turn: 1 }, 1000),
-      update({ sessionUpdate: "plan", entries: [{ content: "a", status: "pending" }] }),
-      update({ sessionUpdate: "plan", entries: [{ content: "a", status: "completed" }] }),
-      state({ state: "idle", turn: 1, stopReason: "end_turn", usage: { inputTokens: 1 } }, 9000),
-      update({ sessionUpdate: "plan", entries: [] }),
-    );
-    deepStrictEqual(items.map(({ is }) => is), ["plan", "turn", "plan"]);
-    strictEqual((items[1] as Turn).startedAt, 1000);
-  });
-
-  it("lets updates pass that it does not know", () => {
-    strictEqual(fold(update({ sessionUpdate: "weather", sunny: true }), update({} as never)).items.length, 0);
-  });
-
-  it("folds 100,000 entries", () => {
-    const entries = Array.from({ length: 100_000 }, (_, at) => chunk("agent_message_chunk", `m${at >> 1}`, "word "));
-    strictEqual(fold(...entries.slice(0, 10)).items.length, 5);
+  it("shows all parts of a message as withdrawn, also one that comes later", () => {
     const transcript = new Transcript();
-    for (let at = 0; at < entries.length; at += 5000) transcript.add(entries.slice(at, at + 5000));
-    strictEqual(transcript.items.length, 50_000);
-  });
-});
-
-describe("a tool's output", () => {
-  it("is cut at a byte and goes on from there", () => {
-    const output = new Output();
-    output.write(0, "grüße\n");
-    output.write(4, "n\n");
-    strictEqual(output.text, "grün\n");
-    strictEqual(output.end, 6);
+    transcript.takePage([message(3, "b", { continues: 2 }), message(4, "c", { continues: 3, abandoned: true }), message(5, "kept")], false);
+    transcript.takePage([message(1, "x"), message(2, "a")], false);
+    deepStrictEqual([1, 2, 3, 4, 5].map(number => transcript.isWithdrawn(number)), [false, true, true, true, false]);
   });
 
-  it("keeps its end, and counts on", () => {
-    const output = new Output();
-    let offset = 0;
-    for (let line = 0; line < 50_000; line++) {
-      const text = `line ${line} with some words\n`;
-      output.write(offset, text);
-      offset += text.length;
-    }
-    strictEqual(output.end, offset);
-    ok(output.text.length <= 2 * OUTPUT_KEPT);
-    ok(output.text.startsWith("line "));
-    ok(output.text.endsWith("line 49999 with some words\n"));
+  it("shows of a tool's input what its title, files and changes do not say", () => {
+    const input = (rawInput: Record<string, unknown>, more: Partial<ItemOf<"tool">> = {}) => inputParts(tool(1, { title: "ls", rawInput, ...more }) as ItemOf<"tool">);
+    deepStrictEqual(input({ command: "ls" }), []);
+    deepStrictEqual(input({ command: "ls", cwd: "/w", n: 1 }), [{ label: "cwd", text: "/w" }, { label: "n", text: "1" }]);
+    deepStrictEqual(input({ file: "/a", new: "b" }, { diffs: [{ path: "/a", kind: "modify", newText: "b" }] }), []);
+    deepStrictEqual(input({ omitted: true }), []);
   });
 });

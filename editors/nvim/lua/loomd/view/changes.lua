@@ -1,103 +1,39 @@
--- What a run changed, in a tab of its own: the files on the left, the old and the new text side by side. `q` closes all of it.
+-- The changes of a run in a tab page: the files on the left, the old and the new text side by side. Each hunk or file is
+-- kept or undone. `q` closes the tab page.
 
+local change = require("loomd.change")
+local format = require("loomd.format")
+local notify = require("loomd.notify")
+local review = require("loomd.view.review")
 local server = require("loomd.server")
-local words = require("loomd.words")
 
 local M = {}
 
 local namespace = vim.api.nvim_create_namespace("loomd_changes")
 
 ---@class loomd.ChangesView
----@field files { path: string, kind: string, patch?: string, oldText?: string, newText?: string }[]
----@field at integer
+---@field files loomd.ChangedFile[] with the texts as they were when a file was first shown, without what was undone
+---@field decided table<integer, string> file → "kept" or "undone"
+---@field kept table<integer, table<string, boolean>> file → its hunks that are kept, by their new lines
+---@field current integer
+---@field show fun(index: integer) shows a file
+---@field mark_list fun() draws the list of files again
 ---@field tab integer
 ---@field list integer window
 ---@field sides integer[] windows
 ---@field run loomd.Run
----@field augroup integer what happens when one of the windows is closed
+---@field augroup integer its autocommands close the view with its windows
 
 ---@type table<integer, loomd.ChangesView>
 local views = {}
 
 local marks = { add = "A", modify = "M", delete = "D", move = "R" }
 
--- The old text, from the new one and a patch; nil where the patch does not fit.
-local function without_patch(new, patch)
-  local lines = vim.split(new, "\n")
-  local out, at = {}, 1
-  local text = vim.split(patch, "\n")
-  local index = 1
-  while index <= #text do
-    local start, count = text[index]:match("^@@ %-%d+,?%d* %+(%d+),?(%d*) @@")
-    if start then
-      local first = tonumber(start) + (count == "0" and 1 or 0)
-      while at < first do
-        out[#out + 1] = lines[at]
-        at = at + 1
-      end
-      index = index + 1
-      while index <= #text and not text[index]:find("^@@ ") and not text[index]:find("^diff ") do
-        local mark, rest = text[index]:sub(1, 1), text[index]:sub(2)
-        if mark == "+" or mark == " " then
-          if lines[at] ~= rest then
-            return nil
-          end
-          at = at + 1
-        end
-        if mark == "-" or mark == " " then
-          out[#out + 1] = rest
-        end
-        index = index + 1
-      end
-    else
-      index = index + 1
-    end
-  end
-  while at <= #lines do
-    out[#out + 1] = lines[at]
-    at = at + 1
-  end
-  return table.concat(out, "\n")
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("*a")
-  if file then
-    file:close()
-  end
-  return text
-end
-
-local function absolute(view, path)
-  return path:sub(1, 1) == "/" and path or vim.fs.joinpath(view.run.cwd, path)
-end
-
--- As short as it is clear: from the run's directory, where it is below it.
-local function shown(view, path)
-  local folder = view.run.cwd:sub(-1) == "/" and view.run.cwd or view.run.cwd .. "/"
-  return vim.startswith(path, folder) and path:sub(#folder + 1) or path
-end
-
--- Old and new text of a file, or nil where only the patch is known.
----@return string? old, string? new
-function M.sides(view, file)
-  if file.oldText or file.newText then
-    return file.oldText or "", file.newText or ""
-  elseif file.patch and file.kind ~= "delete" then
-    local new = read(absolute(view, file.path))
-    local old = new and without_patch(new, file.patch)
-    if old then
-      return old, new
-    end
-  end
-end
-
 ---@param view loomd.ChangesView
-local function scratch(view, name, text, filetype)
+local function create_buffer(view, name, text, filetype)
   local buffer = vim.api.nvim_create_buf(false, true)
   pcall(vim.api.nvim_buf_set_name, buffer, name)
-  -- Commands about a run mean this one here.
+  -- Commands without a run take the run of this buffer.
   vim.b[buffer].loomd_run = view.run.id
   local lines = vim.split(text, "\n")
   if lines[#lines] == "" then
@@ -132,26 +68,41 @@ local function map(view, buffer)
     vim.keymap.set("n", lhs, act, { buffer = buffer, nowait = true, desc = "loomd: " .. what })
   end
   key("]f", "next file", function()
-    show(view, view.at % #view.files + 1)
+    show(view, view.current % #view.files + 1)
   end)
   key("[f", "previous file", function()
-    show(view, (view.at - 2) % #view.files + 1)
+    show(view, (view.current - 2) % #view.files + 1)
   end)
-  key("q", "close the diff", function()
+  for _, each in ipairs(review.keys) do
+    key(each[1], each[2], function()
+      each[3](view)
+    end)
+  end
+  key("q", "close the changes", function()
     close(view)
   end)
-  key("gf", "open the file itself", function()
-    local file = view.files[view.at]
-    vim.cmd("tabedit " .. vim.fn.fnameescape(absolute(view, file.path)))
+  key("gf", "open the file in a new tab", function()
+    local file = view.files[view.current]
+    vim.cmd("tabedit " .. vim.fn.fnameescape(change.absolute_path(view.run, file.path)))
   end)
-  key("?", "these keys", function()
-    require("loomd.window").float({ " ]f     next file", " [f     previous file", " <CR>   the file under the cursor, in the list", " ]c [c  next and previous change", " gf     open the file itself", " q      close all of it" }, "keys")
-  end)
+  for _, lhs in ipairs({ "g?", "?" }) do
+    key(lhs, "show this help", function()
+      require("loomd.window").float(vim.list_extend({
+        " ]f     next file",
+        " [f     previous file",
+        " <CR>   show the file under the cursor (in the list)",
+        " gf     open the file in a new tab",
+        " q      close the changes",
+        " g?     show this help",
+      }, review.help), "Keymaps")
+    end)
+  end
 end
 
--- None of the windows is of use without the others: when a person closes one, all go. They may not while that one is being closed.
+-- The windows belong together: when the user closes one, all are closed. Scheduled, because Neovim does not allow it
+-- while a window is being closed.
 ---@param view loomd.ChangesView
-local function close_together(view)
+local function link_windows(view)
   vim.api.nvim_create_autocmd("WinClosed", {
     group = view.augroup,
     callback = function(args)
@@ -167,23 +118,37 @@ local function close_together(view)
   })
 end
 
+---@param view loomd.ChangesView
+local function list_lines(view)
+  local lines = {}
+  for index, file in ipairs(view.files) do
+    local decided = view.decided[index]
+    lines[index] = ("%s %s%s"):format(marks[file.kind] or "?", change.display_path(view.run, file.path), decided and " · " .. decided or "")
+  end
+  return lines
+end
+
 local function mark_list(view)
   local buffer = vim.api.nvim_win_get_buf(view.list)
+  vim.bo[buffer].modifiable = true
+  vim.api.nvim_buf_set_lines(buffer, 0, -1, false, list_lines(view))
+  vim.bo[buffer].modifiable = false
   vim.api.nvim_buf_clear_namespace(buffer, namespace, 0, -1)
-  vim.api.nvim_buf_set_extmark(buffer, namespace, view.at - 1, 0, { line_hl_group = "CursorLine", number_hl_group = "LoomdKey" })
-  pcall(vim.api.nvim_win_set_cursor, view.list, { view.at, 0 })
+  vim.api.nvim_buf_set_extmark(buffer, namespace, view.current - 1, 0, { line_hl_group = "CursorLine", number_hl_group = "LoomdKey" })
+  pcall(vim.api.nvim_win_set_cursor, view.list, { view.current, 0 })
 end
 
 ---@param view loomd.ChangesView
 show = function(view, index)
-  view.at = index
+  view.current = index
   local file = view.files[index]
   local from_list = vim.api.nvim_get_current_win() == view.list
   vim.api.nvim_set_current_win(view.sides[1])
   vim.cmd.diffoff({ bang = true })
-  local old, new = M.sides(view, file)
+  local old, new = change.sides(view.run, file)
+  file.oldText, file.newText = old, new
   local filetype = vim.filetype.match({ filename = file.path, contents = vim.split(new or old or "", "\n") })
-  local name = ("loomd://changes/%s/%s"):format(words.short(view.run.id), shown(view, file.path))
+  local name = ("loomd://%s/%s"):format(format.short_id(view.run.id), change.display_path(view.run, file.path))
   if old then
     if not vim.api.nvim_win_is_valid(view.sides[2] or -1) then
       vim.api.nvim_set_current_win(view.sides[1])
@@ -192,22 +157,23 @@ show = function(view, index)
     end
     local texts = { { "before", old }, { "after", new } }
     for side, each in ipairs(texts) do
-      local buffer = scratch(view, name .. "#" .. each[1], each[2], filetype)
+      local buffer = create_buffer(view, name .. "#" .. each[1], each[2], filetype)
       vim.api.nvim_win_set_buf(view.sides[side], buffer)
       vim.api.nvim_win_call(view.sides[side], vim.cmd.diffthis)
-      vim.api.nvim_set_option_value("winbar", (" %s · %s"):format(shown(view, file.path):gsub("%%", "%%%%"), each[1]), { scope = "local", win = view.sides[side] })
+      vim.api.nvim_set_option_value("winbar", (" %s · %s"):format(change.display_path(view.run, file.path):gsub("%%", "%%%%"), each[1]), { scope = "local", win = view.sides[side] })
       map(view, buffer)
     end
   else
-    -- This side goes because the file has none; no person closed it.
+    -- The file has only a patch, so the second window is closed; `view.sides` is changed first, so that this does
+    -- not close the view.
     local second = view.sides[2]
     view.sides[2] = nil
     if vim.api.nvim_win_is_valid(second or -1) then
       vim.api.nvim_win_close(second, true)
     end
-    local buffer = scratch(view, name .. "#patch", file.patch or "no text is known of this change", "diff")
+    local buffer = create_buffer(view, name .. "#patch", file.patch or "No diff available", "diff")
     vim.api.nvim_win_set_buf(view.sides[1], buffer)
-    vim.api.nvim_set_option_value("winbar", (" %s · patch"):format(shown(view, file.path):gsub("%%", "%%%%")), { scope = "local", win = view.sides[1] })
+    vim.api.nvim_set_option_value("winbar", (" %s · patch"):format(change.display_path(view.run, file.path):gsub("%%", "%%%%")), { scope = "local", win = view.sides[1] })
     map(view, buffer)
   end
   mark_list(view)
@@ -220,28 +186,33 @@ end
 function M.show(run, result)
   vim.cmd("tabnew")
   local tab = vim.api.nvim_get_current_tabpage()
-  local view = { files = result.files, at = 1, tab = tab, run = run, sides = { vim.api.nvim_get_current_win() } }
+  local view = { files = vim.deepcopy(result.files), decided = {}, kept = {}, current = 1, tab = tab, run = run, sides = { vim.api.nvim_get_current_win() } }
   local empty = vim.api.nvim_get_current_buf()
   vim.bo[empty].bufhidden = "wipe"
+  view.show = function(index)
+    show(view, index)
+  end
+  view.mark_list = function()
+    mark_list(view)
+  end
   views[tab] = view
   view.augroup = vim.api.nvim_create_augroup("loomd_changes_" .. tab, { clear = true })
-  close_together(view)
-  local lines, widest = {}, 20
-  for _, file in ipairs(result.files) do
-    lines[#lines + 1] = ("%s %s"):format(marks[file.kind] or "?", shown(view, file.path))
-    widest = math.max(widest, vim.fn.strdisplaywidth(lines[#lines]) + 2)
+  link_windows(view)
+  local lines, widest = list_lines(view), 20
+  for _, line in ipairs(lines) do
+    widest = math.max(widest, vim.fn.strdisplaywidth(line) + 10)
   end
   vim.cmd(("topleft %dvsplit"):format(math.min(widest, math.floor(vim.o.columns / 3))))
   view.list = vim.api.nvim_get_current_win()
-  local list = scratch(view, ("loomd://changes/%s"):format(words.short(run.id)), table.concat(lines, "\n"), "loomd-changes")
+  local list = create_buffer(view, ("loomd://%s/changes"):format(format.short_id(run.id)), table.concat(lines, "\n"), "loomd-changes")
   vim.api.nvim_win_set_buf(view.list, list)
-  require("loomd.window").set(view.list, {
+  require("loomd.window").set_options(view.list, {
     wrap = false,
     number = false,
     relativenumber = false,
     winfixwidth = true,
     cursorline = true,
-    winbar = result.complete == false and " commands may have changed more " or (" %d changed "):format(#result.files),
+    winbar = result.complete == false and " may be incomplete " or (" %s changed "):format(format.count(#result.files, "file")),
   })
   map(view, list)
   vim.keymap.set("n", "<CR>", function()
@@ -251,17 +222,17 @@ function M.show(run, result)
   return view
 end
 
--- Asks what a run changed, and shows it.
+-- Requests the changes of a run and shows them.
 ---@param run loomd.Run
 ---@param done? fun(view?: loomd.ChangesView)
 function M.open(run, done)
   server.request("run/changes", { runId = run.id }, function(failure, result)
     local view
     if failure then
-      words.say(words.failure(failure, "changes"), vim.log.levels.ERROR)
+      notify.show(format.failure(failure, "Could not show changes"), vim.log.levels.ERROR)
     elseif #(result.files or {}) == 0 then
-      words.say(
-        result.complete == false and "no change is on record, but commands of this run may have written files" or "this run changed no files"
+      notify.show(
+        result.complete == false and "No recorded changes (commands may have changed files)" or "No changes"
       )
     else
       view = M.show(run, result)

@@ -1,22 +1,24 @@
--- A run's output in a terminal buffer, loomd://run/ID/output: colours as the program meant them, and Neovim's own terminal follows the end
--- only in windows whose cursor is there.
+-- The output of a run in a terminal buffer, loomd://ID/output. The terminal shows the program's colors and
+-- follows the end only in windows whose cursor is on the last line.
 --
--- What arrives faster than a person could see is left out: at most `slice` bytes are painted at a time; of what piles up beyond `pile`
--- only the end is kept, and the run is skimmed until it is quiet again. A line and the bar say how much is missing; the whole is one key away (gA).
+-- Output that arrives too fast is skipped. At most `max_write_bytes` are written at a time. When more than
+-- `max_queue_bytes` are queued, only the end is kept, and the follower polls until the output is slower. A line and
+-- the winbar show how much was skipped; `gA` opens all of it.
 
 local config = require("loomd.config")
 local follow = require("loomd.follow")
+local format = require("loomd.format")
 local keys = require("loomd.keys")
-local paint = require("loomd.paint")
+local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
+local throttle = require("loomd.throttle")
 local window = require("loomd.window")
-local words = require("loomd.words")
 
 local M = {}
 
-M.slice = 256 * 1024
-M.pile = 1024 * 1024
+M.max_write_bytes = 256 * 1024
+M.max_queue_bytes = 1024 * 1024
 
 ---@class loomd.OutputView
 ---@field run_id string
@@ -24,11 +26,12 @@ M.pile = 1024 * 1024
 ---@field channel integer
 ---@field queue string[]
 ---@field queued integer bytes in the queue
----@field dropped integer bytes left out since the last paint
----@field total_dropped integer
----@field most_queued integer the highest that `queued` ever was
----@field painter loomd.Painter
+---@field skipped integer bytes skipped since the last write
+---@field total_skipped integer
+---@field peak_queued integer the largest value of `queued` so far
+---@field throttle loomd.Throttle
 ---@field follower loomd.Follower
+---@field size? string that was sent
 
 ---@type table<string, loomd.OutputView>
 local views = {}
@@ -39,21 +42,21 @@ end
 
 ---@param view loomd.OutputView
 ---@param bytes integer
-local function leave_out(view, bytes)
-  view.dropped = view.dropped + bytes
-  view.total_dropped = view.total_dropped + bytes
-  require("loomd.view").left_out[view.run_id] = words.size(view.total_dropped)
+local function count_skipped(view, bytes)
+  view.skipped = view.skipped + bytes
+  view.total_skipped = view.total_skipped + bytes
+  require("loomd.view").skipped[view.run_id] = format.size(view.total_skipped)
 end
 
--- Keeps only the end of the pile, from the beginning of a line.
+-- Keeps only the end of the queue, from the beginning of a line.
 ---@param view loomd.OutputView
-local function shorten(view)
+local function truncate_queue(view)
   local text = table.concat(view.queue)
-  local kept = text:sub(-M.slice)
-  local line = kept:find("\n", 1, true)
-  kept = line and kept:sub(line + 1) or kept
-  leave_out(view, #text - #kept)
-  view.queue, view.queued = { kept }, #kept
+  local tail = text:sub(-M.max_write_bytes)
+  local line = tail:find("\n", 1, true)
+  tail = line and tail:sub(line + 1) or tail
+  count_skipped(view, #text - #tail)
+  view.queue, view.queued = { tail }, #tail
 end
 
 ---@param view loomd.OutputView
@@ -61,12 +64,12 @@ end
 local function push(view, text)
   table.insert(view.queue, text)
   view.queued = view.queued + #text
-  view.most_queued = math.max(view.most_queued, view.queued)
-  if view.queued > M.pile then
-    shorten(view)
-    view.follower:skim()
+  view.peak_queued = math.max(view.peak_queued, view.queued)
+  if view.queued > M.max_queue_bytes then
+    truncate_queue(view)
+    view.follower:start_polling()
   end
-  view.painter:ask()
+  view.throttle:request()
 end
 
 ---@param view loomd.OutputView
@@ -74,39 +77,40 @@ local function flush(view)
   if view.queued == 0 or not vim.api.nvim_buf_is_valid(view.buffer) then
     return
   end
-  if view.dropped > 0 then
-    vim.api.nvim_chan_send(view.channel, notice(("%s left out here, gA shows everything"):format(words.size(view.dropped))))
-    view.dropped = 0
+  if view.skipped > 0 then
+    vim.api.nvim_chan_send(view.channel, notice(("%s skipped (gA: full output)"):format(format.size(view.skipped))))
+    view.skipped = 0
   end
-  local taken, bytes = {}, 0
-  while view.queue[1] and bytes + #view.queue[1] <= M.slice do
+  local chunks, bytes = {}, 0
+  while view.queue[1] and bytes + #view.queue[1] <= M.max_write_bytes do
     local text = table.remove(view.queue, 1)
-    taken[#taken + 1] = text
+    chunks[#chunks + 1] = text
     bytes = bytes + #text
   end
-  if #taken == 0 then
-    -- One piece alone is more than a slice.
+  if #chunks == 0 then
+    -- One chunk alone is larger than `max_write_bytes`.
     local text = view.queue[1]
-    taken[1] = text:sub(1, M.slice)
-    view.queue[1] = text:sub(M.slice + 1)
-    bytes = #taken[1]
+    chunks[1] = text:sub(1, M.max_write_bytes)
+    view.queue[1] = text:sub(M.max_write_bytes + 1)
+    bytes = #chunks[1]
   end
   view.queued = view.queued - bytes
-  vim.api.nvim_chan_send(view.channel, table.concat(taken))
+  vim.api.nvim_chan_send(view.channel, table.concat(chunks))
   if view.queued > 0 then
-    view.painter:ask()
+    view.throttle:request()
   end
 end
 
--- Without a terminal of its own a program ends lines with a line feed alone, which here would not go back to the first column.
-local function for_terminal(run, text)
+-- Without a pseudoterminal a program ends lines with a line feed alone, which would not move the cursor to the first
+-- column of this terminal.
+local function to_terminal(run, text)
   if run and run.params and run.params.tty then
     return text
   end
   return (text:gsub("\r?\n", "\r\n"))
 end
 
--- Bytes that the program wrote, which `text` only has where they were UTF-8.
+-- The number of bytes that the program wrote. `text` has as many only if they were valid UTF-8.
 local function raw_length(entry)
   if not entry.data then
     return #entry.text
@@ -116,43 +120,61 @@ end
 
 ---@param view loomd.OutputView
 ---@param entries loomd.Entry[]
-local function take(view, entries)
+local function apply_entries(view, entries)
   local run = store.runs[view.run_id]
   for _, entry in ipairs(entries) do
     if entry.kind == "output" then
       local text = entry.text
-      -- A notification merged over what is already here is cut at its byte.
-      local have = view.offsets[entry.stream]
-      if have and entry.firstSeq and entry.offset < have and not entry.data then
-        text = text:sub(have - entry.offset + 1)
-      elseif have and entry.offset > have then
-        leave_out(view, entry.offset - have)
+      -- The server merged this entry with earlier ones, so the part that the view has is cut off.
+      local known_offset = view.offsets[entry.stream]
+      if known_offset and entry.firstSeq and entry.offset < known_offset and not entry.data then
+        text = text:sub(known_offset - entry.offset + 1)
+      elseif known_offset and entry.offset > known_offset then
+        count_skipped(view, entry.offset - known_offset)
       end
-      view.offsets[entry.stream] = math.max(have or 0, entry.offset + raw_length(entry))
-      push(view, for_terminal(run, text))
+      view.offsets[entry.stream] = math.max(known_offset or 0, entry.offset + raw_length(entry))
+      push(view, to_terminal(run, text))
     elseif entry.kind == "state" and store.is_final(entry) then
-      local left = entry.left and #entry.left > 0 and (", left running: " .. table.concat(
+      local left = entry.left and #entry.left > 0 and (", still running: " .. table.concat(
         vim.tbl_map(function(process)
           return ("%s (%d)"):format(process.command, process.pid)
         end, entry.left),
         ", "
       )) or ""
       local ended = { provider = run and run.provider, state = entry.state, exitCode = entry.exitCode, signal = entry.signal, error = entry.error }
-      local outcome = words.outcome(ended)
-      push(view, notice(words.states[entry.state].word .. (outcome ~= "" and (", " .. outcome) or "") .. left))
+      local outcome = format.outcome(ended)
+      push(view, notice(format.states[entry.state].word .. (outcome ~= "" and (", " .. outcome) or "") .. left))
     end
   end
 end
 
--- Keys typed in terminal mode go to an interactive run, as they are if it has a terminal, else line by line.
+-- What this terminal answers when a program asks for device attributes, its status, the cursor, a mode or a color. The
+-- supervisor answers too, and also while nobody looks; a run that is not interactive accepts no answer from here, and a log
+-- that is read again asks again. So the answers of this terminal are dropped, and each question gets one.
+local answers = { "\27%[[%?>=]?[%d;]*[cnR]", "\27%[%??[%d;]*%$y", "\27[P%]_][^\27\7]*\27\\", "\27[P%]_][^\27\7]*\7" }
+
+---@param data string
+local function without_answers(data)
+  for _, pattern in ipairs(answers) do
+    data = data:gsub(pattern, "")
+  end
+  return data
+end
+
+-- Sends keys typed in terminal mode to an interactive run, unchanged if the run has a pseudoterminal, else with line
+-- feeds.
 local function on_input(view)
-  local told = false
+  local warned = false
   return function(_, _, _, data)
+    data = without_answers(data)
+    if data == "" then
+      return
+    end
     local run = store.runs[view.run_id]
-    if not run or store.is_final(run) or not (run.params and run.params.interactive) or store.has_transcript(run) then
-      if not told and not data:find("^\27") then
-        told = true
-        words.say("this run takes no input; leave terminal mode with <C-\\><C-n>")
+    if not run or store.is_final(run) or not (run.params and run.params.interactive) or run.hasTranscript then
+      if not warned and not data:find("^\27") then
+        warned = true
+        notify.show("This run does not accept input (<C-\\><C-n> leaves terminal mode)")
       end
       return
     end
@@ -164,12 +186,31 @@ local function on_input(view)
   end
 end
 
+-- Gives the run's terminal the size of the largest window that shows it.
+---@param view loomd.OutputView
+local function send_size(view)
+  local run = store.runs[view.run_id]
+  if not run or not run.tty or store.is_final(run) or not view.follower or not view.follower.attached then
+    return
+  end
+  local rows, cols = 0, 0
+  for _, win in ipairs(vim.fn.win_findbuf(view.buffer)) do
+    local info = vim.fn.getwininfo(win)[1]
+    rows, cols = math.max(rows, info.height), math.max(cols, info.width - info.textoff)
+  end
+  local size = ("%dx%d"):format(cols, rows)
+  if rows > 0 and cols > 0 and view.size ~= size then
+    view.size = size
+    server.request("run/setSize", { runId = run.id, rows = rows, cols = cols })
+  end
+end
+
 local function close(view)
   if views[view.run_id] == view then
     views[view.run_id] = nil
   end
-  view.painter:stop()
-  require("loomd.view").left_out[view.run_id] = nil
+  view.throttle:stop()
+  require("loomd.view").skipped[view.run_id] = nil
   if view.stop then
     view.stop()
   end
@@ -181,10 +222,10 @@ end
 ---@param run loomd.Run
 ---@return loomd.OutputView
 local function create(run)
-  local name = ("loomd://run/%s/output"):format(run.id)
+  local name = ("loomd://%s/output"):format(format.short_id(run.id))
   local buffer = window.buffer(name, "")
-  local view = { run_id = run.id, buffer = buffer, queue = {}, queued = 0, dropped = 0, total_dropped = 0, most_queued = 0, offsets = {} }
-  view.painter = paint.new(function()
+  local view = { run_id = run.id, buffer = buffer, queue = {}, queued = 0, skipped = 0, total_skipped = 0, peak_queued = 0, offsets = {} }
+  view.throttle = throttle.new(function()
     flush(view)
   end)
   vim.b[buffer].loomd_run = run.id
@@ -193,13 +234,16 @@ local function create(run)
 end
 
 ---@param view loomd.OutputView
-local function begin(view)
+local function start_view(view)
   local options = config.get()
   view.channel = vim.api.nvim_open_term(view.buffer, { on_input = on_input(view) })
   vim.bo[view.buffer].scrollback = options.max_lines
   vim.bo[view.buffer].filetype = "loomd-output"
   keys.map(view.buffer, {
-    { key = "<C-c>", what = "interrupt (Ctrl-C)", act = function()
+    { key = "gA", desc = "full output in a buffer", action = function()
+      require("loomd.view.full").output(store.runs[view.run_id])
+    end },
+    { key = "<C-c>", desc = "interrupt (Ctrl-C)", action = function()
       require("loomd.actions").interrupt(store.runs[view.run_id])
     end },
   })
@@ -209,54 +253,69 @@ local function begin(view)
       close(view)
     end,
   })
+  local reads_only = store.runs[view.run_id] and store.runs[view.run_id].hasTranscript
+  if reads_only then
+    require("loomd.view.refresh_timer").add(view.buffer, function()
+      view.follower:poll()
+    end)
+  end
   view.follower = follow.open(view.run_id, {
-    kinds = { "output" },
     backlog_bytes = options.backlog_bytes,
+    reads_only = reads_only,
     on_begin = function(at_start, run)
       if at_start then
         view.offsets = { stdout = 0, stderr = 0 }
       else
-        push(view, "\27[2m── earlier output is not shown, gA shows everything ──\27[0m\r\n")
+        push(view, "\27[2m── earlier output skipped (gA: full output) ──\27[0m\r\n")
       end
-      require("loomd.view").busy(view.buffer, run)
+      require("loomd.view").set_busy(view.buffer, run)
     end,
     on_entries = function(entries)
-      take(view, entries)
+      apply_entries(view, entries)
     end,
     on_failure = function(failure)
-      words.say(words.failure(failure, "output"), vim.log.levels.ERROR)
+      notify.show(format.failure(failure, "Could not read the output"), vim.log.levels.ERROR)
     end,
   })
-  view.stop = store.on("runs", function(id, changed)
+  view.stop = store.subscribe("runs", function(id, changed)
     if id == view.run_id and changed then
-      require("loomd.view").busy(view.buffer, changed)
+      require("loomd.view").set_busy(view.buffer, changed)
+      send_size(view)
     end
   end)
+  vim.api.nvim_create_autocmd({ "WinResized", "VimResized", "BufWinEnter" }, {
+    callback = function()
+      if views[view.run_id] ~= view then
+        return true
+      end
+      send_size(view)
+    end,
+  })
 end
 
--- Opens the output of a run in a window, at its end, and goes there.
+-- Opens the output of a run in a window, at its end, and moves the focus there.
 ---@param run loomd.Run
 ---@return integer buffer
 function M.open(run)
   local view = views[run.id]
   if view and vim.api.nvim_buf_is_valid(view.buffer) then
-    window.show(view.buffer, config.get().output_split, view.dress)
+    window.show(view.buffer, config.get().output_split, view.window_options)
     return view.buffer
   end
   view = create(run)
-  view.dress = require("loomd.view").dress(view.buffer, run.id, { wrap = false })
-  -- Shown before the terminal is made: it takes its width from the window.
-  window.show(view.buffer, config.get().output_split, view.dress)
-  begin(view)
-  -- The last line is where the terminal follows from.
+  view.window_options = require("loomd.view").set_window_options(view.buffer, run.id, { wrap = false })
+  -- The window comes before the terminal, because the terminal takes its width from the window.
+  window.show(view.buffer, config.get().output_split, view.window_options)
+  start_view(view)
+  -- The terminal follows the end only while the cursor is on the last line.
   vim.api.nvim_win_set_cursor(0, { vim.api.nvim_buf_line_count(view.buffer), 0 })
   return view.buffer
 end
 
--- For tests.
+-- The view of a run, for tests.
 ---@param run_id string
 ---@return loomd.OutputView?
-function M.of(run_id)
+function M.find(run_id)
   return views[run_id]
 end
 

@@ -1,16 +1,19 @@
--- The list of runs, loomd://runs, and loomd://history, the same with everything that ever ran. Rows are lines of text, so that every
--- state is a word; extmarks only colour them. What the lines say is for `rows` to know.
+-- The list of runs, loomd://runs, and loomd://history, which lists all runs. Rows are plain lines in which every
+-- state is a word; extmarks only add colors. The module `rows` builds the lines.
 
-local clock = require("loomd.view.clock")
 local config = require("loomd.config")
+local format = require("loomd.format")
 local keys = require("loomd.keys")
-local last_words = require("loomd.view.last_words")
-local paint = require("loomd.paint")
-local row_lines = require("loomd.view.rows")
+local list_keys = require("loomd.view.list_keys")
+local last_lines = require("loomd.view.last_lines")
+local notify = require("loomd.notify")
+local permission = require("loomd.permission")
+local refresh_timer = require("loomd.view.refresh_timer")
+local rows_builder = require("loomd.view.rows")
 local server = require("loomd.server")
 local store = require("loomd.store")
+local throttle = require("loomd.throttle")
 local window = require("loomd.window")
-local words = require("loomd.words")
 
 local M = {}
 
@@ -19,13 +22,15 @@ local namespace = vim.api.nvim_create_namespace("loomd_runs")
 ---@class loomd.ListView
 ---@field name string
 ---@field buffer integer
----@field painter loomd.Painter
+---@field throttle loomd.Throttle
 ---@field rows table<integer, string> line (from 1) → run id
----@field session_rows table<integer, loomd.OutsideSession> line → session
----@field outside? loomd.OutsideSessions sessions that were made outside of loomd, once they were asked for
+---@field session_rows table<integer, loomd.ExternalSession> line → session
+---@field external? loomd.ExternalSessions sessions made outside of loomd, once the user has requested them
 ---@field limit? integer ended runs shown
----@field filter? fun(run: loomd.Run): boolean
----@field folder? string the directory that the filter lets through
+---@field filter? string as the module `filter` reads it
+---@field group? "folder"|"day"
+---@field marked table<string, boolean> the runs that are selected
+---@field folder? string the only directory whose runs are shown
 
 ---@type table<string, loomd.ListView>
 local views = {}
@@ -36,11 +41,11 @@ local function width_of(buffer)
 end
 
 ---@param view loomd.ListView
-local function repaint(view)
+local function redraw(view)
   if not vim.api.nvim_buf_is_valid(view.buffer) then
     return
   end
-  local lines, rows, session_rows = row_lines.of(view, width_of(view.buffer))
+  local lines, rows, session_rows = rows_builder.build(view, width_of(view.buffer))
   local old = vim.api.nvim_buf_get_lines(view.buffer, 0, -1, false)
   local windows = vim.fn.win_findbuf(view.buffer)
   local cursors = {}
@@ -65,7 +70,7 @@ local function repaint(view)
   if #old > #lines then
     vim.api.nvim_buf_set_lines(view.buffer, #lines, -1, false, {})
   end
-  -- A fresh buffer has one empty line of its own.
+  -- A new buffer has one empty line.
   local count = vim.api.nvim_buf_line_count(view.buffer)
   if count > #lines then
     vim.api.nvim_buf_set_lines(view.buffer, #lines, -1, false, {})
@@ -89,7 +94,7 @@ local function repaint(view)
   end
   for win, cursor in pairs(cursors) do
     if not cursor.id and first_run and not view.placed then
-      -- A list that was opened empty: on the first run, not on the heading.
+      -- If the list was empty when it was opened, the cursor goes to the first run, not to the heading.
       pcall(vim.api.nvim_win_set_cursor, win, { first_run, 0 })
     elseif cursor.id then
       for index = 1, #lines do
@@ -104,79 +109,89 @@ local function repaint(view)
   view.placed = view.placed or first_run ~= nil
 end
 
-local function ask_for_last_words(view)
+-- Requests what the rows show beside the runs: last lines, and what is asked.
+local function request_details(view)
+  local function changed()
+    view.throttle:request()
+  end
   for _, id in pairs(view.rows) do
-    last_words.ask(id, function()
-      view.painter:ask()
-    end)
+    last_lines.request(id, changed)
+  end
+  for _, request in ipairs(permission.pending()) do
+    if not permission.loaded_parts(request.run, request.entry) then
+      permission.load_parts(request.run, request.entry, changed)
+    end
   end
 end
 
-local hears = false
-local function hear()
-  if hears then
+local subscribed = false
+local function subscribe()
+  if subscribed then
     return
   end
-  hears = true
-  local function repaint_all()
+  subscribed = true
+  local function redraw_all()
     for _, view in pairs(views) do
-      view.painter:ask()
+      view.throttle:request()
     end
   end
-  store.on("runs", function(id, run)
+  store.subscribe("runs", function(id, run)
     if not run then
-      last_words.forget(id)
+      last_lines.forget(id)
+      for _, view in pairs(views) do
+        view.marked[id] = nil
+      end
     end
-    repaint_all()
+    redraw_all()
   end)
-  store.on("server", repaint_all)
+  store.subscribe("server", redraw_all)
 end
 
 local function load_more(view, cursor)
   server.request("run/list", { limit = 100, cursor = cursor, cwd = view.folder }, function(failure, result)
     if failure then
-      return words.say(words.failure(failure, "history"), vim.log.levels.ERROR)
+      return notify.show(format.failure(failure, "Could not load the history"), vim.log.levels.ERROR)
     end
     view.next_cursor = result.nextCursor
     for _, run in ipairs(result.runs) do
       store.put(run)
     end
-    view.painter:ask()
+    view.throttle:request()
   end)
 end
 
--- Keys that only the history has; on the row of a session, keys of runs mean the session.
+-- Keys of the history alone. On the row of a session, keys of runs act on the session.
 ---@param view loomd.ListView
 ---@return loomd.Key[]
 local function history_keys(view)
   local function on_session(key)
-    local of_runs = vim.iter(keys.run):find(function(each)
+    local of_runs = vim.iter(keys.run_keys):find(function(each)
       return each.key == key
     end)
-    return { key = key, what = of_runs.what, act = function()
-      local outside = view.session_rows[vim.api.nvim_win_get_cursor(0)[1]]
-      if outside then
-        require("loomd.sessions").go_on(outside.provider, outside.session)
+    return { key = key, desc = of_runs.desc, action = function()
+      local external = view.session_rows[vim.api.nvim_win_get_cursor(0)[1]]
+      if external then
+        require("loomd.sessions").resume(external.provider, external.session)
       else
-        of_runs.act()
+        of_runs.action()
       end
     end }
   end
   return {
     on_session("<CR>"),
     on_session("R"),
-    { key = "M", what = "older runs", act = function()
+    { key = "M", desc = "load more", action = function()
       if view.next_cursor then
         load_more(view, view.next_cursor)
       else
-        words.say("there are no older runs")
+        notify.show("No more runs")
       end
     end },
-    { key = "O", what = "sessions made outside of loomd", act = function()
-      view.outside = require("loomd.sessions").outside(view.folder or vim.fn.getcwd(), view.outside, function()
-        view.painter:ask()
+    { key = "O", desc = "list other sessions", action = function()
+      view.external = require("loomd.sessions").list_external(view.folder or vim.fn.getcwd(), view.external, function()
+        view.throttle:request()
       end)
-      view.painter:ask()
+      view.throttle:request()
     end },
   }
 end
@@ -187,28 +202,29 @@ local function view_of(name)
   local buffer, is_new = window.buffer(name, "loomd")
   local view = views[name]
   if is_new or not view then
-    view = { name = name, buffer = buffer, rows = {}, session_rows = {} }
-    view.painter = paint.new(function()
-      repaint(view)
+    view = { name = name, buffer = buffer, rows = {}, session_rows = {}, marked = {} }
+    view.throttle = throttle.new(function()
+      redraw(view)
     end)
     views[name] = view
     vim.bo[buffer].modifiable = false
     vim.bo[buffer].buftype = "nofile"
     vim.b[buffer].loomd_rows = true
-    local extra = {}
+    local extra = list_keys.of(view)
     if name == "loomd://history" then
-      extra = history_keys(view)
+      vim.list_extend(extra, history_keys(view))
     end
     keys.map(buffer, extra, true)
-    clock.watch(buffer, function()
-      ask_for_last_words(view)
-      view.painter:ask()
+    list_keys.map_visual(view)
+    refresh_timer.add(buffer, function()
+      request_details(view)
+      view.throttle:request()
     end)
-    hear()
+    subscribe()
     vim.api.nvim_create_autocmd("BufWinEnter", {
       buffer = buffer,
       callback = function()
-        view.painter:ask()
+        view.throttle:request()
       end,
     })
     vim.api.nvim_create_autocmd({ "WinResized", "VimResized" }, {
@@ -216,43 +232,40 @@ local function view_of(name)
         if not vim.api.nvim_buf_is_valid(buffer) then
           return true
         end
-        view.painter:ask()
+        view.throttle:request()
       end,
     })
   end
   return view
 end
 
-local dress = { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", spell = false, list = false, winfixheight = true, most = 0.5 }
+local window_options = { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", spell = false, list = false, winfixheight = true, max_height = 0.5 }
 
--- Opens the list, and goes there.
+-- Opens the list and moves the focus there.
 ---@return integer buffer
 function M.open()
   local view = view_of("loomd://runs")
-  local window_was_there = window.of(view.buffer) ~= nil
-  window.show(view.buffer, config.get().split, dress)
-  server.ready(function(failure)
+  local window_was_there = window.find(view.buffer) ~= nil
+  window.show(view.buffer, config.get().split, window_options)
+  server.when_ready(function(failure)
     if failure then
-      view.painter:ask()
+      view.throttle:request()
     else
-      ask_for_last_words(view)
+      request_details(view)
     end
   end)
   view.placed = window_was_there
-  repaint(view)
+  redraw(view)
   return view.buffer
 end
 
--- Opens everything that ever ran, page by page.
+-- Opens the list of all runs, page by page.
 ---@param folder? string only runs in this directory
 ---@return integer buffer
 function M.history(folder)
   local view = view_of("loomd://history")
-  view.limit, view.folder, view.outside = math.huge, folder, nil
-  view.filter = folder and function(run)
-    return run.cwd == folder
-  end or nil
-  window.show(view.buffer, config.get().split, dress)
+  view.limit, view.folder, view.external = math.huge, folder, nil
+  window.show(view.buffer, config.get().split, window_options)
   view.placed = false
   load_more(view)
   return view.buffer
@@ -262,38 +275,6 @@ end
 function M.run_at_cursor()
   local view = views[vim.api.nvim_buf_get_name(0)]
   return view and view.rows[vim.api.nvim_win_get_cursor(0)[1]]
-end
-
--- Whether the list in the current window shows the whole of this question, so that a single key may answer it.
----@param run loomd.Run
----@param entry loomd.PermissionEntry
-function M.shows_whole(run, entry)
-  local view = views[vim.api.nvim_buf_get_name(0)]
-  if not view then
-    return false
-  end
-  local lines, whole = row_lines.question(entry.toolCall)
-  if not whole then
-    return false
-  end
-  local width = vim.api.nvim_win_get_width(0)
-  for _, line in ipairs(lines) do
-    if vim.fn.strdisplaywidth(line) + 8 > width or line:find("%c") then
-      return false
-    end
-  end
-  for index, id in pairs(view.rows) do
-    if id == run.id and index >= vim.fn.line("w0") and index <= vim.fn.line("w$") then
-      return true
-    end
-  end
-  return false
-end
-
--- How often the list was painted; for tests.
-function M.paints()
-  local view = views["loomd://runs"]
-  return view and view.painter.count or 0
 end
 
 return M

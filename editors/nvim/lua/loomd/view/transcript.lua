@@ -1,14 +1,15 @@
--- An agent's transcript in a buffer, loomd://run/ID: markdown to read, tool calls folded, live. Windows whose cursor is on the last line follow; others stay.
+-- An agent's transcript in a buffer, loomd://ID/transcript: Markdown with folded tool calls, live. Windows whose cursor is
+-- on the last line follow the end; others do not scroll.
 
 local config = require("loomd.config")
-local follow = require("loomd.follow")
+local draw = require("loomd.draw")
+local format = require("loomd.format")
+local item_lists = require("loomd.items")
 local keys = require("loomd.keys")
-local paint = require("loomd.paint")
+local notify = require("loomd.notify")
 local store = require("loomd.store")
-local toolcall = require("loomd.toolcall")
-local transcript = require("loomd.transcript")
+local throttle = require("loomd.throttle")
 local window = require("loomd.window")
-local words = require("loomd.words")
 
 local M = {}
 
@@ -16,29 +17,40 @@ local namespace = vim.api.nvim_create_namespace("loomd_transcript")
 
 ---@class loomd.TranscriptView
 ---@field run_id string
+---@field provider string
 ---@field buffer integer
----@field model loomd.Transcript
----@field painter loomd.Painter
----@field follower loomd.Follower
+---@field items loomd.Items
+---@field throttle loomd.Throttle
 ---@field levels (string|integer)[] fold level of each line
----@field live boolean the backlog is behind us
+---@field max_lines integer
+---@field head integer how many lines at the top say that there are earlier items
+---@field repaint? boolean all lines are written at the next redraw
 
 ---@type table<string, loomd.TranscriptView>
 local views = {}
 ---@type table<integer, loomd.TranscriptView>
 local by_buffer = {}
 
--- Neovim asks for levels while lines are being replaced, so this must be true before the buffer is.
+-- Neovim evaluates 'foldexpr' while lines are being replaced, so the levels are set before the buffer. A tool call's
+-- fold contains what its sub-agent did.
 ---@param view loomd.TranscriptView
 local function set_levels(view)
-  local levels, row = {}, 0
-  for _, block in ipairs(view.model.blocks) do
+  local levels, row, blocks = {}, view.head, view.items.blocks
+  for index = 1, row do
+    levels[index] = 0
+  end
+  for at, block in ipairs(blocks) do
     local count = block.shown and #block.shown or 0
+    local below = blocks[at + 1] and blocks[at + 1].depth or 0
+    local level = block.depth
     block.first = row
+    if block.shown and block.drawing.folded and (count > 2 or below > level) then
+      level = level + 1
+    end
     for index = 1, count do
       row = row + 1
       -- The empty line at the end of a block stays visible between folds.
-      levels[row] = block.folded and count > 2 and (index == 1 and ">1" or index == count and 0 or 1) or 0
+      levels[row] = index == count and math.min(level, below) or index == 1 and level > block.depth and ">" .. level or level
     end
   end
   view.levels = levels
@@ -51,48 +63,61 @@ end
 
 function M.foldtext()
   local view = by_buffer[vim.api.nvim_get_current_buf()]
-  local row = vim.v.foldstart - 1
-  for _, block in ipairs(view and view.model.blocks or {}) do
-    if block.first == row and block.shown and #block.shown > 0 then
-      local group = block.marks[1] and block.marks[1].group or "LoomdTool"
-      return { { (require("loomd.toolblock").summary(block):gsub("^### ", "▸ ")), group } }
+  for _, block in ipairs(view and view.items.blocks or {}) do
+    if block.shown and block.first == vim.v.foldstart - 1 then
+      return { { ("  "):rep(block.depth) .. draw.summary(block.drawing), block.drawing.marks[1].group } }
     end
   end
   return vim.fn.getline(vim.v.foldstart)
 end
 
 ---@param view loomd.TranscriptView
-local function mark(view, block)
+---@param block loomd.Block
+local function set_marks(view, block)
   vim.api.nvim_buf_clear_namespace(view.buffer, namespace, block.first, block.first + #block.shown)
-  if block.shown[1] and block.shown[1]:find("^### ") then
-    vim.api.nvim_buf_set_extmark(view.buffer, namespace, block.first, 0, { end_col = 4, conceal = "" })
+  if block.drawing.heading then
+    -- A bar that no text can have tells headings of this plugin from those in an agent's texts.
+    local group = block.drawing.marks[1].group
+    vim.api.nvim_buf_set_extmark(view.buffer, namespace, block.first, 0, {
+      end_col = #block.shown[1]:match("^#+ "),
+      conceal = "",
+      virt_text = { { "▌ ", group } },
+      virt_text_pos = "inline",
+    })
   end
-  for _, each in ipairs(block.marks) do
+  for _, each in ipairs(block.drawing.marks) do
     local row = block.first + each.row
     vim.api.nvim_buf_set_extmark(view.buffer, namespace, row, 0, { end_row = row + 1, hl_group = each.group, strict = false, priority = 150 })
   end
-  for _, diff in ipairs(block.diffs) do
-    toolcall.highlight_diff(view.buffer, namespace, block.first + diff.row, diff.lines)
+  for _, diff in ipairs(block.drawing.diffs) do
+    draw.highlight_diff(view.buffer, namespace, block.first + diff.row, diff.lines)
   end
 end
 
--- Neovim asks again only for the lines that were replaced, and 0.12 then ends a fold too early when its heading alone was.
+-- Neovim updates folds only for the lines that were replaced. 0.12 then ends a fold too early if only its heading
+-- was, and a fold around it does not grow.
 ---@param view loomd.TranscriptView
 ---@param block loomd.Block
 local function refold(view, block)
-  if not block.folded or not vim._foldupdate then
+  if not vim._foldupdate then
     return
   end
+  local top = block
+  while top.parent and top.parent.shown do
+    top = top.parent
+  end
   for _, win in ipairs(vim.fn.win_findbuf(view.buffer)) do
-    vim._foldupdate(win, block.first, block.first + #block.shown)
+    vim._foldupdate(win, top.first, block.first + #block.shown)
   end
 end
 
--- Writes only the lines that differ, so that open folds stay open and marks stay where they are.
+-- Writes only the lines that differ, so that open folds stay open and marks do not move.
 ---@param view loomd.TranscriptView
----@param block loomd.Block
-local function write(view, block)
-  local old, new = block.shown or {}, transcript.render(block)
+---@param index integer
+local function write_block(view, index)
+  local block = view.items.blocks[index]
+  block.drawing, block.dirty = draw.draw_block(view.items, index, view.provider), false
+  local old, new = block.shown or {}, block.drawing.lines
   local head = 0
   while head < #old and head < #new and old[head + 1] == new[head + 1] do
     head = head + 1
@@ -101,41 +126,75 @@ local function write(view, block)
   while tail < #old - head and tail < #new - head and old[#old - tail] == new[#new - tail] do
     tail = tail + 1
   end
-  block.shown = vim.list_slice(new, 1, #new)
+  block.shown = new
   set_levels(view)
   vim.api.nvim_buf_set_lines(view.buffer, block.first + head, block.first + #old - tail, false, vim.list_slice(new, head + 1, #new - tail))
   refold(view, block)
-  mark(view, block)
-  block.dirty = false
+  set_marks(view, block)
 end
 
--- The oldest blocks go when there are too many lines; the log keeps them.
+-- Writes all lines at once.
 ---@param view loomd.TranscriptView
-local function cap(view)
-  local blocks, limit = view.model.blocks, config.get().max_lines
-  if vim.api.nvim_buf_line_count(view.buffer) <= limit then
-    return
+local function write_all(view)
+  view.repaint, view.head = false, 0
+  local lines = {}
+  for index, block in ipairs(view.items.blocks) do
+    block.drawing, block.dirty = draw.draw_block(view.items, index, view.provider), false
+    block.shown = block.drawing.lines
+    vim.list_extend(lines, block.shown)
   end
-  local total, gone, lines = #view.levels, 0, 0
-  while gone < #blocks - 1 and total - lines > limit * 0.9 do
-    gone = gone + 1
-    lines = lines + #(blocks[gone].shown or {})
-  end
-  if gone == 0 then
-    return
-  end
-  local kept = vim.list_slice(blocks, gone + 1)
-  for index = 1, gone do
-    blocks[index].gone = true
-  end
-  view.model.blocks = kept
-  view.left_out = true
   set_levels(view)
-  vim.api.nvim_buf_set_lines(view.buffer, 0, lines, false, {})
+  vim.api.nvim_buf_set_lines(view.buffer, 0, -1, false, lines)
+  for _, block in ipairs(view.items.blocks) do
+    set_marks(view, block)
+  end
+end
+
+-- Removes the oldest blocks when there are too many lines; the server keeps them.
+---@param view loomd.TranscriptView
+local function trim(view)
+  local blocks, total, removed, lines = view.items.blocks, #view.levels, 0, 0
+  while total > view.max_lines and removed < #blocks - 1 and (total - lines > view.max_lines * 0.9 or blocks[removed + 1].depth > 0) do
+    removed = removed + 1
+    lines = lines + #blocks[removed].shown
+  end
+  if removed > 0 then
+    view.items:forget(removed)
+    set_levels(view)
+    vim.api.nvim_buf_set_lines(view.buffer, view.head, view.head + lines, false, {})
+  end
+end
+
+-- The first line says that there are earlier items.
+---@param view loomd.TranscriptView
+local function write_head(view)
+  local lines = view.items.prev and { "*Earlier items: M to load, gA for the full transcript*", "" } or {}
+  if #lines ~= view.head then
+    local old = view.head
+    view.head = #lines
+    set_levels(view)
+    vim.api.nvim_buf_set_lines(view.buffer, 0, old, false, lines)
+  end
+end
+
+-- Requests what is left out of blocks that are visible and not in a closed fold.
+---@param view loomd.TranscriptView
+local function complete_visible(view)
+  for _, win in ipairs(vim.fn.win_findbuf(view.buffer)) do
+    vim.api.nvim_win_call(win, function()
+      local first, last = vim.fn.line("w0") - 1, vim.fn.line("w$") - 1
+      for _, block in ipairs(view.items.blocks) do
+        local is_visible = block.shown and block.drawing.omitted and block.first <= last and block.first + #block.shown > first
+        if is_visible and vim.fn.foldclosed(block.first + 1) == -1 then
+          view.items:complete(block)
+        end
+      end
+    end)
+  end
 end
 
 ---@param view loomd.TranscriptView
-local function repaint(view)
+local function redraw(view)
   if not vim.api.nvim_buf_is_valid(view.buffer) then
     return
   end
@@ -147,42 +206,71 @@ local function repaint(view)
     end
   end
   vim.bo[view.buffer].modifiable = true
-  -- From below, so that rows above stay true.
-  if view.first_paint then
-    -- A backlog is written in one go.
-    view.first_paint = false
-    local lines = {}
-    for _, block in ipairs(view.model.blocks) do
-      block.shown = vim.list_slice(transcript.render(block), 1)
-      vim.list_extend(lines, block.shown)
-    end
-    set_levels(view)
-    vim.api.nvim_buf_set_lines(view.buffer, 0, -1, false, lines)
-    for _, block in ipairs(view.model.blocks) do
-      mark(view, block)
-      block.dirty = false
-    end
+  if view.repaint then
+    write_all(view)
   else
-    for _, block in ipairs(view.model.blocks) do
+    for index, block in ipairs(view.items.blocks) do
       if block.dirty then
-        write(view, block)
+        write_block(view, index)
       end
     end
   end
-  cap(view)
+  trim(view)
+  write_head(view)
+  require("loomd.view").plans[view.run_id] = view.items.plan
   vim.bo[view.buffer].modifiable = false
   vim.bo[view.buffer].modified = false
   local count = vim.api.nvim_buf_line_count(view.buffer)
   for _, win in ipairs(followers) do
     pcall(vim.api.nvim_win_set_cursor, win, { count, 0 })
-    -- A cursor that was set from outside does not scroll a window by itself.
+    -- Setting the cursor by the API does not scroll the window.
     vim.api.nvim_win_call(win, function()
       vim.cmd("normal! zb")
     end)
   end
+  complete_visible(view)
 end
 
-local dress = {
+---@param blocks loomd.Block[]
+---@param row integer 0-based
+---@return loomd.Block?
+local function block_at(blocks, row)
+  return vim.iter(blocks):find(function(block)
+    return block.shown and block.first <= row and row < block.first + #block.shown
+  end)
+end
+
+-- Loads the page before the first item. The text in the windows does not move.
+---@param view loomd.TranscriptView
+local function load_earlier(view)
+  if not view.items.prev then
+    return notify.show("This is the beginning")
+  end
+  view.items:load_earlier(function(before)
+    local places = {}
+    for _, win in ipairs(vim.fn.win_findbuf(view.buffer)) do
+      local position = vim.api.nvim_win_call(win, vim.fn.winsaveview)
+      local row = position.lnum - 1
+      local block = block_at(before, row)
+      if block then
+        places[win] = { position = position, item = block.item.item, inside = row - block.first }
+      end
+    end
+    view.repaint, view.max_lines = true, math.huge
+    redraw(view)
+    view.max_lines = math.max(config.get().max_lines, #view.levels * 2)
+    for win, place in pairs(places) do
+      local position, above = place.position, place.position.lnum - place.position.topline
+      position.lnum = view.items.by_number[place.item].first + place.inside + 1
+      position.topline = math.max(1, position.lnum - above)
+      vim.api.nvim_win_call(win, function()
+        vim.fn.winrestview(position)
+      end)
+    end
+  end)
+end
+
+local window_options = {
   wrap = true,
   linebreak = true,
   breakindent = true,
@@ -199,131 +287,52 @@ local dress = {
 ---@param view loomd.TranscriptView
 local function close(view)
   views[view.run_id] = nil
+  require("loomd.view").plans[view.run_id] = nil
   by_buffer[view.buffer] = nil
-  view.painter:stop()
-  view.follower:close()
+  view.throttle:stop()
+  view.items:close()
   view.stop()
 end
 
 ---@param view loomd.TranscriptView
-local function begin(view)
-  view.model.on_files = function(paths)
-    local run = store.runs[view.run_id]
-    if view.live and run then
-      require("loomd.watch").files_changed(run, paths)
-    end
-  end
-  view.follower = follow.open(view.run_id, {
-    kinds = { "update" },
-    backlog_bytes = config.get().backlog_bytes,
-    on_begin = function(at_start)
-      if not at_start then
-        view.model:notice({ message = "The beginning is not shown; gA shows everything." })
+local function start_view(view)
+  view.items = item_lists.open(view.run_id, {
+    max_bytes = config.get().backlog_bytes,
+    on_begin = function()
+      for _, block in ipairs(view.items.blocks) do
+        block.reloaded = true
       end
+      view.repaint = true
+      view.throttle:request()
     end,
-    on_entries = function(entries)
-      for _, entry in ipairs(entries) do
-        view.model:take(entry)
-      end
-      view.live = true
-      view.painter:ask()
+    on_change = function()
+      require("loomd.events").items_changed(store.runs[view.run_id], view.items.blocks)
+      view.throttle:request()
     end,
     on_failure = function(failure)
-      words.say(words.failure(failure, "transcript"), vim.log.levels.ERROR)
+      notify.show(format.failure(failure, "Could not read the transcript"), vim.log.levels.ERROR)
     end,
   })
-  view.stop = store.on("runs", function(id, run)
+  view.stop = store.subscribe("runs", function(id, run)
     if id == view.run_id and run then
-      require("loomd.view").busy(view.buffer, run)
+      require("loomd.view").set_busy(view.buffer, run)
     end
   end)
 end
 
----@class loomd.TranscriptPlace
----@field seq integer what was said with this entry, or the first thing after it
----@field has fun(line: string): boolean what is looked for there
-
--- A hit is in what the agent wrote; what that means comes a few entries later.
-local place_reach = 40
-
--- The line at which a place is.
----@param model loomd.Transcript
----@param near loomd.Block[]
----@param place loomd.TranscriptPlace
-local function line_of(model, near, place)
-  local first_line, row = {}, 1
-  for _, block in ipairs(model.blocks) do
-    first_line[block] = row
-    row = row + #transcript.render(block)
-  end
-  for _, block in ipairs(near) do
-    for index, line in ipairs(transcript.render(block)) do
-      if place.has(line) then
-        return first_line[block] + index - 1
-      end
-    end
-  end
-  return near[1] and first_line[near[1]] or 1
-end
-
--- The whole log as a markdown file, page by page; the cursor goes to `place`.
----@param run loomd.Run
----@param done? fun(buffer: integer)
----@param place? loomd.TranscriptPlace
-function M.whole(run, done, place)
-  local model, near = transcript.new(), {}
-  local server = require("loomd.server")
-  local function page(after)
-    server.request("run/read", { runId = run.id, afterSeq = after, kinds = { "update", "state", "permission" } }, function(failure, result)
-      if failure then
-        return words.say(words.failure(failure, "reading the transcript"), vim.log.levels.ERROR)
-      end
-      for _, entry in ipairs(result.entries) do
-        model:take(entry)
-        if place and entry.seq >= place.seq and entry.kind == "update" and #near < place_reach and near[#near] ~= model.touched then
-          near[#near + 1] = model.touched
-        end
-      end
-      if not result.atEnd and #result.entries > 0 then
-        return page(result.nextAfterSeq)
-      end
-      local path = vim.fs.joinpath(vim.fn.stdpath("cache"), "loomd", words.short(run.id) .. ".md")
-      vim.fn.mkdir(vim.fs.dirname(path), "p", tonumber("700", 8))
-      vim.fn.writefile(model:all_lines(), path)
-      local shown = window.of(vim.fn.bufadd(path))
-      if shown then
-        vim.api.nvim_set_current_win(shown)
-      else
-        vim.cmd(config.get().output_split)
-      end
-      vim.cmd("noswapfile view! " .. vim.fn.fnameescape(path))
-      vim.bo.modifiable = false
-      vim.b.loomd_run = run.id
-      if place then
-        vim.api.nvim_win_set_cursor(0, { line_of(model, near, place), 0 })
-        vim.cmd("normal! zz")
-      end
-      if done then
-        done(vim.api.nvim_get_current_buf())
-      end
-    end)
-  end
-  page(0)
-end
-
--- Opens the transcript of a run, at its end, and goes there.
+-- Opens the transcript of a run, at its end, and moves the focus there.
 ---@param run loomd.Run
 ---@return integer buffer
 function M.open(run)
   local view = views[run.id]
   if view and vim.api.nvim_buf_is_valid(view.buffer) then
-    window.show(view.buffer, config.get().output_split, view.dress)
+    window.show(view.buffer, config.get().output_split, view.window_options)
     return view.buffer
   end
-  local buffer = window.buffer("loomd://run/" .. run.id, "")
-  view = { run_id = run.id, buffer = buffer, model = transcript.new(), levels = {}, first_paint = true, live = false }
-  view.painter = paint.new(function()
-    repaint(view)
+  local buffer = window.buffer(("loomd://%s/transcript"):format(format.short_id(run.id)), "")
+  view = { run_id = run.id, provider = run.provider, buffer = buffer, levels = {}, head = 0, max_lines = config.get().max_lines }
+  view.throttle = throttle.new(function()
+    redraw(view)
   end)
   views[run.id] = view
   by_buffer[buffer] = view
@@ -336,11 +345,19 @@ function M.open(run)
     vim.bo[buffer].syntax = "markdown"
   end
   keys.map(buffer, {
-    { key = "gA", what = "the whole transcript, as a file", act = function()
-      M.whole(store.runs[run.id] or run)
+    { key = "M", desc = "load earlier items", action = function()
+      load_earlier(view)
     end },
-    { key = "<CR>", what = "open or close the fold", act = function()
+    { key = "gp", desc = "show the plan", action = function()
+      require("loomd.view").show_plan(run.id)
+    end },
+    { key = "gB", desc = "take back the changes from this turn on", action = function()
+      local block = block_at(view.items.blocks, vim.api.nvim_win_get_cursor(0)[1] - 1)
+      require("loomd.rewind").rewind(store.runs[run.id], block and block.item.turn or 1)
+    end },
+    { key = "<CR>", desc = "toggle fold", action = function()
       pcall(vim.cmd.normal, { "za", bang = true })
+      complete_visible(view)
     end },
   })
   vim.api.nvim_create_autocmd({ "BufWipeout", "BufDelete" }, {
@@ -349,16 +366,22 @@ function M.open(run)
       close(view)
     end,
   })
-  view.dress = require("loomd.view").dress(buffer, run.id, dress)
-  window.show(buffer, config.get().output_split, view.dress)
-  begin(view)
+  vim.api.nvim_create_autocmd({ "CursorMoved", "WinScrolled" }, {
+    buffer = buffer,
+    callback = function()
+      complete_visible(view)
+    end,
+  })
+  view.window_options = require("loomd.view").set_window_options(buffer, run.id, window_options)
+  window.show(buffer, config.get().output_split, view.window_options)
+  start_view(view)
   return buffer
 end
 
--- For tests.
+-- The view of a run, for tests.
 ---@param run_id string
 ---@return loomd.TranscriptView?
-function M.of(run_id)
+function M.find(run_id)
   return views[run_id]
 end
 

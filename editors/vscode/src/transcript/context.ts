@@ -1,0 +1,22 @@
+// What goes with a prompt: files, selections and problems of the editor, as ACP content blocks.
+import type { Prompt } from "../protocol";
+
+export interface Attachment {
+  /** A few words, as the user sees it. */
+  label: string;
+  /** All that is sent of it. */
+  detail: string;
+  /** A `resource_link` or an embedded `resource`. */
+  block: Record<string, unknown>;
+}
+
+/** A link to a file, which the agent reads itself. */
+export const fileLink = (uri: string, name: string): Attachment => ({ label: name, detail: uri, block: { type: "resource_link", uri, name } });
+
+/** A text that is sent as it is. */
+export const embedded = (uri: string, label: string, text: string): Attachment => ({ label, detail: text, block: { type: "resource", resource: { uri, mimeType: "text/plain", text } } });
+
+/** The prompt with what goes with it. */
+export function promptOf(text: string, context: readonly Attachment[]): Prompt {
+  return context.length === 0 ? text : [{ type: "text", text }, ...context.map(({ block }) => block)];
+}

@@ -1,0 +1,19 @@
+// Files and symbols of the workspace whose names match what was typed after `@`.
+import { commands, Uri, workspace, type SymbolInformation } from "vscode";
+import { fileLink, type Attachment } from "../transcript/context";
+
+const MAX_FOUND = 20;
+
+export async function findContext(query: string): Promise<Attachment[]> {
+  // What a glob would read as its own stands for any character.
+  const pattern = query.replace(/[^\w./-]/g, "?");
+  const globs = query.includes("/") ? [`**/${pattern}*`, `**/${pattern}*/**`] : [`**/*${pattern}*`];
+  const [symbols, ...files] = await Promise.all([
+    query.length > 1 ? Promise.resolve(commands.executeCommand<SymbolInformation[]>("vscode.executeWorkspaceSymbolProvider", query)).catch(() => []) : [],
+    ...globs.map(glob => workspace.findFiles(glob, undefined, MAX_FOUND)),
+  ]);
+  const named = [...new Set(files.flat().map(uri => uri.toString()))].map(uri => fileLink(uri, workspace.asRelativePath(Uri.parse(uri))));
+  named.sort((a, b) => a.label.length - b.label.length || (a.label < b.label ? -1 : 1));
+  const found = (symbols ?? []).map(({ name, location: { uri, range } }) => fileLink(`${uri.toString()}#L${range.start.line + 1}`, `${name} (${workspace.asRelativePath(uri)}:${range.start.line + 1})`));
+  return [...named, ...found].slice(0, MAX_FOUND);
+}
