@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    num::NonZeroU32,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -88,6 +89,8 @@ pub(crate) struct ProviderConfig {
     pub(crate) resume: Option<Vec<String>>,
     /// For a `command` provider: the name of the format of its output, if loomd knows it.
     pub(crate) format: Option<String>,
+    /// How many seconds an agent may take for each step of its start while it does nothing; 60 if missing.
+    pub(crate) start_timeout_seconds: Option<NonZeroU32>,
 }
 
 impl Default for Limits {

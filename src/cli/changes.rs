@@ -1,7 +1,8 @@
 //! `loomd changes`: the files that an agent changed, as patches or as counts of lines.
 
+use std::io::IsTerminal as _;
+
 use anstyle::{AnsiColor, Style};
-use similar::TextDiff;
 
 use super::{
     EarlyExit,
@@ -17,9 +18,6 @@ use crate::{
     },
     transcript::patch,
 };
-
-/// Longer texts are not compared line by line, which would take too long: all lines count as changed.
-const MAX_DIFFED_BYTES: usize = 1 << 20;
 
 const ADDED_STYLE: Style = AnsiColor::Green.on_default();
 const REMOVED_STYLE: Style = AnsiColor::Red.on_default();
@@ -41,12 +39,20 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let session = launch.open_without_notifications().await?;
     let run_id = session.run_id_or_newest(options.run.as_deref()).await?;
     let changes = session.call(RunChanges, RunIdParams { run_id }).await?;
+    let cwd = session.run(run_id).await?.cwd;
     session.close().await;
     if options.json {
         render::print_json(&changes)?;
         return Ok(0);
     }
-    render::print(&changes_text(&changes.files, options.stat, Styles::of_stdout()))?;
+    if options.stat {
+        render::print(&changes.files.iter().map(|file| counts(file, &cwd, Styles::of_stdout())).collect::<String>())?;
+    } else if std::io::stdout().is_terminal() {
+        render::print(&shown_patches(&changes.files, &cwd, Styles::of_stdout()))?;
+    } else {
+        // For `git apply`: every byte counts.
+        render::print_exact(&changes.files.iter().flat_map(|file| patches(file, &cwd)).collect::<String>())?;
+    }
     if changes.files.is_empty() {
         render::note("No recorded changes");
     }
@@ -56,45 +62,32 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     Ok(0)
 }
 
-fn changes_text(files: &[ChangedFile], only_counts: bool, styles: Styles) -> String {
-    let whole = |file: &ChangedFile| patches(file).iter().map(|patch| colored(patch, styles, "")).collect::<String>();
-    files.iter().map(|file| if only_counts { counts(file, styles) } else { whole(file) }).collect()
+fn shown_patches(files: &[ChangedFile], cwd: &str, styles: Styles) -> String {
+    files.iter().flat_map(|file| patches(file, cwd)).map(|patch| colored(&patch, styles, "")).collect()
 }
 
 /// The line of a file: `M src/a.rs +3 −1`.
-fn counts(file: &ChangedFile, styles: Styles) -> String {
+fn counts(file: &ChangedFile, cwd: &str, styles: Styles) -> String {
     let letter = match file.kind {
         ChangeKind::Add => 'A',
         ChangeKind::Modify => 'M',
         ChangeKind::Delete => 'D',
         ChangeKind::Move => 'R',
     };
-    let counts = patches(file).iter().map(|patch| patch::counts(patch)).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+    let counts = patches(file, cwd).iter().map(|patch| patch::counts(patch)).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
     format!("{letter} {}\n", counted(&file.path, counts, styles))
 }
 
-/// The change from old to new text, and the patches that came after it.
-fn patches(file: &ChangedFile) -> Vec<String> {
+/// The change from old to new text, and the patches that came after it. Each ends with a line end.
+fn patches(file: &ChangedFile, cwd: &str) -> Vec<String> {
     let (old_text, new_text) = (file.old_text.clone(), file.new_text.clone());
     let texts = FileDiff { path: file.path.clone(), kind: file.kind, patch: None, old_text, new_text, omitted: false };
     let texts = Some(texts).filter(|texts| texts.old_text.is_some() || texts.new_text.is_some());
-    texts.as_ref().map(patch_of).into_iter().chain(file.patch.clone()).collect()
+    texts.as_ref().map(|texts| patch::applicable(texts, cwd)).into_iter().chain(file.patch.as_deref().map(whole_lines)).collect()
 }
 
-/// A change as a unified patch.
-pub(crate) fn patch_of(diff: &FileDiff) -> String {
-    let (path, new) = (&diff.path, diff.new_text.as_deref().unwrap_or_default());
-    let lines = |sign: char, text: &str| text.lines().map(|line| format!("{sign}{line}\n")).collect::<String>();
-    match (&diff.patch, diff.old_text.as_deref()) {
-        (Some(patch), _) => patch.clone(),
-        (None, None) => format!("--- /dev/null\n+++ {path}\n{}", lines('+', new)),
-        (None, Some(old)) if old.len() + new.len() > MAX_DIFFED_BYTES => {
-            format!("--- {path}\n+++ {path}\n{}{}", lines('-', old), lines('+', new))
-        }
-        (None, Some(old)) => {
-            TextDiff::from_lines(old, new).unified_diff().context_radius(3).missing_newline_hint(false).header(path, path).to_string()
-        }
-    }
+fn whole_lines(patch: &str) -> String {
+    if patch.is_empty() || patch.ends_with('\n') { patch.to_owned() } else { format!("{patch}\n") }
 }
 
 /// `src/a.rs +3 −1`.
@@ -102,7 +95,7 @@ pub(crate) fn summary(diff: &FileDiff, styles: Styles) -> String {
     if diff.omitted {
         return format!("{} {}", format::plain(&diff.path), styles.dim("(a long change; `loomd changes` shows it)"));
     }
-    counted(&diff.path, patch::counts(&patch_of(diff)), styles)
+    counted(&diff.path, patch::counts(&patch::applicable(diff, "")), styles)
 }
 
 /// A file with its added and removed lines.
@@ -139,13 +132,15 @@ mod tests {
     fn files_are_counted_and_shown() {
         let files = [
             file(ChangeKind::Modify, None, Some("a\nb\n"), Some("a\nc\n")),
-            file(ChangeKind::Add, None, None, Some("x\n")),
-            file(ChangeKind::Delete, Some("--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"), None, None),
+            file(ChangeKind::Add, None, None, Some("x\u{1b}[2J\n")),
+            file(ChangeKind::Delete, Some("--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x"), None, None),
         ];
         let styles = Styles::default();
-        assert_eq!(changes_text(&files, true, styles), "M /w/a +1 −1\nA /w/a +1 −0\nD /w/a +0 −1\n");
-        let text = changes_text(&files, false, styles);
-        assert!(text.starts_with("--- /w/a\n+++ /w/a\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n--- /dev/null\n+++ /w/a\n+x\n--- a/a\n"), "{text}");
+        let lines: String = files.iter().map(|file| counts(file, "/w", styles)).collect();
+        assert_eq!(lines, "M /w/a +1 −1\nA /w/a +1 −0\nD /w/a +0 −1\n");
+        let text = shown_patches(&files, "/w", styles);
+        let (added, deleted) = ("--- /dev/null\n+++ b/a\n@@ -0,0 +1 @@\n+x␣[2J\n", "--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n");
+        assert_eq!(text, format!("--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n{added}{deleted}"));
     }
 
     fn diff(old: Option<&str>, new: &str) -> FileDiff {
@@ -162,13 +157,5 @@ mod tests {
         let patch = FileDiff { patch: Some("--- a/x\n+++ b/x\n@@ -1 +1,2 @@\n-a\n+b\n+c\n".to_owned()), ..diff(None, "") };
         assert_eq!(line(&patch), "/w/a.rs +2 −1");
         assert!(line(&FileDiff { omitted: true, ..diff(None, "") }).contains("loomd changes"));
-    }
-
-    #[test]
-    fn the_full_text_of_a_change_is_a_patch() {
-        let shown = |diff: &FileDiff, margin: &str| colored(&patch_of(diff), Styles::default(), margin);
-        let expected = "  --- /w/a.rs\n  +++ /w/a.rs\n  @@ -1,2 +1,2 @@\n   a\n  -b\n  +B\n";
-        assert_eq!(shown(&diff(Some("a\nb\n"), "a\nB\n"), "  "), expected);
-        assert_eq!(shown(&diff(None, "x\u{1b}[2J\n"), ""), "--- /dev/null\n+++ /w/a.rs\n+x␣[2J\n");
     }
 }

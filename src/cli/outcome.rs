@@ -3,7 +3,7 @@
 use super::format;
 use crate::{
     model::{Run, RunError, RunState, StateEntry, entry::LeftProcess},
-    process::tree,
+    process::signal_name::signal_number,
 };
 
 /// Exit code of a run that reached its time limit, as timeout(1) has it.
@@ -57,7 +57,7 @@ impl RunOutcome {
         let of_program = || match (self.exit_code, &self.signal) {
             // Only the lowest byte of an exit code reaches the parent process.
             (Some(code), _) => (code & 0xff) as u8,
-            (None, Some(signal)) => tree::signal_number(signal).map_or(1, |number| 128_u8.saturating_add(number as u8)),
+            (None, Some(signal)) => signal_number(signal).map_or(1, |number| 128_u8.saturating_add(number as u8)),
             (None, None) => 1,
         };
         match self.state {

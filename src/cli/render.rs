@@ -118,6 +118,13 @@ pub(crate) fn print(text: &str) -> Result<(), EarlyExit> {
     Ok(out.flush()?)
 }
 
+/// Prints text as it is. For a stdout that is no terminal: nothing in the text may act on one.
+pub(crate) fn print_exact(text: &str) -> Result<(), EarlyExit> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
 /// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), EarlyExit> {
     let line = serde_json::to_string(value).map_err(|error| Failure::internal(format!("cannot serialize as JSON: {error}")))?;
@@ -185,6 +192,12 @@ fn coarse_duration(seconds: u64) -> String {
         60..3600 => format!("{} min", seconds / 60),
         _ => format!("{} h", seconds / 3600),
     }
+}
+
+/// How many rows of a terminal a line takes. `columns`: `None` if the width is not known.
+pub(crate) fn rows_of(line: &str, columns: Option<usize>) -> usize {
+    let width = anstream::adapter::strip_str(line).to_string().width();
+    columns.map_or(1, |columns| width.div_ceil(columns.max(1)).max(1))
 }
 
 /// Cuts a line to this many columns of a terminal, in which some characters take two columns and some none.

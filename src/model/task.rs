@@ -1,5 +1,7 @@
 //! The task of an agent: the part of `run/start` that its provider needs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -36,9 +38,22 @@ pub struct Task {
     /// For a plain command-line tool: how it is used.
     #[serde(default)]
     pub(crate) plain: Plain,
+    /// How many seconds the program may take for each step until it takes prompts.
+    #[serde(default = "default_start_timeout_seconds")]
+    pub(crate) start_timeout_seconds: u64,
+}
+
+/// What a configuration does not say, and a server that is older than the setting.
+pub(crate) fn default_start_timeout_seconds() -> u64 {
+    60
 }
 
 impl Task {
+    /// How long the program may take for each step until it takes prompts.
+    pub(crate) fn start_timeout(&self) -> Duration {
+        Duration::from_secs(self.start_timeout_seconds)
+    }
+
     /// The simplest task: one prompt in the directory `/`, in permission mode `ask`.
     pub fn for_prompt(kind: &str, prompt: ContentBlocks) -> Self {
         Self {
@@ -55,6 +70,7 @@ impl Task {
             program: vec![kind.to_owned()],
             args: Vec::new(),
             plain: Plain::default(),
+            start_timeout_seconds: default_start_timeout_seconds(),
         }
     }
 }

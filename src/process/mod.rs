@@ -12,5 +12,6 @@ pub(crate) mod disk;
 pub(crate) mod find;
 pub mod lock;
 pub(crate) mod run_once;
+pub(crate) mod signal_name;
 pub mod spawn;
 pub(crate) mod tree;

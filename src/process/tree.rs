@@ -29,6 +29,8 @@ pub(crate) struct ObservedProcess {
     pub(crate) started: u64,
     /// It has exited and is not reaped yet, so there is nothing left to signal.
     pub(crate) zombie: bool,
+    /// The processor time that it and its reaped children have used; zero where the system does not tell.
+    pub(crate) processor_time: Duration,
 }
 
 /// All processes that this user can list, by pid.
@@ -188,43 +190,14 @@ pub(crate) async fn wait_for_exit(pid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The name of a signal, as `signal` of a `run/state` has it.
-pub(crate) fn signal_name(number: i32) -> String {
-    const NAMES: [(i32, &str); 20] = [
-        (libc::SIGHUP, "SIGHUP"),
-        (libc::SIGINT, "SIGINT"),
-        (libc::SIGQUIT, "SIGQUIT"),
-        (libc::SIGILL, "SIGILL"),
-        (libc::SIGTRAP, "SIGTRAP"),
-        (libc::SIGABRT, "SIGABRT"),
-        (libc::SIGBUS, "SIGBUS"),
-        (libc::SIGFPE, "SIGFPE"),
-        (libc::SIGKILL, "SIGKILL"),
-        (libc::SIGUSR1, "SIGUSR1"),
-        (libc::SIGSEGV, "SIGSEGV"),
-        (libc::SIGUSR2, "SIGUSR2"),
-        (libc::SIGPIPE, "SIGPIPE"),
-        (libc::SIGALRM, "SIGALRM"),
-        (libc::SIGTERM, "SIGTERM"),
-        (libc::SIGXCPU, "SIGXCPU"),
-        (libc::SIGXFSZ, "SIGXFSZ"),
-        (libc::SIGVTALRM, "SIGVTALRM"),
-        (libc::SIGPROF, "SIGPROF"),
-        (libc::SIGSYS, "SIGSYS"),
-    ];
-    NAMES.iter().find(|(known, _)| *known == number).map_or_else(|| format!("SIG{number}"), |(_, name)| (*name).to_owned())
-}
-
-/// The number of a signal that [`signal_name`] names.
-pub(crate) fn signal_number(name: &str) -> Option<i32> {
-    (1..=64).find(|number| signal_name(*number) == name)
-}
-
 #[cfg(target_os = "linux")]
 mod system {
-    use std::{collections::BTreeMap, fs, io};
+    use std::{collections::BTreeMap, fs, io, time::Duration};
 
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    use rustix::{
+        param::clock_ticks_per_second,
+        process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    };
 
     use super::ObservedProcess;
 
@@ -241,8 +214,11 @@ mod system {
         let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
         let zombie = matches!(fields.next()?, "Z" | "X");
         let parent = fields.next()?.parse().ok()?;
-        let started = fields.nth(17)?.parse().ok()?;
-        Some(ObservedProcess { pid, parent, started, zombie })
+        // Its own time as a user and in the system, and its children's.
+        let ticks: u64 = fields.by_ref().skip(9).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        let started = fields.nth(4)?.parse().ok()?;
+        let processor_time = Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1));
+        Some(ObservedProcess { pid, parent, started, zombie, processor_time })
     }
 
     pub(crate) fn environment(pid: u32) -> Vec<u8> {
@@ -287,7 +263,7 @@ mod system {
 /// Systems without /proc: ps(1) lists the processes, and shows a process's environment to its owner.
 #[cfg(not(target_os = "linux"))]
 mod system {
-    use std::{collections::BTreeMap, io, process::Command};
+    use std::{collections::BTreeMap, io, process::Command, time::Duration};
 
     use rustix::process::{Pid, Signal, kill_process};
 
@@ -313,7 +289,7 @@ mod system {
         let zombie = fields.next()?.starts_with('Z');
         let started = blake3::hash(fields.collect::<Vec<_>>().join(" ").as_bytes());
         let started = u64::from_le_bytes(started.as_bytes()[..8].try_into().ok()?);
-        Some(ObservedProcess { pid, parent, started, zombie })
+        Some(ObservedProcess { pid, parent, started, zombie, processor_time: Duration::ZERO })
     }
 
     pub(crate) fn environment(pid: u32) -> Vec<u8> {
@@ -350,7 +326,7 @@ mod tests {
     use super::*;
 
     fn observed(pid: u32, parent: u32) -> (u32, ObservedProcess) {
-        (pid, ObservedProcess { pid, parent, started: 1, zombie: false })
+        (pid, ObservedProcess { pid, parent, started: 1, zombie: false, processor_time: Duration::ZERO })
     }
 
     #[test]
@@ -407,11 +383,5 @@ mod tests {
             child.kill().expect("it is our child");
             child.wait().expect("it is our child");
         }
-    }
-
-    #[test]
-    fn signals_have_names() {
-        assert_eq!(signal_name(libc::SIGKILL), "SIGKILL");
-        assert_eq!(signal_number("SIGTERM"), Some(libc::SIGTERM));
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ids::{PROVIDER_ID_KEY, UsedIds},
     provider_event::{PermissionRequest, ProviderEvent, SessionInfo, TurnEnd},
-    reconcile::{Comparison, StreamedText},
+    reconcile::{Comparison, StreamedText, TurnText},
     tools::Tools,
 };
 use crate::model::{
@@ -36,6 +36,8 @@ pub struct EventSink {
     unnamed_message: Option<MessageKey>,
     /// The message of each role that was written last.
     last_messages: BTreeMap<(String, Role), LastMessage>,
+    /// What each role said in this turn.
+    turn_texts: BTreeMap<(String, Role), TurnText>,
     message_count: u64,
     used_ids: UsedIds,
     /// The notices of this turn: a provider may repeat one any number of times.
@@ -162,6 +164,12 @@ impl EventSink {
         self.events.push(ProviderEvent::SetTimer { after, token });
     }
 
+    /// Calls [`Adapter::handle_timer`](super::Adapter::handle_timer) with this token once the program had this long for
+    /// its next step, and does nothing. While it is at work, as when it is being downloaded, it gets more time.
+    pub(crate) fn set_start_deadline(&mut self, limit: Duration, token: u32) {
+        self.events.push(ProviderEvent::SetStartDeadline { limit, token });
+    }
+
     /// Reports what the agent offers.
     pub(crate) fn offer(&mut self, offer: AgentOffer) {
         self.events.push(ProviderEvent::Offer(Box::new(offer)));
@@ -205,9 +213,12 @@ impl EventSink {
         self.append(&key, delta, None);
     }
 
-    /// Appends a piece to a message of a provider that may say a whole message again as one last piece, under another
-    /// name or none. Such a piece adds only what was not streamed.
+    /// Appends a piece to a message of a provider that may say a whole message, or all messages of the turn, again as one
+    /// last piece, under another name or none. Such a piece adds only what was not streamed.
     pub(crate) fn text_chunk(&mut self, role: Role, name: Option<&str>, text: &str) {
+        if self.turn_texts.get(&(self.tools.session.clone(), role)).is_some_and(|said| said.is_repeated_by(text)) {
+            return;
+        }
         let Some(last) = self.last_messages.get(&(self.tools.session.clone(), role)) else { return self.text_delta(role, name, text) };
         let key = last.key.clone();
         let Some(message) = self.messages.get(&key).filter(|message| !message.streamed.is_empty() && text.len() >= message.streamed.len())
@@ -361,6 +372,7 @@ impl EventSink {
     pub(super) fn begin_turn(&mut self) {
         self.messages.clear();
         self.last_messages.clear();
+        self.turn_texts.clear();
         self.notices.clear();
         self.unnamed_message = None;
         self.tools.begin_turn();
@@ -385,6 +397,7 @@ impl EventSink {
             message.streamed.push(piece);
             message.pieces += 1;
         }
+        self.turn_texts.entry((key.0.clone(), key.1)).or_default().push(piece);
         let last = self.last_messages.insert((key.0.clone(), key.1), LastMessage { key: key.clone(), is_newest: true });
         // No later piece can belong to an unnamed message before this one.
         if let Some(last) = last.filter(|last| last.key != *key && self.messages.get(&last.key).is_some_and(|text| text.is_unnamed)) {

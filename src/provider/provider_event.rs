@@ -34,6 +34,11 @@ pub(crate) enum ProviderEvent {
         after: Duration,
         token: u32,
     },
+    /// The program has a time limit for its next step on the way to its first prompt.
+    SetStartDeadline {
+        limit: Duration,
+        token: u32,
+    },
     /// Commands that were started in this turn still run, and the provider has forgotten them: they are to be ended.
     EndCommands,
     /// The run cannot go on.

@@ -5,6 +5,8 @@
 /// [`CHECKSUM_BLOCK_BYTES`] is kept.
 const MAX_KEPT_BYTES: usize = 1 << 20;
 const CHECKSUM_BLOCK_BYTES: usize = 64 << 10;
+/// What is shorter is never said to be repeated.
+const MIN_TURN_BYTES: usize = 16;
 
 /// The part of a text that was streamed so far.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +91,31 @@ impl StreamedText {
             Some(part) if part == self.partial_block => Comparison::Missing(&whole[at + self.partial_block.len()..]),
             _ => Comparison::Contradiction { at },
         }
+    }
+}
+
+/// All that one role said in a turn, in however many messages, without white space: what stands between two messages is
+/// not the provider's text.
+#[derive(Debug, Default)]
+pub(crate) struct TurnText {
+    words: StreamedText,
+    pieces: u64,
+}
+
+impl TurnText {
+    pub(crate) fn push(&mut self, piece: &str) {
+        piece.split_whitespace().for_each(|word| self.words.push(word));
+        self.pieces += 1;
+    }
+
+    /// Whether a text says all of it, which came in pieces, once more, and nothing else. A short text may well be said twice.
+    pub(crate) fn is_repeated_by(&self, text: &str) -> bool {
+        let length = self.words.len();
+        if self.pieces < 2 || length < MIN_TURN_BYTES || text.len() < length {
+            return false;
+        }
+        let words: String = text.split_whitespace().collect();
+        words.len() == length && self.words.compare(&words) == Comparison::Missing("")
     }
 }
 

@@ -14,9 +14,6 @@ use crate::{
     provider::{ProbeQuery, Reply, StdinUse},
 };
 
-/// How long a program may take to answer: as long as a provider has for its first message in a run.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How long a program may take to tell its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -44,7 +41,7 @@ pub(crate) fn probe(known: &KnownProvider, query: &ProbeQuery, cwd: &str, enviro
         env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         cwd: cwd.into(),
         piped_stdin: launch.stdin == StdinUse::Protocol,
-        timeout: PROBE_TIMEOUT,
+        timeout: known.start_timeout,
     };
     let mut answer = None;
     let first = probe.start();
@@ -59,7 +56,7 @@ pub(crate) fn probe(known: &KnownProvider, query: &ProbeQuery, cwd: &str, enviro
         (Some(answer), _) => answer,
         (None, Ok(ending)) => {
             let tail = ending.stderr.trim().lines().last().unwrap_or_default().to_owned();
-            let message = format!("`{}` did not answer within {} s; {tail}", known.name, PROBE_TIMEOUT.as_secs());
+            let message = format!("`{}` did not answer within {} s; {tail}", known.name, known.start_timeout.as_secs());
             Err(Failure::internal(message.trim_end_matches("; ").to_owned()))
         }
         (None, Err(error)) => Err(Failure::new(FailureKind::SpawnFailed, format!("`{}` cannot be started: {error}", known.name))

@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
     config::{COMMAND_KIND, Config, ProviderConfig},
-    model::{Failure, FailureKind, Plain, ProviderCapabilities, ProviderInfo},
+    model::{Failure, FailureKind, Plain, ProviderCapabilities, ProviderInfo, task::default_start_timeout_seconds},
     process::find,
     provider::{self, Provider},
 };
@@ -31,6 +32,8 @@ pub(crate) struct KnownProvider {
     pub(crate) args: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) plain: Plain,
+    /// How long the program may take for each step of its start.
+    pub(crate) start_timeout: Duration,
     /// One sentence that tells what to do if the program is missing.
     install_hint: Option<&'static str>,
     /// Whether the argv is in the configuration or built in, not in `run/start`.
@@ -86,6 +89,9 @@ pub(crate) fn known(config: &Config, name: &str) -> Result<KnownProvider, Failur
         args: settings.args.clone(),
         env: settings.env.clone(),
         plain,
+        start_timeout: Duration::from_secs(
+            settings.start_timeout_seconds.map_or_else(default_start_timeout_seconds, |limit| limit.get().into()),
+        ),
         // Of a program that the configuration names, only its absence can be reported.
         install_hint: match (&settings.command, &settings.program) {
             (None, None) => {

@@ -8,7 +8,17 @@ use std::io;
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::{Duration, Instant};
 
-use super::{agent::Agent, input::Waiter, now, phase::EndReason, run::Supervisor, state_entry, stop::DEFAULT_GRACE, timers::Timer};
+use super::{
+    agent::Agent,
+    input::Waiter,
+    now,
+    phase::EndReason,
+    run::Supervisor,
+    start_deadline::{StartCheck, StartDeadline},
+    state_entry,
+    stop::DEFAULT_GRACE,
+    timers::Timer,
+};
 use crate::{
     claims::Claim,
     log::append::Reserve,
@@ -117,6 +127,10 @@ impl Supervisor {
                 self.broadcast_run();
             }
             Action::SetTimer { after, token } => self.timers.set(Instant::now() + *after, Timer::Conversation(*token)),
+            Action::SetStartDeadline { limit, token } => {
+                let (at, deadline) = StartDeadline::set(*limit, *token, Instant::now());
+                self.timers.set(at, Timer::ProgramStart(deadline));
+            }
             Action::Finish => self.timers.reset(Instant::now() + FINISH_TIMEOUT, Timer::FinishTimeout),
         }
         Ok(())
@@ -219,6 +233,14 @@ impl Supervisor {
             self.watchdog.pause_idle_clock();
         } else {
             self.watchdog.resume_idle_clock();
+        }
+    }
+
+    /// Ends the start of a program that takes too long, unless it is at work.
+    pub(super) fn handle_start_deadline(&mut self, deadline: StartDeadline) {
+        match deadline.check(self.tree.processor_time(), Instant::now()) {
+            StartCheck::Later(at, deadline) => self.timers.set(at, Timer::ProgramStart(deadline)),
+            StartCheck::Expired(token) => self.converse(|conversation| conversation.handle_timer(token)),
         }
     }
 

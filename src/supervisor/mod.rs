@@ -15,6 +15,7 @@ mod launch;
 mod phase;
 mod pump;
 mod run;
+mod start_deadline;
 mod startup;
 mod stop;
 mod terminal;

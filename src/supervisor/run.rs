@@ -24,7 +24,7 @@ use super::{
 use crate::{
     log::{Appender, RunDir, append::Reserve, text},
     model::{RunError, Stream, control::LaunchSpec},
-    process::{current_process, spawn::SpawnedProgram, tree::signal_name},
+    process::{current_process, signal_name::signal_name, spawn::SpawnedProgram},
     provider::{Conversation, Exit},
 };
 
@@ -274,6 +274,7 @@ impl Supervisor {
             // The program has ended: the sender is answered once it is known how the run ended.
             Timer::RefusedSend(..) => self.timers.set(Instant::now() + MAX_SLEEP, timer),
             Timer::Conversation(token) => self.converse(|conversation| conversation.handle_timer(token)),
+            Timer::ProgramStart(deadline) => self.handle_start_deadline(deadline),
             Timer::KillCommands(commands) => self.tree.kill_processes(&commands),
             Timer::KeepIdle => self.converse(Conversation::close_input),
             Timer::FinishTimeout => {

@@ -113,6 +113,11 @@ impl ProcessTree {
         self.members().0
     }
 
+    /// The processor time that the running processes of the tree and their ended children have used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.running().iter().map(|process| process.processor_time).sum()
+    }
+
     /// Sends SIGTERM to some processes.
     pub(crate) fn terminate_processes(&self, processes: &[ObservedProcess]) {
         processes.iter().for_each(|process| drop(tree::signal(process, Signal::TERM)));

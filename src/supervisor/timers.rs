@@ -4,7 +4,7 @@ use std::mem::discriminant;
 
 use tokio::time::Instant;
 
-use super::input::Waiter;
+use super::{input::Waiter, start_deadline::StartDeadline};
 use crate::{model::Failure, process::tree::ObservedProcess};
 
 /// Something that is done once its time has come.
@@ -21,6 +21,8 @@ pub(super) enum Timer {
     RefusedSend(Waiter, Failure),
     /// A timer of the agent's conversation.
     Conversation(u32),
+    /// The program may be at work still, else its start has taken too long.
+    ProgramStart(StartDeadline),
     /// Commands that a turn left behind, and that got SIGTERM, get SIGKILL.
     KillCommands(Vec<ObservedProcess>),
     /// The conversation is over: the program gets SIGTERM if it has not ended by itself.

@@ -98,6 +98,90 @@ pub(crate) fn counts(patch: &str) -> (usize, usize) {
     (added, removed)
 }
 
+/// A change as a patch that `git apply` and patch(1) take in `directory`, if the texts are those of the whole file. Where
+/// they are a part of it, `git apply --unidiff-zero` finds whole lines.
+pub(crate) fn applicable(diff: &FileDiff, directory: &str) -> String {
+    if let Some(patch) = &diff.patch {
+        return with_relative_paths(patch, &diff.path, directory);
+    }
+    let (old, new) = texts(diff);
+    let hunks = if old.len() + new.len() <= MAX_COMPARED_BYTES {
+        TextDiff::configure().timeout(COMPARE_TIMEOUT).diff_lines(old, new).unified_diff().context_radius(3).to_string()
+    } else {
+        replaced(old, new)
+    };
+    let (from, to) = (name_in("a", &diff.path, directory), name_in("b", &diff.path, directory));
+    let is_new = diff.old_text.is_none() && diff.kind != ChangeKind::Delete;
+    match (hunks.is_empty(), is_new, diff.kind) {
+        // Without a hunk only git's own lines say that an empty file comes or goes.
+        (true, true, _) => format!("diff --git {} {to}\nnew file mode 100644\n", name_in("a", &diff.path, directory)),
+        (true, _, ChangeKind::Delete) => format!("diff --git {from} {}\ndeleted file mode 100644\n", name_in("b", &diff.path, directory)),
+        (_, true, _) => format!("--- /dev/null\n+++ {to}\n{hunks}"),
+        (_, _, ChangeKind::Delete) => format!("--- {from}\n+++ /dev/null\n{hunks}"),
+        _ => format!("--- {from}\n+++ {to}\n{hunks}"),
+    }
+}
+
+/// The patch of one file with a header, and with its paths counted from `directory`. `path`: of a patch that names no file.
+pub(crate) fn with_relative_paths(patch: &str, path: &str, directory: &str) -> String {
+    let (mut text, mut has_header) = (String::with_capacity(patch.len()), false);
+    // The lines of the hunk that are still to come, of the old and of the new text: what is in a hunk is no header.
+    let (mut old, mut new) = (0_usize, 0_usize);
+    for line in patch.split_inclusive('\n') {
+        let side = match line.split_once(' ') {
+            _ if old > 0 || new > 0 => {
+                old = old.saturating_sub(usize::from(line.starts_with(['-', ' ', '\n'])));
+                new = new.saturating_sub(usize::from(line.starts_with(['+', ' ', '\n'])));
+                None
+            }
+            Some(("@@", ranges)) => {
+                let mut counts = ranges.split(' ').map(|range| range.split_once(',').map_or(Some(1), |(_, count)| count.parse().ok()));
+                (old, new) = (counts.next().flatten().unwrap_or(0), counts.next().flatten().unwrap_or(0));
+                if !has_header {
+                    let (from, to) = (name_in("a", path, directory), name_in("b", path, directory));
+                    text.push_str(&format!("--- {from}\n+++ {to}\n"));
+                    has_header = true;
+                }
+                None
+            }
+            Some(("---", name)) => Some(("a", name)),
+            Some(("+++", name)) => Some(("b", name)),
+            _ => None,
+        };
+        has_header |= side.is_some() || line.starts_with("diff --git ");
+        match side {
+            Some((side, name)) if name.starts_with('/') && name.trim_end() != "/dev/null" => {
+                text.push_str(&format!("{} {}\n", &line[..3], name_in(side, name.trim_end_matches(['\r', '\n']), directory)));
+            }
+            _ => text.push_str(line),
+        }
+    }
+    text
+}
+
+/// A path in a header: below `directory` as git writes it, else as it is.
+fn name_in(side: &str, path: &str, directory: &str) -> String {
+    let below = path.strip_prefix(directory.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+    match below {
+        Some(below) if !below.is_empty() => format!("{side}/{below}"),
+        None if !path.starts_with('/') => format!("{side}/{path}"),
+        _ => path.to_owned(),
+    }
+}
+
+/// One hunk that removes and adds everything.
+fn replaced(old: &str, new: &str) -> String {
+    let side = |sign: char, text: &str| {
+        let lines: String = text.split_inclusive('\n').map(|line| format!("{sign}{line}")).collect();
+        if text.is_empty() || text.ends_with('\n') { lines } else { lines + "\n\\ No newline at end of file\n" }
+    };
+    let range = |text: &str| match text.lines().count() {
+        0 => "0,0".to_owned(),
+        count => format!("1,{count}"),
+    };
+    format!("@@ -{} +{} @@\n{}{}", range(old), range(new), side('-', old), side('+', new))
+}
+
 fn texts(diff: &FileDiff) -> (&str, &str) {
     (diff.old_text.as_deref().unwrap_or_default(), diff.new_text.as_deref().unwrap_or_default())
 }
@@ -174,6 +258,59 @@ mod tests {
         assert_eq!(counts(&text), (1, 1));
         assert!(unified(&block(None, "x\n")).expect("short").starts_with("--- /dev/null\n+++ /w/a\n"));
         assert!(of_block(&json!({ "type": "content" }), "edit").is_none());
+    }
+
+    /// Lets git apply a patch to a file `a` of the directory with this text. Returns the text afterwards; `None`: it is gone.
+    fn applied(patch: &str, text: Option<&str>, options: &[&str]) -> Option<String> {
+        let directory = tempfile::tempdir().expect("a directory");
+        if let Some(text) = text {
+            std::fs::write(directory.path().join("a"), text).expect("written");
+        }
+        std::fs::write(directory.path().join("patch"), patch).expect("written");
+        let applied =
+            std::process::Command::new("git").arg("apply").args(options).arg("patch").current_dir(&directory).output().expect("git runs");
+        assert!(applied.status.success(), "{}\n{patch}", String::from_utf8_lossy(&applied.stderr));
+        std::fs::read_to_string(directory.path().join("a")).ok()
+    }
+
+    #[test]
+    fn git_applies_the_patch_of_a_change() {
+        let diff = |kind, old: Option<&str>, new: Option<&str>| FileDiff {
+            path: "/w/a".to_owned(),
+            kind,
+            patch: None,
+            old_text: old.map(str::to_owned),
+            new_text: new.map(str::to_owned),
+            omitted: false,
+        };
+        let (old, long) = ("1\r\n2\n3\n4\n5\n6", "x\n".repeat(MAX_COMPARED_BYTES / 2));
+        for (kind, old, new) in [
+            (ChangeKind::Modify, Some(old), Some("1\r\n2\n3\n4\n5\n7")),
+            (ChangeKind::Modify, Some(old), Some("1\n2\n3\n4\n5\n6\n")),
+            (ChangeKind::Modify, Some(""), Some("-- x\n++ y")),
+            (ChangeKind::Modify, Some("-- x\n++ y\n"), Some("")),
+            (ChangeKind::Modify, Some(long.as_str()), Some("y")),
+            (ChangeKind::Modify, Some("y"), Some(long.as_str())),
+            (ChangeKind::Add, None, Some("new\u{1b}[2J\n")),
+            (ChangeKind::Add, None, Some("")),
+            (ChangeKind::Delete, Some("old"), None),
+            (ChangeKind::Delete, Some(""), None),
+        ] {
+            assert_eq!(applied(&applicable(&diff(kind, old, new), "/w"), old, &[]).as_deref(), new);
+        }
+        let part = applicable(&diff(ChangeKind::Modify, Some("3\n4\n"), Some("three\n")), "/w/");
+        assert_eq!(applied(&part, Some("1\n2\n3\n4\n5\n"), &["--unidiff-zero"]).as_deref(), Some("1\n2\nthree\n5\n"));
+        let bare = with_relative_paths("@@ -1,2 +1,2 @@\n 1\n-2\n+two\n", "/w/a", "/w");
+        assert_eq!(applied(&bare, Some("1\n2\n"), &[]).as_deref(), Some("1\ntwo\n"));
+        let absolute = with_relative_paths("--- /w/a\n+++ /w/a\n@@ -1,2 +1,3 @@\n 1\n--- /w/b\n+++ /w/b\n+2\n", "/w/a", "/w");
+        assert_eq!(applied(&absolute, Some("1\n-- /w/b\n"), &[]).as_deref(), Some("1\n++ /w/b\n2\n"), "only a header is changed");
+    }
+
+    #[test]
+    fn a_path_outside_of_the_directory_stays_absolute() {
+        assert_eq!(name_in("a", "/other/x", "/w"), "/other/x");
+        assert_eq!(name_in("b", "/work/x", "/w"), "/work/x");
+        assert_eq!(name_in("b", "src/x", "/w"), "b/src/x");
     }
 
     #[test]

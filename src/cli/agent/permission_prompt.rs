@@ -70,8 +70,7 @@ impl PermissionPrompt {
         let (mut taken, mut next) = (0, String::new());
         self.line_count = text.lines().count();
         for line in text.lines().skip(self.shown_lines) {
-            let width = anstream::adapter::strip_str(line).to_string().width();
-            taken += columns.map_or(1, |columns| width.div_ceil(columns.max(1)).max(1));
+            taken += render::rows_of(line, columns);
             if taken > max_lines && !next.is_empty() {
                 break;
             }

@@ -33,8 +33,6 @@ use crate::{
     },
 };
 
-/// How long an agent may take to answer `initialize`, and how long it may take after that until its session is ready.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// From the model's first output of a turn until the adapter reports the session as saved. Claude Code writes its
 /// session file within 100 ms.
 const SESSION_SAVE_DELAY: Duration = Duration::from_millis(250);
@@ -184,7 +182,7 @@ impl AcpAdapter {
     /// Checks the protocol version of the agent and opens the session.
     fn handle_initialized(&mut self, result: &Value, out: &mut EventSink) {
         self.agent = AcpAgent::new(result, &self.task.program);
-        out.set_timer(STARTUP_TIMEOUT, SESSION_TIMER);
+        out.set_start_deadline(self.task.start_timeout(), SESSION_TIMER);
         // Some agents write it as a text.
         match name_of(&result["protocolVersion"]).as_deref() {
             Some("1" | "1.0") => {}
@@ -296,7 +294,7 @@ impl AcpAdapter {
 
 impl Adapter for AcpAdapter {
     fn start(&mut self, out: &mut EventSink) {
-        out.set_timer(STARTUP_TIMEOUT, INITIALIZE_TIMER);
+        out.set_start_deadline(self.task.start_timeout(), INITIALIZE_TIMER);
         self.request(PendingRequest::Initialize, "initialize", wire::initialize_params(), out);
     }
 
@@ -375,13 +373,14 @@ impl Adapter for AcpAdapter {
         let program = self.task.program.join(" ");
         match token {
             INITIALIZE_TIMER if self.pending.values().any(|request| matches!(request, PendingRequest::Initialize)) => out.fatal(error_kind::protocol_error(&format!(
-                "`{program}` did not answer `initialize` within {} s; check that it supports the Agent Client Protocol, and whether it needs an argument for that",
-                STARTUP_TIMEOUT.as_secs()
+                "`{program}` did not answer `initialize` within {} s; check that it supports the Agent Client Protocol, and whether it needs an argument \
+                 for that or more time (`startTimeoutSeconds`)",
+                self.task.start_timeout_seconds
             ))),
             SESSION_TIMER if !self.ready => out.fatal(error_kind::protocol_error(&format!(
                 "{} did not open a session within {} s; start `{program}` in a terminal to see whether it waits for something",
                 self.agent.name,
-                STARTUP_TIMEOUT.as_secs()
+                self.task.start_timeout_seconds
             ))),
             SESSION_SAVED_TIMER => self.report_saved(out),
             HELD_INPUT_TIMER => self.flush_held_input(out),

@@ -26,8 +26,6 @@ use crate::{
     },
 };
 
-/// How long the program may take to respond to `initialize`.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long after Claude's first answer its session is in a file: 80 to 100 ms were measured.
 pub(super) const SESSION_SAVE_DELAY: Duration = Duration::from_millis(150);
 /// How long the turn for a late prompt may take until its first line.
@@ -241,7 +239,7 @@ impl Adapter for ClaudeAdapter {
     fn start(&mut self, out: &mut EventSink) {
         self.session.start(&self.task.session_id, out);
         self.request(&json!({ "subtype": "initialize" }), ClaudeRequest::Initialize, out);
-        out.set_timer(HANDSHAKE_TIMEOUT, HANDSHAKE_TIMER);
+        out.set_start_deadline(self.task.start_timeout(), HANDSHAKE_TIMER);
     }
 
     fn speaks_json(&self) -> bool {
@@ -326,9 +324,11 @@ impl Adapter for ClaudeAdapter {
     fn handle_timer(&mut self, token: u32, out: &mut EventSink) {
         match token {
             HANDSHAKE_TIMER if !self.ready => {
-                let message = "claude did not answer its first request within 60 s; start it in a terminal to see what it waits for \
-                               (a login, a proxy, an update), and check that it is version 2 or newer";
-                out.fatal(error_kind::protocol_error(message));
+                out.fatal(error_kind::protocol_error(&format!(
+                    "claude did not answer its first request within {} s; start it in a terminal to see what it waits for (a login, a \
+                     proxy, an update), and check that it is version 2 or newer",
+                    self.task.start_timeout_seconds
+                )));
             }
             SESSION_TIMER => self.session.mark_resumable(out),
             DOUBT_TIMER => {

@@ -40,6 +40,7 @@ fn task(prompt: &str) -> Task {
         program: vec!["claude".to_owned(), "--settings".to_owned(), "mine.json".to_owned()],
         args: Vec::new(),
         plain: Plain::default(),
+        start_timeout_seconds: 60,
     }
 }
 
@@ -156,7 +157,7 @@ impl TestRun {
                     self.entries.push(state_entry);
                 }
                 Action::Write(bytes) => self.written.push(serde_json::from_slice(&bytes).expect("a line of JSON")),
-                Action::SetTimer { token, .. } => self.timers.push(token),
+                Action::SetTimer { token, .. } | Action::SetStartDeadline { token, .. } => self.timers.push(token),
                 Action::Finish => self.finished = true,
                 Action::CloseStdin
                 | Action::TurnStarted

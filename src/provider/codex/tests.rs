@@ -39,6 +39,7 @@ pub(super) fn task(permissions: PermissionMode) -> Task {
         program: vec!["/bin/codex".to_owned()],
         args: Vec::new(),
         plain: Plain::default(),
+        start_timeout_seconds: 60,
     }
 }
 
@@ -138,7 +139,7 @@ impl CodexDriver {
         while let Some(run_actions) = self.conversation.next_action() {
             match run_actions {
                 Action::Write(bytes) => self.written.push(serde_json::from_slice(&bytes).expect("a line of JSON")),
-                Action::SetTimer { token, .. } => self.timers.push(token),
+                Action::SetTimer { token, .. } | Action::SetStartDeadline { token, .. } => self.timers.push(token),
                 Action::Log(EntryBody::Update(update)) => self.logged.push(Value::Object(update)),
                 Action::Log(EntryBody::Session(session)) => self.logged.push(json!({ "session": session })),
                 Action::Log(EntryBody::Permission { permission_id, status }) => self.logged.push(match status {

@@ -108,6 +108,11 @@ pub enum Action {
         after: Duration,
         token: u32,
     },
+    /// Sets a timer that waits longer than `limit` while the program is at work.
+    SetStartDeadline {
+        limit: Duration,
+        token: u32,
+    },
     /// Nothing more will be written to the program; it is expected to end soon.
     Finish,
 }
@@ -218,7 +223,7 @@ impl Conversation {
         self.process_events();
     }
 
-    /// A timer of [`Action::SetTimer`] has expired.
+    /// A timer of [`Action::SetTimer`] or [`Action::SetStartDeadline`] has expired.
     pub(crate) fn handle_timer(&mut self, token: u32) {
         match token {
             INTERRUPT_TIMER if self.in_turn && self.interrupted => {

@@ -68,6 +68,7 @@ fn conversation() -> Conversation {
         program: Vec::new(),
         args: Vec::new(),
         plain: Plain::default(),
+        start_timeout_seconds: 60,
     };
     let mut conversation = Conversation::new(&task, Box::new(ScriptedProvider));
     conversation.start();

@@ -48,6 +48,7 @@ impl Conversation {
             ProviderEvent::PermissionWithdrawn(request) => self.withdraw_request(&request),
             ProviderEvent::Offer(offer) => self.actions.push_back(Action::Offer(offer)),
             ProviderEvent::SetTimer { after, token } => self.actions.push_back(Action::SetTimer { after, token }),
+            ProviderEvent::SetStartDeadline { limit, token } => self.actions.push_back(Action::SetStartDeadline { limit, token }),
             ProviderEvent::EndCommands => self.actions.push_back(Action::EndCommands),
             ProviderEvent::Fatal(error) => {
                 self.fatal_error.get_or_insert(error);

@@ -40,6 +40,7 @@ pub(crate) fn task(kind: &str, program: &[&str]) -> Task {
         program: program.iter().map(|word| (*word).to_owned()).collect(),
         args: Vec::new(),
         plain: Plain::default(),
+        start_timeout_seconds: 60,
     }
 }
 
@@ -78,9 +79,11 @@ impl ConversationDriver {
         let tokens: Vec<u32> = self
             .actions
             .iter()
-            .filter_map(|action| if let Action::SetTimer { token, .. } = action { Some(*token) } else { None })
+            .filter_map(|action| {
+                if let Action::SetTimer { token, .. } | Action::SetStartDeadline { token, .. } = action { Some(*token) } else { None }
+            })
             .collect();
-        self.actions.retain(|action| !matches!(action, Action::SetTimer { .. }));
+        self.actions.retain(|action| !matches!(action, Action::SetTimer { .. } | Action::SetStartDeadline { .. }));
         tokens.into_iter().for_each(|token| self.act(|conversation| conversation.handle_timer(token)));
     }
 

@@ -313,7 +313,7 @@ impl Playback<'_> {
                         self.result.written.push(written);
                     }
                 }
-                Action::SetTimer { after, token } => {
+                Action::SetTimer { after, token } | Action::SetStartDeadline { limit: after, token } => {
                     let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                     self.timers.push((now.saturating_add(after), token));
                 }

@@ -9,7 +9,7 @@ use crate::{
         calls::{ChangeKind, ChangedFile, ChangesResult, RunIdParams},
         item::{FileDiff, Item, ItemChange, ItemKind, ToolItem},
     },
-    transcript::{Fold, ItemLimits, LogSource, read::fold_entries},
+    transcript::{Fold, ItemLimits, LogSource, patch, read::fold_entries},
 };
 
 /// Bytes of text that an answer may hold; further text makes it incomplete.
@@ -117,7 +117,8 @@ impl ChangeSet {
     fn take(&mut self, diff: &FileDiff) {
         let path = self.absolute(&diff.path);
         let Some(position) = self.files.iter().position(|file| file.path == path) else {
-            let FileDiff { kind, patch, old_text, new_text, .. } = diff.clone();
+            let FileDiff { kind, old_text, new_text, .. } = diff.clone();
+            let patch = diff.patch.as_ref().map(|text| patch::with_relative_paths(text, &path, &self.cwd));
             return self.files.push(ChangedFile { path, kind, patch, old_text, new_text });
         };
         let file = &mut self.files[position];
@@ -129,13 +130,19 @@ impl ChangeSet {
             (_, ChangeKind::Move) if diff.omitted => file.kind = ChangeKind::Move,
             _ if diff.omitted => (file.new_text, file.patch) = (None, None),
             _ => match &diff.patch {
-                Some(patch) => file.patch = Some(join_patches(file.patch.take(), patch)),
-                // Two replacements in one file are no one text, unless each holds the whole file.
-                None if file.new_text == diff.old_text || diff.old_text.is_none() => file.new_text.clone_from(&diff.new_text),
-                None => {
-                    let patch = replacement(&path, diff.old_text.as_deref(), diff.new_text.as_deref());
-                    file.patch = Some(join_patches(file.patch.take(), &patch));
+                Some(text) => {
+                    let next = patch::with_relative_paths(text, &path, &self.cwd);
+                    file.patch = Some(join_patches(file.patch.take(), &next));
                 }
+                None if file.new_text == diff.old_text || diff.old_text.is_none() => file.new_text.clone_from(&diff.new_text),
+                None => match replaced_within(file, diff) {
+                    Some(whole) => file.new_text = Some(whole),
+                    // Replacements in two places of a file are no one text.
+                    None => {
+                        let next = patch::applicable(&FileDiff { path: path.clone(), ..diff.clone() }, &self.cwd);
+                        file.patch = Some(join_patches(file.patch.take(), &next));
+                    }
+                },
             },
         }
     }
@@ -174,10 +181,12 @@ fn join_patches(before: Option<String>, after: &str) -> String {
     text + after
 }
 
-/// A replacement as a patch without line numbers.
-fn replacement(path: &str, old: Option<&str>, new: Option<&str>) -> String {
-    let side = |sign: char, text: Option<&str>| text.unwrap_or_default().lines().map(|line| format!("{sign}{line}\n")).collect::<String>();
-    format!("--- {path}\n+++ {path}\n{}{}", side('-', old), side('+', new))
+/// The text of a file in which a part is replaced, if the part is there once. What came after the text is not known.
+fn replaced_within(file: &ChangedFile, diff: &FileDiff) -> Option<String> {
+    let (text, old) = (file.new_text.as_deref().filter(|_| file.patch.is_none())?, diff.old_text.as_deref()?);
+    let mut found = text.match_indices(old).map(|(at, _)| at);
+    let (Some(at), None) = (found.next(), found.next()) else { return None };
+    (!old.is_empty()).then(|| [&text[..at], diff.new_text.as_deref().unwrap_or_default(), &text[at + old.len()..]].concat())
 }
 
 #[cfg(test)]
@@ -218,6 +227,19 @@ mod tests {
             (changes.files[0].old_text.as_deref(), changes.files[0].new_text.as_deref(), changes.files.len()),
             (Some("one"), Some("three"), 1)
         );
+    }
+
+    #[test]
+    fn replacements_in_one_file_are_one_text_or_patches_one_after_the_other() {
+        let within = changes_of(&[edit("1", "completed", "/w/a", None, "one\ntwo\n"), edit("2", "completed", "/w/a", Some("two"), "2")]);
+        assert_eq!((within.files[0].new_text.as_deref(), &within.files[0].patch), (Some("one\n2\n"), &None));
+        let apart = changes_of(&[
+            edit("1", "completed", "/w/a", Some("one\n"), "1\n"),
+            edit("2", "completed", "/w/a", Some("two\n"), "2\n"),
+            edit("3", "completed", "/w/a", Some("1\n"), "I\n"),
+        ]);
+        let patch = "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-two\n+2\n";
+        assert_eq!((apart.files[0].new_text.as_deref(), apart.files[0].patch.as_deref()), (Some("I\n"), Some(patch)));
     }
 
     #[test]

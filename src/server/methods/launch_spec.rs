@@ -46,6 +46,7 @@ fn agent(params: &StartParams, known: &KnownProvider, program: &[String], cwd: &
         program: program.to_vec(),
         args: known.args.iter().chain(params.args.iter().flatten()).cloned().collect(),
         plain: known.plain.clone(),
+        start_timeout_seconds: known.start_timeout.as_secs(),
     };
     let launch = provider.launch(&task, program)?;
     Ok(Some((task, launch)))

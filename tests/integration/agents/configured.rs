@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::scripted;
 use crate::{
     faults::initialize_fails,
     harness::{Gate, Home, Process, Server},
@@ -18,6 +19,28 @@ fn with_tool(home: &Home, words: &[&str], more: &str) -> Server {
 
 fn run_params(home: &Home, prompt: &str) -> Value {
     json!({ "provider": "tool", "prompt": prompt, "cwd": home.path() })
+}
+
+#[test]
+fn a_program_that_works_gets_more_time_to_start_than_one_that_waits() {
+    let home = Home::new();
+    let agent = scripted(&home, &[]);
+    let busy = "import os, sys, time\nwhile time.process_time() < 3: pass\nos.execvp(sys.argv[1], sys.argv[1:])";
+    let busy: Vec<&str> = ["python3", "-c", busy].into_iter().chain(agent.iter().map(String::as_str)).collect();
+    let waiting = ["sleep", "1000"];
+    let provider = |name: &str, command: &[&str]| {
+        format!("[providers.{name}]\nkind = \"acp\"\ncommand = {}\nstartTimeoutSeconds = 1\n", json!(command))
+    };
+    let path = home.file("config.toml", (provider("busy", &busy) + &provider("waiting", &waiting)).as_bytes());
+    let mut server = home.setup().arg("--config").arg(&path).start();
+    let params = |name: &str| json!({ "provider": name, "prompt": "say done", "cwd": home.path() });
+    let (_, mut log) = server.start(params("busy"));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.end()["state"], "succeeded", "three seconds of work: {:?}", log.end());
+    let (_, mut log) = server.start(params("waiting"));
+    server.follow_to_end(&mut log);
+    let message = log.end()["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("within 1 s") && message.contains("startTimeoutSeconds"), "{:?}", log.end());
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl<'a> Interactive<'a> {
         self.keyboard = None;
         if !matches!(end, Ok(WatchEnd::Detached(UserAction::HangUp)) | Err(EarlyExit::Closed)) {
             self.renderer.finish();
-            let text = self.status.compose(&self.renderer.take(), Vec::new());
+            let text = self.status.compose(&self.renderer.take(), Vec::new(), render::columns());
             // If stdout is closed there is nobody to read the rest; the exit code still tells how the run ended.
             output.write(Stream::Stdout, text.into_bytes()).await.ok();
             output.flush().await.ok();
@@ -368,7 +368,7 @@ impl<'a> Interactive<'a> {
             *columns = render::columns().unwrap_or(*columns);
         }
         let status_lines = self.status_lines();
-        let text = self.status.compose(&self.renderer.take(), status_lines);
+        let text = self.status.compose(&self.renderer.take(), status_lines, self.renderer.options.columns);
         (!text.is_empty()).then(|| (Stream::Stdout, text.into_bytes()))
     }
 }

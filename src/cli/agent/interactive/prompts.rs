@@ -118,23 +118,24 @@ impl Interactive<'_> {
 /// The lines that are below the transcript now: progress, or the keys of a permission request. They are removed before
 /// more text comes.
 ///
-/// They are shown only while the text ends with a whole line, and each is shorter than the terminal is wide. So the
-/// cursor is known to be as many lines below the text as there are status lines.
+/// They are shown only while the text ends with a whole line, and each is shorter than the terminal was wide. So the
+/// cursor is known to be as many rows below the text as they take, which become more where the terminal gets narrower.
 #[derive(Debug, Default)]
 pub(super) struct StatusLines {
     shown: Vec<String>,
 }
 
 impl StatusLines {
-    /// What to write so that `text` is added and `lines` follow it. Empty: nothing changes.
-    pub(super) fn compose(&mut self, text: &str, lines: Vec<String>) -> String {
+    /// What to write so that `text` is added and `lines` follow it. Empty: nothing changes. `columns`: the width now.
+    pub(super) fn compose(&mut self, text: &str, lines: Vec<String>, columns: Option<usize>) -> String {
         if text.is_empty() && lines == self.shown {
             return String::new();
         }
         let mut output = String::new();
         if !self.shown.is_empty() {
             // The cursor goes up to the first of them, and everything from there on is erased.
-            output.push_str(&format!("\r\x1b[{}A\x1b[J", self.shown.len()));
+            let rows: usize = self.shown.iter().map(|line| render::rows_of(line, columns)).sum();
+            output.push_str(&format!("\r\x1b[{rows}A\x1b[J"));
         }
         output.push_str(&screen::visible(text));
         self.shown = lines;
@@ -156,9 +157,16 @@ mod tests {
     fn status_lines_are_erased_before_more_text() {
         let mut status = StatusLines::default();
         let lines = || vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(status.compose("one\n", lines()), "one\na\nb\n");
-        assert_eq!(status.compose("", lines()), "", "nothing changed");
-        assert_eq!(status.compose("two\n", Vec::new()), "\r\x1b[2A\x1b[Jtwo\n");
-        assert_eq!(status.compose("three", Vec::new()), "three");
+        assert_eq!(status.compose("one\n", lines(), None), "one\na\nb\n");
+        assert_eq!(status.compose("", lines(), Some(80)), "", "nothing changed");
+        assert_eq!(status.compose("two\n", Vec::new(), Some(80)), "\r\x1b[2A\x1b[Jtwo\n");
+        assert_eq!(status.compose("three", Vec::new(), Some(80)), "three");
+    }
+
+    #[test]
+    fn status_lines_that_a_narrower_terminal_has_wrapped_are_erased_whole() {
+        let mut status = StatusLines::default();
+        status.compose("one\n", vec!["\x1b[2m0123456789\x1b[0m".to_owned(), "ab".to_owned()], Some(20));
+        assert_eq!(status.compose("two\n", Vec::new(), Some(4)), "\r\x1b[4A\x1b[Jtwo\n", "ten columns take three rows of four");
     }
 }

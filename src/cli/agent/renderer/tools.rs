@@ -9,7 +9,7 @@ use crate::{
         RunState, UnixMs,
         item::{Item, ItemKind, Output, ToolItem},
     },
-    transcript::unframed,
+    transcript::{patch, unframed},
 };
 
 /// Most running tool calls that the progress lines show.
@@ -104,7 +104,7 @@ impl Renderer {
             self.line(depth + 1, &changes::summary(change, styles));
             if full && !change.omitted {
                 self.begin_line(0);
-                self.rendered.push_str(&changes::colored(&changes::patch_of(change), styles, &"  ".repeat(depth + 2)));
+                self.rendered.push_str(&changes::colored(&patch::applicable(change, &self.cwd), styles, &"  ".repeat(depth + 2)));
             }
         }
         let Some(output) = &tool.output else { return };

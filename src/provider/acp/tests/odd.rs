@@ -163,6 +163,19 @@ fn a_message_that_is_said_again_as_one_chunk_is_logged_once() {
 }
 
 #[test]
+fn a_turn_that_is_said_again_as_one_chunk_is_logged_once() {
+    let mut driver = default_driver();
+    driver.receive(chunk_of("a", "I look at the tests."));
+    driver.receive(call("tool_call", json!("t"), json!({ "title": "ls", "status": "completed" })));
+    driver.receive(chunk("They "));
+    driver.receive(chunk("pass."));
+    driver.receive(chunk_of("whole", "I look at the tests.\n\nThey pass."));
+    driver.receive(chunk_of("more", "I look at the tests.\n\nThey pass. So I am done."));
+    let text = "I look at the tests.They pass.I look at the tests.\n\nThey pass. So I am done.";
+    assert_eq!(driver.text("agent_message_chunk"), text, "what says more is no repetition");
+}
+
+#[test]
 fn a_question_between_turns_is_asked() {
     let mut driver = interactive();
     end_turn(&mut driver);

@@ -36,6 +36,7 @@ impl RecordedClient for AcpRecorder {
             program: recording.argv(),
             args: Vec::new(),
             plain: Plain::default(),
+            start_timeout_seconds: 60,
         }
     }
 

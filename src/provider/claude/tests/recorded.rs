@@ -34,6 +34,7 @@ impl RecordedClient for ClaudeRecorder {
         let id = || program.iter().find_map(|message| message["session_id"].as_str().map(str::to_owned));
         Task {
             provider: "claude".to_owned(),
+            start_timeout_seconds: 60,
             kind: "claude".to_owned(),
             prompt: prompt.or_else(|| Some(vec![text_block("from stdin")])),
             cwd: "$CWD".to_owned(),

@@ -7,10 +7,7 @@ mod notifications;
 mod responses;
 mod turns;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -36,8 +33,6 @@ use crate::{
     },
 };
 
-/// How long the handshake may take until the thread is open. Codex needs half a second for it.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 const STARTUP_TIMER: u32 = 1;
 
 /// The adapter for one run with Codex.
@@ -121,7 +116,7 @@ impl Adapter for CodexAdapter {
         self.last_request_id += 1;
         self.requests.insert(self.last_request_id, ClientRequest::Initialize);
         out.send(&initialize_request(self.last_request_id));
-        out.set_timer(STARTUP_TIMEOUT, STARTUP_TIMER);
+        out.set_start_deadline(self.task.start_timeout(), STARTUP_TIMER);
     }
 
     fn speaks_json(&self) -> bool {
@@ -185,8 +180,10 @@ impl Adapter for CodexAdapter {
 
     fn handle_timer(&mut self, token: u32, out: &mut EventSink) {
         if token == STARTUP_TIMER && self.thread.is_none() {
-            let message = "`codex app-server` did not answer within 60 s; run `codex --version` in a terminal, and read the run's stderr";
-            out.fatal(error_kind::protocol_error(message));
+            out.fatal(error_kind::protocol_error(&format!(
+                "`codex app-server` did not answer within {} s; run `codex --version` in a terminal, and read the run's stderr",
+                self.task.start_timeout_seconds
+            )));
         }
     }
 

@@ -36,6 +36,7 @@ impl RecordedClient for PlainRecorder {
             is_root: true,
             program: vec![argv[0].clone(), "{prompt}".to_owned()],
             args: Vec::new(),
+            start_timeout_seconds: 60,
             plain: Plain {
                 session: None,
                 resume: Some(vec![argv[0].clone(), "{prompt}".to_owned()]),
