@@ -201,10 +201,15 @@ function kinds.tool(drawing, item, context)
   drawing.folded = true
   local title = format.one_line(item.title)
   local more = item.continues and " (continued)" or ""
-  local status = item.status:gsub("_", " ")
-  heading(drawing, ("### %s %s%s: %s%s · %s"):format(icons[item.status] or "·", context.arrow, M.verb(item.toolKind), title, more, status), groups[item.status] or "LoomdTool")
+  local is_open = item.status == "in_progress" or item.status == "pending"
+  -- Nothing goes on in a run that has ended.
+  local is_running = is_open and not item.endAt
+  local status = is_open and not is_running and "not finished" or item.status:gsub("_", " ")
+  local icon = is_open and not is_running and "○" or icons[item.status] or "·"
+  local group = (is_running or not is_open) and groups[item.status] or "LoomdTool"
+  heading(drawing, ("### %s %s%s: %s%s · %s"):format(icon, context.arrow, M.verb(item.toolKind), title, more, status), group)
   if title ~= item.title then
-    add_fenced(drawing, item.toolKind == "execute" and "sh" or "", item.title)
+    add_fenced(drawing, item.toolKind == "execute" and "sh" or "", format.visible(item.title))
   end
   local named, diffs = {}, {}
   for index, diff in ipairs(item.diffs) do
@@ -228,7 +233,7 @@ function kinds.tool(drawing, item, context)
     end
   end
   local last = item.output and add_output(drawing, item.output) or ""
-  if (item.status == "in_progress" or item.status == "pending") and last ~= "" then
+  if is_running and last ~= "" then
     drawing.summary = drawing.summary .. ": " .. last
   end
 end

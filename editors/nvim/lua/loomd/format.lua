@@ -1,6 +1,7 @@
 -- Formats states, durations, sizes and names for the user. Nothing here reads a buffer.
 
 local store = require("loomd.store")
+local terminal_text = require("loomd.terminal_text")
 
 local M = {}
 
@@ -55,14 +56,34 @@ function M.short_id(id)
   return id:sub(-8)
 end
 
--- Control characters would break a line of the list, or be interpreted by a terminal.
-function M.one_line(text)
-  return vim.trim((text:gsub("\27%[[%d;:?]*[%a]", ""):gsub("[%s%c]+", " ")))
+-- Characters that nobody sees, or that turn the direction of the text after them.
+local invisible = {
+  "\194[\128-\159\173]",
+  "\216\156",
+  "\225\160\142",
+  "\226\128[\139-\143\168-\174]",
+  "\226\129[\160-\175]",
+  "\239\187\191",
+}
+
+-- The text with a mark for each invisible character: what is read is what is there.
+---@param text string
+---@return string
+function M.visible(text)
+  for _, pattern in ipairs(invisible) do
+    text = text:gsub(pattern, "�")
+  end
+  return text
 end
 
--- Removes escape sequences and control characters from a text of several lines.
+-- A text in one line of a list, without what a terminal obeys.
+function M.one_line(text)
+  return vim.trim((M.visible(terminal_text.plain(text)):gsub("[%s%c]+", " ")))
+end
+
+-- A text of several lines without what a terminal obeys.
 function M.clean(text)
-  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r\n?", "\n"):gsub("[%z\1-\8\11\12\14-\31]", "�"))
+  return terminal_text.plain(text)
 end
 
 -- The title of a run in one line.

@@ -4,6 +4,7 @@ local format = require("loomd.format")
 local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
+local terminal_text = require("loomd.terminal_text")
 
 local M = {}
 
@@ -95,10 +96,6 @@ function M.set(lines, cwd, title, user_efm)
   return #locations
 end
 
-local function strip_escapes(text)
-  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\27%][^\7\27]*[\7]", ""):gsub("\r", ""))
-end
-
 -- The text of an agent's messages and tools. Its raw output is a protocol and has no locations.
 ---@param items loomd.Item[]
 ---@return string[]
@@ -108,7 +105,7 @@ local function read_agent_text(items)
     local is_answer = item.kind == "message" and item.role == "agent" and not item.abandoned
     local text = is_answer and item.text or item.kind == "tool" and item.output and item.output.text
     if text then
-      vim.list_extend(lines, vim.split(strip_escapes(text), "\n"))
+      vim.list_extend(lines, vim.split(terminal_text.plain(text), "\n"))
     end
   end
   return lines
@@ -149,7 +146,7 @@ function M.open(run, done)
       if failure then
         return on_failure(failure)
       end
-      finish(vim.split(strip_escapes(result.text), "\n"))
+      finish(vim.split(terminal_text.plain(result.text), "\n"))
     end)
   end
 end

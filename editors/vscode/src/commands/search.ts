@@ -3,6 +3,7 @@ import { CancellationTokenSource, ThemeIcon, window, type QuickPick, type QuickP
 import type { App } from "../app";
 import { MAX_HITS, search as find } from "../runs/hits";
 import { formatAgo, iconOf, nameOf, plain } from "../runs/run";
+import { plainTerminalText } from "../runs/terminal-text";
 import { Failure } from "../server/failure";
 import type { Hit } from "../server/optional";
 import type { Excerpts } from "../views/excerpts";
@@ -86,7 +87,7 @@ function pickHit(app: App, pick: QuickPick<HitItem>): Promise<[string, Hit | und
 
 function hitItem(app: App, hit: Hit): HitItem {
   const run = app.runs.get(hit.runId);
-  const line = hit.line.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "").trim();
+  const line = plainTerminalText(hit.line).trim();
   return {
     // The hit's line is the detail, not the label: VS Code sorts rows by matches in labels, which would lose the
     // server's order, newest first.

@@ -3,6 +3,7 @@
 import type { CancellationToken } from "vscode-jsonrpc/node";
 import type { Hit } from "../server/optional";
 import type { Server } from "../server/server";
+import { plainTerminalText } from "./terminal-text";
 
 /** The search stops after this many hits; nobody reads through more. */
 export const MAX_HITS = 200;
@@ -33,11 +34,5 @@ export async function excerpt(server: Server, { runId, stream, offset }: Pick<Hi
   const from = Math.max(0, offset - CONTEXT_BYTES);
   const page = await server.request("run/text", { runId, stream, offset: from, maxBytes: 2 * CONTEXT_BYTES });
   const before = Buffer.from(page.text).subarray(0, Math.max(0, offset - page.offset)).toString("utf8");
-  return { text: withoutEscapes(page.text), line: withoutEscapes(before).split("\n").length - 1 };
+  return { text: plainTerminalText(page.text), line: plainTerminalText(before).split("\n").length - 1 };
 }
-
-const withoutEscapes = (text: string) =>
-  text
-    .replace(/\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/g, "")
-    .replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "")
-    .replace(/\r+\n/g, "\n");

@@ -1,18 +1,12 @@
 // Renders a program's output with its colors, in the theme's terminal colors.
 import Anser from "anser";
+import { terminalText } from "../runs/terminal-text";
 import { element } from "./dom";
 
-/**
- * Keeps colors and drops all other escape sequences. Of a line that was overwritten with CR, the last text is shown.
- */
+/** The text that a terminal would show in the end, with its colors. */
 export function renderAnsi(text: string): HTMLElement {
   const body = element("pre", { class: "output", tabIndex: 0, aria: { label: "Output" }, role: "region" });
-  const clean = text
-    .replace(/\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)/g, "")
-    .replace(/\x1b\[[0-9;?]*[A-LN-Za-ln-z]/g, "")
-    .replace(/\r\n/g, "\n")
-    .replace(/[^\n]*\r(?=[^\n])/g, "");
-  for (const part of Anser.ansiToJson(clean, { use_classes: true, json: true, remove_empty: true })) {
+  for (const part of Anser.ansiToJson(terminalText(text), { use_classes: true, json: true, remove_empty: true })) {
     const [color, background] = [colorOf(part.fg, part.fg_truecolor), colorOf(part.bg, part.bg_truecolor)];
     const classes = [part.fg && !color ? `fg-${part.fg}` : "", part.bg && !background ? `bg-${part.bg}` : "", ...part.decorations.map(name => `ansi-${name}`)].filter(name => name !== "");
     if (classes.length === 0 && !color && !background) {

@@ -6,7 +6,7 @@ import { dataText, outputText, plainText, titleOf, type ItemOf, type Row, type T
 import type { ToExtension } from "../transcript/messages";
 import { lastLines } from "./ansi";
 import { element, icon, iconButton } from "./dom";
-import { StreamedMarkdown, type MarkdownActions } from "./markdown";
+import { decodedUri, StreamedMarkdown, type MarkdownActions } from "./markdown";
 import { answerText, isAllowed, Questions, shown } from "./question";
 import { isRunning, statusLabel, ToolRenderer } from "./tool";
 
@@ -179,18 +179,19 @@ export class Renderer {
 
   /** A content block that is no text: an image, a link to a file or a page, or its type. */
   private block(block: Record<string, unknown>): HTMLElement {
-    const { type, data, mimeType, uri, name, resource } = block as { [name: string]: string | undefined } & { resource?: { uri?: string; text?: string } };
+    const { type, data, mimeType, uri, name } = stringsOf(block);
+    const resource = stringsOf(block["resource"]);
     if (type === "image" && data && /^image\/[\w.+-]+$/.test(mimeType ?? "")) {
       const image = element("img", { class: "image" });
       image.alt = "Image";
       image.src = `data:${mimeType};base64,${data}`;
       return image;
     }
-    const link = uri ?? resource?.uri;
+    const link = uri ?? resource.uri;
     const path = link === undefined ? undefined : /^file:\/\/(\/.*)$/.exec(link)?.[1];
     const text = name ?? link ?? type ?? "content";
-    if (path !== undefined) return element("a", { href: "#", class: "file-link", title: link ?? "", onClick: event => (event.preventDefault(), this.actions.openFile(decodeURIComponent(path))) }, text);
-    return element("div", { class: "quiet block", title: link ?? "" }, icon("link"), ` ${text}`, resource?.text !== undefined && element("pre", { tabIndex: 0 }, resource.text));
+    if (path !== undefined) return element("a", { href: "#", class: "file-link", title: link ?? "", onClick: event => (event.preventDefault(), this.actions.openFile(decodedUri(path))) }, text);
+    return element("div", { class: "quiet block", title: link ?? "" }, icon("link"), ` ${text}`, resource.text !== undefined && element("pre", { tabIndex: 0 }, resource.text));
   }
 
   private toggle(item: Item, ...content: (Node | string)[]): HTMLElement {
@@ -257,4 +258,9 @@ function plan(item: ItemOf<"plan">): HTMLElement[] {
 function notice(item: ItemOf<"notice">): HTMLElement[] {
   const text = element("div", {}, element("p", { class: "notice-title" }, item.title), item.description != null && element("p", { class: "notice-description" }, item.description));
   return [element("div", { class: `notice ${item.severity}` }, icon(item.severity), text)];
+}
+
+/** The texts among the members of a value, which an agent may have made of anything. */
+function stringsOf(value: unknown): Partial<Record<"type" | "data" | "mimeType" | "uri" | "name" | "text", string>> {
+  return typeof value === "object" && value !== null ? Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string")) : {};
 }

@@ -221,7 +221,8 @@ function render(text: string, actions: MarkdownActions): ChildNode[] {
   for (const link of body.querySelectorAll<HTMLAnchorElement>("a[href]:not(.file-link)")) {
     const href = link.getAttribute("href") ?? "";
     if (/^(https?|mailto):/i.test(href)) continue;
-    const [path = "", fragment] = decodedUri(href.replace(/^file:\/\//, "")).split("#");
+    const [encoded = "", fragment] = href.replace(/^file:\/\//, "").split("#");
+    const path = decodedUri(encoded);
     const line = /^L?(\d+)/.exec(fragment ?? "")?.[1] ?? /:(\d+)$/.exec(path)?.[1];
     link.addEventListener("click", event => {
       event.preventDefault();
@@ -231,9 +232,10 @@ function render(text: string, actions: MarkdownActions): ChildNode[] {
   return [...body.childNodes];
 }
 
-function decodedUri(text: string): string {
+/** A link's path without escapes; one that is escaped wrongly stays as it is. */
+export function decodedUri(text: string): string {
   try {
-    return decodeURI(text);
+    return decodeURIComponent(text);
   } catch {
     return text;
   }

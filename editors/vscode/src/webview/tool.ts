@@ -17,6 +17,8 @@ const TOOL_STATES: Record<string, { icon: string; label: string }> = {
   completed: { icon: "pass", label: "Completed" },
   failed: { icon: "error", label: "Failed" },
 };
+/** Of a tool of which the run's end came first. */
+const NOT_FINISHED = { icon: "circle-slash", label: "Not finished" };
 
 type Tool = ItemOf<"tool">;
 
@@ -27,9 +29,15 @@ export interface ToolContext {
   redraw(item: number): void;
 }
 
-export const isRunning = ({ status }: Tool): boolean => status === "pending" || status === "in_progress";
+export const isRunning = ({ status, endAt }: Tool): boolean => endAt == null && (status === "pending" || status === "in_progress");
 
-export const statusLabel = (item: Tool, waiting: boolean): string => (waiting ? "Waiting for permission" : (TOOL_STATES[item.status]?.label ?? item.status));
+export const statusLabel = (item: Tool, waiting: boolean): string => (waiting ? "Waiting for permission" : stateOf(item).label);
+
+/** How the state of a tool is shown. Nothing goes on in a run that has ended. */
+function stateOf(item: Tool): { icon: string; label: string } {
+  if (!isRunning(item) && (item.status === "pending" || item.status === "in_progress")) return NOT_FINISHED;
+  return TOOL_STATES[item.status] ?? { ...TOOL_STATES["pending"]!, label: item.status };
+}
 
 export class ToolRenderer {
   private readonly expandedOutputs = new Set<number>();
@@ -42,7 +50,7 @@ export class ToolRenderer {
 
   /** The parts of a tool's first line. `steps`: of its sub-agent. */
   head(item: Tool, waiting: boolean, steps: number): (Node | string)[] {
-    const state = TOOL_STATES[item.status] ?? TOOL_STATES["pending"]!;
+    const state = stateOf(item);
     const took = item.endAt != null && item.endAt - item.at >= 1000 ? formatDuration(item.endAt - item.at) : "";
     const quiet = [item.continues != null ? "continued" : "", ...item.diffs.filter(({ patch }) => patch == null).map(({ oldText, newText }) => lineCounts(oldText ?? "", newText ?? "")), steps > 0 ? `${steps} ${steps === 1 ? "step" : "steps"}` : ""].filter(text => text !== "").join(" · ");
     const label = statusLabel(item, waiting);

@@ -106,6 +106,20 @@ describe("the transcript's page", () => {
     await item(1).locator(".tool-state", { hasText: "Completed" }).waitFor();
   });
 
+  it("shows a tool that the run's end came before as not finished, and it does not spin", async () => {
+    await transcript.items({ ...tool(1, { status: "in_progress" }), endAt: 9 });
+    await item(1).locator(".tool-state", { hasText: "Not finished" }).waitFor();
+    strictEqual(await item(1).locator(".codicon-modifier-spin").count(), 0);
+  });
+
+  it("opens a link whose escapes are wrong, and survives blocks of any shape", async () => {
+    const blocks = [{ type: "resource_link", uri: "file:///tmp/%E9.txt", name: { a: 1 } }, { type: 7, resource: "x" }, { type: "image", data: 5, mimeType: {} }];
+    await transcript.items(message(1, "See [it](/tmp/%E9.md#L3) and [that](/tmp/a%20b.md)", { blocks }));
+    for (const name of ["%E9.txt", "it", "that"]) await item(1).locator("a", { hasText: name }).first().click();
+    const opened = await transcript.page.evaluate(() => (window as unknown as { posted: { kind: string; path?: string }[] }).posted.filter(({ kind }) => kind === "openFile").map(({ path }) => path));
+    deepStrictEqual(opened, ["/tmp/%E9.txt", "/tmp/%E9.md", "/tmp/a b.md"]);
+  });
+
   it("shows colors of 24 bits and of 256, each only as far as it reaches", async () => {
     await transcript.items(tool(1, { output: { text: "\x1b[38;2;1;2;3mtrue\x1b[31mred\x1b[38;5;196mcube\x1b[38;5;244mgray\x1b[0mplain" } }));
     const color = (text: string) => item(1).locator(".output span", { hasText: text }).evaluate(span => [(span as HTMLElement).style.color, span.className]);

@@ -7,6 +7,7 @@ local keys = require("loomd.keys")
 local notify = require("loomd.notify")
 local server = require("loomd.server")
 local store = require("loomd.store")
+local terminal_text = require("loomd.terminal_text")
 local window = require("loomd.window")
 
 local M = {}
@@ -61,10 +62,6 @@ local function match(this, text, from)
   return (this.ignore_case and text:lower() or text):find(query, from or 1, true)
 end
 
-local function strip_escapes(text)
-  return (text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\27%][^\7\27]*[\7]", ""):gsub("\r\n", "\n"))
-end
-
 -- Opens the output around a result, because the whole log may be too long.
 ---@param this loomd.Search
 ---@param hit loomd.Hit
@@ -76,8 +73,8 @@ local function open_output(this, hit)
       return notify.show(format.failure(failure, "Could not search"), vim.log.levels.ERROR)
     end
     local raw_before = result.text:sub(1, math.max(0, hit.offset - result.offset))
-    local before = strip_escapes(raw_before)
-    local text = before .. strip_escapes(result.text:sub(#raw_before + 1))
+    local before = terminal_text.plain(raw_before)
+    local text = before .. terminal_text.plain(result.text:sub(#raw_before + 1))
     -- Invalid UTF-8 is longer in the text than in the log, so the nearest match after the offset is taken.
     local place = match(this, text, #before + 1) or #before + 1
     local buffer, is_new = window.buffer("loomd://search/place", "loomd-place")
