@@ -2,11 +2,12 @@
 
 use std::io;
 
-use super::{EarlyExit, agent::start, client::ServerLaunch, input::TextReader, render};
+use super::{EarlyExit, agent::start, client::ServerLaunch, format, input::TextReader, render};
 use crate::model::{
     Failure,
-    calls::{RunIdParams, SendMode, SendParams},
-    methods::{RunCloseInput, RunSend},
+    calls::{QueuedPrompt, RunIdParams, SendMode, SendParams, UnqueueParams},
+    methods::{RunCloseInput, RunQueue, RunSend, RunUnqueue},
+    task,
 };
 
 /// Send text to a program's stdin, or a prompt to an agent
@@ -15,7 +16,7 @@ pub(crate) struct Options {
     /// Run ID or its last digits
     pub(crate) run: String,
     /// Text to send, followed by a newline; `-` sends stdin as it is, to an agent as one prompt
-    #[arg(required_unless_present = "close", allow_hyphen_values = true)]
+    #[arg(required_unless_present_any = ["close", "queued", "unqueue"], allow_hyphen_values = true)]
     pub(crate) text: Option<String>,
     /// Do not add a newline
     #[arg(long, short)]
@@ -26,6 +27,12 @@ pub(crate) struct Options {
     /// Send the prompt to the agent's running turn instead of queuing it for the next one
     #[arg(long)]
     pub(crate) steer: bool,
+    /// List the prompts that wait for a turn of the agent, each with its number
+    #[arg(long, conflicts_with_all = ["text", "close", "steer", "unqueue"])]
+    pub(crate) queued: bool,
+    /// Take back a prompt that waits, by its number, and print it
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["text", "close", "steer"])]
+    pub(crate) unqueue: Option<u64>,
 }
 
 pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
@@ -36,6 +43,15 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let is_agent = run.has_transcript;
     if options.steer && !is_agent {
         return Err(Failure::invalid_params("mode", "--steer is only for agents, and this run is a command").into());
+    }
+    if options.queued {
+        for QueuedPrompt { prompt_id, prompt } in session.call(RunQueue, RunIdParams { run_id }).await?.prompts {
+            render::print(&format!("{prompt_id}  {}\n", format::plain(task::text_of(&prompt).lines().next().unwrap_or_default())))?;
+        }
+    }
+    if let Some(prompt_id) = options.unqueue {
+        let taken = session.call(RunUnqueue, UnqueueParams { run_id, prompt_id }).await?;
+        render::print(&format!("{}\n", render::for_stdout(&task::text_of(&taken.prompt))))?;
     }
     match options.text.as_deref() {
         Some(text) if is_agent => {

@@ -146,6 +146,10 @@ pub(crate) enum Command {
     TakeOver,
     /// Closes the input of the run.
     CloseInput,
+    /// The prompts that wait for a turn of an agent. The answer is a [`QueueResult`](super::calls::QueueResult).
+    Queue,
+    /// Takes a prompt back that waits. The answer is the [`QueuedPrompt`](super::calls::QueuedPrompt).
+    Unqueue { prompt_id: u64 },
     /// Changes the description of the run.
     Edit { title: Option<String>, labels: Option<BTreeMap<String, String>>, pinned: Option<bool> },
     /// Makes the log durable. The answer is the number of the last durable entry, once that is at least `seq`, or the

@@ -12,10 +12,10 @@ use super::{
     calls::{
         AddRuleParams, AnswerParams, AttachParams, CancelParams, ChangesResult, ConfigureParams, DeleteResult, EditParams, Empty,
         ExportParams, ExportResult, GetItemParams, GetItemResult, InitializeParams, InitializeResult, ItemsParams, ItemsResult, ListParams,
-        ListResult, Null, OptionsParams, OptionsResult, ProvidersResult, PruneParams, PruneResult, ReadParams, ReadResult,
-        RemoveRuleParams, RuleResult, RulesResult, RunIdParams, RunResult, SearchParams, SearchResult, SendParams, SessionsParams,
-        SessionsResult, SetSizeParams, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult, TextParams,
-        TextResult,
+        ListResult, Null, OptionsParams, OptionsResult, ProvidersResult, PruneParams, PruneResult, QueueResult, QueuedPrompt, ReadParams,
+        ReadResult, RemoveRuleParams, RuleResult, RulesResult, RunIdParams, RunResult, SearchParams, SearchResult, SendParams, SendResult,
+        SessionsParams, SessionsResult, SetSizeParams, StartParams, StatsResult, SyncParams, SyncResult, TakeoverParams, TakeoverResult,
+        TextParams, TextResult, UnqueueParams,
     },
 };
 
@@ -109,7 +109,13 @@ methods! {
         /// For an agent: sends a prompt. `queue` gives it a turn of its own, also in a run that is not interactive.
         /// `steer` puts it into the running turn, or acts as `queue` if no turn runs or the provider cannot steer. For
         /// `command`: writes the text to the stdin of an interactive run as it is, without adding a line feed.
-        RunSend: "run/send" (SendParams) -> Empty, [RunNotFound, RunNotActive, Unsupported, Forbidden];
+        RunSend: "run/send" (SendParams) -> SendResult, [RunNotFound, RunNotActive, Unsupported, Forbidden];
+        /// Lists the prompts that wait for a turn of an agent, as long as its run is live. `Run.queued` counts them, so a client asks
+        /// again when that changes.
+        RunQueue: "run/queue" (RunIdParams) -> QueueResult, [RunNotFound, RunNotActive, Unsupported];
+        /// Takes back a prompt that waits for a turn, and answers with it: to remove it, or to edit it and send it again. A
+        /// prompt whose turn has begun is an error with the field `promptId`.
+        RunUnqueue: "run/unqueue" (UnqueueParams) -> QueuedPrompt, [RunNotFound, RunNotActive, Unsupported, Forbidden];
         /// Changes the size of a run's terminal; its programs get SIGWINCH. The new size is logged as an entry `size`,
         /// unless it is the old one. A run without a terminal answers `unsupported`.
         RunSetSize: "run/setSize" (SetSizeParams) -> Empty, [RunNotFound, RunNotActive, Unsupported];

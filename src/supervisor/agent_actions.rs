@@ -24,7 +24,7 @@ use crate::{
     log::append::Reserve,
     model::{
         Entry, Failure, PermissionEntry, RunId, SessionEntry, StateEntry, UpdateEntry,
-        calls::Prompt,
+        calls::{Prompt, SendResult},
         control::{Event, line},
         task,
     },
@@ -185,9 +185,18 @@ impl Supervisor {
         let Some(agent) = &mut self.agent else {
             return Err(Failure::invalid_params("prompt", "a command takes text, not content blocks; send `text`"));
         };
-        agent.conversation.send(task::blocks(prompt), steer)?;
+        let prompt_id = agent.conversation.send(task::blocks(prompt), steer)?;
         self.perform_actions();
-        Ok(json!({}))
+        Ok(json!(SendResult { prompt_id }))
+    }
+
+    pub(super) fn unqueue(&mut self, prompt_id: u64) -> Result<Value, Failure> {
+        let Some(agent) = &mut self.agent else {
+            return Err(Failure::unsupported("queue", "a command has no queue of prompts"));
+        };
+        let taken = agent.conversation.unqueue(prompt_id)?;
+        self.perform_actions();
+        Ok(json!(taken))
     }
 
     pub(super) fn answer_question(&mut self, permission_id: &str, answer: Answer) -> Result<Value, Failure> {

@@ -17,7 +17,7 @@ use crate::{
     log::{Description, append::Reserve},
     model::{
         Failure, Run, RunId, TerminalSize,
-        calls::{OnDisconnect, Prompt},
+        calls::{OnDisconnect, Prompt, QueueResult},
         control::{Command, ControlRequest, Event, line},
     },
     process::ancestry::EnclosingRuns,
@@ -69,10 +69,20 @@ impl Supervisor {
     /// says where it stands, and the process at the other end of the connection shows it.
     fn check_origin(&mut self, id: u64, request: &ControlRequest) -> Result<(), Failure> {
         let may_steer = match request.command {
-            Command::Version(_) | Command::Launch(_) | Command::Attached(_) | Command::ShowsTerminal(_) | Command::Sync { .. } => {
+            Command::Version(_)
+            | Command::Launch(_)
+            | Command::Attached(_)
+            | Command::ShowsTerminal(_)
+            | Command::Queue
+            | Command::Sync { .. } => {
                 return Ok(());
             }
-            Command::Cancel { .. } | Command::Interrupt | Command::Send { .. } | Command::SetSize(_) | Command::CloseInput => true,
+            Command::Cancel { .. }
+            | Command::Interrupt
+            | Command::Send { .. }
+            | Command::Unqueue { .. }
+            | Command::SetSize(_)
+            | Command::CloseInput => true,
             Command::Answer { .. } | Command::Configure { .. } | Command::TakeOver | Command::Edit { .. } => false,
         };
         let Some(server) = self.connections.get_mut(&id) else { return Ok(()) };
@@ -134,6 +144,11 @@ impl Supervisor {
                     Err(failure) => Err(failure),
                 }
             }
+            Command::Queue => match &self.agent {
+                Some(agent) => Ok(json!(QueueResult { prompts: agent.conversation.queue() })),
+                None => Err(Failure::unsupported("queue", "a command has no queue of prompts")),
+            },
+            Command::Unqueue { prompt_id } => self.unqueue(prompt_id),
             Command::Answer { permission_id, option_id, message } => {
                 self.answer_question(&permission_id, Answer { option: option_id, message })
             }

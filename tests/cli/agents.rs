@@ -115,6 +115,23 @@ fn a_key_that_is_pressed_as_a_question_appears_answers_nothing() {
 }
 
 #[test]
+fn prompts_that_wait_are_listed_and_taken_back() {
+    let home = Home::new();
+    let id = home.stdout(&["run", "--detach", "acp", "ask", "--", "python3", AGENT]).trim().to_owned();
+    for prompt in ["say two\nlines", "say \u{1b}[2Jthree"] {
+        assert!(home.loomd(&["send", &id, prompt]).status.success());
+    }
+    let listed = home.stdout(&["send", &id, "--queued"]);
+    let numbers: Vec<&str> = listed.lines().map(|line| line.split_once("  ").expect("a number and a prompt").0).collect();
+    assert_eq!(listed, format!("{}  say two\n{}  say ␣[2Jthree\n", numbers[0], numbers[1]));
+    assert_eq!(home.stdout(&["send", &id, "--unqueue", numbers[0]]), "say two\nlines\n");
+    assert_eq!(home.stdout(&["send", &id, "--queued"]).lines().count(), 1);
+    let gone = home.loomd(&["send", &id, "--unqueue", numbers[0]]);
+    assert_eq!((gone.status.code(), String::from_utf8_lossy(&gone.stderr).contains("does not wait")), (Some(2), true));
+    assert!(home.loomd(&["cancel", &id]).status.success());
+}
+
+#[test]
 fn a_question_that_is_longer_than_the_screen_is_paged_and_answered_after_its_end() {
     let home = Home::new();
     let mut terminal = home.agent(&["asklong 100"]);

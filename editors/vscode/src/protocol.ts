@@ -12,7 +12,11 @@ export interface Methods {
   /** Starts a program. The server answers once the program has been spawned and its record is durable, and before it sends any notification about the run. A program that cannot be started leaves no run. The client that starts a run is attached to it from the first entry, unless `attach` says otherwise. */
   "run/start": { params: StartParams; result: RunResult };
   /** For an agent: sends a prompt. `queue` gives it a turn of its own, also in a run that is not interactive. `steer` puts it into the running turn, or acts as `queue` if no turn runs or the provider cannot steer. For `command`: writes the text to the stdin of an interactive run as it is, without adding a line feed. */
-  "run/send": { params: SendParams; result: Empty };
+  "run/send": { params: SendParams; result: SendResult };
+  /** Lists the prompts that wait for a turn of an agent, as long as its run is live. `Run.queued` counts them, so a client asks again when that changes. */
+  "run/queue": { params: RunIdParams; result: QueueResult };
+  /** Takes back a prompt that waits for a turn, and answers with it: to remove it, or to edit it and send it again. A prompt whose turn has begun is an error with the field `promptId`. */
+  "run/unqueue": { params: UnqueueParams; result: QueuedPrompt };
   /** Changes the size of a run's terminal; its programs get SIGWINCH. The new size is logged as an entry `size`, unless it is the old one. A run without a terminal answers `unsupported`. */
   "run/setSize": { params: SetSizeParams; result: Empty };
   /** Closes the input of a run. An agent's run ends after its running turn and its queue. For a command, the server closes stdin or, on a terminal, sends the end-of-file character. */
@@ -1430,6 +1434,30 @@ export interface PruneResult {
   reason?: string | null;
 }
 /**
+ * The prompts of a run that wait for a turn.
+ */
+export interface QueueResult {
+  /**
+   * In the order of their turns.
+   */
+  prompts: QueuedPrompt[];
+}
+/**
+ * A prompt that waits for a turn.
+ */
+export interface QueuedPrompt {
+  /**
+   * Its number; no other prompt of the run has it.
+   */
+  promptId: number;
+  /**
+   * ACP content blocks.
+   */
+  prompt: {
+    [k: string]: unknown;
+  }[];
+}
+/**
  * Which entries to read.
  */
 export interface ReadParams {
@@ -1859,6 +1887,16 @@ export interface SendParams {
    * When an agent takes the prompt. Default `queue`.
    */
   mode?: SendMode | null;
+}
+/**
+ * What became of a prompt or text that was sent.
+ */
+export interface SendResult {
+  /**
+   * The number of a prompt in the run's queue, where it waits or waited for its turn. Absent for text, for a prompt that went
+   * into the running turn, and from a supervisor of an older version.
+   */
+  promptId?: number | null;
 }
 /**
  * What this server supports.
@@ -2466,6 +2504,19 @@ export interface TurnItem {
    * The signal that ended the program, by name.
    */
   signal?: string | null;
+}
+/**
+ * Which prompt to take back.
+ */
+export interface UnqueueParams {
+  /**
+   * Which run.
+   */
+  runId: RunId;
+  /**
+   * The number of the prompt, from `run/send` or `run/queue`.
+   */
+  promptId: number;
 }
 /**
  * The meaning of the output, as an update of the Agent Client Protocol (ACP), schema 1.15.

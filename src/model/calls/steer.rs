@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::start::{PermissionMode, Prompt};
 use crate::model::{
@@ -51,6 +52,44 @@ impl SendParams {
     pub(crate) fn prompt(run_id: RunId, prompt: &str) -> Self {
         Self { run_id, text: None, prompt: Some(Prompt::Text(prompt.to_owned())), mode: None }
     }
+}
+
+/// What became of a prompt or text that was sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SendResult {
+    /// The number of a prompt in the run's queue, where it waits or waited for its turn. Absent for text, for a prompt that went
+    /// into the running turn, and from a supervisor of an older version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_id: Option<u64>,
+}
+
+/// A prompt that waits for a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueuedPrompt {
+    /// Its number; no other prompt of the run has it.
+    pub(crate) prompt_id: u64,
+    /// ACP content blocks.
+    pub(crate) prompt: Vec<Map<String, Value>>,
+}
+
+/// The prompts of a run that wait for a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueueResult {
+    /// In the order of their turns.
+    pub(crate) prompts: Vec<QueuedPrompt>,
+}
+
+/// Which prompt to take back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UnqueueParams {
+    /// Which run.
+    pub(crate) run_id: RunId,
+    /// The number of the prompt, from `run/send` or `run/queue`.
+    pub(crate) prompt_id: u64,
 }
 
 /// The new size of a run's terminal.

@@ -136,9 +136,10 @@ pub(crate) const AGENTS: &str = r#"## Agents
 **Turns.** A prompt begins a turn: `run/state` is `running` with `turn`. The turn ends with `idle` or with the final
 state of the run. That entry has `turn`, `stopReason`, `usage` (what this turn used; `Run.usage` is the sum), and
 `error` if the turn failed. A run that is not interactive ends with its last turn. A prompt that arrives during a turn
-waits (`Run.queued`). With `mode: "steer"` it goes into the running turn where the provider supports that; a prompt that
-is too late for its turn gets one of its own. While a permission request is open, the state is `awaitingPermission`;
-`running` without `turn` means that the turn goes on. An interactive run without a prompt begins `idle`, without a turn.
+waits (`Run.queued`, `run/queue`) and can be taken back (`run/unqueue`). With `mode: "steer"` it goes into the running
+turn where the provider supports that; a prompt that is too late for its turn gets one of its own. While a permission
+request is open, the state is `awaitingPermission`; `running` without `turn` means that the turn goes on. An interactive
+run without a prompt begins `idle`, without a turn.
 
 **Updates** are ACP `SessionUpdate`s for every provider, with these additions in `_meta` or beside it:
 

@@ -4,6 +4,7 @@
 //! IO: the supervisor reports what happened, and carries out the returned [`Action`]s in their order.
 
 mod permissions;
+mod prompt_queue;
 mod turns;
 
 use std::{
@@ -13,8 +14,8 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use self::permissions::Resolution;
 pub(crate) use self::permissions::{PermissionRules, RuleAnswer};
+use self::{permissions::Resolution, prompt_queue::PromptQueue};
 use super::{
     Adapter, Answer, Exit,
     event_sink::{EventSink, Severity},
@@ -24,7 +25,7 @@ use super::{
 use crate::model::{
     Failure, FailureKind, RunError, RunState, Session, Usage,
     agent::AgentOffer,
-    calls::PermissionMode,
+    calls::{PermissionMode, QueuedPrompt},
     entry::{PermissionStatus, ResolvedBy},
     task::{ContentBlocks, Task},
 };
@@ -47,7 +48,7 @@ pub struct Conversation {
     /// The run is being ended: prompts that the adapter returns are dropped.
     stopping: bool,
     /// Prompts that wait for a turn of their own. The prompt of turn 1 is in it until the provider is ready.
-    queued: VecDeque<ContentBlocks>,
+    queued: PromptQueue,
     /// The running turn's own prompt, until the provider has accepted it.
     pending_prompt: Option<ContentBlocks>,
     /// Prompts that were sent into the running turn and are not known to be accepted, oldest first. What a turn leaves
@@ -139,6 +140,10 @@ pub struct FinalState {
 
 impl Conversation {
     pub fn new(task: &Task, adapter: Box<dyn Adapter>) -> Self {
+        let mut queued = PromptQueue::default();
+        if let Some(prompt) = &task.prompt {
+            queued.push_back(prompt.clone());
+        }
         Self {
             adapter,
             out: EventSink::default(),
@@ -152,7 +157,7 @@ impl Conversation {
             interactive: task.interactive,
             input_closed: false,
             stopping: false,
-            queued: task.prompt.clone().into_iter().collect(),
+            queued,
             pending_prompt: None,
             steered_prompts: VecDeque::new(),
             pending_settings: None,
@@ -239,19 +244,37 @@ impl Conversation {
         self.process_events();
     }
 
-    /// Sends a prompt: into the running turn if `steer` says so and the adapter can, else in a turn of its own.
-    pub(crate) fn send(&mut self, prompt: ContentBlocks, steer: bool) -> Result<(), Failure> {
+    /// Sends a prompt: into the running turn if `steer` says so and the adapter can, else in a turn of its own. Returns
+    /// the number under which it is or was queued.
+    pub(crate) fn send(&mut self, prompt: ContentBlocks, steer: bool) -> Result<Option<u64>, Failure> {
         if self.input_closed || self.finishing {
             return Err(Failure::unsupported("send", "the run accepts no more prompts; resume its session with a new run"));
         }
         if steer && self.in_turn && self.ready && !self.interrupted && self.adapter.steer(&prompt, &mut self.out) {
             self.steered_prompts.push_back(prompt);
-        } else {
-            self.queued.push_back(prompt);
-            self.report_queue_length();
+            self.process_events();
+            return Ok(None);
         }
+        let prompt_id = self.queued.push_back(prompt);
+        self.report_queue_length();
         self.process_events();
-        Ok(())
+        Ok(Some(prompt_id))
+    }
+
+    /// The prompts that wait for a turn.
+    pub(crate) fn queue(&self) -> Vec<QueuedPrompt> {
+        self.queued.after(usize::from(self.first_prompt_is_due))
+    }
+
+    /// Takes a prompt back that waits for a turn.
+    pub(crate) fn unqueue(&mut self, prompt_id: u64) -> Result<QueuedPrompt, Failure> {
+        let Some(taken) = self.queued.take(prompt_id, usize::from(self.first_prompt_is_due)) else {
+            let message = format!("prompt {prompt_id} does not wait; its turn may have begun (`run/queue` lists those that wait)");
+            return Err(Failure::invalid_params("promptId", message));
+        };
+        self.report_queue_length();
+        self.process_events();
+        Ok(taken)
     }
 
     /// Accepts no more prompts: the run ends when its turn and its queue have ended.
@@ -350,7 +373,7 @@ impl Conversation {
         self.report_surplus_requests();
         self.out.end_turn();
         let count = self.queue_length() + self.steered_prompts.len() + usize::from(self.was_never_accepted());
-        self.queued.clear();
+        self.queued.truncate(0);
         self.steered_prompts.clear();
         self.report_dropped_prompts(count, "the run ended");
         self.process_events();

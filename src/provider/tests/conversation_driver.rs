@@ -64,7 +64,7 @@ impl ConversationDriver {
     }
 
     /// The client calls the conversation.
-    pub(crate) fn act(&mut self, action: impl FnOnce(&mut Conversation)) {
+    pub(crate) fn act<T>(&mut self, action: impl FnOnce(&mut Conversation) -> T) {
         action(&mut self.conversation);
         self.drain_actions();
     }

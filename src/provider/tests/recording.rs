@@ -246,7 +246,9 @@ impl Playback<'_> {
                     self.conversation.send(blocks, false).expect("a prompt is accepted");
                 }
             }
-            ClientAction::Steer(blocks) => self.conversation.send(blocks, true).expect("a prompt is accepted"),
+            ClientAction::Steer(blocks) => {
+                self.conversation.send(blocks, true).expect("a prompt is accepted");
+            }
             ClientAction::Interrupt => drop(self.conversation.interrupt()),
             ClientAction::Configure(model, mode) => {
                 self.conversation.configure(model.map(str::to_owned), mode).expect("what was recorded was possible")

@@ -1,9 +1,12 @@
-//! `run/cancel`, `run/interrupt`, `run/send`, `run/setSize`, `run/closeInput`, `run/sync`: the commands to a live run.
+//! `run/cancel`, `run/interrupt`, `run/send`, `run/queue`, `run/unqueue`, `run/setSize`, `run/closeInput`, `run/sync`: the commands to a live run.
 
 use super::{Request, on_blocking_thread};
 use crate::model::{
     Failure, FailureKind, TerminalSize,
-    calls::{CancelParams, Empty, Prompt, RunIdParams, RunResult, SendMode, SendParams, SetSizeParams, SyncParams, SyncResult},
+    calls::{
+        CancelParams, Empty, Prompt, QueueResult, QueuedPrompt, RunIdParams, RunResult, SendMode, SendParams, SendResult, SetSizeParams,
+        SyncParams, SyncResult, UnqueueParams,
+    },
     control::Command,
 };
 
@@ -22,7 +25,7 @@ pub(crate) async fn interrupt(params: RunIdParams, request: Request) -> Result<E
     }
 }
 
-pub(crate) async fn send(params: SendParams, request: Request) -> Result<Empty, Failure> {
+pub(crate) async fn send(params: SendParams, request: Request) -> Result<SendResult, Failure> {
     match (&params.text, &params.prompt) {
         (Some(_), Some(_)) => return Err(Failure::invalid_params("prompt", "send `text` or `prompt`, not both")),
         (None, None) => return Err(Failure::invalid_params("text", "there is nothing to send; give `text` or `prompt`")),
@@ -33,6 +36,14 @@ pub(crate) async fn send(params: SendParams, request: Request) -> Result<Empty, 
     }
     let steer = params.mode == Some(SendMode::Steer);
     request.server.runs.send_command(params.run_id, Command::Send { text: params.text, prompt: params.prompt, steer }).await
+}
+
+pub(crate) async fn queue(params: RunIdParams, request: Request) -> Result<QueueResult, Failure> {
+    request.server.runs.send_command(params.run_id, Command::Queue).await
+}
+
+pub(crate) async fn unqueue(params: UnqueueParams, request: Request) -> Result<QueuedPrompt, Failure> {
+    request.server.runs.send_command(params.run_id, Command::Unqueue { prompt_id: params.prompt_id }).await
 }
 
 /// A supervisor of an older version knows no sizes, and its runs have no `tty`, so it is not asked.

@@ -100,6 +100,8 @@ macro_rules! handlers {
 handlers! {
     RunStart, Allowed => start::start;
     RunSend, Allowed => control::send;
+    RunQueue, Allowed => control::queue;
+    RunUnqueue, Allowed => control::unqueue;
     RunSetSize, Allowed => control::set_size;
     RunCloseInput, Allowed => control::close_input;
     RunInterrupt, Allowed => control::interrupt;

@@ -56,6 +56,53 @@ fn prompts_wait_for_their_turn_and_the_run_goes_on_for_them() {
 }
 
 #[test]
+fn a_queued_prompt_is_listed_and_taken_back_until_its_turn_begins() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (_, mut log) = server.start(params(&home, "ask execute"));
+    follow_to_state(&mut server, &mut log, "awaitingPermission");
+    let mut send = |text: &str| server.call("run/send", json!({ "runId": log.run, "prompt": text }))["promptId"].clone();
+    let ids = [send("say second"), send("say thrid"), send("say fourth")];
+    let queued = server.call("run/queue", json!({ "runId": log.run }))["prompts"].clone();
+    let listed: Vec<_> = queued.as_array().expect("a list").iter().map(|it| (&it["promptId"], &it["prompt"][0]["text"])).collect();
+    assert_eq!(listed, [(&ids[0], &json!("say second")), (&ids[1], &json!("say thrid")), (&ids[2], &json!("say fourth"))]);
+    let mut other = home.server();
+    let taken = other.call("run/unqueue", json!({ "runId": log.run, "promptId": ids[1] }));
+    assert_eq!(taken["prompt"], json!([{ "type": "text", "text": "say thrid" }]), "another client may take it back");
+    assert_eq!(server.get(&log.run)["queued"], 2);
+    let gone = server.expect_failure("run/unqueue", json!({ "runId": log.run, "promptId": ids[1] }));
+    assert_eq!((gone.kind, &gone.data["field"]), ("invalidParams", &json!("promptId")));
+    server.call("run/send", json!({ "runId": log.run, "prompt": "say third" }));
+    let question = log.permission_requests()[0]["permissionId"].clone();
+    server.call("run/answer", json!({ "runId": log.run, "permissionId": question, "optionId": "yes" }));
+    server.follow_to_end(&mut log);
+    assert_eq!(log.text_of("user_message_chunk"), "ask executesay secondsay fourthsay third");
+    assert_eq!(server.expect_failure("run/queue", json!({ "runId": log.run })).kind, "runNotActive");
+}
+
+#[test]
+fn the_first_prompt_is_no_queued_one() {
+    let home = Home::new();
+    let mut server = home.server();
+    let waiting = json!({ "provider": "acp", "command": ["sleep", "1000"], "prompt": "say first", "cwd": home.path() });
+    let (run, log) = server.start(waiting);
+    assert_eq!(server.call("run/queue", json!({ "runId": run["id"] })), json!({ "prompts": [] }), "its turn runs already");
+    server.call("run/send", json!({ "runId": run["id"], "prompt": "say second" }));
+    let queued = server.call("run/queue", json!({ "runId": run["id"] }))["prompts"].clone();
+    assert_eq!((queued.as_array().map(Vec::len), &queued[0]["prompt"][0]["text"]), (Some(1), &json!("say second")));
+    server.cancel(&log.run);
+}
+
+#[test]
+fn a_command_has_no_queue() {
+    let home = Home::new();
+    let mut server = home.server();
+    let (run, _) = server.start(json!({ "provider": "command", "command": ["sleep", "1000"] }));
+    assert_eq!(server.expect_failure("run/queue", json!({ "runId": run["id"] })).kind, "unsupported");
+    server.cancel(run["id"].as_str().expect("an id"));
+}
+
+#[test]
 fn an_interactive_run_is_idle_between_turns_until_its_input_is_closed() {
     let home = Home::new();
     let mut server = home.server();

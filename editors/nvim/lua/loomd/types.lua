@@ -409,6 +409,15 @@
 ---@field freedBytes integer Bytes that they took, in files and rows. Rows on which other runs depend stay until those are deleted.
 ---@field reason? string Why it was not compacted, if much of it is free. New runs use the free space first.
 
+---The prompts of a run that wait for a turn.
+---@class loomd.QueueResult
+---@field prompts loomd.QueuedPrompt[] In the order of their turns.
+
+---A prompt that waits for a turn.
+---@class loomd.QueuedPrompt
+---@field prompt table<string, any>[] ACP content blocks.
+---@field promptId integer Its number; no other prompt of the run has it.
+
 ---Which entries to read.
 ---@class loomd.ReadParams
 ---@field afterSeq? integer Reads forward from the entry after this one. Default 0.
@@ -560,6 +569,10 @@
 ---@field prompt? loomd.Prompt For agents: the follow-up prompt.
 ---@field runId loomd.RunId Which run.
 ---@field text? string For `command`: text that is written to its stdin as it is.
+
+---What became of a prompt or text that was sent.
+---@class loomd.SendResult
+---@field promptId? integer The number of a prompt in the run's queue, where it waits or waited for its turn. Absent for text, for a prompt that went into the running turn, and from a supervisor of an older version.
 
 ---What this server supports.
 ---@class loomd.ServerCapabilities
@@ -761,6 +774,11 @@
 ---@field stopReason? string An ACP `StopReason`, or `error`.
 ---@field usage? loomd.Usage What this turn used.
 
+---Which prompt to take back.
+---@class loomd.UnqueueParams
+---@field promptId integer The number of the prompt, from `run/send` or `run/queue`.
+---@field runId loomd.RunId Which run.
+
 ---The meaning of the output, as an update of the Agent Client Protocol (ACP), schema 1.15.
 ---@class loomd.UpdateEntry
 ---@field at integer When, Unix milliseconds.
@@ -777,4 +795,4 @@
 ---@field outputTokens? integer Output tokens.
 
 ---The methods that the protocol names.
----@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"rule/add"|"rule/list"|"rule/remove"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/export"|"run/get"|"run/getItem"|"run/interrupt"|"run/items"|"run/list"|"run/read"|"run/search"|"run/send"|"run/setSize"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"session/list"|"shutdown"|"store/prune"|"store/stats"
+---@alias loomd.Method "initialize"|"provider/list"|"provider/options"|"rule/add"|"rule/list"|"rule/remove"|"run/answer"|"run/attach"|"run/cancel"|"run/changes"|"run/closeInput"|"run/configure"|"run/delete"|"run/detach"|"run/edit"|"run/export"|"run/get"|"run/getItem"|"run/interrupt"|"run/items"|"run/list"|"run/queue"|"run/read"|"run/search"|"run/send"|"run/setSize"|"run/start"|"run/sync"|"run/takeover"|"run/text"|"run/unqueue"|"session/list"|"shutdown"|"store/prune"|"store/stats"
