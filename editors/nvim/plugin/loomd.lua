@@ -36,6 +36,7 @@ for name, desc in pairs({
   rerun = "run again",
   send = "send a message",
   steer = "send to the running turn",
+  queued = "edit or remove a queued message",
   resume = "resume a session",
   takeover = "continue in a terminal",
   history = "show all runs",

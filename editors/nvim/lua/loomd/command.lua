@@ -156,6 +156,9 @@ M.subcommands = {
   end),
   send = send_subcommand("send to"),
   steer = send_subcommand("steer", "steer"),
+  queued = run_subcommand("show the queued messages of", function(run)
+    require("loomd.queued").pick(run)
+  end, is_live),
   closeinput = run_subcommand("close stdin of", function(run)
     actions().close_input(run)
   end, is_live),

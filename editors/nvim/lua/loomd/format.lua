@@ -66,12 +66,22 @@ local invisible = {
   "\239\187\191",
 }
 
+-- `⟨U+202E⟩`, as the server writes it where a question is shown.
+local function code_point(char)
+  local lead = char:byte()
+  local code = lead < 224 and lead % 32 or lead % 16
+  for index = 2, #char do
+    code = code * 64 + char:byte(index) % 64
+  end
+  return ("⟨U+%04X⟩"):format(code)
+end
+
 -- The text with a mark for each invisible character: what is read is what is there.
 ---@param text string
 ---@return string
 function M.visible(text)
   for _, pattern in ipairs(invisible) do
-    text = text:gsub(pattern, "�")
+    text = text:gsub(pattern, code_point)
   end
   return text
 end

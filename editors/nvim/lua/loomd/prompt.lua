@@ -23,6 +23,14 @@ local function initial_lines(options)
   return lines
 end
 
+-- Adds a text to what is kept for the next time.
+---@param key string
+---@param text string
+function M.add_to_draft(key, text)
+  local lines = drafts[key] or { "" }
+  drafts[key] = vim.list_extend(lines[1] == "" and #lines == 1 and {} or vim.deepcopy(lines), vim.split(text, "\n"))
+end
+
 local function text_of(buffer)
   return vim.trim(table.concat(vim.api.nvim_buf_get_lines(buffer, 0, -1, false), "\n"))
 end

@@ -716,6 +716,47 @@ describe("an agent's run", function()
     vim.fn.jobstop(vim.bo[buffer].channel)
   end)
 
+  it("takes a queued message back, to edit or to remove it, and keeps what was typed", function()
+    start()
+    run({ state = "running", queued = 2 })
+    local text, image = { type = "text", text = "say \226\128\174second\nline" }, { type = "image", data = "", mimeType = "image/png" }
+    local queue = { { promptId = 3, prompt = { text } }, { promptId = 4, prompt = { { type = "text", text = "look" }, image } } }
+    support.request("fake/result", { method = "run/queue", result = { prompts = queue } })
+    support.request("fake/result", { method = "run/unqueue", result = queue[1] })
+    local select, shown, choices = vim.ui.select, {}, { 1, "Edit" }
+    vim.ui.select = function(items, options_, done)
+      local choice = table.remove(choices, 1)
+      shown[#shown + 1] = vim.tbl_map(options_.format_item or tostring, items)
+      done(type(choice) == "number" and items[choice] or choice)
+    end
+    require("loomd.prompt").add_to_draft(id, "typed before")
+    vim.cmd("Loomd queued " .. id:sub(-8))
+    support.wait("the prompt window", function()
+      return vim.bo.filetype == "loomd-prompt"
+    end)
+    assert.same({ { "say ⟨U+202E⟩second line", "look (with attachments)" }, { "Edit", "Remove" } }, shown)
+    assert.same({ "typed before", "say \226\128\174second", "line" }, support.lines(0))
+    vim.api.nvim_win_close(0, true)
+    shown, choices = {}, { 2, "Remove" }
+    vim.cmd("Loomd queued " .. id:sub(-8))
+    local function taken()
+      return vim.tbl_map(
+        function(call)
+          return call.params.promptId
+        end,
+        vim.tbl_filter(function(call)
+          return call.method == "run/unqueue"
+        end, support.request("fake/calls").calls)
+      )
+    end
+    support.wait("the removal", function()
+      return #taken() == 2
+    end)
+    vim.ui.select = select
+    assert.same({ { 3, 4 }, { "Remove" } }, { taken(), shown[2] })
+    assert.are_not.equal("loomd-prompt", vim.bo.filetype)
+  end)
+
   it("is exported to a file that is named or asked for, and overwrites none without a question", function()
     start()
     run()

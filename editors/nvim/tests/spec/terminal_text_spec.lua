@@ -27,7 +27,7 @@ describe("text for a terminal", function()
   end)
 
   it("marks what nobody would see in a title", function()
-    assert.equal("rm � x� y", format.one_line("rm \226\128\174 x\226\128\139 \27(By"))
+    assert.equal("rm ⟨U+202E⟩ x⟨U+200B⟩ y", format.one_line("rm \226\128\174 x\226\128\139 \27(By"))
   end)
 
   it("shows a tool that the run's end came before as not finished", function()

@@ -100,9 +100,10 @@ local function texts_of(item)
     end
   end
   add(item.text)
-  add(item.title)
+  add(item.title and require("loomd.format").visible(item.title))
   add(item.description)
-  add(item.status and item.status:gsub("_", " "))
+  local is_over = item.endAt and (item.status == "pending" or item.status == "in_progress")
+  add(is_over and "not finished" or item.status and item.status:gsub("_", " "))
   for _, name in ipairs({ "output", "stderr" }) do
     add(item[name] and item[name].text)
   end
