@@ -1,18 +1,18 @@
-// Starts runs: from a template, from an earlier run, or by resuming a session.
-import { commands, ThemeIcon, window, workspace, type QuickPickItem } from "vscode";
+// Starts runs: from the form, from a template, or from an earlier run.
+import { commands, ThemeIcon, window, workspace } from "vscode";
 import type { App } from "../app";
 import { providerOf } from "../services";
 import { settings } from "../config";
-import type { PermissionMode, Prompt, ProviderInfo, Run, StartParams } from "../protocol";
+import type { PermissionMode, ProviderInfo, Run, StartParams } from "../protocol";
 import { rerunParams, missingEnvironment, startParams, type Template } from "../runs/start";
-import { isFinal, nameOf, promptText, plain } from "../runs/run";
+import { promptText, plain } from "../runs/run";
 import { Failure } from "../server/failure";
 import type { RunsNode } from "../views/tree";
 import { promptOf, type Attachment } from "../transcript/context";
 import type { FormInput } from "../transcript/form";
 import { PERMISSION_MODE_LABELS } from "./configure";
 import { pickRun } from "./pick";
-import { confirm, showError, showInformation } from "../views/messages";
+import { showError, showInformation } from "../views/messages";
 
 /** Keys of what was entered before in the workspace's state. */
 const HISTORY_KEY = "loomd.history";
@@ -137,60 +137,3 @@ export async function rerun(app: App, node?: RunsNode): Promise<Run | undefined>
   if (missing.length > 0) app.log.warn(`${run.id} was started with ${missing.join(", ")} in its environment. Values are not stored, so the new run does not have them.`);
   return startRun(app, rerunParams(run));
 }
-
-/** Resumes the session of an ended run in a new run. Asks for the prompt if `followUp` is missing. */
-export async function resumeRun(app: App, node?: RunsNode, followUp?: Prompt): Promise<Run | undefined> {
-  const run = await pickRun(app, node, "Select a run to resume", candidate => isFinal(candidate) && candidate.session?.resumable === true);
-  if (!run) return undefined;
-  if (run.takenOverAt) {
-    const choice = await confirm(`${nameOf(run)} may still be open in a terminal. Resuming it here as well may corrupt the session.`, "", "Resume Anyway");
-    if (choice !== "Resume Anyway") return undefined;
-  }
-  const prompt = followUp ?? (await window.showInputBox({ title: `Resume ${nameOf(run)}`, prompt: "Enter a follow-up", ignoreFocusOut: true }));
-  if (prompt === undefined || (typeof prompt === "string" && prompt.trim() === "")) return undefined;
-  const again = rerunParams(run);
-  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, followUp === undefined ? "show" : "hide");
-}
-
-/**
- * `Resume Session…`: offers ended runs with a session, and the agents' own sessions that were started outside loomd.
- */
-export async function resume(app: App, node?: RunsNode): Promise<Run | undefined> {
-  if (node && "id" in node) return resumeRun(app, node);
-  const { providers } = (await app.server.ready()).handshake;
-  await app.runs.loaded();
-  const runs = [...app.runs.all()].filter(run => isFinal(run) && run.session?.resumable).sort((a, b) => (a.id < b.id ? 1 : -1));
-  type SessionRow = QuickPickItem & { run?: Run; session?: { provider: string; id: string; cwd?: string } };
-  const rows: SessionRow[] = runs.map(run => ({ label: plain(nameOf(run)), description: `${run.provider} · ${new Date(run.createdAt).toLocaleString()}`, detail: run.cwd, run }));
-  const known = new Set(runs.map(run => run.session?.id));
-  const cwd = workspace.workspaceFolders?.[0]?.uri.fsPath;
-  const lists = providers
-    .filter(provider => provider.available && provider.capabilities.resume)
-    .map(async provider => {
-      const { sessions } = await app.server.request("session/list", { provider: provider.id, ...(cwd === undefined ? {} : { cwd }) });
-      return (sessions ?? [])
-        .filter(session => !known.has(session.id))
-        .map((session): SessionRow => ({
-          label: plain(session.title ?? session.id),
-          description: `${provider.title} · started outside loomd`,
-          ...(session.cwd ? { detail: session.cwd } : {}),
-          session: { provider: provider.id, id: session.id, ...(session.cwd ? { cwd: session.cwd } : {}) },
-        }));
-    });
-  for (const list of await Promise.allSettled(lists)) {
-    // An agent that cannot list its sessions is skipped.
-    if (list.status === "fulfilled") rows.push(...list.value);
-  }
-  if (rows.length === 0) {
-    void showInformation("No sessions to resume.");
-    return undefined;
-  }
-  const row = await window.showQuickPick(rows, { placeHolder: "Select a session to resume", matchOnDescription: true, matchOnDetail: true });
-  if (row?.run) return resumeRun(app, { kind: "run", id: row.run.id });
-  if (!row?.session) return undefined;
-  const prompt = await window.showInputBox({ title: `Resume ${row.label}`, prompt: "Enter a follow-up", ignoreFocusOut: true });
-  if (!prompt?.trim()) return undefined;
-  const { provider, id } = row.session;
-  return startRun(app, { ...startParams({ name: "", provider, prompt }, { cwd: row.session.cwd ?? cwd, terminal: false, permissions: settings.permissions() }), resume: { sessionId: id } });
-}
-
