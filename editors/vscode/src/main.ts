@@ -3,6 +3,7 @@ import { commands, languages, tasks as taskRegistry, window, workspace, type Dia
 import type { App } from "./app";
 import { deny, review } from "./commands/answer";
 import { cancel, copyId, endIdle, interrupt, openOutput, openRun, openTranscript, pin, deleteRun, rename, reportErrors, saveOutput } from "./commands/control";
+import { reviewChanges, showStep, undoTurn } from "./commands/changes";
 import { configure, type Configuration } from "./commands/configure";
 import { fixThis, FixProvider, sendSelection } from "./commands/context";
 import { exportRun } from "./commands/export";
@@ -27,6 +28,7 @@ import { StartForm } from "./views/form";
 import { FileLinkProvider } from "./views/links";
 import { Notifier } from "./views/notify";
 import { Outputs } from "./views/output";
+import { Review, type ChangeTarget } from "./views/review";
 import { StatusItem } from "./views/status";
 import { Tasks, TASK_TYPE } from "./views/tasks";
 import { Transcripts } from "./views/transcript";
@@ -36,10 +38,14 @@ import { RunsTree, type RunsNode } from "./views/tree";
 export interface Api extends App {
   status: StatusItem;
   notifier: Notifier;
+  reviews: Review;
 }
 
 /** Whether it is the list of selected rows that a menu of the tree passes. */
 const isSelection = (value: unknown): boolean => Array.isArray(value) && value.every(row => (row as { kind?: unknown } | undefined)?.kind !== undefined);
+
+/** A button in an editor's title passes the editor's file instead of a change. */
+const ofChange = (value: ChangeTarget | undefined): ChangeTarget | undefined => (typeof value?.key === "string" ? value : undefined);
 
 let activeServer: Server | undefined;
 
@@ -64,6 +70,7 @@ export function activate(context: ExtensionContext): Api {
   const status = new StatusItem(app);
   const notifier = new Notifier(app);
   const changes = new Changes(app, transcripts.diffs);
+  const reviews = new Review(app, changes);
   const excerpts = new Excerpts(app);
   const tasks = new Tasks(app);
   context.subscriptions.push(
@@ -72,6 +79,7 @@ export function activate(context: ExtensionContext): Api {
     transcripts,
     status,
     notifier,
+    reviews,
     tasks,
     workspace.registerTextDocumentContentProvider(CHANGE_SCHEME, changes),
     workspace.registerTextDocumentContentProvider(OUTPUT_SCHEME, excerpts),
@@ -117,6 +125,16 @@ export function activate(context: ExtensionContext): Api {
     const run = await pickRun(app, node, "Select a run to show its changes");
     if (run) await changes.show(run);
   });
+  command("reviewChanges", (node?: RunsNode) => reviewChanges(app, reviews, node));
+  command("endReview", async () => reviews.end());
+  command("nextChange", () => reviews.go(1));
+  command("previousChange", () => reviews.go(-1));
+  command("keepChange", (target?: ChangeTarget) => reviews.keep(ofChange(target), "change"));
+  command("undoChange", (target?: ChangeTarget) => reviews.undo(ofChange(target), "change"));
+  command("keepFile", () => reviews.keep(undefined, "file"));
+  command("undoFile", () => reviews.undo(undefined, "file"));
+  command("showStep", (target?: ChangeTarget) => showStep(app, reviews, ofChange(target)));
+  command("undoTurn", (node?: RunsNode, requested?: { turn?: number; confirmation?: "sure" }) => undoTurn(app, node, requested));
   command("find", async () => transcripts.find());
   command("showMore", () => runs.loadMore());
   command("restartServer", () => restartServer(app));
@@ -140,7 +158,7 @@ export function activate(context: ExtensionContext): Api {
   // In Restricted Mode no server is started.
   if (workspace.isTrusted) void server.start();
   else void server.stop("loomd is disabled in Restricted Mode.");
-  return { ...app, status, notifier };
+  return { ...app, status, notifier, reviews };
 }
 
 export async function deactivate(): Promise<void> {

@@ -33,7 +33,9 @@ export type ToPage =
   /** Puts the focus where typing is expected: on the first permission request, else in the message box. */
   | { kind: "focus" }
   /** Shows a permission request and focuses it; without an ID the first one. */
-  | { kind: "question"; permissionId?: string };
+  | { kind: "question"; permissionId?: string }
+  /** Shows an item and focuses it. */
+  | { kind: "reveal"; item: number };
 
 export type ToExtension =
   | { kind: "ready" }
@@ -49,6 +51,9 @@ export type ToExtension =
   | { kind: "openOutput" }
   | { kind: "takeover" }
   | { kind: "changes" }
+  | { kind: "review" }
+  /** Takes back what was changed since the begin of a turn. */
+  | { kind: "undoTurn"; turn: number }
   | { kind: "rerun" }
   | { kind: "openFile"; path: string; line?: number; column?: number }
   | { kind: "openDiff"; path: string; oldText: string; newText: string }

@@ -32,15 +32,16 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
     for (const disposable of this.disposables) disposable.dispose();
   }
 
-  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request; `context` goes into the message box, with `text`. */
-  show(run: Run, { find, question, context, text = "" }: { find?: string; question?: string; context?: Attachment[]; text?: string } = {}): void {
+  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request, `item` an item; `context` goes into the message box, with `text`. */
+  show(run: Run, { find, question, item, context, text = "" }: { find?: string; question?: string; item?: number; context?: Attachment[]; text?: string } = {}): void {
     let panel = this.panels.get(run.id);
     if (panel) panel.view.reveal();
     else panel = this.adopt(run.id, window.createWebviewPanel(TRANSCRIPT_VIEW, nameOf(run), ViewColumn.Active, this.options()));
     if (find !== undefined) panel.postWhenReady({ kind: "find", query: find });
     if (question !== undefined) panel.postWhenReady({ kind: "question", permissionId: question });
+    if (item !== undefined) panel.postWhenReady({ kind: "reveal", item });
     if (context) panel.postWhenReady({ kind: "attach", context, text });
-    else if (find === undefined && question === undefined) panel.postWhenReady({ kind: "focus" });
+    else if (find === undefined && question === undefined && item === undefined) panel.postWhenReady({ kind: "focus" });
   }
 
   /** Restores the panel of a run after a reload. */
@@ -228,6 +229,12 @@ class Panel implements Disposable {
         case "changes":
         case "rerun":
           await commands.executeCommand(`loomd.${message.kind}`, { kind: "run", id: runId });
+          return;
+        case "review":
+          await commands.executeCommand("loomd.reviewChanges", { kind: "run", id: runId });
+          return;
+        case "undoTurn":
+          await commands.executeCommand("loomd.undoTurn", { kind: "run", id: runId }, { turn: message.turn });
           return;
         case "openFile": {
           const cwd = this.run?.cwd ?? "/";

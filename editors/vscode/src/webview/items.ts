@@ -172,7 +172,13 @@ export class Renderer {
 
   private textHead(item: Message, withdrawn: boolean, open: boolean): HTMLElement[] {
     const facts = withdrawn ? ["withdrawn; retried below"] : [];
-    if (item.kind === "message") return item.continues != null && !withdrawn ? [] : [this.header(item.role === "user" ? "account" : "hubot", this.author(item), item, ...facts)];
+    if (item.kind === "message") {
+      if (item.continues != null && !withdrawn) return [];
+      const head = this.header(item.role === "user" ? "account" : "hubot", this.author(item), item, ...facts);
+      const { turn } = item;
+      if (item.role === "user" && turn != null) head.append(iconButton("discard", "Undo Changes Since This Message…", () => this.post({ kind: "undoTurn", turn }), "item-copy"));
+      return [head];
+    }
     const took = item.endAt != null && item.endAt - item.at >= 1000 ? ` for ${formatDuration(item.endAt - item.at)}` : "";
     return [this.toggle(item, icon("lightbulb"), element("span", { class: "who" }, `Thought${took}`), ...facts.map(fact => element("span", { class: "quiet" }, fact)), ...(open ? [] : [element("span", { class: `preview ${withdrawn ? "withdrawn" : ""}` }, firstLine(item.text))]))];
   }

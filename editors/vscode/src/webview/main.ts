@@ -36,6 +36,8 @@ let announced = "";
 let loadingEarlier = false;
 /** A permission request to be shown once its item is here; "" is the first one. */
 let wantedQuestion: string | undefined;
+/** An item to be shown once it is here. */
+let wantedItem: number | undefined;
 /** Incremented for an item that has to be drawn again although it is the same. */
 const redraws = new Map<number, number>();
 
@@ -185,6 +187,10 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
     case "question":
       wantedQuestion = data.permissionId ?? "";
       return showQuestion();
+    case "reveal":
+      wantedItem = data.item;
+      loadEarlier();
+      return showWantedItem();
   }
 });
 
@@ -204,11 +210,12 @@ function changed(): void {
   announce();
   showUsage();
   showQuestion();
+  showWantedItem();
 }
 
 /** Asks for the page before the first item, when the reader comes to it, searches, or a request is not here. */
 function loadEarlier(): void {
-  const missing = (header?.run.permissions ?? []).some(entry => transcript.isEarlier(entry));
+  const missing = (wantedItem !== undefined && !transcript.get(wantedItem)) || (header?.run.permissions ?? []).some(entry => transcript.isEarlier(entry));
   if (transcript.prev === undefined || loadingEarlier || !(missing || find.isSearching || (list.nearStart && rows.length > 0))) return;
   loadingEarlier = true;
   list.busy(true);
@@ -221,6 +228,14 @@ function showQuestion(): void {
   if (!question) return;
   wantedQuestion = undefined;
   reveal(question.item, true, "start");
+}
+
+function showWantedItem(): void {
+  const item = wantedItem === undefined ? undefined : transcript.get(wantedItem);
+  if (!item) return;
+  wantedItem = undefined;
+  if (!renderer.isOpen(item)) renderer.fold(item, true);
+  reveal(item.item, true, "start");
 }
 
 document.addEventListener("keydown", event => {
@@ -271,6 +286,7 @@ function showHeader(next: Header): void {
       can.configure && iconButton("settings", "Change Model or Permission Mode", () => post({ kind: "configure" })),
       iconButton("terminal", "Open Output", () => post({ kind: "openOutput" })),
       iconButton("diff-multiple", "Show Changes", () => post({ kind: "changes" })),
+      iconButton("checklist", "Review Changes", () => post({ kind: "review" })),
       can.takeover && iconButton("person", "Continue in Terminal", () => post({ kind: "takeover" })),
       final ? iconButton("debug-rerun", "Run Again", () => post({ kind: "rerun" })) : iconButton("debug-stop", "End Run", () => post({ kind: "cancel" })),
     ].filter(made => made !== false),

@@ -415,6 +415,23 @@ describe("the transcript's page", () => {
     await item(2).getByText("a hidden thing").waitFor();
   });
 
+  it("shows the step that made a change, also one that is not here yet", async () => {
+    await transcript.itemsAfter(500, ...many(500, 700));
+    await transcript.send({ kind: "reveal", item: 320 });
+    strictEqual((await transcript.posted("earlier")).before, 500);
+    await transcript.send({ kind: "earlier", items: [...many(300, 319), tool(320, { title: "the step", output: { text: "x\n".repeat(50) } }), ...many(321, 499)], prev: 300 });
+    await item(320).getByText("the step").waitFor();
+    await transcript.page.waitForFunction(() => document.activeElement?.getAttribute("data-item") === "320");
+    strictEqual(await item(320).locator(".toggle").getAttribute("aria-expanded"), "true");
+  });
+
+  it("takes changes back from a message of the user on", async () => {
+    await transcript.items(message(1, "Fix it", { role: "user", turn: 3 }), message(2, "Done."));
+    strictEqual(await transcript.page.getByRole("button", { name: "Undo Changes Since This Message…" }).count(), 1);
+    await item(1).getByRole("button", { name: "Undo Changes Since This Message…" }).click();
+    strictEqual((await transcript.posted("undoTurn")).turn, 3);
+  });
+
   it("copies an item and opens files that the agent mentions", async () => {
     await transcript.items(message(1, "See `src/main.rs:12:5` and [this](lib/a.ts#L7)."));
     await item(1).hover();
