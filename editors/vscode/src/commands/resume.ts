@@ -28,7 +28,7 @@ export async function resumeRun(app: App, node?: RunsNode, followUp?: Prompt): P
   const prompt = followUp ?? (await askFollowUp(nameOf(run)));
   if (prompt === undefined) return undefined;
   const again = rerunParams(run);
-  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, followUp === undefined ? "show" : "hide");
+  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, { hidden: followUp !== undefined });
 }
 
 /** `Resume Session…`: offers ended runs with a session, and the agents' own sessions that were started outside loomd. */

@@ -20,10 +20,11 @@ const LAST_KEY = "loomd.lastInput";
 const MAX_HISTORY = 100;
 
 /** Starts a run and shows it. If it cannot be started, shows the error with the server's hint. */
-export async function startRun(app: App, params: StartParams, show: "show" | "hide" = "show"): Promise<Run | undefined> {
+export async function startRun(app: App, params: StartParams, { hidden = false, worktree = false } = {}): Promise<Run | undefined> {
   let run: Run;
   try {
-    ({ run } = await app.server.request("run/start", params));
+    const begin = (given: StartParams) => app.server.request("run/start", given);
+    ({ run } = await (worktree ? app.worktrees.start(params, begin) : begin(params)));
   } catch (error) {
     const failure = Failure.from(error);
     const hint = typeof failure.data["hint"] === "string" && !failure.message.includes(failure.data["hint"]) ? ` ${failure.data["hint"]}` : "";
@@ -32,7 +33,7 @@ export async function startRun(app: App, params: StartParams, show: "show" | "hi
   }
   app.startedHere.add(run.id);
   app.runs.put(run);
-  if (show === "show") await commands.executeCommand("loomd.open", { kind: "run", id: run.id });
+  if (!hidden) await commands.executeCommand("loomd.open", { kind: "run", id: run.id });
   return run;
 }
 
@@ -79,7 +80,7 @@ async function startWith(app: App, template: Template, cwd: string | undefined):
     void showError(provider.reason ?? `${provider.title} is not available.`);
     return undefined;
   }
-  return startRun(app, startParams(template, { cwd, title: template.name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(template.provider) }));
+  return startRun(app, startParams(template, { cwd, title: template.name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(template.provider) }), { worktree: template.worktree === true });
 }
 
 /** `given`: what goes with the prompt of an agent. */
@@ -94,10 +95,10 @@ export function showForm(app: App, template?: Template, given?: { context: Attac
       return {
         providers: usable.map(provider => ({ id: provider.id, title: provider.id === "command" ? "Command" : provider.title, isAgent: isAgent(provider), model: settings.model(provider.id) ?? "" })),
         folders: (workspace.workspaceFolders ?? []).map(({ name, uri }) => ({ name, path: uri.fsPath })),
-        templates: settings.templates().map(each => ({ name: each.name, provider: each.provider, text: textOf(each), ...(each.model ? { model: each.model } : {}), ...(each.permissions ? { permissions: each.permissions } : {}) })),
+        templates: settings.templates().map(each => ({ name: each.name, provider: each.provider, text: textOf(each), ...(each.model ? { model: each.model } : {}), ...(each.permissions ? { permissions: each.permissions } : {}), worktree: each.worktree === true })),
         permissionModes: Object.entries(PERMISSION_MODE_LABELS) as [PermissionMode, string][],
         history: history(),
-        initial: { provider: template?.provider ?? (given && !isAgent(providerOf(app, last.provider ?? "")) ? usable.find(isAgent)?.id : last.provider) ?? "command", text: given?.text ?? (template ? textOf(template) : ""), context: given?.context ?? [], model: template?.model ?? "", permissions: template?.permissions ?? settings.permissions(), cwd: activeFolder() ?? "", template: template?.name ?? "" },
+        initial: { provider: template?.provider ?? (given && !isAgent(providerOf(app, last.provider ?? "")) ? usable.find(isAgent)?.id : last.provider) ?? "command", text: given?.text ?? (template ? textOf(template) : ""), context: given?.context ?? [], model: template?.model ?? "", permissions: template?.permissions ?? settings.permissions(), cwd: activeFolder() ?? "", template: template?.name ?? "", worktree: template?.worktree === true },
       };
     },
     models: async (provider, cwd) => (await app.server.request("provider/options", { provider, ...(cwd === "" ? {} : { cwd }) }).catch(() => ({ models: [] }))).models ?? [],
@@ -110,9 +111,10 @@ export function showForm(app: App, template?: Template, given?: { context: Attac
 }
 
 /** What was entered, with what the template has besides. */
-function ofForm(app: App, { provider, text, model, permissions, template: name, context }: FormInput): Template {
+function ofForm(app: App, { provider, text, model, permissions, template: name, context, worktree }: FormInput): Template {
   const template = settings.templates().find(template => template.name === name && template.provider === provider);
-  const { prompt: _, command: __, ...rest } = template ?? { name: "", provider };
+  const { prompt: _, command: __, ...kept } = template ?? { name: "", provider };
+  const rest = { ...kept, worktree };
   if (isAgent(providerOf(app, provider))) return { ...rest, prompt: promptOf(text, context), permissions, ...(model === "" ? {} : { model }) };
   // A command that was not changed keeps its words.
   return { ...rest, command: template && text === textOf(template) ? (template.command ?? text) : text };

@@ -3,7 +3,7 @@
 import { CustomExecution, EventEmitter, Task, TaskScope, workspace, type Disposable, type Pseudoterminal, type TaskDefinition, type TaskProvider, type WorkspaceFolder } from "vscode";
 import type { App } from "../app";
 import { settings } from "../config";
-import type { Run } from "../protocol";
+import type { Run, StartParams } from "../protocol";
 import { startParams, type Template } from "../runs/start";
 import { isFinal } from "../runs/run";
 import { Failure } from "../server/failure";
@@ -55,7 +55,9 @@ export class Tasks implements TaskProvider, Disposable {
     const cwd = (folder ?? workspace.workspaceFolders?.[0])?.uri.fsPath;
     let run: Run;
     try {
-      ({ run } = await this.app.server.request("run/start", startParams(complete, { cwd, title: name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(complete.provider), singleTurn: true })));
+      const begin = (given: StartParams) => this.app.server.request("run/start", given);
+      const params = startParams(complete, { cwd, title: name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(complete.provider), singleTurn: true });
+      ({ run } = await (complete.worktree ? this.app.worktrees.start(params, begin) : begin(params)));
     } catch (error) {
       return errorTerminal(Failure.from(error).message);
     }

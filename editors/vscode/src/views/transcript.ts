@@ -23,6 +23,8 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
   private readonly disposables: Disposable[];
   /** Texts of the diffs that were opened from a transcript, by URI. */
   readonly diffs = new Map<string, string>();
+  /** Called when a transcript came to the front. */
+  onShown: (runId: string) => void = () => {};
 
   constructor(private readonly services: Services) {
     this.disposables = [window.registerWebviewPanelSerializer(TRANSCRIPT_VIEW, this)];
@@ -76,6 +78,7 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
       this.panels.set(next, panel);
     });
     this.panels.set(runId, panel);
+    view.onDidChangeViewState(() => view.visible && this.onShown(panel.runId));
     view.onDidDispose(() => {
       if (this.panels.get(panel.runId) === panel) this.panels.delete(panel.runId);
       panel.dispose();

@@ -45,7 +45,7 @@ describe("runs", () => {
     await waiting(api, asking.id);
     await until("the rows are in order", () => rows(api)[0]?.item.label === "asker" && rows(api)[1]?.item.label === "long");
     const [first, second] = rows(api);
-    match(String(first!.item.description), /^needs input · \d+s$/);
+    match(String(first!.item.description), /^needs input · \d+s · scripted$/);
     match(String(second!.item.description), /^running · \d+s$/);
     strictEqual(first!.item.collapsibleState, vscode.TreeItemCollapsibleState.Expanded);
     const [request] = rows(api, first!.node);
@@ -174,7 +174,7 @@ describe("runs", () => {
     for (const { id } of [one, two]) await inState(api, id, "idle");
     const asking = await ask(api, "ask execute", { title: "asks" });
     await waiting(api, asking.id);
-    await until("the row says since when", () => /^idle for \d+s$/.test(String(api.tree.getTreeItem(node(one.id)).description)));
+    await until("the row says since when", () => /^idle for \d+s · scripted$/.test(String(api.tree.getTreeItem(node(one.id)).description)));
     await execute("endIdle", undefined, "sure");
     for (const { id } of [one, two]) strictEqual(api.runs.get(id)!.state, "cancelled");
     strictEqual(api.runs.get(asking.id)!.state, "awaitingPermission");
