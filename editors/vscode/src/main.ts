@@ -46,6 +46,7 @@ export interface Api extends App {
   status: StatusItem;
   notifier: Notifier;
   reviews: Review;
+  tasks: Tasks;
 }
 
 /** Whether it is the list of selected rows that a menu of the tree passes. */
@@ -183,7 +184,7 @@ export function activate(context: ExtensionContext): Api {
   // In Restricted Mode no server is started.
   if (workspace.isTrusted) void server.start();
   else void server.stop("loomd is disabled in Restricted Mode.");
-  return { ...app, status, notifier, reviews };
+  return { ...app, status, notifier, reviews, tasks };
 }
 
 export async function deactivate(): Promise<void> {

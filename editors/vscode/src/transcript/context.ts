@@ -6,8 +6,10 @@ export interface Attachment {
   label: string;
   /** All that is sent of it. */
   detail: string;
-  /** A `resource_link` or an embedded `resource`. */
+  /** A `resource_link`, an embedded `resource` or an `image`. */
   block: Record<string, unknown>;
+  /** An image as a `data:` address, to look at. */
+  imageUrl?: string;
 }
 
 /** A link to a file, which the agent reads itself. */

@@ -4,6 +4,7 @@ import { Attachments } from "./attachments";
 import { Completion } from "./complete";
 import { button, element } from "./dom";
 import { History } from "./history";
+import { takeImages } from "./images";
 
 declare function acquireVsCodeApi(): { postMessage(message: FromForm): void; getState(): Partial<FormInput> | undefined; setState(state: Partial<FormInput>): void };
 
@@ -79,6 +80,7 @@ function start(): void {
   vscode.postMessage({ kind: "start", input: input() });
 }
 
+takeImages(form, images => isAgent() && (attachments.add(images), save()), message => (([error.textContent, error.hidden] = [message, false])));
 form.addEventListener("submit", event => event.preventDefault());
 form.addEventListener("input", ({ target }) => {
   if (target === selects.provider) providerChanged();

@@ -7,6 +7,7 @@ import type { ToExtension } from "../transcript/messages";
 import { lastLines } from "./ansi";
 import { element, icon, iconButton } from "./dom";
 import { decodedUri, StreamedMarkdown, type MarkdownActions } from "./markdown";
+import { planCount, planSteps } from "./plan";
 import { answerText, isAllowed, Questions, shown } from "./question";
 import { isRunning, statusLabel, ToolRenderer } from "./tool";
 
@@ -252,13 +253,7 @@ function time(at: number): HTMLElement {
 }
 
 function plan(item: ItemOf<"plan">): HTMLElement[] {
-  const done = item.entries.filter(({ status }) => status === "completed").length;
-  const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-large-outline" };
-  const labels: Record<string, string> = { completed: "completed", in_progress: "in progress", pending: "pending" };
-  const rows = item.entries.map(({ content, status, priority }) =>
-    element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-large-outline"), element("span", { class: "visually-hidden" }, `${labels[status] ?? status}: `), content, priority === "high" && element("span", { class: "quiet" }, "high priority")),
-  );
-  return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, `${done} of ${item.entries.length} completed`)), element("ul", { class: "steps" }, ...rows)];
+  return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, planCount(item.entries))), planSteps(item.entries)];
 }
 
 function notice(item: ItemOf<"notice">): HTMLElement[] {

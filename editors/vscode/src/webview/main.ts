@@ -9,6 +9,7 @@ import { Find } from "./find";
 import { Renderer } from "./items";
 import { List } from "./list";
 import { readableText } from "./markdown";
+import { PlanBar } from "./plan";
 
 /** What survives a reload of the window. The extension opens the transcript of `runId` again. */
 interface SavedState {
@@ -104,7 +105,7 @@ const find = new Find({
   boxes: () => list.boxes(),
 });
 const save = (state: SavedState) => vscode.setState({ ...vscode.getState(), ...state });
-const composer = new Composer(post, vscode.getState()?.draft ?? "", draft => save({ draft }));
+const composer = new Composer(post, vscode.getState()?.draft ?? "", draft => save({ draft }), message => showError(message));
 
 const title = element("h1", { class: "name" });
 const stateText = element("span", { class: "state" });
@@ -119,7 +120,8 @@ const toEnd = iconButton("arrow-down", "Scroll to Bottom", () => list.toEnd(), "
 const liveRegion = element("div", { class: "visually-hidden", role: "status", aria: { live: "polite" } });
 errorBar.hidden = permissionBar.hidden = toEnd.hidden = true;
 
-document.body.append(headerBar, find.bar, errorBar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
+const planBar = new PlanBar();
+document.body.append(headerBar, find.bar, errorBar, planBar.bar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
 list.mount();
 list.onFollowing = stuck => (toEnd.hidden = stuck);
 list.onDrawn = () => {
@@ -162,8 +164,7 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
     case "visible":
       return renderer.questions.settled();
     case "failed":
-      errorBar.replaceChildren(icon("error"), data.message, iconButton("close", "Dismiss", () => (errorBar.hidden = true)));
-      errorBar.hidden = false;
+      showError(data.message);
       composer.failed();
       loadingEarlier = false;
       renderer.questions.forgetAnswers();
@@ -194,6 +195,11 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
   }
 });
 
+function showError(message: string): void {
+  errorBar.replaceChildren(icon("error"), message, iconButton("close", "Dismiss", () => (errorBar.hidden = true)));
+  errorBar.hidden = false;
+}
+
 function takePage(items: Extract<ToPage, { kind: "earlier" }>["items"], prev: number | undefined): void {
   transcript.prev = prev;
   transcript.takePage(items, false);
@@ -209,6 +215,7 @@ function changed(): void {
   find.refresh();
   announce();
   showUsage();
+  showPlan();
   showQuestion();
   showWantedItem();
 }
@@ -277,6 +284,7 @@ function showHeader(next: Header): void {
   title.title = next.name;
   showState();
   showUsage();
+  showPlan();
   composer.show(next);
   if (!changed && actions.childElementCount > 0) return;
   const { final, can } = next;
@@ -311,10 +319,20 @@ function showUsage(): void {
   if (outputTokens != null) parts.push(`${formatCount(outputTokens)} out`);
   if (costUsd != null) parts.push(`$${costUsd.toFixed(2)}`);
   const { used, size } = run.agent?.context ?? {};
-  if (used != null && size) parts.push(`Context ${Math.round((used / size) * 100)}%`);
+  if (used != null && size) parts.push(`${Math.max(0, 100 - Math.round((used / size) * 100))}% context left`);
   if (run.queued) parts.push(`${run.queued} ${run.queued === 1 ? "message" : "messages"} queued`);
   usage.textContent = parts.join(" · ");
-  usage.title = inputTokens == null ? "" : `Tokens: ${inputTokens} in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}, ${outputTokens ?? 0} out`;
+  const tokens = inputTokens == null ? "" : `Tokens: ${inputTokens} in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}, ${outputTokens ?? 0} out`;
+  usage.title = [tokens, used != null && size ? `Context: ${formatCount(used)} of ${formatCount(size)} tokens used` : ""].filter(line => line !== "").join("\n");
+}
+
+/** Shows the plan of the running turn, wherever the reader is. */
+function showPlan(): void {
+  const { run } = header ?? {};
+  const plan = transcript.get(transcript.lastPlan ?? 0);
+  const works = run !== undefined && header?.final === false && run.state !== "idle";
+  const isCurrent = plan?.kind === "plan" && (run?.turn == null || plan.turn == null || plan.turn === run.turn);
+  planBar.show(works && isCurrent ? plan.entries : undefined);
 }
 
 /** Shows a bar at the bottom while the first open permission request is not visible. */
