@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { commands, languages, tasks as taskRegistry, window, workspace, type Diagnostic, type ExtensionContext, type Uri } from "vscode";
 import type { App } from "./app";
 import { deny, review } from "./commands/answer";
+import { askAgent } from "./commands/ask";
 import { cancel, copyId, endIdle, interrupt, openOutput, openRun, openTranscript, pin, deleteRun, rename, reportErrors, saveOutput } from "./commands/control";
 import { reviewChanges, showStep, undoTurn } from "./commands/changes";
 import { configure, type Configuration } from "./commands/configure";
@@ -21,11 +22,10 @@ import { pickRun } from "./commands/pick";
 import { settings } from "./config";
 import type { Prompt, RuleTerms } from "./protocol";
 import { Feeds } from "./runs/feed";
-import { NO_FILTER, type RunFilter } from "./runs/filter";
+import { NO_FILTER, stateFilterOf, type RunFilter } from "./runs/filter";
 import type { Template } from "./runs/start";
 import { RunStore } from "./runs/store";
 import { Worktrees } from "./runs/worktrees";
-import { isWaiting } from "./runs/run";
 import { locate } from "./server/locate";
 import { Server } from "./server/server";
 import { Changes, CHANGE_SCHEME } from "./views/changes";
@@ -106,6 +106,7 @@ export function activate(context: ExtensionContext): Api {
   const command = (name: string, run: (...args: never[]) => Promise<unknown>) =>
     context.subscriptions.push(commands.registerCommand(`loomd.${name}`, (...args: never[]) => reportErrors(app, run(...args.slice(0, isSelection(args[1]) ? 1 : 2)))));
   command("start", (template?: Template | string) => start(app, template));
+  command("ask", (requested?: { provider?: string; prompt?: string }) => askAgent(app, requested));
   command("startTemplate", () => startTemplate(app));
   command("sendSelection", () => sendSelection(app));
   command("fixThis", (uri?: Uri, diagnostics?: Diagnostic[]) => fixThis(app, uri, diagnostics));
@@ -174,7 +175,11 @@ export function activate(context: ExtensionContext): Api {
       const context = { server: state.kind, canSearch: server.can("run/search"), canExport: server.can("run/export") };
       for (const [name, value] of Object.entries(context)) void commands.executeCommand("setContext", `loomd.${name}`, value);
     }),
-    runs.onDidChange(() => void commands.executeCommand("setContext", "loomd.waiting", [...runs.all()].some(isWaiting))),
+    runs.onDidChange(() => {
+      const states = [...runs.all()].map(stateFilterOf);
+      const context = { waiting: states.includes("waiting"), running: states.includes("active"), idle: states.includes("idle") };
+      for (const [name, value] of Object.entries(context)) void commands.executeCommand("setContext", `loomd.${name}`, value);
+    }),
     workspace.onDidChangeConfiguration(event => {
       if (event.affectsConfiguration("loomd.path") && workspace.isTrusted) void server.restart();
     }),

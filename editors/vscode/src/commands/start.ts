@@ -69,7 +69,7 @@ export async function startTemplate(app: App): Promise<Run | undefined> {
 /** The prompt or the command line of a template. */
 const textOf = ({ command, prompt }: Template): string => (typeof command === "string" ? command : command?.join(" ")) ?? promptText(prompt);
 
-const isAgent = (provider: ProviderInfo | undefined): boolean => provider !== undefined && provider.kind !== "command";
+export const isAgent = (provider: ProviderInfo | undefined): boolean => provider !== undefined && provider.kind !== "command";
 
 /** A provider from loomd's configuration already has its command line there. */
 const isComplete = (app: App, template: Template): boolean => (isAgent(providerOf(app, template.provider)) ? template.prompt != null : template.command !== undefined || template.provider !== "command");
@@ -125,7 +125,7 @@ async function pickFolder(): Promise<string | undefined> {
   return activeFolder() ?? (workspace.workspaceFolders && (await window.showWorkspaceFolderPick({ placeHolder: "Select a workspace folder" })))?.uri.fsPath;
 }
 
-function activeFolder(): string | undefined {
+export function activeFolder(): string | undefined {
   const folders = workspace.workspaceFolders ?? [];
   if (folders.length < 2) return folders[0]?.uri.fsPath;
   const file = window.activeTextEditor?.document.uri;

@@ -39,6 +39,20 @@ describe("runs", () => {
     await execute("cancel", node(started.id));
   });
 
+  it("are started by asking an agent, with what is selected", async () => {
+    const file = join(folder(), "asked.txt");
+    writeFileSync(file, "one\ntwo\n");
+    const editor = await vscode.window.showTextDocument(vscode.Uri.file(file));
+    editor.selection = new vscode.Selection(0, 0, 1, 0);
+    const started = (await execute("ask", { provider: "opencode", prompt: "hello" })) as { id: string };
+    await inState(api, started.id, "idle");
+    const { params } = api.runs.get(started.id)!;
+    deepStrictEqual((params["prompt"] as { type: string }[]).map(({ type }) => type), ["text", "resource"]);
+    deepStrictEqual([params["interactive"], params["permissions"], params["cwd"]], [true, "ask", folder()]);
+    await until("it is shown", () => api.transcripts.isVisible(started.id));
+    await execute("cancel", node(started.id));
+  });
+
   it("are listed with those that need input first, then active ones, with requests below their run", async () => {
     const live = await start(api, { line: "sleep 1000", title: "long" });
     const asking = await ask(api, "ask execute", { title: "asker" });

@@ -1,5 +1,5 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext, Locator } from "playwright-core";
 import { accessibilityViolations } from "../lib/axe";
@@ -344,6 +344,56 @@ describe("on the screen", () => {
     await screen.page.getByText("parser.js").first().waitFor();
     await screen.page.locator(".view-line", { hasText: "text.length === 0" }).first().waitFor();
     await picture("changes");
+  });
+
+  it("changes are reviewed in their files, undone, and followed to their step", async () => {
+    await openParserRun();
+    await screen.command("loomd: Review Changes…");
+    const lens = (title: string) => screen.page.locator(".codelens-decoration a", { hasText: title }).first();
+    await lens("Change 1 of 1").waitFor();
+    await screen.page.locator(".view-line", { hasText: "text.length === 0" }).first().waitFor();
+    await picture("review");
+    await lens("Show Step").click();
+    const frame = await screen.transcript("Fix the parser");
+    await until("the step has the focus", () => frame.evaluate(() => document.activeElement?.matches("article.tool") === true && document.activeElement.textContent.includes("Edit parser.js")));
+    await screen.page.locator(".tab", { hasText: "parser.js" }).click();
+    await lens("Undo").click();
+    await lens("Undo").waitFor({ state: "detached" });
+    ok(!readFileSync(join(workbench.folder, "parser.js"), "utf8").includes("text.length === 0"));
+    await screen.page.locator(".tab", { hasText: "Fix the parser" }).click();
+  });
+
+  it("the list is filtered while words are typed, and rows name their agent", async () => {
+    await openParserRun();
+    await workbench.startElsewhere({ provider: "command", command: ["true"], cwd: workbench.folder, title: "Something else" });
+    await screen.row("Something else").waitFor();
+    await screen.row("Fix the parser").getByText(/idle .* · opencode/).waitFor();
+    await screen.command("loomd: Filter Runs…");
+    await screen.page.keyboard.type("parser");
+    await screen.row("Something else").waitFor({ state: "hidden" });
+    await screen.page.getByText(/"parser": \d+ runs?/).waitFor();
+    await screen.page.keyboard.press("Enter");
+    await picture("filter");
+    await screen.command("loomd: Clear Filter");
+    await screen.row("Something else").waitFor();
+  });
+
+  it("an agent is asked, and asked again, in the palette alone", async () => {
+    const ask = async (row: string | RegExp, prompt: string) => {
+      await screen.command("loomd: Ask Agent…");
+      await screen.pick(row).click();
+      await until("it asks for the prompt", async () => (await screen.input.getAttribute("placeholder")) !== "Select an agent to ask");
+      await screen.input.fill(prompt);
+      await screen.page.keyboard.press("Enter");
+    };
+    await cancelAll();
+    await ask(/^opencode/, "What is new?");
+    const frame = await screen.transcript("What is new?");
+    await frame.locator(".markdown", { hasText: "Echo: What is new?" }).waitFor();
+    await screen.row("What is new?").getByText(/idle/).waitFor();
+    await ask("What is new?", "And what is old?");
+    await frame.locator(".markdown", { hasText: "Echo: And what is old?" }).waitFor();
+    await cancelAll();
   });
 
   it("runs keep going while the window reloads, and are shown again with their transcripts", async () => {
