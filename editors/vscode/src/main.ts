@@ -152,7 +152,7 @@ export function activate(context: ExtensionContext): Api {
   });
   command("reviewChanges", (node?: RunsNode) => reviewChanges(app, reviews, node));
   command("endReview", async () => reviews.end());
-  command("nextChange", () => reviews.go(1));
+  command("nextChange", (target?: ChangeTarget) => reviews.go(1, ofChange(target)));
   command("previousChange", () => reviews.go(-1));
   command("keepChange", (target?: ChangeTarget) => reviews.keep(ofChange(target), "change"));
   command("undoChange", (target?: ChangeTarget) => reviews.undo(ofChange(target), "change"));

@@ -54,6 +54,7 @@ export const worktreeHint = (runs: readonly Run[]): string => (runs.some(({ labe
 /** Exports each run into a file of its own in one folder. `requested` skips the pickers. */
 export async function exportRuns(app: App, nodes: readonly RunsNode[], requested?: { format: ExportFormat; folder: Uri }): Promise<void> {
   const runs = runsOf(app, nodes);
+  if (!app.server.can("run/export")) return void showInformation("Export requires a newer loomd.");
   const format = await pickFormat(requested?.format, `Export ${named(runs)[0]}`);
   if (!format) return;
   const folder = requested?.folder ?? (await window.showOpenDialog({ canSelectFolders: true, canSelectFiles: false, openLabel: "Export Here", title: "Select a folder for the exported runs" }))?.[0];

@@ -81,5 +81,13 @@ export function withoutHunk(current: string, { line, oldLines, newLines }: Place
 /** A last line without an end gets one where something follows it now. */
 const joined = (first: string, second: string) => (first !== "" && second !== "" && !first.endsWith("\n") ? `${first}\n${second}` : first + second);
 
-/** What a hunk is remembered by, in one file. */
-export const hunkKey = ({ oldLines, newLines }: Hunk): string => JSON.stringify([oldLines.join(""), newLines.join("")]);
+/** What the hunks of a file are remembered by: their texts, and of equal ones which of them. */
+export function hunkKeys(hunks: readonly Hunk[]): string[] {
+  const counts = new Map<string, number>();
+  return hunks.map(({ oldLines, newLines }) => {
+    const key = JSON.stringify([oldLines.join(""), newLines.join("")]);
+    const count = (counts.get(key) ?? 0) + 1;
+    counts.set(key, count);
+    return count === 1 ? key : `${key}#${count}`;
+  });
+}

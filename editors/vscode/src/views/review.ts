@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import { CodeLens, commands, EventEmitter, languages, MarkdownString, Range, Selection, TextEditorRevealType, ThemeColor, Uri, window, workspace, WorkspaceEdit, type CodeLensProvider, type Disposable, type TextDocument, type TextEditor } from "vscode";
 import type { Services } from "../services";
 import type { Run } from "../protocol";
-import { hunkKey, placeHunks, withoutHunk, type Hunk } from "../runs/hunks";
+import { placeHunks, withoutHunk, type Hunk } from "../runs/hunks";
 import { pendingHunks, reviewedFile, type PendingHunk, type ReviewedFile } from "../runs/reviewed";
 import { nameOf } from "../runs/run";
 import { CHANGE_SCHEME, type Changes } from "./changes";
@@ -83,12 +83,13 @@ export class Review implements CodeLensProvider, Disposable {
     this.draw();
   }
 
-  /** Goes to the next or the previous change, also in another file. */
-  async go(direction: 1 | -1): Promise<void> {
+  /** Goes to the next or the previous change, also in another file: from the target, else from the cursor. */
+  async go(direction: 1 | -1, target?: ChangeTarget): Promise<void> {
     const places = await this.places();
     if (places.length === 0) return this.run && this.finish();
     const editor = window.activeTextEditor;
-    const [uri, line] = [editor?.document.uri.toString(), editor?.selection.active.line ?? 0];
+    const from = target && places.find(({ file, hunk }) => file.path === target.path && hunk.key === target.key);
+    const [uri, line] = from ? [from.uri.toString(), from.hunk.line] : [editor?.document.uri.toString(), editor?.selection.active.line ?? 0];
     const inFile = places.filter(place => place.uri.toString() === uri);
     if (inFile.length > 0) {
       const next = direction === 1 ? inFile.find(({ hunk }) => hunk.line > line) : inFile.findLast(({ hunk }) => hunk.line < line);
@@ -104,7 +105,7 @@ export class Review implements CodeLensProvider, Disposable {
   async keep(target: ChangeTarget | undefined, scope: "change" | "file"): Promise<void> {
     const found = await this.find(target, scope);
     if (!found) return;
-    for (const hunk of found.hunks) found.file.kept.add(hunkKey(hunk));
+    for (const hunk of found.hunks) found.file.kept.add(hunk.key);
     const runs = { ...this.kept(), [this.run!.id]: Object.fromEntries(this.files.filter(({ kept }) => kept.size > 0).map(({ path, kept }) => [path, [...kept]])) };
     await this.services.context.workspaceState.update(KEPT_KEY, Object.fromEntries(Object.entries(runs).slice(-MAX_KEPT_RUNS)));
     await this.goOn();
@@ -133,7 +134,7 @@ export class Review implements CodeLensProvider, Disposable {
     const pending = pendingHunks(file, file.kind === "delete" ? undefined : document.getText());
     return pending.flatMap((hunk, index) => {
       const range = new Range(hunk.line, 0, hunk.line, 0);
-      const target: ChangeTarget = { path: file.path, key: hunkKey(hunk) };
+      const target: ChangeTarget = { path: file.path, key: hunk.key };
       const what = file.kind === "delete" ? "Deleted file" : file.kind === "add" ? "New file" : `Change ${index + 1} of ${pending.length}`;
       const lens = (title: string, command: string) => new CodeLens(range, { title, command: `loomd.${command}`, arguments: [target] });
       return [lens(`$(check) Keep`, "keepChange"), lens(`$(discard) Undo`, "undoChange"), lens("Show Step", "showStep"), lens(`${what} · Next`, "nextChange")];
@@ -175,7 +176,7 @@ export class Review implements CodeLensProvider, Disposable {
     const pending = file ? pendingHunks(file, await this.current(file)) : [];
     if (file && scope === "file" && pending.length > 0) return { file, hunks: pending };
     const line = editor?.selection.active.line ?? 0;
-    const hunk = target ? pending.find(each => hunkKey(each) === target.key) : pending.find(each => line >= each.line && line <= each.line + Math.max(0, each.newLines.length - 1));
+    const hunk = target ? pending.find(each => each.key === target.key) : pending.find(each => line >= each.line && line <= each.line + Math.max(0, each.newLines.length - 1));
     if (file && hunk) return { file, hunks: [hunk] };
     void showInformation(this.run ? "No change at the cursor." : "No changes are being reviewed. Use Review Changes… first.");
     return undefined;

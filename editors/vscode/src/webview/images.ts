@@ -1,6 +1,7 @@
 // Images that are pasted or dropped into a prompt, and files that are dropped: they go with the prompt.
 import { formatBytes } from "../runs/run";
 import { fileLink, type Attachment } from "../transcript/context";
+import { decodedUri } from "./uri";
 
 /** Agents take no larger ones, and a transcript would be slow with them. */
 const MAX_IMAGE_BYTES = 5_000_000;
@@ -39,7 +40,7 @@ const imagesOf = (data: DataTransfer | null): File[] => [...(data?.files ?? [])]
 
 function linksOf(data: DataTransfer | null): Attachment[] {
   const uris = (data?.getData(URI_LIST) || data?.getData("text/uri-list") || "").split(/\r?\n/).filter(uri => uri.startsWith("file:"));
-  return uris.map(uri => fileLink(uri, decodeURIComponent(uri.split("/").findLast(part => part !== "") ?? uri)));
+  return uris.map(uri => fileLink(uri, decodedUri(uri.split("/").findLast(part => part !== "") ?? uri)));
 }
 
 async function imageOf(file: File): Promise<Attachment> {

@@ -6,10 +6,11 @@ import { dataText, outputText, plainText, titleOf, type ItemOf, type Row, type T
 import type { ToExtension } from "../transcript/messages";
 import { lastLines } from "./ansi";
 import { element, icon, iconButton } from "./dom";
-import { decodedUri, StreamedMarkdown, type MarkdownActions } from "./markdown";
+import { StreamedMarkdown, type MarkdownActions } from "./markdown";
 import { planCount, planSteps } from "./plan";
 import { answerText, isAllowed, Questions, shown } from "./question";
 import { isRunning, statusLabel, ToolRenderer } from "./tool";
+import { decodedUri } from "./uri";
 
 /** A finished tool with at most this many lines of output stays expanded. */
 const MAX_UNFOLDED_LINES = 12;

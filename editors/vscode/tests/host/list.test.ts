@@ -5,6 +5,9 @@ import * as vscode from "vscode";
 import { deleteRuns, endRuns, exportRuns } from "../../src/commands/several";
 import type { Api } from "../../src/main";
 import { MAX_ENDED_SHOWN } from "../../src/runs/groups";
+import type { RunChanges } from "../../src/runs/store";
+import { Unread } from "../../src/views/unread";
+import { makeRun } from "../lib/runs";
 import { ask, cancelAll, closeAll, extension, final, folder, inState, node, rows, start, until } from "./extension";
 
 const execute = (command: string, ...args: unknown[]) => vscode.commands.executeCommand(`loomd.${command}`, ...args);
@@ -74,6 +77,18 @@ describe("the list of runs", () => {
     strictEqual(readFileSync(join(target, readdirSync(target)[0]!), "utf8"), "");
     await deleteRuns(api, nodes, "sure");
     for (const { id } of runs) strictEqual(api.runs.get(id), undefined);
+  });
+
+  it("marks what ended while the window was closed, in its folders", () => {
+    const state = new Map<string, unknown>([["loomd.lookedAt", 1000]]);
+    let change: (changes: RunChanges) => void = () => {};
+    const services = { context: { workspaceState: { get: (key: string, otherwise: unknown) => state.get(key) ?? otherwise, update: async (key: string, value: unknown) => void state.set(key, value) } }, runs: { onDidChange: (listener: typeof change) => ((change = listener), { dispose() {} }) } };
+    const unread = new Unread(services as never, () => false, () => {});
+    const ended = (id: string, endedAt: number, cwd: string) => [id, { before: undefined, after: makeRun(id, "succeeded", { endedAt, cwd }) }] as const;
+    change({ runs: new Map([ended("late", 2000, folder()), ended("before", 500, folder()), ended("elsewhere", 2000, "/somewhere")]) });
+    deepStrictEqual(["late", "before", "elsewhere"].filter(id => unread.has(id)), ["late"]);
+    ok((state.get("loomd.lookedAt") as number) > 2000);
+    unread.dispose();
   });
 
   it("marks what ended or finished responding until it is opened, and shows the agent of a run", async () => {

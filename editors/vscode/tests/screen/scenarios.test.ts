@@ -369,7 +369,8 @@ describe("on the screen", () => {
     await screen.row("Something else").waitFor();
     await screen.row("Fix the parser").getByText(/idle .* · opencode/).waitFor();
     await screen.command("loomd: Filter Runs…");
-    await screen.page.keyboard.type("parser");
+    await until("the filter is there", async () => (await screen.input.getAttribute("placeholder"))?.startsWith("Type words"));
+    await screen.input.fill("parser");
     await screen.row("Something else").waitFor({ state: "hidden" });
     await screen.page.getByText(/"parser": \d+ runs?/).waitFor();
     await screen.page.keyboard.press("Enter");

@@ -60,6 +60,13 @@ describe("a reviewed file", () => {
     deepStrictEqual(pending(changed, undefined), []);
   });
 
+  it("keeps one of two equal changes", () => {
+    const changed = file({ oldText: text("a", "x", "b", "x", "c"), newText: text("a", "b", "c") });
+    const [first, second] = review(changed, text("a", "b", "c")).hunks;
+    deepStrictEqual(pending(changed, text("a", "b", "c"), [second!.key]), [1]);
+    deepStrictEqual(pending(changed, text("a", "b", "c"), [first!.key]), [2]);
+  });
+
   it("that was made or deleted has one change, while it is as the agent left it", () => {
     deepStrictEqual(pending(file({ kind: "add", newText: "a\n" }), "a\n"), [0]);
     deepStrictEqual(pending(file({ kind: "add", newText: "a\n" }), "a\nb\n"), []);
