@@ -1,5 +1,5 @@
 // Commands about what a run changed: review, from a change to its step, and back to before a turn.
-import { isAbsolute, join } from "node:path";
+import { resolve, sep } from "node:path";
 import { window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run } from "../protocol";
@@ -14,7 +14,7 @@ import { pickRun } from "./pick";
 /** A question about several files names at most this many. */
 const MAX_FILES_NAMED = 10;
 
-const absolute = (run: Run, path: string): string => (isAbsolute(path) ? path : join(run.cwd, path));
+const absolute = (run: Run, path: string): string => resolve(run.cwd, path);
 
 export async function reviewChanges(app: App, review: Review, node?: RunsNode): Promise<void> {
   const run = await pickRun(app, node, "Select a run to review its changes", candidate => candidate.hasTranscript === true);
@@ -42,14 +42,17 @@ export async function undoTurn(app: App, node?: RunsNode, { turn, confirmation }
   const steps = await readSteps(app.server, run.id);
   const from = turn ?? (await pickTurn(run, steps));
   if (from === undefined) return;
-  const files = await takeBack(steps.filter(step => (step.turn ?? 0) >= from), path => absolute(run, path), readText);
+  const all = await takeBack(steps.filter(step => (step.turn ?? 0) >= from), path => absolute(run, path), readText);
   const name = (path: string) => relativeTo(path, run.cwd);
   const list = (paths: string[]) => [...paths.slice(0, MAX_FILES_NAMED).map(name), ...(paths.length > MAX_FILES_NAMED ? [`and ${paths.length - MAX_FILES_NAMED} more`] : [])].join("\n");
+  // What was there before is only what the agent reported. Where a run does not work, its word is not enough to write.
+  const [files, outside] = [all.filter(({ path }) => path.startsWith(run.cwd + sep)), all.filter(({ path }) => !path.startsWith(run.cwd + sep)).map(({ path }) => path)];
   const undone = files.flatMap(({ path, before }) => (before === "changed" ? [] : [{ path, text: before.text }]));
   const left = files.filter(({ before }) => before === "changed").map(({ path }) => path);
+  if (undone.length === 0 && outside.length > 0) return void showInformation(`Nothing can be undone: ${outside.slice(0, MAX_FILES_NAMED).join(", ")} outside of the run's folder.`);
   if (undone.length === 0) return void showInformation(left.length > 0 ? `Nothing can be undone: changed since in ${left.map(name).slice(0, MAX_FILES_NAMED).join(", ")}.` : "No changes since this message.");
   const count = undone.length === 1 ? "1 file" : `${undone.length} files`;
-  const detail = [list(undone.map(({ path }) => path)), ...(left.length > 0 ? [`Left as they are, because they have changed since:\n${list(left)}`] : []), "The agent is not informed."].join("\n\n");
+  const detail = [list(undone.map(({ path }) => path)), ...(left.length > 0 ? [`Left as they are, because they have changed since:\n${list(left)}`] : []), ...(outside.length > 0 ? [`Left as they are, because they are outside of the run's folder:\n${list(outside)}`] : []), "The agent is not informed."].join("\n\n");
   if (confirmation !== "sure" && (await confirm(`Undo the changes since this message in ${count}?`, detail, "Undo")) !== "Undo") return;
   if (!(await writeTexts(undone))) void showWarning("A file has unsaved or newer text. Nothing was undone.");
 }

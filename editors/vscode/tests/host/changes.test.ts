@@ -90,6 +90,8 @@ describe("the review of changes", () => {
 
   it("takes files back to before a turn, but none that has changed since", async () => {
     const [first, second, third] = ["turn-1.txt", "turn-2.txt", "turn-3.txt"].map(name => join(folder(), name)) as [string, string, string];
+    // The run does not work there.
+    const outside = join(folder(), "../outside.txt");
     const run = await ask(api, `edit ${first} one`, { interactive: true });
     const answer = async (count: number) => {
       for (let answered = 0; answered < count; answered++) {
@@ -100,14 +102,14 @@ describe("the review of changes", () => {
       await inState(api, run.id, "idle");
     };
     await answer(1);
-    await api.server.request("run/send", { runId: run.id, prompt: `edit ${second} two\nedit ${third} three` });
-    await answer(2);
+    await api.server.request("run/send", { runId: run.id, prompt: `edit ${second} two\nedit ${third} three\nedit ${outside} four` });
+    await answer(3);
     writeFileSync(third, "mine");
     const { items } = await api.server.request("run/items", { runId: run.id });
     const turns = items.flatMap(item => (item.kind === "message" && item.role === "user" ? [item.turn!] : []));
     await execute("undoTurn", node(run.id), { turn: turns[1], confirmation: "sure" });
     await until("the second turn's file is gone", () => !existsSync(second));
-    deepStrictEqual([read(first), read(third)], ["one", "mine"]);
+    deepStrictEqual([read(first), read(third), read(outside)], ["one", "mine", "four"]);
     await execute("cancel", node(run.id));
   });
 });

@@ -8,7 +8,7 @@ import { MAX_ENDED_SHOWN } from "../../src/runs/groups";
 import type { RunChanges } from "../../src/runs/store";
 import { Unread } from "../../src/views/unread";
 import { makeRun } from "../lib/runs";
-import { ask, cancelAll, closeAll, extension, final, folder, inState, node, rows, start, until } from "./extension";
+import { ask, cancelAll, closeAll, extension, final, folder, inState, node, rows, start, until, waiting } from "./extension";
 
 const execute = (command: string, ...args: unknown[]) => vscode.commands.executeCommand(`loomd.${command}`, ...args);
 
@@ -49,7 +49,7 @@ describe("the list of runs", () => {
     await final(api, (await start(api, { line: "true", title: "here" })).id);
     await final(api, (await start(api, { line: "true", title: "there", cwd: other })).id);
     const asking = await ask(api, "ask execute", { title: "asks" });
-    await until("it needs input", () => rows(api)[0]?.item.label === "asks");
+    await waiting(api, asking.id);
     await execute("groupBy.folder");
     await until("there are groups", () => rows(api)[1]?.node.kind === "group");
     const [first, second, third] = rows(api);
