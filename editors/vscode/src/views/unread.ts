@@ -31,7 +31,8 @@ export class Unread implements FileDecorationProvider, Disposable {
       window.registerFileDecorationProvider(this),
       services.runs.onDidChange(({ runs }) => {
         for (const [id, { before, after }] of runs) {
-          if (!after) this.mark(id, false);
+          // Whoever ended a run knows.
+          if (!after || after.state === "cancelled") this.mark(id, false);
           else if ((before ? hasNews(before, after) : isInWorkspace(after) && endedSince(after, closedAt)) && !this.isSeen(id)) this.mark(id, true);
         }
         this.look();
@@ -71,10 +72,9 @@ export class Unread implements FileDecorationProvider, Disposable {
   }
 }
 
-const endedSince = (run: Run, at: number): boolean => isFinal(run) && run.state !== "cancelled" && (run.endedAt ?? 0) > at;
+const endedSince = (run: Run, at: number): boolean => isFinal(run) && (run.endedAt ?? 0) > at;
 
-/** Whoever ended a run knows. */
 function hasNews(before: Run, after: Run): boolean {
-  if (isFinal(after)) return !isFinal(before) && after.state !== "cancelled";
+  if (isFinal(after)) return !isFinal(before);
   return after.state === "idle" && before.state !== "idle" && before.state !== "starting";
 }

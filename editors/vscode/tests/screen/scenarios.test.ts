@@ -376,7 +376,15 @@ describe("on the screen", () => {
     await screen.page.keyboard.press("Enter");
     await picture("filter");
     await screen.command("loomd: Clear Filter");
-    await screen.row("Something else").waitFor();
+    const other = screen.row("Something else");
+    await other.waitFor();
+    // It ended while nobody looked, until it is opened.
+    const dots = () => other.evaluate(row => [...row.querySelectorAll("*")].filter(each => getComputedStyle(each, "::after").content.includes("●")).length);
+    match((await other.getAttribute("aria-label")) ?? "", /unread/);
+    await until("it has a dot", async () => (await dots()) > 0);
+    await other.click();
+    await until("the dot is gone", async () => (await dots()) === 0 && !/unread/.test((await other.getAttribute("aria-label")) ?? ""));
+    await hidePanel();
   });
 
   it("an agent is asked, and asked again, in the palette alone", async () => {
