@@ -9,7 +9,7 @@ import { alive, until } from "../lib/environment";
 /** All screenshots go here. */
 const PICTURES = join(process.cwd(), "tests/out/pictures");
 /** The pictures that the README and the walkthrough show. */
-const README_PICTURES = ["output", "permission", "transcript", "changes"];
+const README_PICTURES = ["output", "permission", "transcript", "changes", "review"];
 
 const TEMPLATES = [
   { name: "Fix the parser", provider: "opencode", prompt: "The test \"reads nothing\" fails. Fix the parser." },
