@@ -14,6 +14,7 @@ import { deleteRuns, endRuns, exportRuns, runsOf } from "./commands/several";
 import { always, manageRules, takeOverRules } from "./commands/rules";
 import { search } from "./commands/search";
 import { about, reportIssue, restartServer, stopServer } from "./commands/server";
+import { queuedMessages, type QueuedAction } from "./commands/queued";
 import { resume, resumeRun } from "./commands/resume";
 import { rerun, start, startTemplate } from "./commands/start";
 import { takeOver } from "./commands/takeover";
@@ -124,6 +125,7 @@ export function activate(context: ExtensionContext): Api {
   several("cancel", node => cancel(app, node), nodes => endRuns(app, nodes));
   command("endIdle", (_?: RunsNode, confirmation?: "sure") => endIdle(app, confirmation));
   command("interrupt", (node?: RunsNode) => interrupt(app, node));
+  command("queued", (node?: RunsNode, requested?: QueuedAction) => queuedMessages(app, node, requested));
   command("rerun", (node?: RunsNode) => rerun(app, node));
   command("rename", (node?: RunsNode, title?: string) => rename(app, node, title));
   command("pin", (node?: RunsNode) => pin(app, true, node));

@@ -27,6 +27,8 @@ export type ToPage =
   | { kind: "sent" }
   /** Puts attachments, and a text if there is none yet, into the message box. */
   | { kind: "attach"; context: Attachment[]; text: string }
+  /** Puts a message that was taken back into the message box, below what is there. */
+  | { kind: "draft"; context: Attachment[]; text: string }
   /** Files and symbols that match what was typed after `@`. */
   | { kind: "found"; query: string; found: Attachment[] }
   | { kind: "find"; query: string }
@@ -52,6 +54,7 @@ export type ToExtension =
   | { kind: "takeover" }
   | { kind: "changes" }
   | { kind: "review" }
+  | { kind: "queued" }
   /** Takes back what was changed since the begin of a turn. */
   | { kind: "undoTurn"; turn: number }
   | { kind: "rerun" }

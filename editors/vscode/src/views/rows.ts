@@ -53,6 +53,7 @@ function contextFlags(run: Run): string[] {
   if (run.session?.resumable) result.push("resumable");
   if (takeoversOf(run).length > 0) result.push("takeover");
   if (run.pinned) result.push("pinned");
+  if (run.queued && !isFinal(run)) result.push("queued");
   if (run.labels["worktree"] !== undefined) result.push("worktree");
   return result;
 }

@@ -34,14 +34,15 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
     for (const disposable of this.disposables) disposable.dispose();
   }
 
-  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request, `item` an item; `context` goes into the message box, with `text`. */
-  show(run: Run, { find, question, item, context, text = "" }: { find?: string; question?: string; item?: number; context?: Attachment[]; text?: string } = {}): void {
+  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request, `item` an item; `draft` goes below what is in the message box; `context` goes into the message box, with `text`. */
+  show(run: Run, { find, question, item, draft, context, text = "" }: { find?: string; question?: string; item?: number; draft?: { text: string; context: Attachment[] }; context?: Attachment[]; text?: string } = {}): void {
     let panel = this.panels.get(run.id);
     if (panel) panel.view.reveal();
     else panel = this.adopt(run.id, window.createWebviewPanel(TRANSCRIPT_VIEW, nameOf(run), ViewColumn.Active, this.options()));
     if (find !== undefined) panel.postWhenReady({ kind: "find", query: find });
     if (question !== undefined) panel.postWhenReady({ kind: "question", permissionId: question });
     if (item !== undefined) panel.postWhenReady({ kind: "reveal", item });
+    if (draft) return panel.postWhenReady({ kind: "draft", ...draft });
     if (context) panel.postWhenReady({ kind: "attach", context, text });
     else if (find === undefined && question === undefined && item === undefined) panel.postWhenReady({ kind: "focus" });
   }
@@ -231,6 +232,7 @@ class Panel implements Disposable {
         case "takeover":
         case "changes":
         case "rerun":
+        case "queued":
           await commands.executeCommand(`loomd.${message.kind}`, { kind: "run", id: runId });
           return;
         case "review":

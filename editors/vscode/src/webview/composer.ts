@@ -61,6 +61,13 @@ export class Composer {
     this.textarea.focus();
   }
 
+  /** A message that was taken back: nothing that is in the box is lost. */
+  draft(context: readonly Attachment[], text: string): void {
+    const { value } = this.textarea;
+    this.textarea.value = value === "" || text === "" ? value + text : `${value}\n${text}`;
+    this.attach(context, "");
+  }
+
   private complete({ trigger, query }: Word): void {
     if (trigger === "@") return this.post({ kind: "find", query });
     const commands = (this.header?.run.agent?.commands ?? []).filter(({ name }) => name.toLowerCase().startsWith(query.toLowerCase()));

@@ -176,6 +176,8 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
       return;
     case "attach":
       return composer.attach(data.context, data.text);
+    case "draft":
+      return composer.draft(data.context, data.text);
     case "found":
       return composer.found(data.query, data.found);
     case "find":
@@ -320,8 +322,12 @@ function showUsage(): void {
   if (costUsd != null) parts.push(`$${costUsd.toFixed(2)}`);
   const { used, size } = run.agent?.context ?? {};
   if (used != null && size) parts.push(`${Math.max(0, 100 - Math.round((used / size) * 100))}% context left`);
-  if (run.queued) parts.push(`${run.queued} ${run.queued === 1 ? "message" : "messages"} queued`);
-  usage.textContent = parts.join(" · ");
+  usage.replaceChildren(parts.join(" · "));
+  if (run.queued) {
+    const show = button(`${run.queued} ${run.queued === 1 ? "message" : "messages"} queued`, () => post({ kind: "queued" }), "link");
+    show.title = "Edit or remove queued messages";
+    usage.append(parts.length > 0 ? " · " : "", show);
+  }
   const tokens = inputTokens == null ? "" : `Tokens: ${inputTokens} in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}, ${outputTokens ?? 0} out`;
   usage.title = [tokens, used != null && size ? `Context: ${formatCount(used)} of ${formatCount(size)} tokens used` : ""].filter(line => line !== "").join("\n");
 }

@@ -218,6 +218,20 @@ describe("runs", () => {
     strictEqual(rows(api).filter(({ node: { kind } }) => kind === "run").length, MAX_ENDED_SHOWN);
   });
 
+  it("have queued messages, which are edited or removed", async () => {
+    const run = await ask(api, "wait", { interactive: true, title: "queues" });
+    await inState(api, run.id, "running");
+    for (const text of ["first", "second"]) await api.server.request("run/send", { runId: run.id, prompt: text, mode: "queue" });
+    const queued = async () => (await api.server.request("run/queue", { runId: run.id })).prompts.map(({ prompt }) => prompt[0]!["text"]);
+    await until("both wait", async () => (await queued()).length === 2);
+    await execute("queued", node(run.id), { index: 0, action: "remove" });
+    deepStrictEqual(await queued(), ["second"]);
+    await execute("queued", node(run.id), { index: 0, action: "edit" });
+    deepStrictEqual(await queued(), []);
+    await until("it is in the message box of the transcript", () => api.transcripts.isVisible(run.id));
+    await execute("cancel", node(run.id));
+  });
+
   it("are resumed from their session", async () => {
     const first = await ask(api, "say one");
     await final(api, first.id);

@@ -368,6 +368,18 @@ describe("the transcript's page", () => {
     await transcript.page.waitForFunction(() => document.querySelectorAll(".attachments li").length === 0);
   });
 
+  it("shows that messages are queued, and takes one back below what is in the box", async () => {
+    await transcript.header({ queued: 2 });
+    await transcript.page.getByRole("button", { name: "2 messages queued" }).click();
+    await transcript.posted("queued");
+    const box = transcript.page.getByLabel("Message", { exact: true });
+    await box.fill("already here");
+    await transcript.send({ kind: "draft", text: "taken back", context: [fileLink("file:///a.txt", "a.txt")] });
+    await transcript.page.getByRole("button", { name: "a.txt", exact: true }).waitFor();
+    strictEqual(await box.inputValue(), "already here\ntaken back");
+    deepStrictEqual(await accessibilityViolations(transcript.page), []);
+  });
+
   it("offers to steer only while a turn runs, and to resume after the end", async () => {
     await transcript.header({ state: "idle" });
     await transcript.page.getByLabel("When to send").waitFor({ state: "hidden" });
