@@ -2,6 +2,7 @@
 // workspace cannot set them.
 import { ConfigurationTarget, workspace, type ConfigurationScope } from "vscode";
 import type { PermissionMode } from "./protocol";
+import type { Grouping } from "./runs/filter";
 import type { SettingsRule } from "./runs/rules";
 import type { Template } from "./runs/start";
 
@@ -17,6 +18,7 @@ export const settings = {
     const model: unknown = section().get<Record<string, unknown>>("models", {})[provider];
     return typeof model === "string" && model.trim() !== "" ? model.trim() : undefined;
   },
+  groupBy: () => section().get<Grouping>("groupBy", "state"),
   terminal: () => section().get<boolean>("terminal", true),
   /** Rules that only earlier versions applied. */
   rules: () => arrayOf<SettingsRule>(section().inspect("rules")?.globalValue),

@@ -8,6 +8,7 @@ import { isFinal, isWaiting, nameOf, plain } from "../runs/run";
 import { Failure } from "../server/failure";
 import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
+import { worktreeHint } from "./several";
 import { confirm, showError, showInformation } from "../views/messages";
 
 /** A question about several runs names at most this many. */
@@ -17,17 +18,23 @@ const isActive = (run: Run) => !isFinal(run);
 
 export async function openRun(app: App, node?: RunsNode): Promise<void> {
   const run = await pickRun(app, node, "Select a run to open");
-  if (run) (run.hasTranscript ? app.transcripts : app.outputs).show(run);
+  if (!run) return;
+  app.unread.mark(run.id, false);
+  (run.hasTranscript ? app.transcripts : app.outputs).show(run);
 }
 
 export async function openOutput(app: App, node?: RunsNode): Promise<void> {
   const run = await pickRun(app, node, "Select a run to show its output");
-  if (run) app.outputs.show(run);
+  if (!run) return;
+  app.unread.mark(run.id, false);
+  app.outputs.show(run);
 }
 
 export async function openTranscript(app: App, node?: RunsNode): Promise<void> {
   const run = await pickRun(app, node, "Select a run to show its transcript", candidate => candidate.hasTranscript === true);
-  if (run) app.transcripts.show(run);
+  if (!run) return;
+  app.unread.mark(run.id, false);
+  app.transcripts.show(run);
 }
 
 export async function cancel(app: App, node?: RunsNode): Promise<void> {
@@ -73,7 +80,7 @@ export async function pin(app: App, pinned: boolean, node?: RunsNode): Promise<v
 export async function deleteRun(app: App, node?: RunsNode, confirmation?: "sure"): Promise<void> {
   const run = await pickRun(app, node, "Select a run to delete", isFinal);
   if (!run) return;
-  const choice = confirmation === "sure" ? "Delete" : await confirm(`Delete "${nameOf(run)}"? Its log and output will be permanently deleted.`, "", "Delete");
+  const choice = confirmation === "sure" ? "Delete" : await confirm(`Delete "${nameOf(run)}"? Its log and output will be permanently deleted.`, worktreeHint([run]).trim(), "Delete");
   if (choice !== "Delete") return;
   await app.server.request("run/delete", { runId: run.id });
   app.runs.remove([run.id]);

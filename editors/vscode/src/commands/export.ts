@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { Uri, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
+import type { Run } from "../protocol";
 import { nameOf } from "../runs/run";
 import type { ExportFormat } from "../server/optional";
 import type { RunsNode } from "../views/tree";
@@ -21,6 +22,12 @@ const FORMATS: readonly FormatItem[] = [
   { format: "jsonl", extension: "jsonl", label: "JSON Lines", detail: "Machine-readable log" },
 ];
 
+/** A name for a file of the run, with its ending. */
+export const fileNameOf = (run: Run, ending: string): string => `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "run"}${ending}`;
+
+export const pickFormat = async (requested: ExportFormat | undefined, title: string): Promise<FormatItem | undefined> =>
+  requested ? FORMATS.find(({ format }) => format === requested) : window.showQuickPick(FORMATS, { title, placeHolder: "Select a format" });
+
 /** `requested`, the format and file from a key binding or another extension, skips the pickers. */
 export async function exportRun(app: App, node?: RunsNode, requested?: { format: ExportFormat; target: Uri }): Promise<Uri | undefined> {
   const run = await pickRun(app, node, "Select a run to export");
@@ -29,9 +36,9 @@ export async function exportRun(app: App, node?: RunsNode, requested?: { format:
     void showInformation("Export requires a newer loomd. You can use Save Output… instead.");
     return undefined;
   }
-  const row = requested ? FORMATS.find(({ format }) => format === requested.format) : await window.showQuickPick(FORMATS, { title: `Export ${nameOf(run)}`, placeHolder: "Select a format" });
+  const row = await pickFormat(requested?.format, `Export ${nameOf(run)}`);
   if (!row) return undefined;
-  const name = `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "run"}.${row.extension}`;
+  const name = fileNameOf(run, `.${row.extension}`);
   const target = requested?.target ?? (await window.showSaveDialog({ defaultUri: Uri.file(join(run.cwd, name)), title: "Export Run" }));
   if (!target) return undefined;
   await app.server.request("run/export", { runId: run.id, format: row.format, path: target.fsPath });

@@ -1,18 +1,18 @@
-// Starts runs: from a template, from an earlier run, or by resuming a session.
-import { commands, ThemeIcon, window, workspace, type QuickPickItem } from "vscode";
+// Starts runs: from the form, from a template, or from an earlier run.
+import { commands, ThemeIcon, window, workspace } from "vscode";
 import type { App } from "../app";
 import { providerOf } from "../services";
 import { settings } from "../config";
-import type { PermissionMode, Prompt, ProviderInfo, Run, StartParams } from "../protocol";
+import type { PermissionMode, ProviderInfo, Run, StartParams } from "../protocol";
 import { rerunParams, missingEnvironment, startParams, type Template } from "../runs/start";
-import { isFinal, nameOf, promptText, plain } from "../runs/run";
+import { promptText, plain } from "../runs/run";
 import { Failure } from "../server/failure";
 import type { RunsNode } from "../views/tree";
 import { promptOf, type Attachment } from "../transcript/context";
 import type { FormInput } from "../transcript/form";
 import { PERMISSION_MODE_LABELS } from "./configure";
 import { pickRun } from "./pick";
-import { confirm, showError, showInformation } from "../views/messages";
+import { showError, showInformation } from "../views/messages";
 
 /** Keys of what was entered before in the workspace's state. */
 const HISTORY_KEY = "loomd.history";
@@ -20,10 +20,11 @@ const LAST_KEY = "loomd.lastInput";
 const MAX_HISTORY = 100;
 
 /** Starts a run and shows it. If it cannot be started, shows the error with the server's hint. */
-export async function startRun(app: App, params: StartParams, show: "show" | "hide" = "show"): Promise<Run | undefined> {
+export async function startRun(app: App, params: StartParams, { hidden = false, worktree = false } = {}): Promise<Run | undefined> {
   let run: Run;
   try {
-    ({ run } = await app.server.request("run/start", params));
+    const begin = (given: StartParams) => app.server.request("run/start", given);
+    ({ run } = await (worktree ? app.worktrees.start(params, begin) : begin(params)));
   } catch (error) {
     const failure = Failure.from(error);
     const hint = typeof failure.data["hint"] === "string" && !failure.message.includes(failure.data["hint"]) ? ` ${failure.data["hint"]}` : "";
@@ -32,7 +33,7 @@ export async function startRun(app: App, params: StartParams, show: "show" | "hi
   }
   app.startedHere.add(run.id);
   app.runs.put(run);
-  if (show === "show") await commands.executeCommand("loomd.open", { kind: "run", id: run.id });
+  if (!hidden) await commands.executeCommand("loomd.open", { kind: "run", id: run.id });
   return run;
 }
 
@@ -68,7 +69,7 @@ export async function startTemplate(app: App): Promise<Run | undefined> {
 /** The prompt or the command line of a template. */
 const textOf = ({ command, prompt }: Template): string => (typeof command === "string" ? command : command?.join(" ")) ?? promptText(prompt);
 
-const isAgent = (provider: ProviderInfo | undefined): boolean => provider !== undefined && provider.kind !== "command";
+export const isAgent = (provider: ProviderInfo | undefined): boolean => provider !== undefined && provider.kind !== "command";
 
 /** A provider from loomd's configuration already has its command line there. */
 const isComplete = (app: App, template: Template): boolean => (isAgent(providerOf(app, template.provider)) ? template.prompt != null : template.command !== undefined || template.provider !== "command");
@@ -79,7 +80,7 @@ async function startWith(app: App, template: Template, cwd: string | undefined):
     void showError(provider.reason ?? `${provider.title} is not available.`);
     return undefined;
   }
-  return startRun(app, startParams(template, { cwd, title: template.name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(template.provider) }));
+  return startRun(app, startParams(template, { cwd, title: template.name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(template.provider) }), { worktree: template.worktree === true });
 }
 
 /** `given`: what goes with the prompt of an agent. */
@@ -94,10 +95,10 @@ export function showForm(app: App, template?: Template, given?: { context: Attac
       return {
         providers: usable.map(provider => ({ id: provider.id, title: provider.id === "command" ? "Command" : provider.title, isAgent: isAgent(provider), model: settings.model(provider.id) ?? "" })),
         folders: (workspace.workspaceFolders ?? []).map(({ name, uri }) => ({ name, path: uri.fsPath })),
-        templates: settings.templates().map(each => ({ name: each.name, provider: each.provider, text: textOf(each), ...(each.model ? { model: each.model } : {}), ...(each.permissions ? { permissions: each.permissions } : {}) })),
+        templates: settings.templates().map(each => ({ name: each.name, provider: each.provider, text: textOf(each), ...(each.model ? { model: each.model } : {}), ...(each.permissions ? { permissions: each.permissions } : {}), worktree: each.worktree === true })),
         permissionModes: Object.entries(PERMISSION_MODE_LABELS) as [PermissionMode, string][],
         history: history(),
-        initial: { provider: template?.provider ?? (given && !isAgent(providerOf(app, last.provider ?? "")) ? usable.find(isAgent)?.id : last.provider) ?? "command", text: given?.text ?? (template ? textOf(template) : ""), context: given?.context ?? [], model: template?.model ?? "", permissions: template?.permissions ?? settings.permissions(), cwd: activeFolder() ?? "", template: template?.name ?? "" },
+        initial: { provider: template?.provider ?? (given && !isAgent(providerOf(app, last.provider ?? "")) ? usable.find(isAgent)?.id : last.provider) ?? "command", text: given?.text ?? (template ? textOf(template) : ""), context: given?.context ?? [], model: template?.model ?? "", permissions: template?.permissions ?? settings.permissions(), cwd: activeFolder() ?? "", template: template?.name ?? "", worktree: template?.worktree === true },
       };
     },
     models: async (provider, cwd) => (await app.server.request("provider/options", { provider, ...(cwd === "" ? {} : { cwd }) }).catch(() => ({ models: [] }))).models ?? [],
@@ -110,9 +111,10 @@ export function showForm(app: App, template?: Template, given?: { context: Attac
 }
 
 /** What was entered, with what the template has besides. */
-function ofForm(app: App, { provider, text, model, permissions, template: name, context }: FormInput): Template {
+function ofForm(app: App, { provider, text, model, permissions, template: name, context, worktree }: FormInput): Template {
   const template = settings.templates().find(template => template.name === name && template.provider === provider);
-  const { prompt: _, command: __, ...rest } = template ?? { name: "", provider };
+  const { prompt: _, command: __, ...kept } = template ?? { name: "", provider };
+  const rest = { ...kept, worktree };
   if (isAgent(providerOf(app, provider))) return { ...rest, prompt: promptOf(text, context), permissions, ...(model === "" ? {} : { model }) };
   // A command that was not changed keeps its words.
   return { ...rest, command: template && text === textOf(template) ? (template.command ?? text) : text };
@@ -123,7 +125,7 @@ async function pickFolder(): Promise<string | undefined> {
   return activeFolder() ?? (workspace.workspaceFolders && (await window.showWorkspaceFolderPick({ placeHolder: "Select a workspace folder" })))?.uri.fsPath;
 }
 
-function activeFolder(): string | undefined {
+export function activeFolder(): string | undefined {
   const folders = workspace.workspaceFolders ?? [];
   if (folders.length < 2) return folders[0]?.uri.fsPath;
   const file = window.activeTextEditor?.document.uri;
@@ -137,60 +139,3 @@ export async function rerun(app: App, node?: RunsNode): Promise<Run | undefined>
   if (missing.length > 0) app.log.warn(`${run.id} was started with ${missing.join(", ")} in its environment. Values are not stored, so the new run does not have them.`);
   return startRun(app, rerunParams(run));
 }
-
-/** Resumes the session of an ended run in a new run. Asks for the prompt if `followUp` is missing. */
-export async function resumeRun(app: App, node?: RunsNode, followUp?: Prompt): Promise<Run | undefined> {
-  const run = await pickRun(app, node, "Select a run to resume", candidate => isFinal(candidate) && candidate.session?.resumable === true);
-  if (!run) return undefined;
-  if (run.takenOverAt) {
-    const choice = await confirm(`${nameOf(run)} may still be open in a terminal. Resuming it here as well may corrupt the session.`, "", "Resume Anyway");
-    if (choice !== "Resume Anyway") return undefined;
-  }
-  const prompt = followUp ?? (await window.showInputBox({ title: `Resume ${nameOf(run)}`, prompt: "Enter a follow-up", ignoreFocusOut: true }));
-  if (prompt === undefined || (typeof prompt === "string" && prompt.trim() === "")) return undefined;
-  const again = rerunParams(run);
-  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, followUp === undefined ? "show" : "hide");
-}
-
-/**
- * `Resume Session…`: offers ended runs with a session, and the agents' own sessions that were started outside loomd.
- */
-export async function resume(app: App, node?: RunsNode): Promise<Run | undefined> {
-  if (node && "id" in node) return resumeRun(app, node);
-  const { providers } = (await app.server.ready()).handshake;
-  await app.runs.loaded();
-  const runs = [...app.runs.all()].filter(run => isFinal(run) && run.session?.resumable).sort((a, b) => (a.id < b.id ? 1 : -1));
-  type SessionRow = QuickPickItem & { run?: Run; session?: { provider: string; id: string; cwd?: string } };
-  const rows: SessionRow[] = runs.map(run => ({ label: plain(nameOf(run)), description: `${run.provider} · ${new Date(run.createdAt).toLocaleString()}`, detail: run.cwd, run }));
-  const known = new Set(runs.map(run => run.session?.id));
-  const cwd = workspace.workspaceFolders?.[0]?.uri.fsPath;
-  const lists = providers
-    .filter(provider => provider.available && provider.capabilities.resume)
-    .map(async provider => {
-      const { sessions } = await app.server.request("session/list", { provider: provider.id, ...(cwd === undefined ? {} : { cwd }) });
-      return (sessions ?? [])
-        .filter(session => !known.has(session.id))
-        .map((session): SessionRow => ({
-          label: plain(session.title ?? session.id),
-          description: `${provider.title} · started outside loomd`,
-          ...(session.cwd ? { detail: session.cwd } : {}),
-          session: { provider: provider.id, id: session.id, ...(session.cwd ? { cwd: session.cwd } : {}) },
-        }));
-    });
-  for (const list of await Promise.allSettled(lists)) {
-    // An agent that cannot list its sessions is skipped.
-    if (list.status === "fulfilled") rows.push(...list.value);
-  }
-  if (rows.length === 0) {
-    void showInformation("No sessions to resume.");
-    return undefined;
-  }
-  const row = await window.showQuickPick(rows, { placeHolder: "Select a session to resume", matchOnDescription: true, matchOnDetail: true });
-  if (row?.run) return resumeRun(app, { kind: "run", id: row.run.id });
-  if (!row?.session) return undefined;
-  const prompt = await window.showInputBox({ title: `Resume ${row.label}`, prompt: "Enter a follow-up", ignoreFocusOut: true });
-  if (!prompt?.trim()) return undefined;
-  const { provider, id } = row.session;
-  return startRun(app, { ...startParams({ name: "", provider, prompt }, { cwd: row.session.cwd ?? cwd, terminal: false, permissions: settings.permissions() }), resume: { sessionId: id } });
-}
-

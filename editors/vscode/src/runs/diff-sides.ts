@@ -33,11 +33,11 @@ export function diffSides(file: ChangedFile, disk: string | undefined): DiffSide
   return { before: removedLines(file.patch), after: addedLines(file.patch), current: false };
 }
 
-function applyPatchTo(text: string, patch: string | null | undefined): string | undefined {
+export function applyPatchTo(text: string, patch: string | null | undefined): string | undefined {
   return applyParts(text, patch, parts => parts);
 }
 
-function revertPatchFrom(text: string, patch: string | null | undefined): string | undefined {
+export function revertPatchFrom(text: string, patch: string | null | undefined): string | undefined {
   return applyParts(text, patch, parts => parts.reverse().map(part => reversePatch(part)));
 }
 

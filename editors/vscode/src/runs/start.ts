@@ -7,6 +7,8 @@ export interface Template extends Pick<StartParams, "provider" | "prompt" | "cwd
   name: string;
   /** A shell command line, or an array of arguments. */
   command?: string | string[];
+  /** Whether it runs in a new git worktree, on a branch of its own. */
+  worktree?: boolean;
   /** Whether it comes from workspace settings. */
   fromWorkspace?: boolean;
 }

@@ -14,6 +14,8 @@ export interface FormInput {
   cwd: string;
   /** The name of the template that it began with. */
   template: string;
+  /** Whether it runs in a new git worktree. */
+  worktree: boolean;
   /** What goes with the prompt. */
   context: Attachment[];
 }

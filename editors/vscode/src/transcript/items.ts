@@ -28,6 +28,8 @@ export class Transcript {
   private readonly permissionIds = new Set<string>();
   private readonly withdrawn = new Set<number>();
   private readonly openQuestions = new Map<number, ItemOf<"permission">>();
+  /** The agent's last plan; a sub-agent's own is not it. */
+  lastPlan: number | undefined;
   /** How many items the run has. */
   total = 0;
   /** `before` of the page before the first one here; absent if that is the first of all. */
@@ -143,6 +145,7 @@ export class Transcript {
       if (!item.resolved) this.openQuestions.set(number, item);
     }
     if (("abandoned" in item && item.abandoned) || this.withdrawn.has(number)) this.withdraw(item);
+    if (item.kind === "plan" && item.parent == null) this.lastPlan = Math.max(number, this.lastPlan ?? 0);
     if (known) return;
     this.structure++;
     this.numbers.push(number);

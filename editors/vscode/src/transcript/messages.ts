@@ -27,13 +27,17 @@ export type ToPage =
   | { kind: "sent" }
   /** Puts attachments, and a text if there is none yet, into the message box. */
   | { kind: "attach"; context: Attachment[]; text: string }
+  /** Puts a message that was taken back into the message box, below what is there. */
+  | { kind: "draft"; context: Attachment[]; text: string }
   /** Files and symbols that match what was typed after `@`. */
   | { kind: "found"; query: string; found: Attachment[] }
   | { kind: "find"; query: string }
   /** Puts the focus where typing is expected: on the first permission request, else in the message box. */
   | { kind: "focus" }
   /** Shows a permission request and focuses it; without an ID the first one. */
-  | { kind: "question"; permissionId?: string };
+  | { kind: "question"; permissionId?: string }
+  /** Shows an item and focuses it. */
+  | { kind: "reveal"; item: number };
 
 export type ToExtension =
   | { kind: "ready" }
@@ -49,6 +53,10 @@ export type ToExtension =
   | { kind: "openOutput" }
   | { kind: "takeover" }
   | { kind: "changes" }
+  | { kind: "review" }
+  | { kind: "queued" }
+  /** Takes back what was changed since the begin of a turn. */
+  | { kind: "undoTurn"; turn: number }
   | { kind: "rerun" }
   | { kind: "openFile"; path: string; line?: number; column?: number }
   | { kind: "openDiff"; path: string; oldText: string; newText: string }

@@ -3,14 +3,22 @@ import { readFile } from "node:fs/promises";
 import { basename, isAbsolute, join } from "node:path";
 import { commands, EventEmitter, Uri, type TextDocumentContentProvider } from "vscode";
 import type { Services } from "../services";
-import type { Run } from "../protocol";
-import { diffSides } from "../runs/diff-sides";
+import type { ChangedFile, Run } from "../protocol";
+import { diffSides, type DiffSides } from "../runs/diff-sides";
 import { nameOf } from "../runs/run";
 import { showInformation } from "./messages";
 
 export const CHANGE_SCHEME = "loomd-change";
 /** A file, its left side and its right side; `undefined` if the file does not exist on that side. */
 type ChangeRow = [Uri, Uri | undefined, Uri | undefined];
+
+/** A file that a run changed, as far as its sides are known. */
+export interface FileChange {
+  path: string;
+  file: ChangedFile;
+  sides: DiffSides;
+  row: ChangeRow;
+}
 
 /** The texts of this many runs stay in memory for the diffs that are open. */
 const MAX_CACHED_RUNS = 20;
@@ -35,7 +43,8 @@ export class Changes implements TextDocumentContentProvider {
   }
 
   async show(run: Run): Promise<void> {
-    const { rows, complete } = await this.load(run.id);
+    const { changes, complete } = await this.load(run.id);
+    const rows = changes.map(({ row }) => row);
     if (rows.length === 0) {
       const hint = complete ? "" : " (Commands it ran may have changed files.)";
       void showInformation(`No changes reported by ${nameOf(run)}.${hint}`);
@@ -54,7 +63,7 @@ export class Changes implements TextDocumentContentProvider {
   }
 
   /** Reads the run's changes from the server, and stores the texts that are not on disk. */
-  private async load(runId: string): Promise<{ rows: ChangeRow[]; complete: boolean }> {
+  async load(runId: string): Promise<{ changes: FileChange[]; complete: boolean }> {
     const [{ run }, { files, complete }] = await Promise.all([this.services.server.request("run/get", { runId }), this.services.server.request("run/changes", { runId })]);
     const texts = new Map<string, string>();
     this.texts.delete(runId);
@@ -67,15 +76,16 @@ export class Changes implements TextDocumentContentProvider {
       this.changed.fire(uri);
       return uri;
     };
-    const rows: ChangeRow[] = [];
+    const changes: FileChange[] = [];
     for (const file of files) {
       const path = isAbsolute(file.path) ? file.path : join(run.cwd, file.path);
       const disk = await readFile(path, "utf8").catch(() => undefined);
-      const { before, after, current } = diffSides(file, disk);
+      const sides = diffSides(file, disk);
+      const { before, after, current } = sides;
       const left = before === undefined ? undefined : put(path, "before", before);
       const right = current ? Uri.file(path) : after === undefined ? undefined : put(path, "after", after);
-      rows.push([Uri.file(path), left, right]);
+      changes.push({ path, file, sides, row: [Uri.file(path), left, right] });
     }
-    return { rows, complete };
+    return { changes, complete };
   }
 }

@@ -1,6 +1,10 @@
-// Files and symbols of the workspace whose names match what was typed after `@`.
+// The workspace's files: those and symbols whose names match what was typed after `@`, and which runs work in it.
 import { commands, Uri, workspace, type SymbolInformation } from "vscode";
+import type { Run } from "../protocol";
 import { fileLink, type Attachment } from "../transcript/context";
+
+/** Whether a run works in a folder of this window. */
+export const isInWorkspace = ({ cwd }: Pick<Run, "cwd">): boolean => (workspace.workspaceFolders ?? []).some(({ uri }) => uri.scheme === "file" && (cwd === uri.fsPath || cwd.startsWith(`${uri.fsPath}/`)));
 
 const MAX_FOUND = 20;
 

@@ -1,10 +1,11 @@
 // Notifications about runs that need input or finished, for users who do not see the list. Each is shown once, in the
 // window that it concerns. A permission request whose notification is dismissed stays pending.
-import { commands, window, workspace, type Disposable } from "vscode";
+import { commands, window, type Disposable } from "vscode";
 import type { App } from "../app";
 import { settings } from "../config";
 import type { Run } from "../protocol";
 import { actionText, requestTitle, isFinal, nameOf, permissionRequests, stateLabel, type PermissionRequest } from "../runs/run";
+import { isInWorkspace } from "./files";
 import { showError, showInformation, showWarning } from "./messages";
 
 /** A notification shows at most this much of a request's title; the transcript shows all of the request. */
@@ -66,7 +67,7 @@ export class Notifier implements Disposable {
    */
   private isRelevant(run: Run): boolean {
     if (this.app.startedHere.has(run.id)) return true;
-    return (workspace.workspaceFolders ?? []).some(({ uri }) => uri.scheme === "file" && (run.cwd === uri.fsPath || run.cwd.startsWith(`${uri.fsPath}/`)));
+    return isInWorkspace(run);
   }
 
   /** Whether the user sees the run anyway. */

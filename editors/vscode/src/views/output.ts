@@ -25,6 +25,8 @@ type OutputServices = Pick<Services, "server" | "runs" | "feeds">;
 
 export interface OutputHooks {
   rerun(run: Run): void;
+  /** Nothing is written before. */
+  ready?: Promise<void>;
   /** Called when the run has ended and all of its output is written. */
   ended?(run: Run): void;
   closed(): void;
@@ -56,7 +58,7 @@ export class OutputTerminal implements Pseudoterminal {
 
   open(size?: TerminalDimensions): void {
     if (size) this.setDimensions(size);
-    void this.follow().catch((error: unknown) => this.append(`\r\n\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
+    void (this.hooks.ready ?? Promise.resolve()).then(() => this.follow()).catch((error: unknown) => this.append(`\r\n\x1b[31m${Failure.from(error).message}\x1b[0m\r\n`));
   }
 
   /** The run's terminal gets the size of ours, so that programs draw for what is seen. */

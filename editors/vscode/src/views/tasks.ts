@@ -1,9 +1,9 @@
 // Tasks of type `loomd`: runs defined in tasks.json, with problem matchers, also as a `preLaunchTask`. Terminating the
 // task ends its run; reloading the window does not.
-import { CustomExecution, EventEmitter, Task, TaskScope, workspace, type Disposable, type Pseudoterminal, type TaskDefinition, type TaskProvider, type WorkspaceFolder } from "vscode";
+import { CustomExecution, EventEmitter, Task, tasks as taskRegistry, TaskScope, workspace, type Disposable, type Pseudoterminal, type TaskDefinition, type TaskProvider, type WorkspaceFolder } from "vscode";
 import type { App } from "../app";
 import { settings } from "../config";
-import type { Run } from "../protocol";
+import type { Run, StartParams } from "../protocol";
 import { startParams, type Template } from "../runs/start";
 import { isFinal } from "../runs/run";
 import { Failure } from "../server/failure";
@@ -21,12 +21,22 @@ interface LoomdTaskDefinition extends TaskDefinition, Omit<Partial<Template>, "n
  */
 const CANCEL_DELAY_MS = 1_000;
 
+/** How long a task's output is held back for a VS Code that does not tell when it reads. */
+const READ_TIMEOUT_MS = 10_000;
+
 export class Tasks implements TaskProvider, Disposable {
   private readonly cancelTimers = new Set<NodeJS.Timeout>();
+  /** Tasks whose terminal is open, by name, and what lets them write. */
+  private readonly held: { name: string; release(): void }[] = [];
+  private readonly started: Disposable;
 
-  constructor(private readonly app: App) {}
+  constructor(private readonly app: App) {
+    // VS Code's problem matchers read a terminal only from this event on. A short task would have ended before.
+    this.started = taskRegistry.onDidStartTaskProcess(({ execution: { task } }) => this.held.find(({ name }) => name === task.name)?.release());
+  }
 
   dispose(): void {
+    this.started.dispose();
     for (const timer of this.cancelTimers) clearTimeout(timer);
   }
 
@@ -55,7 +65,9 @@ export class Tasks implements TaskProvider, Disposable {
     const cwd = (folder ?? workspace.workspaceFolders?.[0])?.uri.fsPath;
     let run: Run;
     try {
-      ({ run } = await this.app.server.request("run/start", startParams(complete, { cwd, title: name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(complete.provider), singleTurn: true })));
+      const begin = (given: StartParams) => this.app.server.request("run/start", given);
+      const params = startParams(complete, { cwd, title: name, terminal: settings.terminal(), permissions: settings.permissions(), model: settings.model(complete.provider), singleTurn: true });
+      ({ run } = await (complete.worktree ? this.app.worktrees.start(params, begin) : begin(params)));
     } catch (error) {
       return errorTerminal(Failure.from(error).message);
     }
@@ -63,6 +75,7 @@ export class Tasks implements TaskProvider, Disposable {
     this.app.runs.put(run);
     const pty = new OutputTerminal(this.app, run.id, {
       rerun: () => {},
+      ready: this.hold(name),
       ended: ({ state, exitCode }) => pty.exit(exitCode ?? (state === "succeeded" ? 0 : 1)),
       closed: () => {
         const known = this.app.runs.get(run.id);
@@ -75,6 +88,21 @@ export class Tasks implements TaskProvider, Disposable {
       },
     });
     return pty;
+  }
+
+  /** Settles when VS Code reads the terminal of the task. */
+  private hold(name: string): Promise<void> {
+    return new Promise(resolve => {
+      const release = () => {
+        clearTimeout(timer);
+        const at = this.held.indexOf(entry);
+        if (at !== -1) this.held.splice(at, 1);
+        resolve();
+      };
+      const timer = setTimeout(release, READ_TIMEOUT_MS);
+      const entry = { name, release };
+      this.held.push(entry);
+    });
   }
 }
 

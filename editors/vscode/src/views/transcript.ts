@@ -23,6 +23,8 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
   private readonly disposables: Disposable[];
   /** Texts of the diffs that were opened from a transcript, by URI. */
   readonly diffs = new Map<string, string>();
+  /** Called when a transcript came to the front. */
+  onShown: (runId: string) => void = () => {};
 
   constructor(private readonly services: Services) {
     this.disposables = [window.registerWebviewPanelSerializer(TRANSCRIPT_VIEW, this)];
@@ -32,15 +34,17 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
     for (const disposable of this.disposables) disposable.dispose();
   }
 
-  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request; `context` goes into the message box, with `text`. */
-  show(run: Run, { find, question, context, text = "" }: { find?: string; question?: string; context?: Attachment[]; text?: string } = {}): void {
+  /** Shows the run's transcript. `find` opens the find widget with this query; `question` shows a permission request, `item` an item; `draft` goes below what is in the message box; `context` goes into the message box, with `text`. */
+  show(run: Run, { find, question, item, draft, context, text = "" }: { find?: string; question?: string; item?: number; draft?: { text: string; context: Attachment[] }; context?: Attachment[]; text?: string } = {}): void {
     let panel = this.panels.get(run.id);
     if (panel) panel.view.reveal();
     else panel = this.adopt(run.id, window.createWebviewPanel(TRANSCRIPT_VIEW, nameOf(run), ViewColumn.Active, this.options()));
     if (find !== undefined) panel.postWhenReady({ kind: "find", query: find });
     if (question !== undefined) panel.postWhenReady({ kind: "question", permissionId: question });
+    if (item !== undefined) panel.postWhenReady({ kind: "reveal", item });
+    if (draft) return panel.postWhenReady({ kind: "draft", ...draft });
     if (context) panel.postWhenReady({ kind: "attach", context, text });
-    else if (find === undefined && question === undefined) panel.postWhenReady({ kind: "focus" });
+    else if (find === undefined && question === undefined && item === undefined) panel.postWhenReady({ kind: "focus" });
   }
 
   /** Restores the panel of a run after a reload. */
@@ -75,6 +79,7 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
       this.panels.set(next, panel);
     });
     this.panels.set(runId, panel);
+    view.onDidChangeViewState(() => view.visible && this.onShown(panel.runId));
     view.onDidDispose(() => {
       if (this.panels.get(panel.runId) === panel) this.panels.delete(panel.runId);
       panel.dispose();
@@ -227,7 +232,14 @@ class Panel implements Disposable {
         case "takeover":
         case "changes":
         case "rerun":
+        case "queued":
           await commands.executeCommand(`loomd.${message.kind}`, { kind: "run", id: runId });
+          return;
+        case "review":
+          await commands.executeCommand("loomd.reviewChanges", { kind: "run", id: runId });
+          return;
+        case "undoTurn":
+          await commands.executeCommand("loomd.undoTurn", { kind: "run", id: runId }, { turn: message.turn });
           return;
         case "openFile": {
           const cwd = this.run?.cwd ?? "/";

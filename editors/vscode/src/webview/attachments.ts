@@ -30,12 +30,13 @@ export class Attachments {
   private draw(): void {
     if (this.previewed && !this.all.includes(this.previewed)) this.previewed = undefined;
     const rows = this.all.map(attachment => {
-      const show = element("button", { class: "attachment", type: "button", title: "Show what is sent", aria: { expanded: String(attachment === this.previewed) }, onClick: () => ((this.previewed = attachment === this.previewed ? undefined : attachment), this.draw()) }, icon("file"), ` ${attachment.label}`);
+      const show = element("button", { class: "attachment", type: "button", title: "Show what is sent", aria: { expanded: String(attachment === this.previewed) }, onClick: () => ((this.previewed = attachment === this.previewed ? undefined : attachment), this.draw()) }, icon(attachment.imageUrl === undefined ? "file" : "file-media"), ` ${attachment.label}`);
       return element("li", {}, show, iconButton("close", `Remove ${attachment.label}`, () => (this.all.splice(this.all.indexOf(attachment), 1), this.draw(), this.changed())));
     });
     this.box.replaceChildren(...rows);
     this.box.hidden = rows.length === 0;
     this.preview.hidden = this.previewed === undefined;
-    this.preview.textContent = this.previewed?.detail ?? "";
+    const { detail = "", imageUrl } = this.previewed ?? {};
+    this.preview.replaceChildren(...(imageUrl === undefined ? [] : [Object.assign(element("img", { class: "image" }), { src: imageUrl, alt: "" })]), detail);
   }
 }

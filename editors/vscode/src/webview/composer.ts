@@ -5,6 +5,7 @@ import type { Header, ToExtension } from "../transcript/messages";
 import { Attachments } from "./attachments";
 import { Completion, type Word } from "./complete";
 import { button, element } from "./dom";
+import { takeImages } from "./images";
 
 export class Composer {
   readonly form = element("form", { class: "composer", aria: { label: "Send a message" } });
@@ -21,6 +22,7 @@ export class Composer {
     private readonly post: (message: ToExtension) => void,
     draft: string,
     private readonly saveDraft: (draft: string) => void,
+    showError: (message: string) => void,
   ) {
     this.textarea.rows = 2;
     this.textarea.value = draft;
@@ -33,6 +35,7 @@ export class Composer {
     this.stopButton = button("Stop", () => this.post({ kind: "interrupt" }), "secondary");
     this.completion = new Completion(this.textarea, word => this.complete(word));
     this.form.append(this.completion.list, ...this.attachments.elements, this.textarea, element("div", { class: "composer-row" }, this.mode, element("span", { class: "quiet hint" }, "Enter to send, Shift+Enter for a new line"), this.stopButton, this.sendButton));
+    takeImages(this.form, images => (this.attachments.add(images), this.draw()), showError);
     this.form.addEventListener("submit", event => event.preventDefault());
     this.textarea.addEventListener("keydown", event => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -56,6 +59,13 @@ export class Composer {
     this.saveDraft(this.textarea.value);
     this.draw();
     this.textarea.focus();
+  }
+
+  /** A message that was taken back: nothing that is in the box is lost. */
+  draft(context: readonly Attachment[], text: string): void {
+    const { value } = this.textarea;
+    this.textarea.value = value === "" || text === "" ? value + text : `${value}\n${text}`;
+    this.attach(context, "");
   }
 
   private complete({ trigger, query }: Word): void {

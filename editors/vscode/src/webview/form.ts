@@ -4,6 +4,7 @@ import { Attachments } from "./attachments";
 import { Completion } from "./complete";
 import { button, element } from "./dom";
 import { History } from "./history";
+import { takeImages } from "./images";
 
 declare function acquireVsCodeApi(): { postMessage(message: FromForm): void; getState(): Partial<FormInput> | undefined; setState(state: Partial<FormInput>): void };
 
@@ -25,21 +26,24 @@ const models = element("datalist");
 models.id = "models";
 model.setAttribute("list", models.id);
 model.placeholder = "Agent's default";
+const worktree = element("input", { type: "checkbox" });
+const worktreeField = element("label", { class: "check" }, worktree, "Run in a new git worktree, on a branch of its own");
 const error = element("p", { class: "error-bar", role: "alert" });
 error.hidden = true;
 const field = (label: string, control: HTMLElement) => element("label", { class: "field" }, element("span", {}, label), control);
 const fields = { template: field("Template", selects.template), provider: field("Run with", selects.provider), model: field("Model", model), permissions: field("Permission mode", selects.permissions), cwd: field("Folder", selects.cwd) };
 const startButton = button("Start", () => start(), "primary");
-const form = element("form", { class: "start-form", aria: { label: "New Run" } }, element("h1", { class: "name" }, "New Run"), error, ...attachments.elements, element("div", { class: "completed" }, text, completion.list), element("div", { class: "fields" }, ...Object.values(fields), models), element("div", { class: "composer-row" }, element("span", { class: "quiet hint" }, "Enter to start, Shift+Enter for a new line, ↑ for earlier ones"), startButton));
+const form = element("form", { class: "start-form", aria: { label: "New Run" } }, element("h1", { class: "name" }, "New Run"), error, ...attachments.elements, element("div", { class: "completed" }, text, completion.list), element("div", { class: "fields" }, ...Object.values(fields), models), worktreeField, element("div", { class: "composer-row" }, element("span", { class: "quiet hint" }, "Enter to start, Shift+Enter for a new line, ↑ for earlier ones"), startButton));
 document.body.append(element("main", { class: "form-page" }, form));
 
-const input = (): FormInput => ({ provider: selects.provider.value, text: text.value, model: model.value.trim(), permissions: selects.permissions.value as FormInput["permissions"], cwd: selects.cwd.value, template: selects.template.value, context: attachments.all });
+const input = (): FormInput => ({ provider: selects.provider.value, text: text.value, model: model.value.trim(), permissions: selects.permissions.value as FormInput["permissions"], cwd: selects.cwd.value, template: selects.template.value, worktree: worktree.checked, context: attachments.all });
 const isAgent = () => choices?.providers.find(({ id }) => id === selects.provider.value)?.isAgent ?? false;
 
 function fill(values: Partial<FormInput>): void {
   if (values.text !== undefined) text.value = values.text;
   if (values.context) attachments.add(values.context);
   if (values.model !== undefined) model.value = values.model;
+  if (values.worktree !== undefined) worktree.checked = values.worktree;
   for (const name of ["provider", "permissions", "cwd", "template"] as const) {
     const value = values[name];
     if (value !== undefined && [...selects[name].options].some(option => option.value === value)) selects[name].value = value;
@@ -56,6 +60,7 @@ function draw(): void {
   for (const each of [attachments.box, ...form.querySelectorAll<HTMLElement>(".attachment-preview")]) each.classList.toggle("unused", !agent);
   fields.model.hidden = fields.permissions.hidden = !agent;
   fields.cwd.hidden = (choices?.folders.length ?? 0) < 2;
+  worktreeField.hidden = (choices?.folders.length ?? 0) === 0;
   fields.template.hidden = (choices?.templates.length ?? 0) === 0;
   text.placeholder = agent ? "Describe the task" : "Command to run";
   startButton.disabled = text.value.trim() === "";
@@ -75,6 +80,7 @@ function start(): void {
   vscode.postMessage({ kind: "start", input: input() });
 }
 
+takeImages(form, images => isAgent() && (attachments.add(images), save()), message => (([error.textContent, error.hidden] = [message, false])));
 form.addEventListener("submit", event => event.preventDefault());
 form.addEventListener("input", ({ target }) => {
   if (target === selects.provider) providerChanged();

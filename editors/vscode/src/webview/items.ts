@@ -6,9 +6,11 @@ import { dataText, outputText, plainText, titleOf, type ItemOf, type Row, type T
 import type { ToExtension } from "../transcript/messages";
 import { lastLines } from "./ansi";
 import { element, icon, iconButton } from "./dom";
-import { decodedUri, StreamedMarkdown, type MarkdownActions } from "./markdown";
+import { StreamedMarkdown, type MarkdownActions } from "./markdown";
+import { planCount, planSteps } from "./plan";
 import { answerText, isAllowed, Questions, shown } from "./question";
 import { isRunning, statusLabel, ToolRenderer } from "./tool";
+import { decodedUri } from "./uri";
 
 /** A finished tool with at most this many lines of output stays expanded. */
 const MAX_UNFOLDED_LINES = 12;
@@ -172,7 +174,13 @@ export class Renderer {
 
   private textHead(item: Message, withdrawn: boolean, open: boolean): HTMLElement[] {
     const facts = withdrawn ? ["withdrawn; retried below"] : [];
-    if (item.kind === "message") return item.continues != null && !withdrawn ? [] : [this.header(item.role === "user" ? "account" : "hubot", this.author(item), item, ...facts)];
+    if (item.kind === "message") {
+      if (item.continues != null && !withdrawn) return [];
+      const head = this.header(item.role === "user" ? "account" : "hubot", this.author(item), item, ...facts);
+      const { turn } = item;
+      if (item.role === "user" && turn != null) head.append(iconButton("discard", "Undo Changes Since This Message…", () => this.post({ kind: "undoTurn", turn }), "item-copy"));
+      return [head];
+    }
     const took = item.endAt != null && item.endAt - item.at >= 1000 ? ` for ${formatDuration(item.endAt - item.at)}` : "";
     return [this.toggle(item, icon("lightbulb"), element("span", { class: "who" }, `Thought${took}`), ...facts.map(fact => element("span", { class: "quiet" }, fact)), ...(open ? [] : [element("span", { class: `preview ${withdrawn ? "withdrawn" : ""}` }, firstLine(item.text))]))];
   }
@@ -246,13 +254,7 @@ function time(at: number): HTMLElement {
 }
 
 function plan(item: ItemOf<"plan">): HTMLElement[] {
-  const done = item.entries.filter(({ status }) => status === "completed").length;
-  const icons: Record<string, string> = { completed: "pass", in_progress: "play-circle", pending: "circle-large-outline" };
-  const labels: Record<string, string> = { completed: "completed", in_progress: "in progress", pending: "pending" };
-  const rows = item.entries.map(({ content, status, priority }) =>
-    element("li", { class: `step ${status}` }, icon(icons[status] ?? "circle-large-outline"), element("span", { class: "visually-hidden" }, `${labels[status] ?? status}: `), content, priority === "high" && element("span", { class: "quiet" }, "high priority")),
-  );
-  return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, `${done} of ${item.entries.length} completed`)), element("ul", { class: "steps" }, ...rows)];
+  return [element("header", { class: "item-head" }, icon("checklist"), element("span", { class: "who" }, "Plan"), element("span", { class: "quiet" }, planCount(item.entries))), planSteps(item.entries)];
 }
 
 function notice(item: ItemOf<"notice">): HTMLElement[] {

@@ -9,6 +9,7 @@ import { Find } from "./find";
 import { Renderer } from "./items";
 import { List } from "./list";
 import { readableText } from "./markdown";
+import { PlanBar } from "./plan";
 
 /** What survives a reload of the window. The extension opens the transcript of `runId` again. */
 interface SavedState {
@@ -36,6 +37,8 @@ let announced = "";
 let loadingEarlier = false;
 /** A permission request to be shown once its item is here; "" is the first one. */
 let wantedQuestion: string | undefined;
+/** An item to be shown once it is here. */
+let wantedItem: number | undefined;
 /** Incremented for an item that has to be drawn again although it is the same. */
 const redraws = new Map<number, number>();
 
@@ -102,7 +105,7 @@ const find = new Find({
   boxes: () => list.boxes(),
 });
 const save = (state: SavedState) => vscode.setState({ ...vscode.getState(), ...state });
-const composer = new Composer(post, vscode.getState()?.draft ?? "", draft => save({ draft }));
+const composer = new Composer(post, vscode.getState()?.draft ?? "", draft => save({ draft }), message => showError(message));
 
 const title = element("h1", { class: "name" });
 const stateText = element("span", { class: "state" });
@@ -117,7 +120,8 @@ const toEnd = iconButton("arrow-down", "Scroll to Bottom", () => list.toEnd(), "
 const liveRegion = element("div", { class: "visually-hidden", role: "status", aria: { live: "polite" } });
 errorBar.hidden = permissionBar.hidden = toEnd.hidden = true;
 
-document.body.append(headerBar, find.bar, errorBar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
+const planBar = new PlanBar();
+document.body.append(headerBar, find.bar, errorBar, planBar.bar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
 list.mount();
 list.onFollowing = stuck => (toEnd.hidden = stuck);
 list.onDrawn = () => {
@@ -160,8 +164,7 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
     case "visible":
       return renderer.questions.settled();
     case "failed":
-      errorBar.replaceChildren(icon("error"), data.message, iconButton("close", "Dismiss", () => (errorBar.hidden = true)));
-      errorBar.hidden = false;
+      showError(data.message);
       composer.failed();
       loadingEarlier = false;
       renderer.questions.forgetAnswers();
@@ -173,6 +176,8 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
       return;
     case "attach":
       return composer.attach(data.context, data.text);
+    case "draft":
+      return composer.draft(data.context, data.text);
     case "found":
       return composer.found(data.query, data.found);
     case "find":
@@ -185,8 +190,17 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
     case "question":
       wantedQuestion = data.permissionId ?? "";
       return showQuestion();
+    case "reveal":
+      wantedItem = data.item;
+      loadEarlier();
+      return showWantedItem();
   }
 });
+
+function showError(message: string): void {
+  errorBar.replaceChildren(icon("error"), message, iconButton("close", "Dismiss", () => (errorBar.hidden = true)));
+  errorBar.hidden = false;
+}
 
 function takePage(items: Extract<ToPage, { kind: "earlier" }>["items"], prev: number | undefined): void {
   transcript.prev = prev;
@@ -203,12 +217,14 @@ function changed(): void {
   find.refresh();
   announce();
   showUsage();
+  showPlan();
   showQuestion();
+  showWantedItem();
 }
 
 /** Asks for the page before the first item, when the reader comes to it, searches, or a request is not here. */
 function loadEarlier(): void {
-  const missing = (header?.run.permissions ?? []).some(entry => transcript.isEarlier(entry));
+  const missing = (wantedItem !== undefined && !transcript.get(wantedItem)) || (header?.run.permissions ?? []).some(entry => transcript.isEarlier(entry));
   if (transcript.prev === undefined || loadingEarlier || !(missing || find.isSearching || (list.nearStart && rows.length > 0))) return;
   loadingEarlier = true;
   list.busy(true);
@@ -221,6 +237,14 @@ function showQuestion(): void {
   if (!question) return;
   wantedQuestion = undefined;
   reveal(question.item, true, "start");
+}
+
+function showWantedItem(): void {
+  const item = wantedItem === undefined ? undefined : transcript.get(wantedItem);
+  if (!item) return;
+  wantedItem = undefined;
+  if (!renderer.isOpen(item)) renderer.fold(item, true);
+  reveal(item.item, true, "start");
 }
 
 document.addEventListener("keydown", event => {
@@ -262,6 +286,7 @@ function showHeader(next: Header): void {
   title.title = next.name;
   showState();
   showUsage();
+  showPlan();
   composer.show(next);
   if (!changed && actions.childElementCount > 0) return;
   const { final, can } = next;
@@ -271,6 +296,7 @@ function showHeader(next: Header): void {
       can.configure && iconButton("settings", "Change Model or Permission Mode", () => post({ kind: "configure" })),
       iconButton("terminal", "Open Output", () => post({ kind: "openOutput" })),
       iconButton("diff-multiple", "Show Changes", () => post({ kind: "changes" })),
+      iconButton("checklist", "Review Changes", () => post({ kind: "review" })),
       can.takeover && iconButton("person", "Continue in Terminal", () => post({ kind: "takeover" })),
       final ? iconButton("debug-rerun", "Run Again", () => post({ kind: "rerun" })) : iconButton("debug-stop", "End Run", () => post({ kind: "cancel" })),
     ].filter(made => made !== false),
@@ -295,10 +321,24 @@ function showUsage(): void {
   if (outputTokens != null) parts.push(`${formatCount(outputTokens)} out`);
   if (costUsd != null) parts.push(`$${costUsd.toFixed(2)}`);
   const { used, size } = run.agent?.context ?? {};
-  if (used != null && size) parts.push(`Context ${Math.round((used / size) * 100)}%`);
-  if (run.queued) parts.push(`${run.queued} ${run.queued === 1 ? "message" : "messages"} queued`);
-  usage.textContent = parts.join(" · ");
-  usage.title = inputTokens == null ? "" : `Tokens: ${inputTokens} in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}, ${outputTokens ?? 0} out`;
+  if (used != null && size) parts.push(`${Math.max(0, 100 - Math.round((used / size) * 100))}% context left`);
+  usage.replaceChildren(parts.join(" · "));
+  if (run.queued) {
+    const show = button(`${run.queued} ${run.queued === 1 ? "message" : "messages"} queued`, () => post({ kind: "queued" }), "link");
+    show.title = "Edit or remove queued messages";
+    usage.append(parts.length > 0 ? " · " : "", show);
+  }
+  const tokens = inputTokens == null ? "" : `Tokens: ${inputTokens} in${cachedInputTokens ? ` (${cachedInputTokens} cached)` : ""}, ${outputTokens ?? 0} out`;
+  usage.title = [tokens, used != null && size ? `Context: ${formatCount(used)} of ${formatCount(size)} tokens used` : ""].filter(line => line !== "").join("\n");
+}
+
+/** Shows the plan of the running turn, wherever the reader is. */
+function showPlan(): void {
+  const { run } = header ?? {};
+  const plan = transcript.get(transcript.lastPlan ?? 0);
+  const works = run !== undefined && header?.final === false && run.state !== "idle";
+  const isCurrent = plan?.kind === "plan" && (run?.turn == null || plan.turn == null || plan.turn === run.turn);
+  planBar.show(works && isCurrent ? plan.entries : undefined);
 }
 
 /** Shows a bar at the bottom while the first open permission request is not visible. */

@@ -4,6 +4,7 @@ import MarkdownIt, { type Token } from "markdown-it";
 import { findFileLocations } from "../runs/file-locations";
 import { element, iconButton } from "./dom";
 import { highlight } from "./highlight";
+import { decodedUri } from "./uri";
 
 const markdown = new MarkdownIt({ html: false, linkify: true, typographer: false }).disable("image");
 
@@ -230,13 +231,4 @@ function render(text: string, actions: MarkdownActions): ChildNode[] {
     });
   }
   return [...body.childNodes];
-}
-
-/** A link's path without escapes; one that is escaped wrongly stays as it is. */
-export function decodedUri(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

@@ -133,8 +133,7 @@ describe("tasks", () => {
   it("of type loomd end with their run's exit code and work with problem matchers", async () => {
     writeFileSync(join(folder(), "wrong.c"), "x\n");
     const gate = join(folder(), "gate-task");
-    // VS Code starts to read a task's lines some time after its terminal is open, so the errors are repeated until it
-    // has found them.
+    // The task goes on until its problem is found.
     const line = `i=0; while [ ! -e ${gate} ] && [ $i -lt 3000 ]; do i=$((i+1)); echo wrong.c:1:1: error: it is wrong; echo other.c:1:1: error: so is this; sleep 0.2; done; exit 3`;
     writeTasks([{ type: "loomd", label: "compile", command: line, tty: false, problemMatcher: { owner: "test", fileLocation: ["relative", "${workspaceFolder}"], pattern: { regexp: "^(.*):(\\d+):(\\d+): error: (.*)$", file: 1, line: 2, column: 3, message: 4 } } }]);
     const task = await until("the task is known", async () => (await vscode.tasks.fetchTasks({ type: "loomd" })).find(({ name }) => name === "compile"));
@@ -148,6 +147,43 @@ describe("tasks", () => {
     strictEqual(await code, 3);
     strictEqual(problems[0]!.message, "it is wrong");
     ok([...api.runs.all()].some(({ title, exitCode }) => title === "compile" && exitCode === 3));
+  });
+
+  it("that end at once have all their problems found", async () => {
+    const pattern = { regexp: "^(short\\.c):(\\d+): error: (.*)$", file: 1, line: 2, message: 3 };
+    const names = Array.from({ length: 8 }, (_, at) => `short ${at}`);
+    writeTasks(names.map((label, at) => ({ type: "loomd", label, command: `echo short.c:${at + 1}: error: ${label}`, tty: at % 2 === 0, problemMatcher: { owner: label, fileLocation: ["relative", "${workspaceFolder}"], pattern } })));
+    const tasks = await until("the tasks are known", async () => {
+      const found = (await vscode.tasks.fetchTasks({ type: "loomd" })).filter(({ name }) => names.includes(name));
+      return found.length === names.length && found;
+    });
+    for (const task of tasks) {
+      const ended = new Promise<void>(resolve => vscode.tasks.onDidEndTask(({ execution }) => execution.task.name === task.name && resolve()));
+      await vscode.tasks.executeTask(task);
+      await ended;
+    }
+    const messages = () => vscode.languages.getDiagnostics(vscode.Uri.file(join(folder(), "short.c"))).map(({ message }) => message).sort();
+    // Problems come to extensions some time after the task's end; those of the last task come last.
+    const last = names.at(-1)!;
+    await until("the last problem is there", () => messages().includes(last), 20_000).catch(() => {});
+    deepStrictEqual(messages(), names);
+  });
+
+  it("write nothing before VS Code reads it", async () => {
+    const task = new vscode.Task({ type: "loomd", command: "echo unread", tty: false }, vscode.TaskScope.Workspace, "unread", "loomd");
+    const { execution } = api.tasks.resolveTask(task);
+    const pty = await (execution as unknown as { callback(definition: vscode.TaskDefinition): Promise<vscode.Pseudoterminal> }).callback(task.definition);
+    let written = "";
+    pty.onDidWrite(text => (written += text));
+    pty.open(undefined);
+    const run = await until("it runs", () => [...api.runs.all()].find(({ title }) => title === "unread"));
+    await final(api, run.id);
+    // A task that begins later has been read meanwhile.
+    const other = openOutput(api, run.id);
+    await until("another terminal has all of it", () => /Succeeded/.test(other.text));
+    strictEqual(written, "");
+    other.pty.close();
+    pty.close();
   });
 
   it("end their run when they are terminated", async () => {

@@ -39,13 +39,27 @@ describe("runs", () => {
     await execute("cancel", node(started.id));
   });
 
+  it("are started by asking an agent, with what is selected", async () => {
+    const file = join(folder(), "asked.txt");
+    writeFileSync(file, "one\ntwo\n");
+    const editor = await vscode.window.showTextDocument(vscode.Uri.file(file));
+    editor.selection = new vscode.Selection(0, 0, 1, 0);
+    const started = (await execute("ask", { provider: "opencode", prompt: "hello" })) as { id: string };
+    await inState(api, started.id, "idle");
+    const { params } = api.runs.get(started.id)!;
+    deepStrictEqual((params["prompt"] as { type: string }[]).map(({ type }) => type), ["text", "resource"]);
+    deepStrictEqual([params["interactive"], params["permissions"], params["cwd"]], [true, "ask", folder()]);
+    await until("it is shown", () => api.transcripts.isVisible(started.id));
+    await execute("cancel", node(started.id));
+  });
+
   it("are listed with those that need input first, then active ones, with requests below their run", async () => {
     const live = await start(api, { line: "sleep 1000", title: "long" });
     const asking = await ask(api, "ask execute", { title: "asker" });
     await waiting(api, asking.id);
     await until("the rows are in order", () => rows(api)[0]?.item.label === "asker" && rows(api)[1]?.item.label === "long");
     const [first, second] = rows(api);
-    match(String(first!.item.description), /^needs input · \d+s$/);
+    match(String(first!.item.description), /^needs input · \d+s · scripted$/);
     match(String(second!.item.description), /^running · \d+s$/);
     strictEqual(first!.item.collapsibleState, vscode.TreeItemCollapsibleState.Expanded);
     const [request] = rows(api, first!.node);
@@ -174,7 +188,7 @@ describe("runs", () => {
     for (const { id } of [one, two]) await inState(api, id, "idle");
     const asking = await ask(api, "ask execute", { title: "asks" });
     await waiting(api, asking.id);
-    await until("the row says since when", () => /^idle for \d+s$/.test(String(api.tree.getTreeItem(node(one.id)).description)));
+    await until("the row says since when", () => /^idle for \d+s · scripted$/.test(String(api.tree.getTreeItem(node(one.id)).description)));
     await execute("endIdle", undefined, "sure");
     for (const { id } of [one, two]) strictEqual(api.runs.get(id)!.state, "cancelled");
     strictEqual(api.runs.get(asking.id)!.state, "awaitingPermission");
@@ -202,6 +216,20 @@ describe("runs", () => {
     strictEqual(earlier.item.collapsibleState, vscode.TreeItemCollapsibleState.Collapsed);
     strictEqual(rows(api, earlier.node).length, ended - MAX_ENDED_SHOWN);
     strictEqual(rows(api).filter(({ node: { kind } }) => kind === "run").length, MAX_ENDED_SHOWN);
+  });
+
+  it("have queued messages, which are edited or removed", async () => {
+    const run = await ask(api, "wait", { interactive: true, title: "queues" });
+    await inState(api, run.id, "running");
+    for (const text of ["first", "second"]) await api.server.request("run/send", { runId: run.id, prompt: text, mode: "queue" });
+    const queued = async () => (await api.server.request("run/queue", { runId: run.id })).prompts.map(({ prompt }) => prompt[0]!["text"]);
+    await until("both wait", async () => (await queued()).length === 2);
+    await execute("queued", node(run.id), { index: 0, action: "remove" });
+    deepStrictEqual(await queued(), ["second"]);
+    await execute("queued", node(run.id), { index: 0, action: "edit" });
+    deepStrictEqual(await queued(), []);
+    await until("it is in the message box of the transcript", () => api.transcripts.isVisible(run.id));
+    await execute("cancel", node(run.id));
   });
 
   it("are resumed from their session", async () => {

@@ -65,7 +65,7 @@ export class Workbench {
       mkdirSync(join(this.folder, ".vscode"), { recursive: true });
       writeFileSync(join(this.folder, ".vscode/settings.json"), JSON.stringify(shared));
     }
-    writeFileSync(join(this.home, "config.toml"), `[providers.scripted]\nkind = "acp"\ncommand = ["python3", ${JSON.stringify(SCRIPTED)}, "--keep", ${JSON.stringify(join(this.home, "sessions"))}]\n\n[providers.opencode]\nkind = "acp"\ncommand = [${JSON.stringify(OPENCODE)}, "acp"]\n`);
+    writeFileSync(join(this.home, "config.toml"), `[providers.scripted]\nkind = "acp"\ncommand = ["python3", ${JSON.stringify(SCRIPTED)}, "--keep", ${JSON.stringify(join(this.home, "sessions"))}]\n\n[providers.opencode]\nkind = "acp"\ncommand = [${JSON.stringify(OPENCODE)}, "acp"]\n\n[providers.silent]\nkind = "acp"\ncommand = ["sleep", "1000"]\n`);
     for (const place of ["User", "Machine"]) {
       mkdirSync(join(this.home, "server/data", place), { recursive: true });
       writeFileSync(join(this.home, "server/data", place, "settings.json"), JSON.stringify({ ...OFFLINE_SETTINGS, "security.workspace.trust.enabled": trust, "loomd.path": program(), ...settings }));

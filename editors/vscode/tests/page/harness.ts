@@ -28,11 +28,11 @@ const THEME: Record<string, string> = {
 export async function serve(): Promise<{ server: Server; address: string }> {
   const variables = Object.entries(THEME).map(([name, value]) => `--vscode-${name}: ${value};`).join(" ");
   const stub = "window.posted = []; window.acquireVsCodeApi = () => ({ postMessage: message => window.posted.push(message), getState: () => window.savedState, setState: state => { window.savedState = state; sessionStorage.setItem('state', JSON.stringify(state)); } }); window.savedState = JSON.parse(sessionStorage.getItem('state') ?? '{}');";
-  const html = `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Transcript</title><meta http-equiv="Content-Security-Policy" content="${POLICY}"><link rel="stylesheet" href="/theme.css"><link rel="stylesheet" href="/codicon.css"><link rel="stylesheet" href="/transcript.css"></head><body><script nonce="n">${stub}</script><script nonce="n" src="/transcript.js"></script></body></html>`;
+  const page = (script: string) => `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Transcript</title><meta http-equiv="Content-Security-Policy" content="${POLICY}"><link rel="stylesheet" href="/theme.css"><link rel="stylesheet" href="/codicon.css"><link rel="stylesheet" href="/transcript.css"></head><body><script nonce="n">${stub}</script><script nonce="n" src="/${script}"></script></body></html>`;
   const server = createServer((request, response) => {
     const name = new URL(request.url ?? "/", "http://x").pathname.slice(1);
     try {
-      const body = name === "" ? html : name === "theme.css" ? `:root { ${variables} }` : readFileSync(join(DIST, name));
+      const body = name === "" ? page("transcript.js") : name === "form" ? page("form.js") : name === "theme.css" ? `:root { ${variables} }` : readFileSync(join(DIST, name));
       response.writeHead(200, { "content-type": TYPES[name.split(".").at(-1) ?? ""] ?? "text/html" }).end(body);
     } catch {
       response.writeHead(404).end();

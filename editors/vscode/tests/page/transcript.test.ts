@@ -272,9 +272,9 @@ describe("the transcript's page", () => {
 
     it("has a bar while it is not visible, which scrolls to it", async () => {
       await transcript.items(tool(1), question(2), ...many(3, 200));
-      await transcript.page.getByRole("button", { name: "Review" }).click();
+      await transcript.page.getByRole("button", { name: "Review", exact: true }).click();
       await allow(2).waitFor();
-      await transcript.page.getByRole("button", { name: "Review" }).waitFor({ state: "hidden" });
+      await transcript.page.getByRole("button", { name: "Review", exact: true }).waitFor({ state: "hidden" });
       await transcript.page.locator("[role=status][aria-live]", { hasText: "Permission request: question 2" }).waitFor({ state: "attached" });
     });
 
@@ -368,6 +368,18 @@ describe("the transcript's page", () => {
     await transcript.page.waitForFunction(() => document.querySelectorAll(".attachments li").length === 0);
   });
 
+  it("shows that messages are queued, and takes one back below what is in the box", async () => {
+    await transcript.header({ queued: 2 });
+    await transcript.page.getByRole("button", { name: "2 messages queued" }).click();
+    await transcript.posted("queued");
+    const box = transcript.page.getByLabel("Message", { exact: true });
+    await box.fill("already here");
+    await transcript.send({ kind: "draft", text: "taken back", context: [fileLink("file:///a.txt", "a.txt")] });
+    await transcript.page.getByRole("button", { name: "a.txt", exact: true }).waitFor();
+    strictEqual(await box.inputValue(), "already here\ntaken back");
+    deepStrictEqual(await accessibilityViolations(transcript.page), []);
+  });
+
   it("offers to steer only while a turn runs, and to resume after the end", async () => {
     await transcript.header({ state: "idle" });
     await transcript.page.getByLabel("When to send").waitFor({ state: "hidden" });
@@ -415,6 +427,23 @@ describe("the transcript's page", () => {
     await item(2).getByText("a hidden thing").waitFor();
   });
 
+  it("shows the step that made a change, also one that is not here yet", async () => {
+    await transcript.itemsAfter(500, ...many(500, 700));
+    await transcript.send({ kind: "reveal", item: 320 });
+    strictEqual((await transcript.posted("earlier")).before, 500);
+    await transcript.send({ kind: "earlier", items: [...many(300, 319), tool(320, { title: "the step", output: { text: "x\n".repeat(50) } }), ...many(321, 499)], prev: 300 });
+    await item(320).getByText("the step").waitFor();
+    await transcript.page.waitForFunction(() => document.activeElement?.getAttribute("data-item") === "320");
+    strictEqual(await item(320).locator(".toggle").getAttribute("aria-expanded"), "true");
+  });
+
+  it("takes changes back from a message of the user on", async () => {
+    await transcript.items(message(1, "Fix it", { role: "user", turn: 3 }), message(2, "Done."));
+    strictEqual(await transcript.page.getByRole("button", { name: "Undo Changes Since This Message…" }).count(), 1);
+    await item(1).getByRole("button", { name: "Undo Changes Since This Message…" }).click();
+    strictEqual((await transcript.posted("undoTurn")).turn, 3);
+  });
+
   it("copies an item and opens files that the agent mentions", async () => {
     await transcript.items(message(1, "See `src/main.rs:12:5` and [this](lib/a.ts#L7)."));
     await item(1).hover();
@@ -424,11 +453,63 @@ describe("the transcript's page", () => {
     deepStrictEqual(await transcript.posted("openFile"), { kind: "openFile", path: "src/main.rs", line: 12, column: 5 });
   });
 
+  it("pins the plan while the agent works, and not afterwards", async () => {
+    const bar = transcript.page.getByRole("region", { name: "Current plan" });
+    await transcript.items(plan(1, ["Read the parser", "completed"], ["Fix it", "in_progress"], ["Run the tests", "pending"]), ...many(2, 200));
+    // The plan itself is far above.
+    await bar.getByText("Fix it").waitFor();
+    await bar.getByText("1 of 3 completed").waitFor();
+    strictEqual(await bar.getByText("Run the tests").count(), 0);
+    await bar.getByRole("button").click();
+    await bar.getByText("Run the tests").waitFor();
+    await transcript.changes({ ...plan(1, ["Read the parser", "completed"], ["Fix it", "completed"], ["Run the tests", "in_progress"]), lastSeq: 900 });
+    await bar.getByText("2 of 3 completed").waitFor();
+    deepStrictEqual((await accessibilityViolations(transcript.page)).length, 0);
+    await transcript.header({ state: "idle" });
+    await bar.waitFor({ state: "hidden" });
+    // The plan of an earlier turn is not that of this one.
+    await transcript.header({ state: "running", turn: 2 });
+    strictEqual(await bar.isVisible(), false);
+  });
+
+  it("takes images that are pasted or dropped, and shows them before they are sent", async () => {
+    const drop = (kind: "paste" | "drop", name: string, type: string, bytes: number) =>
+      transcript.page.getByLabel("Message", { exact: true }).evaluate(
+        (box, { kind, name, type, bytes }) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type }));
+          box.dispatchEvent(kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }) : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        },
+        { kind, name, type, bytes },
+      );
+    await drop("paste", "shot.png", "image/png", 3);
+    await drop("drop", "dropped.jpeg", "image/jpeg", 6);
+    await drop("drop", "notes.txt", "text/plain", 6);
+    await drop("drop", "huge.png", "image/png", 5_000_001);
+    await transcript.page.getByText("huge.png is larger than 5.00 MB.").waitFor();
+    await transcript.page.getByRole("button", { name: "dropped.jpeg", exact: true }).waitFor();
+    await transcript.page.getByRole("button", { name: "shot.png", exact: true }).click();
+    strictEqual(await transcript.page.locator(".attachment-preview img").getAttribute("src"), "data:image/png;base64,AAAA");
+    await transcript.page.getByRole("button", { name: "Send", exact: true }).click();
+    const { context } = await transcript.posted("send");
+    deepStrictEqual(context.map(({ block }) => block), [{ type: "image", mimeType: "image/png", data: "AAAA" }, { type: "image", mimeType: "image/jpeg", data: "AAAAAAAA" }]);
+  });
+
+  it("takes files that are dropped from VS Code's views as links", async () => {
+    await transcript.page.getByLabel("Message", { exact: true }).evaluate(box => {
+      const data = new DataTransfer();
+      data.setData("application/vnd.code.uri-list", "file:///home/me/my%20notes.md\r\nhttps://example.org/");
+      box.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    });
+    await transcript.page.getByRole("button", { name: "Send", exact: true }).click();
+    deepStrictEqual((await transcript.posted("send")).context.map(({ block }) => block), [{ type: "resource_link", uri: "file:///home/me/my%20notes.md", name: "my notes.md" }]);
+  });
+
   it("shows usage and the end of a turn", async () => {
     await transcript.header({ usage: { inputTokens: 1200, outputTokens: 34, costUsd: 0.056 } });
     await transcript.page.getByText("1.2k in · 34 out · $0.06").waitFor();
     await transcript.header({ usage: { inputTokens: 7 }, agent: { context: { used: 24_600, size: 200_000 } }, queued: 1 });
-    await transcript.page.getByText("7 in · Context 12% · 1 message queued").waitFor();
+    await transcript.page.getByText("7 in · 88% context left · 1 message queued").waitFor();
     await transcript.items(message(1, "x", { at: 1000 }), turn(2, { at: 4000, stopReason: "end_turn", usage: { inputTokens: 7, outputTokens: 8 } }));
     await item(2).getByText("Finished · 3s · 7 in · 8 out").waitFor();
   });

@@ -1,5 +1,5 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert";
-import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext, Locator } from "playwright-core";
 import { accessibilityViolations } from "../lib/axe";
@@ -9,7 +9,7 @@ import { alive, until } from "../lib/environment";
 /** All screenshots go here. */
 const PICTURES = join(process.cwd(), "tests/out/pictures");
 /** The pictures that the README and the walkthrough show. */
-const README_PICTURES = ["output", "permission", "transcript", "changes"];
+const README_PICTURES = ["output", "permission", "transcript", "changes", "review"];
 
 const TEMPLATES = [
   { name: "Fix the parser", provider: "opencode", prompt: "The test \"reads nothing\" fails. Fix the parser." },
@@ -37,8 +37,10 @@ describe("on the screen", () => {
     deepStrictEqual([...workbench.otherHosts].filter(host => !host.endsWith("vscode-cdn.net")), [], "something connected to other hosts");
   });
   afterEach(async function () {
-    if (this.currentTest?.state !== "failed") return;
-    await screen.page.screenshot({ path: join(PICTURES, `failed-${this.currentTest.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
+    // A try that failed and is tried again has no state.
+    const test = this.currentTest;
+    if (!test || test.state === "passed" || test.isPending()) return;
+    await screen.page.screenshot({ path: join(PICTURES, `failed-${test.title.replace(/\W+/g, "-").slice(0, 60)}.png`) }).catch(() => {});
     // A failed test must not affect the next one: its runs are ended and its window is replaced.
     for (const { id } of live()) workbench.loomd("cancel", id);
     await screen.page.close();
@@ -344,6 +346,65 @@ describe("on the screen", () => {
     await picture("changes");
   });
 
+  it("changes are reviewed in their files, undone, and followed to their step", async () => {
+    await openParserRun();
+    await screen.command("loomd: Review Changes…");
+    const lens = (title: string) => screen.page.locator(".codelens-decoration a", { hasText: title }).first();
+    await lens("Change 1 of 1").waitFor();
+    await screen.page.locator(".view-line", { hasText: "text.length === 0" }).first().waitFor();
+    await picture("review");
+    await lens("Show Step").click();
+    const frame = await screen.transcript("Fix the parser");
+    await until("the step has the focus", () => frame.evaluate(() => document.activeElement?.matches("article.tool") === true && document.activeElement.textContent.includes("Edit parser.js")));
+    await screen.page.locator(".tab", { hasText: "parser.js" }).click();
+    await lens("Undo").click();
+    await until("the old text is on disk", () => !readFileSync(join(workbench.folder, "parser.js"), "utf8").includes("text.length === 0"));
+    await lens("Undo").waitFor({ state: "detached" });
+    await screen.command("View: Close All Editors");
+  });
+
+  it("the list is filtered while words are typed, and rows name their agent", async () => {
+    await openParserRun();
+    await workbench.startElsewhere({ provider: "command", command: ["true"], cwd: workbench.folder, title: "Something else" });
+    await screen.row("Something else").waitFor();
+    await screen.row("Fix the parser").getByText(/idle .* · opencode/).waitFor();
+    await screen.command("loomd: Filter Runs…");
+    await until("the filter is there", async () => (await screen.input.getAttribute("placeholder"))?.startsWith("Type words"));
+    await screen.input.fill("parser");
+    await screen.row("Something else").waitFor({ state: "hidden" });
+    await screen.page.getByText(/"parser": \d+ runs?/).waitFor();
+    await screen.page.keyboard.press("Enter");
+    await picture("filter");
+    await screen.command("loomd: Clear Filter");
+    const other = screen.row("Something else");
+    await other.waitFor();
+    // It ended while nobody looked, until it is opened.
+    const dots = () => other.evaluate(row => [...row.querySelectorAll("*")].filter(each => getComputedStyle(each, "::after").content.includes("●")).length);
+    match((await other.getAttribute("aria-label")) ?? "", /unread/);
+    await until("it has a dot", async () => (await dots()) > 0);
+    await other.click();
+    await until("the dot is gone", async () => (await dots()) === 0 && !/unread/.test((await other.getAttribute("aria-label")) ?? ""));
+    await hidePanel();
+  });
+
+  it("an agent is asked, and asked again, in the palette alone", async () => {
+    const ask = async (row: string | RegExp, prompt: string) => {
+      await screen.command("loomd: Ask Agent…");
+      await screen.pick(row).click();
+      await until("it asks for the prompt", async () => (await screen.input.getAttribute("placeholder")) !== "Select an agent to ask");
+      await screen.input.fill(prompt);
+      await screen.page.keyboard.press("Enter");
+    };
+    await cancelAll();
+    await ask(/^opencode/, "What is new?");
+    const frame = await screen.transcript("What is new?");
+    await frame.locator(".markdown", { hasText: "Echo: What is new?" }).waitFor();
+    await screen.row("What is new?").getByText(/idle/).waitFor();
+    await ask("What is new?", "And what is old?");
+    await frame.locator(".markdown", { hasText: "Echo: And what is old?" }).waitFor();
+    await cancelAll();
+  });
+
   it("runs keep going while the window reloads, and are shown again with their transcripts", async () => {
     await openParserRun();
     const before = live();
@@ -371,7 +432,16 @@ describe("on the screen", () => {
 
   it("a session that was started outside loomd is resumed, with another model", async () => {
     await screen.command("loomd: Resume Session…");
-    await screen.pick("Session from the terminal").click();
+    const row = screen.pick("Session from the terminal");
+    await until("the list is there", async () => (await screen.input.getAttribute("placeholder")) === "Select a session to resume");
+    // Runs come first, and only rows in sight are in the page.
+    await screen.input.fill("from the terminal");
+    await row.waitFor();
+    // The agent `silent` never answers, which holds up nothing, and the list stays while the focus moves.
+    await screen.page.locator(".quick-input-widget .monaco-progress-container.active").waitFor({ timeout: 1000 });
+    await screen.page.locator(".part.statusbar").click({ position: { x: 300, y: 8 } });
+    await screen.page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+    await row.click();
     await until("it asks for the prompt", async () => (await screen.input.getAttribute("placeholder")) !== "Select a session to resume");
     await screen.input.fill("Where were we?");
     await screen.page.keyboard.press("Enter");

@@ -34,6 +34,21 @@ describe("the source", () => {
     deepStrictEqual(files.filter(name => /\.show(Information|Warning|Error)Message/.test(text(name))), [join("views", "messages.ts")]);
   });
 
+  it("suggests key bindings with commands and context keys that there are", () => {
+    const { contributes } = JSON.parse(readFileSync("package.json", "utf8")) as { contributes: { commands: { command: string }[]; keybindings?: unknown[] } };
+    const known = new Set(contributes.commands.map(({ command }) => command));
+    const source = files.map(text).join("\n");
+    const isSet = (name: string) => source.includes(`"${name}"`) || (source.includes("`loomd.${name}`, value") && new RegExp(`\\b${name.slice("loomd.".length)}: `).test(source));
+    const readme = readFileSync("README.md", "utf8");
+    const bindings = [...readme.matchAll(/^\{ "key": .*"command": "([^"]+)"(?:, "when": "([^"]+)")? \}/gm)];
+    deepStrictEqual(bindings.length > 5, true);
+    deepStrictEqual(bindings.filter(([, command]) => !known.has(command!)).map(([line]) => line), []);
+    const keys = new Set([...bindings.flatMap(([, , when]) => [...(when ?? "").matchAll(/(?<![=\s]\s)loomd\.\w+/g)].map(([key]) => key)), ...[...readme.slice(readme.indexOf("For `when`")).split("\n\n")[0]!.matchAll(/loomd\.\w+/g)].map(([key]) => key)]);
+    deepStrictEqual([...keys].filter(key => key !== "loomd.runs" && !isSet(key)), []);
+    // None is bound without being asked for.
+    deepStrictEqual(contributes.keybindings, undefined);
+  });
+
   it("has files of limited length, each with a first line about its purpose", () => {
     deepStrictEqual(files.filter(name => name !== GENERATED && text(name).split("\n").length > MAX_LINES), []);
     deepStrictEqual(files.filter(name => !text(name).startsWith("// ")), []);

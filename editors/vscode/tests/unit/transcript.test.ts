@@ -1,3 +1,4 @@
+import { embedded, fileLink, partsOf, promptOf } from "../../src/transcript/context";
 import { deepStrictEqual, ok, strictEqual } from "node:assert";
 import type { Item, ItemAppend } from "../../src/protocol";
 import { inputParts, outputText, plainText, Transcript, type ItemOf } from "../../src/transcript/items";
@@ -113,5 +114,15 @@ describe("the transcript", () => {
     deepStrictEqual(input({ command: "ls", cwd: "/w", n: 1 }), [{ label: "cwd", text: "/w" }, { label: "n", text: "1" }]);
     deepStrictEqual(input({ file: "/a", new: "b" }, { diffs: [{ path: "/a", kind: "modify", newText: "b" }] }), []);
     deepStrictEqual(input({ omitted: true }), []);
+  });
+});
+
+describe("a prompt that is taken back", () => {
+  it("has the text and everything that went with it", () => {
+    const context = [fileLink("file:///w/a.txt", "a.txt"), embedded("file:///w/b.txt#L1", "b.txt:1", "one"), { label: "image", detail: "image", block: { type: "image", mimeType: "image/png", data: "AAAA" } }];
+    const parts = partsOf(promptOf("Fix it", context) as Record<string, unknown>[]);
+    strictEqual(parts.text, "Fix it");
+    deepStrictEqual(parts.context.map(({ block }) => block), context.map(({ block }) => block));
+    deepStrictEqual(parts.context.map(({ label, detail }) => [label, detail]), [["a.txt", "file:///w/a.txt"], ["b.txt#L1", "one"], ["image", "image"]]);
   });
 });
