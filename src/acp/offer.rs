@@ -45,6 +45,15 @@ impl FrontEnd {
         provider_info.map(|info| info.capabilities).ok_or_else(|| Failure::provider_not_found(provider, &known))
     }
 
+    /// Whether the agent of new sessions can be given images. A plain command line gets text only.
+    pub(super) async fn takes_images(&self) -> bool {
+        match self.default_settings().await {
+            Ok(settings) => self.capabilities(&settings.provider).await.is_ok_and(|capabilities| capabilities.send),
+            // Which one it will be is not known yet.
+            Err(_) => true,
+        }
+    }
+
     /// The agent of a new session.
     pub(super) async fn default_settings(&self) -> Result<AgentSettings, Failure> {
         let argv = &self.options.agent;
@@ -302,7 +311,7 @@ impl FrontEnd {
 
     /// Removes a run that has had no prompt.
     pub(super) async fn discard(&self, run: Run) -> Result<(), Failure> {
-        self.call(RunCancel, CancelParams { run_id: run.id, grace_ms: None }).await?;
+        self.call(RunCancel, CancelParams { run_id: run.id, grace_ms: Some(0) }).await?;
         self.call(RunDelete, RunIdParams { run_id: run.id }).await.map(drop)
     }
 }

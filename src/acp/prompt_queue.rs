@@ -34,6 +34,7 @@ pub(super) struct PromptQueue {
     count: u64,
     /// What this client put into a running turn, and the log has not told yet.
     steered: Vec<ContentBlocks>,
+    has_turns: bool,
     turn: u64,
     is_running: bool,
     /// A prompt was logged in the running turn.
@@ -84,9 +85,9 @@ impl PromptQueue {
         self.is_running
     }
 
-    /// Another run follows in the session: its turns are counted anew.
-    pub(super) fn begin_run(&mut self) {
-        (self.turn, self.is_running, self.was_taken, self.own_message) = (0, false, false, None);
+    /// Another run follows in the session: its turns are counted anew. A run that has none is one turn.
+    pub(super) fn begin_run(&mut self, has_turns: bool) {
+        (self.has_turns, self.turn, self.is_running, self.was_taken, self.own_message) = (has_turns, 0, false, false, None);
     }
 
     /// Takes an update of the log. True: it is this client's own prompt, which the client shows already.
@@ -119,7 +120,8 @@ impl PromptQueue {
                 if let Some(turn) = entry.turn.filter(|turn| *turn > self.turn) {
                     (self.turn, self.was_taken) = (turn, false);
                 }
-                self.is_running = true;
+                // Before its first turn an agent runs too, and can be given nothing.
+                self.is_running = !self.has_turns || self.turn > 0;
                 Vec::new()
             }
             RunState::Idle if entry.stop_reason.is_none() => {

@@ -59,6 +59,18 @@ fn a_turn_that_took_no_prompt_answers_the_oldest() {
 }
 
 #[test]
+fn an_agent_that_is_not_ready_has_no_turn_and_a_command_is_one() {
+    let mut running = state(RunState::Running, 1, None);
+    running.turn = None;
+    for has_turns in [true, false] {
+        let mut queue = PromptQueue::default();
+        queue.begin_run(has_turns);
+        queue.change_state(&running);
+        assert_eq!(queue.is_running(), !has_turns);
+    }
+}
+
+#[test]
 fn a_steered_message_is_no_prompt_of_a_turn() {
     let mut queue = PromptQueue::default();
     let _waiting = push(&mut queue, "a");

@@ -87,7 +87,7 @@ async fn initialize(front_end: Arc<FrontEnd>, params: AgentInitializeParams) -> 
         return Err(Failure::invalid_request("`initialize` was answered already"));
     }
     front_end.open().await?;
-    Ok(initialize_result(front_end.options.registry))
+    Ok(initialize_result(front_end.options.registry, front_end.takes_images().await))
 }
 
 async fn new(front_end: Arc<FrontEnd>, params: NewSessionParams, context: RequestContext) -> Result<Value, Failure> {

@@ -150,7 +150,7 @@ impl SessionState {
     pub(super) fn begin_run(&mut self, run: Run, is_first: bool, forms: UpdateForms) {
         self.translator = Some(UpdateTranslator::new(&run, is_first, forms));
         self.settings = AgentSettings { model: self.settings.model.take(), permissions: self.settings.permissions, ..AgentSettings::of(&run) };
-        self.prompts.begin_run();
+        self.prompts.begin_run(run.has_transcript);
         self.commands = run.agent.as_ref().map(|agent| agent.commands.clone()).unwrap_or_default();
         // What the entries say is counted again from the first one on.
         self.cursor = 0;

@@ -170,8 +170,9 @@ impl AcpClient {
     }
 }
 
-/// The result of `initialize`. `login`: a way to log in is offered, which the registry of agents demands.
-pub(super) fn initialize_result(login: bool) -> Value {
+/// The result of `initialize`. `login`: a way to log in is offered, which the registry of agents demands. `takes_images`: so
+/// does the agent of new sessions.
+pub(super) fn initialize_result(login: bool, takes_images: bool) -> Value {
     let login_method = json!({ "id": "loomd-doctor", "name": "Check the installation", "type": "terminal", "args": ["doctor"],
         "description": "Agents log in by their own programs; `loomd doctor` says which are there." });
     json!({
@@ -179,7 +180,7 @@ pub(super) fn initialize_result(login: bool) -> Value {
         "agentInfo": { "name": "loomd", "title": "loomd", "version": env!("CARGO_PKG_VERSION") },
         "agentCapabilities": {
             "loadSession": true,
-            "promptCapabilities": { "image": true, "embeddedContext": true },
+            "promptCapabilities": { "image": takes_images, "embeddedContext": true },
             "sessionCapabilities": { "list": {}, "resume": {}, "delete": {} },
         },
         "authMethods": if login { vec![login_method] } else { Vec::new() },

@@ -70,7 +70,8 @@ fn runs_are_listed_searched_and_started_from_a_prompt() {
     let last = watcher.updates_of("tool_call_update").last().expect("an end");
     assert_eq!((&last["status"], &last["_meta"]["terminal_exit"]["exit_code"]), (&json!("failed"), &json!(3)));
     assert_eq!(peer.turn(&session, "/steer say hello"), "end_turn", "without a turn it is a prompt");
-    assert!(peer.text("agent_message_chunk").ends_with("hello"));
+    let text = peer.text("agent_message_chunk");
+    assert!(text.ends_with("hello"), "{text}");
     assert_eq!({ let id = peer.prompt(&session, "/search"); peer.response(id) }.expect_err("it needs a text")["code"], -32602);
     end(&home, &session);
 }

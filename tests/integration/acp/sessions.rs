@@ -2,8 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::client::{AcpPeer, PeerSetup, held};
-use crate::{agents::params, harness::Home};
+use super::{
+    client::{AcpPeer, PeerSetup, held},
+    turns::end,
+};
+use crate::{
+    agents::{params, scripted},
+    harness::Home,
+};
 
 #[test]
 fn initialize_says_what_loomd_can_and_comes_first() {
@@ -68,6 +74,7 @@ fn a_session_offers_its_agent_and_modes_and_sets_them() {
     assert_eq!(peer.expect_error("session/set_model", model)["data"]["kind"], "unsupported", "answered, by the agent's own words");
     let agent = json!({ "sessionId": session, "configId": "_loomd_agent", "value": "codex" });
     assert_eq!(peer.expect_error("session/set_config_option", agent)["code"], -32602, "a session keeps its agent");
+    end(&home, &session);
 }
 
 #[test]
@@ -91,7 +98,8 @@ fn the_list_has_sessions_once_and_a_session_of_another_client_can_be_loaded() {
     let listed = peer.call("session/list", json!({}));
     let ids: Vec<_> = listed["sessions"].as_array().expect("a list").iter().map(|session| session["sessionId"].clone()).collect();
     assert_eq!(ids, [run["id"].clone()], "{listed}");
-    assert_ne!(listed["sessions"][0]["_meta"]["loomd"]["runId"], run["id"]);
+    let second_run = listed["sessions"][0]["_meta"]["loomd"]["runId"].as_str().expect("a run").to_owned();
+    assert_ne!(second_run, log.run);
     // What comes of the second run has ids of its own.
     let mut second = AcpPeer::start(&home);
     second.load(&home, &log.run, json!({}));
@@ -101,6 +109,58 @@ fn the_list_has_sessions_once_and_a_session_of_another_client_can_be_loaded() {
     assert_eq!(texts.count(), 4, "two prompts and two answers: {messages}");
     let error = peer.expect_error("session/load", json!({ "sessionId": "00000000-0000-7000-8000-000000000000", "cwd": "/", "mcpServers": [] }));
     assert_eq!(error["code"], -32002, "{error}");
+    end(&home, &second_run);
+}
+
+/// A client whose configuration has two ACP agents and a plain command line.
+fn configured(home: &Home, provider: &str) -> AcpPeer {
+    let argv = json!(scripted(home, &[]));
+    let resume = json!(["sh", "-c", "printf '<%s>' \"$@\"", "sh", "{session}", "{prompt}"]);
+    let plain = json!(["sh", "-c", "echo 'session s-7'; printf '<%s>' \"$1\"", "sh", "{prompt}"]);
+    let text = format!(
+        "[providers.one]\nkind = \"acp\"\ncommand = {argv}\n[providers.two]\nkind = \"acp\"\ncommand = {argv}\n\
+         [providers.tool]\nkind = \"command\"\ncommand = {plain}\nsession = 'session ([\\w-]+)'\nresume = {resume}\n"
+    );
+    let path = home.file("config.toml", text.as_bytes());
+    let arguments = ["--provider", provider, "--config", &path].map(str::to_owned).to_vec();
+    PeerSetup { arguments, ..PeerSetup::scripted(home) }.start(home)
+}
+
+#[test]
+fn another_agent_can_be_chosen_before_the_first_prompt() {
+    let home = Home::new();
+    let mut peer = configured(&home, "one");
+    let session = peer.new_session(&home);
+    let set = json!({ "sessionId": session, "configId": "_loomd_agent", "value": "two" });
+    let options = peer.call("session/set_config_option", set)["configOptions"].clone();
+    assert_eq!(options[0]["currentValue"], "two");
+    assert_eq!(peer.turn(&session, "say hello"), "end_turn");
+    let run = peer.position()["runId"].as_str().expect("a run").to_owned();
+    let mut server = home.server();
+    assert_eq!((&server.get(&run)["provider"], &server.get(&run)["labels"]["acp.session"]), (&json!("two"), &json!(session)));
+    assert_eq!(server.expect_failure("run/get", json!({ "runId": session })).kind, "runNotFound", "the first agent's run is gone");
+    let mut again = configured(&home, "one");
+    again.load(&home, &session, json!({}));
+    assert_eq!(again.text("agent_message_chunk"), "hello", "the session keeps its id");
+    end(&home, &run);
+}
+
+#[test]
+fn an_agent_that_handles_one_prompt_a_run_has_a_session_all_the_same() {
+    let home = Home::new();
+    let mut peer = configured(&home, "tool");
+    let session = peer.new_session(&home);
+    assert_eq!(peer.turn(&session, "first"), "end_turn");
+    let first = peer.position()["runId"].clone();
+    assert_eq!(peer.turn(&session, "second"), "end_turn");
+    let second = peer.position()["runId"].as_str().expect("a run").to_owned();
+    let mut server = home.server();
+    assert_eq!(server.get(&second)["parentRunId"], first);
+    assert_eq!(server.read_log(&second).stdout_text(), "<s-7><second>");
+    let mut again = configured(&home, "tool");
+    again.load(&home, &session, json!({}));
+    assert_eq!(again.text("user_message_chunk"), "firstsecond");
+    assert_eq!(again.call("session/list", json!({}))["sessions"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
