@@ -219,9 +219,11 @@ mod tests {
     #[test]
     fn a_name_of_the_agent_stays_the_agents() {
         let own = AgentCommand { name: "search".to_owned(), description: "The web".to_owned(), hint: None };
-        let names: Vec<_> = FrontCommand::offered(&[own.clone()]).iter().map(|command| command["name"].clone()).collect();
+        let names: Vec<_> = FrontCommand::offered(std::slice::from_ref(&own)).iter().map(|command| command["name"].clone()).collect();
         assert_eq!(names, ["search", "follow", "runs", "loomd:search", "steer", "run"]);
         let command = of("/search x").expect("a command");
-        assert!(command.is_agents("/search x", &[own.clone()]) && !command.is_agents("/loomd:search x", &[own]));
+        assert!(
+            command.is_agents("/search x", std::slice::from_ref(&own)) && !command.is_agents("/loomd:search x", std::slice::from_ref(&own))
+        );
     }
 }

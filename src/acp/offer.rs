@@ -114,9 +114,7 @@ impl FrontEnd {
         let (front_end, session) = (Arc::clone(self), Arc::clone(session));
         tokio::spawn(async move {
             let waits = front_end.client().drops_free_updates || session.state().live;
-            if !waits
-                && let Err(failure) = front_end.follow(&session).await
-            {
+            if !waits && let Err(failure) = front_end.follow(&session).await {
                 tracing::error!(%failure, session = %session.id, "cannot follow the session's run");
             }
             front_end.learn_models(&session).await;
@@ -290,7 +288,11 @@ impl FrontEnd {
         let settings = AgentSettings { provider: provider.to_owned(), ..AgentSettings::default() };
         let settings = AgentSettings { permissions: session.state().settings.permissions, ..settings };
         let can_wait = self.capabilities(provider).await?.send;
-        let run = if can_wait { Some(self.start_run(&settings, &session.cwd, Some((SESSION_LABEL, session.id)), None, None).await?) } else { None };
+        let run = if can_wait {
+            Some(self.start_run(&settings, &session.cwd, Some((SESSION_LABEL, session.id)), None, None).await?)
+        } else {
+            None
+        };
         let old = {
             let mut state = session.state();
             state.live = false;

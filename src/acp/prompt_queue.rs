@@ -7,12 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use super::wire::turn_failure;
-use crate::model::{
-    Failure, RunError,
-    entry::StateEntry,
-    state::RunState,
-    task::ContentBlocks,
-};
+use crate::model::{Failure, RunError, entry::StateEntry, state::RunState, task::ContentBlocks};
 
 /// How a prompt ended: ACP's stop reason, or why it failed.
 pub(super) type PromptOutcome = Result<String, Failure>;

@@ -70,8 +70,13 @@ impl FrontEnd {
             session.state().asked.remove(&permission_id);
             return;
         };
-        let params =
-            AnswerParams { run_id: run.id, permission_id: permission_id.clone(), option_id: Some(option_id), cancelled: None, message: None };
+        let params = AnswerParams {
+            run_id: run.id,
+            permission_id: permission_id.clone(),
+            option_id: Some(option_id),
+            cancelled: None,
+            message: None,
+        };
         let front_end = Arc::clone(self);
         tokio::spawn(async move {
             let answered = front_end.call(RunAnswer, params).await;

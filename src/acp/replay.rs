@@ -8,11 +8,7 @@ use super::{
     session::{AcpSession, AgentSettings, SessionEffect},
     wire::{OpenSessionParams, UpdatePosition},
 };
-use crate::model::{
-    Failure, Kind, Run, RunId,
-    calls::ReadParams,
-    methods::RunRead,
-};
+use crate::model::{Failure, Kind, Run, RunId, calls::ReadParams, methods::RunRead};
 
 /// Bytes of the log that are read and sent at a time.
 const REPLAY_PAGE_BYTES: u64 = 1 << 20;

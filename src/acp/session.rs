@@ -149,7 +149,8 @@ impl SessionState {
     /// Shows another run, from its beginning.
     pub(super) fn begin_run(&mut self, run: Run, is_first: bool, forms: UpdateForms) {
         self.translator = Some(UpdateTranslator::new(&run, is_first, forms));
-        self.settings = AgentSettings { model: self.settings.model.take(), permissions: self.settings.permissions, ..AgentSettings::of(&run) };
+        self.settings =
+            AgentSettings { model: self.settings.model.take(), permissions: self.settings.permissions, ..AgentSettings::of(&run) };
         self.prompts.begin_run(run.has_transcript);
         self.commands = run.agent.as_ref().map(|agent| agent.commands.clone()).unwrap_or_default();
         // What the entries say is counted again from the first one on.

@@ -126,7 +126,8 @@ impl OpenSessionParams {
     pub(super) fn after(&self) -> Result<Option<UpdatePosition>, Failure> {
         let Some(loomd) = self.meta.get("loomd") else { return Ok(None) };
         let Some(seq) = loomd.get("afterSeq") else { return Ok(None) };
-        let wrong = |field| Failure::invalid_params(field, "`_meta.loomd` must be {afterSeq, runId?}, as an update's `_meta.loomd` has them");
+        let wrong =
+            |field| Failure::invalid_params(field, "`_meta.loomd` must be {afterSeq, runId?}, as an update's `_meta.loomd` has them");
         let seq = seq.as_u64().ok_or_else(|| wrong("_meta.loomd.afterSeq"))?;
         let run_id = match loomd.get("runId") {
             None | Some(Value::Null) => None,

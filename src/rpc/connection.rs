@@ -218,7 +218,9 @@ impl<S: Service> Connection<S> {
     fn serve_one(&mut self, message: Message<'_>, slot: ReplySlot) -> Flow {
         match message {
             Message::Request { id, method, params } => self.request(id, method, params, slot),
-            Message::Notification { method, params } if matches!(method.as_str(), "$/cancelRequest" | "$/cancel_request") => self.cancel(params),
+            Message::Notification { method, params } if matches!(method.as_str(), "$/cancelRequest" | "$/cancel_request") => {
+                self.cancel(params)
+            }
             Message::Notification { method, params } => return self.service.notification(&method, params),
             Message::Response { id, outcome } => self.service.response(id, outcome),
             Message::Invalid { id, failure } => self.in_flight.send_error(id, &failure, &slot),

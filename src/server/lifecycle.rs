@@ -6,9 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
 use super::{Server, providers};
 use crate::{

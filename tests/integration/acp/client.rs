@@ -65,7 +65,8 @@ impl PeerSetup {
     }
 
     pub(super) fn start(self, home: &Home) -> AcpPeer {
-        let params = json!({ "protocolVersion": 1, "clientInfo": { "name": self.name, "version": "1" }, "clientCapabilities": self.capabilities });
+        let params =
+            json!({ "protocolVersion": 1, "clientInfo": { "name": self.name, "version": "1" }, "clientCapabilities": self.capabilities });
         let mut peer = self.spawn(home);
         let result = peer.call("initialize", params);
         read::<v1::InitializeResponse>(&result);
@@ -215,7 +216,12 @@ impl AcpPeer {
 
     /// The place of the newest update of the log that has come.
     pub(super) fn position(&self) -> Value {
-        let is_logged = |params: &&Value| !matches!(params["update"]["sessionUpdate"].as_str(), Some("available_commands_update" | "session_info_update" | "config_option_update"));
+        let is_logged = |params: &&Value| {
+            !matches!(
+                params["update"]["sessionUpdate"].as_str(),
+                Some("available_commands_update" | "session_info_update" | "config_option_update")
+            )
+        };
         let last = self.updates.iter().rev().find(is_logged).expect("an update");
         json!({ "runId": last["_meta"]["loomd"]["runId"], "afterSeq": last["_meta"]["loomd"]["seq"] })
     }
@@ -275,7 +281,8 @@ pub(super) fn held<'a>(updates: impl IntoIterator<Item = &'a Value>) -> Value {
         let item = items.entry(id).or_insert_with(|| json!({ "text": "" }));
         match kind {
             "tool_call" | "tool_call_update" => {
-                let members = update.as_object().expect("an object").iter().filter(|(name, _)| !matches!(name.as_str(), "sessionUpdate" | "_meta"));
+                let members =
+                    update.as_object().expect("an object").iter().filter(|(name, _)| !matches!(name.as_str(), "sessionUpdate" | "_meta"));
                 members.for_each(|(name, value)| item[name] = value.clone());
                 for member in ["terminal_output", "terminal_output_delta"] {
                     let shown = item["terminal"].as_str().unwrap_or_default().to_owned();
@@ -286,7 +293,8 @@ pub(super) fn held<'a>(updates: impl IntoIterator<Item = &'a Value>) -> Value {
             }
             "plan" | "usage_update" => *item = update.clone(),
             _ => {
-                let text = format!("{}{}", item["text"].as_str().unwrap_or_default(), update["content"]["text"].as_str().unwrap_or_default());
+                let text =
+                    format!("{}{}", item["text"].as_str().unwrap_or_default(), update["content"]["text"].as_str().unwrap_or_default());
                 item["text"] = json!(text);
             }
         }

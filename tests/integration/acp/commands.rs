@@ -65,13 +65,21 @@ fn runs_are_listed_searched_and_started_from_a_prompt() {
     let follow = watcher.prompt(&command, "/follow");
     gate.open();
     assert_eq!(watcher.response(follow).expect_err("it failed")["data"]["error"]["kind"], "provider");
-    let shown: String = watcher.updates_of("tool_call_update").filter_map(|update| update["_meta"]["terminal_output"]["data"].as_str()).collect();
+    let shown: String =
+        watcher.updates_of("tool_call_update").filter_map(|update| update["_meta"]["terminal_output"]["data"].as_str()).collect();
     assert_eq!(shown, "needle\n");
     let last = watcher.updates_of("tool_call_update").last().expect("an end");
     assert_eq!((&last["status"], &last["_meta"]["terminal_exit"]["exit_code"]), (&json!("failed"), &json!(3)));
     assert_eq!(peer.turn(&session, "/steer say hello"), "end_turn", "without a turn it is a prompt");
     let text = peer.text("agent_message_chunk");
     assert!(text.ends_with("hello"), "{text}");
-    assert_eq!({ let id = peer.prompt(&session, "/search"); peer.response(id) }.expect_err("it needs a text")["code"], -32602);
+    assert_eq!(
+        {
+            let id = peer.prompt(&session, "/search");
+            peer.response(id)
+        }
+        .expect_err("it needs a text")["code"],
+        -32602
+    );
     end(&home, &session);
 }

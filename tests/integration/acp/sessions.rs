@@ -61,7 +61,10 @@ fn a_session_offers_its_agent_and_modes_and_sets_them() {
         let option = options.as_array().expect("a list").iter().find(|option| option["id"] == id).expect("the option");
         option["currentValue"].clone()
     };
-    assert_eq!((current(&result["configOptions"], "_loomd_agent"), current(&result["configOptions"], "mode")), (json!("acp"), json!("ask")));
+    assert_eq!(
+        (current(&result["configOptions"], "_loomd_agent"), current(&result["configOptions"], "mode")),
+        (json!("acp"), json!("ask"))
+    );
     assert_eq!(result["modes"]["currentModeId"], "ask");
     peer.call("session/set_mode", json!({ "sessionId": session, "modeId": "bypass" }));
     assert_eq!(peer.turn(&session, "ask execute"), "end_turn");
@@ -107,7 +110,8 @@ fn the_list_has_sessions_once_and_a_session_of_another_client_can_be_loaded() {
     let messages = held(second.updates.iter().map(|params| &params["update"]));
     let texts = messages.as_array().expect("a list").iter().filter(|item| item[1]["text"] != "");
     assert_eq!(texts.count(), 4, "two prompts and two answers: {messages}");
-    let error = peer.expect_error("session/load", json!({ "sessionId": "00000000-0000-7000-8000-000000000000", "cwd": "/", "mcpServers": [] }));
+    let error =
+        peer.expect_error("session/load", json!({ "sessionId": "00000000-0000-7000-8000-000000000000", "cwd": "/", "mcpServers": [] }));
     assert_eq!(error["code"], -32002, "{error}");
     end(&home, &second_run);
 }

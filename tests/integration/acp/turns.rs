@@ -117,7 +117,9 @@ fn a_prompt_of_another_client_is_not_taken_for_ones_own() {
     let question = peer.question();
     server.call("run/send", json!({ "runId": session, "prompt": "refuse" }));
     let mine = peer.prompt(&session, "say mine");
-    peer.wait("the length of the queue", |peer| peer.updates_of("session_info_update").any(|update| update["_meta"]["loomd"]["queued"] == 2));
+    peer.wait("the length of the queue", |peer| {
+        peer.updates_of("session_info_update").any(|update| update["_meta"]["loomd"]["queued"] == 2)
+    });
     peer.answer(&question, "yes");
     assert_eq!([first, mine].map(|prompt| peer.stop_reason(prompt)), ["end_turn", "end_turn"]);
     assert_eq!(peer.text("user_message_chunk"), "refuse", "only the other client's prompt is shown");
@@ -129,7 +131,8 @@ fn steering_says_what_became_of_the_message() {
     let home = Home::new();
     let mut peer = AcpPeer::start(&home);
     let session = peer.new_session(&home);
-    let steer = |text: &str| json!({ "sessionId": session, "prompt": [{ "type": "text", "text": text }], "idleBehavior": "promptRequired" });
+    let steer =
+        |text: &str| json!({ "sessionId": session, "prompt": [{ "type": "text", "text": text }], "idleBehavior": "promptRequired" });
     assert_eq!(peer.call("_session/steering", steer("x"))["outcome"], "promptRequired");
     let prompt = peer.prompt(&session, "ask execute");
     let question = peer.question();
