@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use crate::{
+    acp,
     cli::{self, client::ServerLaunch},
     config::Locations,
     rpc::Framing,
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         None => serve(root_serve.clone()),
         Some(CliCommand::Serve(options)) => serve(options),
+        Some(CliCommand::Acp(options)) => acp::main(options, &launch),
         Some(CliCommand::Run(options)) => cli::run_to_exit_code(cli::run::main(options, &launch)),
         Some(CliCommand::List(options)) => cli::run_to_exit_code(cli::list::main(options, &launch)),
         Some(CliCommand::Logs(options)) => cli::run_to_exit_code(cli::logs::main(options, &launch)),
@@ -119,6 +121,7 @@ pub(crate) enum CliCommand {
     Stats(cli::retention::StatsOptions),
     Rules(cli::rules::Options),
     Doctor(cli::doctor::Options),
+    Acp(acp::Options),
     Schema(cli::generate::SchemaOptions),
     Completions(cli::generate::CompletionsOptions),
     Man(cli::generate::ManOptions),

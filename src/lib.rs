@@ -4,6 +4,7 @@
 //! `docs/protocol.md`. The other public items exist for the tests, benches and doc examples of this repository, and may
 //! change at any time. `docs/architecture.md` describes the modules.
 
+mod acp;
 mod args;
 mod claims;
 mod cli;

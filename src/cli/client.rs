@@ -51,12 +51,17 @@ pub(crate) struct ServerSession {
 impl ServerLaunch {
     /// Starts a server and initializes it. The notifications must be read or dropped: replies queue behind them.
     pub(crate) async fn open(&self) -> Result<(ServerSession, Notifications), Failure> {
+        self.open_as("loomd command line").await
+    }
+
+    /// As [`Self::open`], under the name of another client.
+    pub(crate) async fn open_as(&self, client_name: &str) -> Result<(ServerSession, Notifications), Failure> {
         let program = own_executable();
         let spawned = Client::spawn(&program, self.arguments());
         let spawned = spawned.map_err(|error| Failure::internal(format!("cannot start the server {}: {error}", program.display())))?;
         let params = InitializeParams {
             protocol_version: i64::from(PROTOCOL_VERSION),
-            client_info: Some(ClientInfo { name: "loomd command line".to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
+            client_info: Some(ClientInfo { name: client_name.to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
             process_id: Some(std::process::id()),
             capabilities: ClientCapabilities { permissions: self.can_answer, watch: false, ..ClientCapabilities::default() },
         };

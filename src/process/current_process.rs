@@ -11,6 +11,7 @@ use rustix::{
     fs::Mode,
     process::{getuid, umask},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The umask that this process was started with; 022 until [`set_private_umask`] has run.
 static CLIENT_UMASK: AtomicU32 = AtomicU32::new(0o022);
@@ -24,6 +25,17 @@ pub(crate) fn set_private_umask() {
 /// The umask that this process was started with.
 pub(crate) fn client_umask() -> u32 {
     CLIENT_UMASK.load(Ordering::Relaxed)
+}
+
+/// Completes when this process gets SIGTERM, SIGINT or SIGHUP.
+pub(crate) async fn termination_signal() {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
 }
 
 /// The working directory by the path that its user chose: PWD, where that names it, though a link leads there.

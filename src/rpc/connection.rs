@@ -62,9 +62,21 @@ pub(crate) trait Service {
     /// The handler of a request. It does not begin before it is polled.
     fn call(&self, method: Self::Method, params: Option<Box<RawValue>>, context: RequestContext) -> HandlerFuture;
 
-    /// Handles a notification, in order with the requests. The connection handles `$/cancelRequest` itself. An
-    /// implementation ignores notifications that it does not know.
+    /// Handles a notification, in order with the requests. The connection handles `$/cancelRequest` and ACP's
+    /// `$/cancel_request` itself. An implementation ignores notifications that it does not know.
     fn notification(&self, method: &str, params: Option<&RawValue>) -> Flow;
+
+    /// Handles the other side's answer to a request of ours: its result, or its error. A server that sends no requests
+    /// ignores it.
+    fn response(&self, _id: &RawValue, _outcome: Result<&RawValue, &RawValue>) {}
+
+    /// The code of an error answer, where another protocol than ours numbers failures differently.
+    fn error_code(failure: &Failure) -> i32
+    where
+        Self: Sized,
+    {
+        failure.kind.code()
+    }
 }
 
 /// A handler that runs. Its result is the member `result` of the answer, as JSON without a line feed.
@@ -99,7 +111,7 @@ where
     R: AsyncRead + Unpin,
     S: Service,
 {
-    let in_flight = Arc::new(InFlight::new(outgoing.clone()));
+    let in_flight = Arc::new(InFlight::new(outgoing.clone(), S::error_code));
     let mut connection = Connection { service, in_flight, tasks: JoinSet::new() };
     let mut buffer = BytesMut::new();
     let mut at_end = false;
@@ -206,9 +218,11 @@ impl<S: Service> Connection<S> {
     fn serve_one(&mut self, message: Message<'_>, slot: ReplySlot) -> Flow {
         match message {
             Message::Request { id, method, params } => self.request(id, method, params, slot),
-            Message::Notification { method, params } if method == "$/cancelRequest" => self.cancel(params),
+            Message::Notification { method, params } if matches!(method.as_str(), "$/cancelRequest" | "$/cancel_request") => {
+                self.cancel(params)
+            }
             Message::Notification { method, params } => return self.service.notification(&method, params),
-            Message::Response => {}
+            Message::Response { id, outcome } => self.service.response(id, outcome),
             Message::Invalid { id, failure } => self.in_flight.send_error(id, &failure, &slot),
         }
         Flow::Continue
@@ -235,7 +249,7 @@ impl<S: Service> Connection<S> {
     fn cancel(&self, params: Option<&RawValue>) {
         #[derive(Deserialize)]
         struct CancelledId<'a> {
-            #[serde(borrow)]
+            #[serde(borrow, alias = "requestId")]
             id: &'a RawValue,
         }
         if let Some(Ok(CancelledId { id })) = params.map(|params| serde_json::from_str(params.get())) {

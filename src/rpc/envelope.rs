@@ -35,8 +35,11 @@ pub(super) enum Message<'a> {
         method: String,
         params: Option<&'a RawValue>,
     },
-    /// An answer to a request of ours.
-    Response,
+    /// An answer to a request of ours: the result or the error.
+    Response {
+        id: &'a RawValue,
+        outcome: Result<&'a RawValue, &'a RawValue>,
+    },
     /// JSON, but no valid message. The answer is this failure with the message's id, or with null where the id is
     /// unusable.
     Invalid {
@@ -115,8 +118,10 @@ fn malformed(error: &serde_json::Error) -> Failure {
 
 impl<'a> Envelope<'a> {
     fn classify(self) -> Message<'a> {
-        if self.method.is_none() && self.id.is_some() && (self.result.is_some() || self.error.is_some()) {
-            return Message::Response;
+        if let (None, Some(id)) = (self.method, self.id)
+            && let Some(outcome) = self.error.map(Err).or(self.result.map(Ok))
+        {
+            return Message::Response { id, outcome };
         }
         // JSON-RPC allows strings, numbers and null as ids. An answer cannot have any other id, so such an id counts as
         // null.

@@ -61,6 +61,7 @@ struct BatchState {
 /// The open requests of a connection, by id.
 pub(super) struct InFlight {
     outgoing: Outgoing,
+    error_code: fn(&Failure) -> i32,
     requests: Mutex<HashMap<IdKey, Arc<OpenRequest>>>,
 }
 
@@ -85,8 +86,8 @@ impl AfterAnswer {
 }
 
 impl InFlight {
-    pub(crate) fn new(outgoing: Outgoing) -> Self {
-        Self { outgoing, requests: Mutex::default() }
+    pub(crate) fn new(outgoing: Outgoing, error_code: fn(&Failure) -> i32) -> Self {
+        Self { outgoing, error_code, requests: Mutex::default() }
     }
 
     /// Registers a request. `None`: another open request has the same id, so this one has been answered with an error.
@@ -116,7 +117,7 @@ impl InFlight {
             Err(Failure::internal("the server failed on this request, which is a bug in loomd; the log has the details"))
         });
         if self.mark_answered(pending) {
-            return run(self.deliver_then(&pending.slot, Response::of(Some(&pending.id), outcome), work));
+            return run(self.deliver_then(&pending.slot, Response::of(Some(&pending.id), outcome, self.error_code), work));
         }
         run(match &pending.slot {
             ReplySlot::Alone => work,
@@ -136,7 +137,7 @@ impl InFlight {
 
     /// Sends an error answer. An absent id is null.
     pub(crate) fn send_error(&self, id: Option<&RawValue>, failure: &Failure, slot: &ReplySlot) {
-        run(self.deliver_then(slot, Response::of(id, Err(failure.clone())), Vec::new()));
+        run(self.deliver_then(slot, Response::of(id, Err(failure.clone()), self.error_code), Vec::new()));
     }
 
     /// Closes a request. Returns false if it was answered before.
@@ -186,10 +187,10 @@ struct ErrorObject {
 impl Response {
     const TAIL: &[u8] = b"}";
 
-    fn of(id: Option<&RawValue>, outcome: Result<Vec<u8>, Failure>) -> Self {
+    fn of(id: Option<&RawValue>, outcome: Result<Vec<u8>, Failure>, error_code: fn(&Failure) -> i32) -> Self {
         let (member, body) = match outcome {
             Ok(result) => ("result", result),
-            Err(failure) => ("error", error_object(failure)),
+            Err(failure) => ("error", error_object(error_code(&failure), failure)),
         };
         Self { head: format!(r#"{{"jsonrpc":"2.0","id":{},"{member}":"#, id.unwrap_or(RawValue::NULL).get()), body }
     }
@@ -199,8 +200,8 @@ impl Response {
     }
 }
 
-fn error_object(Failure { kind, message, data }: Failure) -> Vec<u8> {
-    let error = ErrorObject { code: kind.code(), message, data: ErrorData { kind, more: data } };
+fn error_object(code: i32, Failure { kind, message, data }: Failure) -> Vec<u8> {
+    let error = ErrorObject { code, message, data: ErrorData { kind, more: data } };
     serde_json::to_vec(&error).expect("texts and numbers always have a JSON form")
 }
 

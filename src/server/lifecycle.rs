@@ -6,10 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
 use super::{Server, providers};
 use crate::{
@@ -165,15 +162,4 @@ fn path_of(server: &Server) -> Option<String> {
         answered.recv_timeout(SHELL_TIMEOUT).ok();
     }
     server.environment.known_path()
-}
-
-/// Completes when this process gets SIGTERM, SIGINT or SIGHUP.
-pub(crate) async fn termination_signal() {
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
-    }
 }

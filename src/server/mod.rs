@@ -116,7 +116,7 @@ async fn serve(options: Options) -> ExitCode {
     let end = tokio::select! {
         end = connection::serve(input, codec, Arc::clone(&session), out.clone()) => end,
         () = session.parent_ended() => ConnectionEnd::Gone,
-        () = lifecycle::termination_signal() => ConnectionEnd::Gone,
+        () = current_process::termination_signal() => ConnectionEnd::Gone,
     };
     // A client that does not read is not waited for any longer.
     tokio::time::timeout(FLUSH_TIMEOUT, out.drained()).await.ok();

@@ -10,6 +10,7 @@ mod harness;
 /// How long a test waits for anything before it fails.
 const TEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(90);
 
+mod acp;
 mod agents;
 mod command_line;
 mod control_version;

@@ -8,6 +8,7 @@ use super::{files_below, root};
 const LAYERS: &[&str] = &[
     "main",
     "args",
+    "acp",
     "cli",
     "server",
     "runs",
