@@ -36,6 +36,7 @@ pub struct ForwardReader {
     id: RunId,
     seq: u64,
     cursor: Option<LogCursor>,
+    is_woken: bool,
 }
 
 /// What a read of a [`ForwardReader`] or [`BackwardReader`] yielded.
@@ -121,12 +122,17 @@ impl History {
 impl ForwardReader {
     /// A reader whose next entry is the one after number `after`.
     pub fn new(id: RunId, after: u64) -> Self {
-        Self { id, seq: after, cursor: None }
+        Self { id, seq: after, cursor: None, is_woken: false }
     }
 
     /// Number of the last entry that was read.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// See [`LogCursor::set_woken`].
+    pub(crate) fn set_woken(&mut self, is_woken: bool) {
+        self.is_woken = is_woken;
     }
 
     /// Whether at least `enough` raw bytes of output follow in the segment that this reader has open.
@@ -196,6 +202,7 @@ impl ForwardReader {
         let failed = |error: io::Error| log_unreadable(&dir, &error);
         for _ in 0..MAX_READ_ATTEMPTS {
             if let Some(cursor) = &mut self.cursor {
+                cursor.set_woken(self.is_woken);
                 match cursor.read(max, out).map_err(failed)? {
                     FollowRead::Lines { at_end } => {
                         self.seq = cursor.seq();

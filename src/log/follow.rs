@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use rustix::{buffer::spare_capacity, io::pread};
 
-use super::RunDir;
+use super::{RunDir, append::SEGMENT_BYTES};
 use crate::{model::line, process::data_file};
 
 /// Bytes of a log that are read at a time to find a place in it.
@@ -22,6 +22,7 @@ pub(crate) struct LogCursor {
     segment: u64,
     position: u64,
     seq: u64,
+    is_woken: bool,
 }
 
 /// What [`LogCursor::read`] yielded.
@@ -48,7 +49,7 @@ impl LogCursor {
             let Some(segment) = segments.into_iter().rev().find(|first| *first <= after + 1) else { return Ok(None) };
             match data_file::read(&dir.segment(segment)) {
                 Ok(file) => {
-                    let mut cursor = Self { dir: dir.clone(), file, segment, position: 0, seq: segment - 1 };
+                    let mut cursor = Self { dir: dir.clone(), file, segment, position: 0, seq: segment - 1, is_woken: false };
                     cursor.skip_to(after)?;
                     return Ok((cursor.seq == after).then_some(cursor));
                 }
@@ -63,16 +64,25 @@ impl LogCursor {
         self.seq
     }
 
+    /// Says that the caller hears of each append and that the log's writer begins a new segment only behind a full one: then
+    /// a read need not look for more than it found.
+    pub(crate) fn set_woken(&mut self, is_woken: bool) {
+        self.is_woken = is_woken;
+    }
+
     /// Appends whole lines to `out`: about `max` bytes at most, but at least one line if there is one.
     pub(crate) fn read(&mut self, max: usize, out: &mut Vec<u8>) -> io::Result<FollowRead> {
         let start = out.len();
         loop {
-            let read = whole_lines(&self.file, self.position, max, out)?;
+            let (read, is_all) = lines_at(&self.file, self.position, max, out)?;
             if read > 0 {
                 self.position += read as u64;
                 self.seq = last_seq(&out[start..])?;
                 // The read reaches the end only if it reached the end of this file and no newer segment exists.
-                let at_end = self.unread_bytes() == 0 && !self.dir.segment(self.seq + 1).exists();
+                let at_end = match self.is_woken {
+                    true => is_all && self.position < SEGMENT_BYTES,
+                    false => self.unread_bytes() == 0 && !self.dir.segment(self.seq + 1).exists(),
+                };
                 return Ok(FollowRead::Lines { at_end });
             }
             // A segment is named by its first entry, so the one that continues here has the next entry's number.
@@ -140,6 +150,11 @@ impl LogCursor {
 /// Appends to `out` the whole lines that stand at `position`: about `max` bytes, but at least one line if there is one.
 /// Returns how many bytes that is.
 pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+    lines_at(file, position, max, out).map(|(read, _)| read)
+}
+
+/// [`whole_lines`], and whether the file ended behind what was read.
+fn lines_at(file: &File, position: u64, max: usize, out: &mut Vec<u8>) -> io::Result<(usize, bool)> {
     let start = out.len();
     let mut want = max;
     loop {
@@ -152,12 +167,13 @@ pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) ->
             ended = read < free_bytes;
         }
         if let Some(end) = memchr::memrchr(b'\n', &out[start..]) {
+            let is_all = ended && start + end + 1 == out.len();
             out.truncate(start + end + 1);
-            return Ok(end + 1);
+            return Ok((end + 1, is_all));
         }
         if ended {
             out.truncate(start);
-            return Ok(0);
+            return Ok((0, true));
         }
         if out.len() - start >= MAX_LINE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line is longer than {MAX_LINE_BYTES} bytes")));
