@@ -20,6 +20,7 @@ mod maintenance;
 mod pack;
 mod prefix;
 mod read;
+mod recent;
 mod row;
 mod runs;
 mod seal;
@@ -45,7 +46,7 @@ pub(crate) use self::{
     prefix::PartCache,
     seal::SealResult,
 };
-use self::{error::StoreError, handles::Handles};
+use self::{error::StoreError, handles::Handles, recent::RecentBlocks};
 use crate::model::Failure;
 
 /// Name of the store's file in the data directory.
@@ -60,6 +61,9 @@ pub struct Store {
     handles: Arc<Handles>,
     /// Durable commits of this process.
     commits: Arc<AtomicU64>,
+    recent: Arc<RecentBlocks>,
+    /// Blocks that this process has decoded.
+    decoded_blocks: Arc<AtomicU64>,
 }
 
 /// How a write transaction ends, and what it returns.
@@ -86,7 +90,12 @@ impl<T> TransactionOutcome<T> {
 impl Store {
     /// The store in `data_dir`. Does not touch the disk: the first call opens the file, the first write creates it.
     pub fn at(data_dir: impl Into<PathBuf>) -> Self {
-        Self { handles: Arc::new(Handles::new(data_dir.into().join(FILE_NAME))), commits: Arc::default() }
+        Self {
+            handles: Arc::new(Handles::new(data_dir.into().join(FILE_NAME))),
+            commits: Arc::default(),
+            recent: Arc::default(),
+            decoded_blocks: Arc::default(),
+        }
     }
 
     /// Path of the store's file, whether it is there or not.
