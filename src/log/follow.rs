@@ -196,3 +196,47 @@ pub(crate) fn seq_of(line: &[u8]) -> io::Result<u64> {
         None => Ok(line::parse(line)?.seq()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        log::{Appender, append::Reserve},
+        model::{RunId, Stream},
+        process::disk,
+    };
+
+    /// One wake-up may stand for many appends, and a new segment may have begun in between.
+    #[test]
+    fn who_hears_of_each_append_misses_no_segment() {
+        let data = tempfile::tempdir().expect("a directory");
+        let run = crate::store::test_run(RunId::new());
+        let dir = RunDir::of(data.path(), run.id);
+        disk::create_private_dir(dir.path()).expect("made");
+        let mut log = Appender::open(dir.clone(), run).expect("opened");
+        let mut cursor = LogCursor::open(&dir, 0).expect("readable").expect("a log");
+        cursor.set_woken(true);
+        let (mut lines, mut appended) = (Vec::new(), 0);
+        for round in 0..100 {
+            for length in 0..=round % 3 {
+                let piece = vec![b'x'; 80 << 10 << length];
+                log.output(1, Stream::Stdout, &[&piece], Reserve::Untouched).expect("appended");
+                appended += 1;
+            }
+            loop {
+                lines.clear();
+                match cursor.read(1 << 20, &mut lines).expect("readable") {
+                    FollowRead::Lines { at_end: false } => {}
+                    FollowRead::Lines { at_end: true } | FollowRead::Tip => break,
+                    FollowRead::Sealed => panic!("nobody seals"),
+                }
+            }
+            assert_eq!(cursor.seq(), appended, "round {round}");
+        }
+        let segments = dir.segments().expect("listed");
+        assert!(segments.len() > 2, "{segments:?}");
+        for full in &segments[..segments.len() - 1] {
+            assert!(dir.segment(*full).metadata().expect("a file").len() >= SEGMENT_BYTES);
+        }
+    }
+}
