@@ -44,7 +44,7 @@ impl InheritedSettings {
             Resource::Rtprio,
             Resource::Rttime,
         ];
-        let limits = RESOURCES.map(|resource| getrlimit(resource)).map(|limit| [limit.current, limit.maximum]).to_vec();
+        let limits = RESOURCES.map(getrlimit).map(|limit| [limit.current, limit.maximum]).to_vec();
         let cpus = sched_getaffinity(None).map(|cpus| (0..CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)).collect());
         let files = ["/proc/self/cgroup", "/proc/self/oom_score_adj"].map(|path| std::fs::read(path).unwrap_or_default());
         Self { limits, nice: getpriority_process(None).ok(), cpus: cpus.unwrap_or_default(), files }
