@@ -7,7 +7,7 @@ mod output_text;
 
 pub(crate) use output_text::byte_count;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
     log::{Description, FollowRead, LogCursor, RunDir, head, seek, seek::BackwardRead},
@@ -36,6 +36,8 @@ pub struct ForwardReader {
     id: RunId,
     seq: u64,
     cursor: Option<LogCursor>,
+    is_woken: bool,
+    reads_pages: bool,
 }
 
 /// What a read of a [`ForwardReader`] or [`BackwardReader`] yielded.
@@ -121,12 +123,22 @@ impl History {
 impl ForwardReader {
     /// A reader whose next entry is the one after number `after`.
     pub fn new(id: RunId, after: u64) -> Self {
-        Self { id, seq: after, cursor: None }
+        Self { id, seq: after, cursor: None, is_woken: false, reads_pages: false }
+    }
+
+    /// A reader whose caller may leave a part of what was read, and read on from there with another reader.
+    pub(crate) fn for_pages(id: RunId, after: u64) -> Self {
+        Self { reads_pages: true, ..Self::new(id, after) }
     }
 
     /// Number of the last entry that was read.
     pub(crate) fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// See [`LogCursor::set_woken`].
+    pub(crate) fn set_woken(&mut self, is_woken: bool) {
+        self.is_woken = is_woken;
     }
 
     /// Whether at least `enough` raw bytes of output follow in the segment that this reader has open.
@@ -143,7 +155,12 @@ impl ForwardReader {
     /// Appends whole lines to `out`: about `max` bytes, but at least one line if there is one.
     pub fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<ReadOutcome, Failure> {
         let (id, after) = (self.id, self.seq);
-        Ok(match self.step(history, max, out, || history.store.block_at(id, after + 1))? {
+        let reads_pages = self.reads_pages;
+        let stored = || match reads_pages {
+            true => history.store.page_block_at(id, after + 1),
+            false => Ok(history.store.block_at(id, after + 1)?.map(Arc::new)),
+        };
+        Ok(match self.step(history, max, out, stored)? {
             ReadStep::Lines { at_end } => ReadOutcome::Lines { at_end },
             ReadStep::Sealed(block) => {
                 block.write_lines(after, out);
@@ -196,6 +213,7 @@ impl ForwardReader {
         let failed = |error: io::Error| log_unreadable(&dir, &error);
         for _ in 0..MAX_READ_ATTEMPTS {
             if let Some(cursor) = &mut self.cursor {
+                cursor.set_woken(self.is_woken);
                 match cursor.read(max, out).map_err(failed)? {
                     FollowRead::Lines { at_end } => {
                         self.seq = cursor.seq();
@@ -266,7 +284,7 @@ impl BackwardReader {
                     Err(error) => return Err(failed(error)),
                 }
             }
-            if let Some(block) = history.store.block_at(self.id, self.before - 1)? {
+            if let Some(block) = history.store.page_block_at(self.id, self.before - 1)? {
                 let lines = block.lines();
                 let end = lines
                     .split_inclusive(|byte| *byte == b'\n')

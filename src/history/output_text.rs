@@ -6,6 +6,7 @@ use super::{BackwardReader, ForwardReader, History, MAX_READ_ATTEMPTS, READ_BLOC
 use crate::{
     log::{seek, text::char_boundary},
     model::{Failure, RunBytes, RunId, Stream, line},
+    store::BlockEntry,
 };
 
 /// A piece of a run's output: `raw` are its bytes, `offset` is the position of the first one, `total` the number of
@@ -25,7 +26,7 @@ impl History {
         let offset = offset.min(total);
         let mut text = OutputText { raw: Vec::new(), offset, total };
         let Some(after) = self.entry_before_byte(id, stream, offset)? else { return Ok(text) };
-        let mut reader = ForwardReader::new(id, after);
+        let mut reader = ForwardReader::for_pages(id, after);
         // An entry tells the offset within its own stream only, so `stream_ends` follows where both streams are.
         let mut stream_ends = self.bytes_before(id, after)?;
         let mut lines = Vec::new();
@@ -112,11 +113,18 @@ impl History {
         if let Some(bytes) = seek::bytes_before(&dir, after).map_err(|error| log_unreadable(&dir, &error))? {
             return Ok(bytes);
         }
-        let block = self.store.block_at(id, after + 1)?;
+        let block = self.store.page_block_at(id, after + 1)?;
         Ok(block.map_or_else(RunBytes::default, |block| {
             let mut bytes = RunBytes { stdout: block.stdout_offset, stderr: block.stderr_offset };
-            for output in line::lines(&block.lines()).filter_map(line::output).take_while(|output| output.seq <= after) {
-                set_stream_end(&mut bytes, output.stream, output.offset + output.raw_len());
+            for entry in block.entries().take_while(|entry| entry.seq() <= after) {
+                match entry {
+                    BlockEntry::Output { stream, offset, raw, .. } => set_stream_end(&mut bytes, stream, offset + raw.len() as u64),
+                    BlockEntry::Line { line, .. } => {
+                        line::output(line)
+                            .into_iter()
+                            .for_each(|output| set_stream_end(&mut bytes, output.stream, output.offset + output.raw_len()));
+                    }
+                }
             }
             bytes
         }))

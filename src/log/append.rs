@@ -27,8 +27,9 @@ use crate::{
     process::{data_file, disk},
 };
 
-/// A segment that is at least as long as this gets no more entries, except the last ones of a run ([`Reserve`]).
-const SEGMENT_BYTES: u64 = 8 << 20;
+/// A segment that is at least as long as this gets no more entries, except the last ones of a run ([`Reserve`]). Only such
+/// a one is followed by another that the same process writes: who is woken for each append looks for none before.
+pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
 /// Allocated behind the end of the newest segment, so that a full disk still takes the last entries of a run.
 const RESERVE_BYTES: u64 = 64 << 10;
 /// The part of [`RESERVE_BYTES`] that only the run's final entry may use, whatever else is written late.
@@ -233,7 +234,7 @@ impl Appender {
     /// Writes `self.lines` with one `write`, into this segment or a new one.
     fn commit(&mut self, reserve: Reserve) -> io::Result<()> {
         let needed = self.lines.len() as u64;
-        if self.length > 0 && self.length + needed > SEGMENT_BYTES && reserve == Reserve::Untouched {
+        if self.length >= SEGMENT_BYTES && reserve == Reserve::Untouched {
             self.rotate()?;
         }
         self.allocate_for(needed, reserve)?;

@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use rustix::{buffer::spare_capacity, io::pread};
 
-use super::RunDir;
+use super::{RunDir, append::SEGMENT_BYTES};
 use crate::{model::line, process::data_file};
 
 /// Bytes of a log that are read at a time to find a place in it.
@@ -22,6 +22,7 @@ pub(crate) struct LogCursor {
     segment: u64,
     position: u64,
     seq: u64,
+    is_woken: bool,
 }
 
 /// What [`LogCursor::read`] yielded.
@@ -48,7 +49,7 @@ impl LogCursor {
             let Some(segment) = segments.into_iter().rev().find(|first| *first <= after + 1) else { return Ok(None) };
             match data_file::read(&dir.segment(segment)) {
                 Ok(file) => {
-                    let mut cursor = Self { dir: dir.clone(), file, segment, position: 0, seq: segment - 1 };
+                    let mut cursor = Self { dir: dir.clone(), file, segment, position: 0, seq: segment - 1, is_woken: false };
                     cursor.skip_to(after)?;
                     return Ok((cursor.seq == after).then_some(cursor));
                 }
@@ -63,16 +64,25 @@ impl LogCursor {
         self.seq
     }
 
+    /// Says that the caller hears of each append and that the log's writer begins a new segment only behind a full one: then
+    /// a read need not look for more than it found.
+    pub(crate) fn set_woken(&mut self, is_woken: bool) {
+        self.is_woken = is_woken;
+    }
+
     /// Appends whole lines to `out`: about `max` bytes at most, but at least one line if there is one.
     pub(crate) fn read(&mut self, max: usize, out: &mut Vec<u8>) -> io::Result<FollowRead> {
         let start = out.len();
         loop {
-            let read = whole_lines(&self.file, self.position, max, out)?;
+            let (read, is_all) = lines_at(&self.file, self.position, max, out)?;
             if read > 0 {
                 self.position += read as u64;
                 self.seq = last_seq(&out[start..])?;
                 // The read reaches the end only if it reached the end of this file and no newer segment exists.
-                let at_end = self.unread_bytes() == 0 && !self.dir.segment(self.seq + 1).exists();
+                let at_end = match self.is_woken {
+                    true => is_all && self.position < SEGMENT_BYTES,
+                    false => self.unread_bytes() == 0 && !self.dir.segment(self.seq + 1).exists(),
+                };
                 return Ok(FollowRead::Lines { at_end });
             }
             // A segment is named by its first entry, so the one that continues here has the next entry's number.
@@ -140,6 +150,11 @@ impl LogCursor {
 /// Appends to `out` the whole lines that stand at `position`: about `max` bytes, but at least one line if there is one.
 /// Returns how many bytes that is.
 pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+    lines_at(file, position, max, out).map(|(read, _)| read)
+}
+
+/// [`whole_lines`], and whether the file ended behind what was read.
+fn lines_at(file: &File, position: u64, max: usize, out: &mut Vec<u8>) -> io::Result<(usize, bool)> {
     let start = out.len();
     let mut want = max;
     loop {
@@ -152,12 +167,13 @@ pub fn whole_lines(file: &File, position: u64, max: usize, out: &mut Vec<u8>) ->
             ended = read < free_bytes;
         }
         if let Some(end) = memchr::memrchr(b'\n', &out[start..]) {
+            let is_all = ended && start + end + 1 == out.len();
             out.truncate(start + end + 1);
-            return Ok(end + 1);
+            return Ok((end + 1, is_all));
         }
         if ended {
             out.truncate(start);
-            return Ok(0);
+            return Ok((0, true));
         }
         if out.len() - start >= MAX_LINE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line is longer than {MAX_LINE_BYTES} bytes")));
@@ -178,5 +194,49 @@ pub(crate) fn seq_of(line: &[u8]) -> io::Result<u64> {
     match line::head(line) {
         Some(head) => Ok(head.seq),
         None => Ok(line::parse(line)?.seq()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        log::{Appender, append::Reserve},
+        model::{RunId, Stream},
+        process::disk,
+    };
+
+    /// One wake-up may stand for many appends, and a new segment may have begun in between.
+    #[test]
+    fn who_hears_of_each_append_misses_no_segment() {
+        let data = tempfile::tempdir().expect("a directory");
+        let run = crate::store::test_run(RunId::new());
+        let dir = RunDir::of(data.path(), run.id);
+        disk::create_private_dir(dir.path()).expect("made");
+        let mut log = Appender::open(dir.clone(), run).expect("opened");
+        let mut cursor = LogCursor::open(&dir, 0).expect("readable").expect("a log");
+        cursor.set_woken(true);
+        let (mut lines, mut appended) = (Vec::new(), 0);
+        for round in 0..100 {
+            for length in 0..=round % 3 {
+                let piece = vec![b'x'; 80 << 10 << length];
+                log.output(1, Stream::Stdout, &[&piece], Reserve::Untouched).expect("appended");
+                appended += 1;
+            }
+            loop {
+                lines.clear();
+                match cursor.read(1 << 20, &mut lines).expect("readable") {
+                    FollowRead::Lines { at_end: false } => {}
+                    FollowRead::Lines { at_end: true } | FollowRead::Tip => break,
+                    FollowRead::Sealed => panic!("nobody seals"),
+                }
+            }
+            assert_eq!(cursor.seq(), appended, "round {round}");
+        }
+        let segments = dir.segments().expect("listed");
+        assert!(segments.len() > 2, "{segments:?}");
+        for full in &segments[..segments.len() - 1] {
+            assert!(dir.segment(*full).metadata().expect("a file").len() >= SEGMENT_BYTES);
+        }
     }
 }

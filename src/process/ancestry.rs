@@ -4,7 +4,10 @@
 
 use std::sync::OnceLock;
 
-use super::{detach::RUN_MARK_VARIABLE, tree};
+use super::{
+    detach::{READY_WORD, RUN_MARK_VARIABLE},
+    tree,
+};
 use crate::model::RunId;
 
 /// As many ancestors are looked at; a chain is longer only by a mistake of the system's.
@@ -69,6 +72,11 @@ impl EnclosingRuns {
         let innermost = self.supervised.first();
         innermost.into_iter().chain(self.marked.iter().filter(|run| Some(*run) != innermost)).copied().collect()
     }
+}
+
+/// Whether a process is a supervisor that waits for a run, by its argv.
+pub(crate) fn waits_for_run(pid: u32) -> bool {
+    matches!(&*tree::argv(pid), [_, command, word, ..] if command == "supervise" && word == READY_WORD)
 }
 
 /// The run that a process supervises, by its argv.

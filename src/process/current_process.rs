@@ -2,9 +2,13 @@
 
 use std::{
     io,
+    ops::Range,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rustix::{
@@ -65,7 +69,22 @@ pub(crate) fn lower_thread_priority() {
 /// page cache.
 #[expect(unsafe_code, reason = "the advice is given only on private mappings that nothing has written to: they hold what the file holds")]
 pub(crate) fn release_code_pages() {
+    // What is mapped when the process begins stays mapped until it ends, so that reading the list once is enough; it costs
+    // as much as all the rest of a start.
     #[cfg(target_os = "linux")]
+    static CONSTANTS: LazyLock<Vec<Range<usize>>> = LazyLock::new(constant_mappings);
+    #[cfg(target_os = "linux")]
+    for range in CONSTANTS.iter() {
+        // SAFETY: such a mapping has the same bytes as its file, and the kernel fills it from the file when it is accessed.
+        // The result does not matter: where the advice fails, the pages stay.
+        let _ = unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED) };
+    }
+}
+
+/// Where code and constants of files are mapped that nothing has written to.
+#[cfg(target_os = "linux")]
+fn constant_mappings() -> Vec<Range<usize>> {
+    let mut found = Vec::new();
     for mapping in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
         let mut fields = mapping.split_ascii_whitespace();
         let (Some(range), Some(mode), Some(offset), Some(path)) = (fields.next(), fields.next(), fields.next(), fields.nth(2)) else {
@@ -77,11 +96,10 @@ pub(crate) fn release_code_pages() {
         let address = |text: &str| usize::from_str_radix(text, 16).ok();
         let Some((from, to)) = range.split_once('-').and_then(|(from, to)| Some((address(from)?, address(to)?))) else { continue };
         if is_constant && path.starts_with('/') {
-            // SAFETY: such a mapping has the same bytes as its file, and the kernel fills it from the file when it is
-            // accessed. The result does not matter: where the advice fails, the pages stay.
-            let _ = unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
+            found.push(from..to);
         }
     }
+    found
 }
 
 /// Makes glibc return large buffers to the system as soon as they are freed, and share two arenas among all threads. By

@@ -25,6 +25,12 @@ const LOCK_FD: RawFd = 4;
 /// Lowest number for the copies that [`spawn_detached`] makes before it moves them to their numbers. It is above both,
 /// so that moving one never overwrites the other.
 const FIRST_FREE_FD: RawFd = 10;
+/// The word in a supervisor's argv which says that it was started before its run.
+pub(crate) const READY_WORD: &str = "--ready";
+
+/// Whether a supervisor can be started before its run: it has to change its argv then ([`super::title`]).
+pub(crate) const CAN_WAIT_READY: bool = cfg!(target_os = "linux");
+
 /// Where `close_range` is missing, descriptors up to this number are closed on exec.
 const FALLBACK_MAX_FDS: RawFd = 4096;
 
@@ -38,14 +44,15 @@ pub(crate) struct InheritedFds {
     /// The first control connection: over it the server launches the run.
     pub(crate) control: UnixStream,
     /// The lock on the run's directory. The supervisor holds it until it exits, which proves that the run is alive.
-    pub(crate) lock: Lock,
+    /// `None`: the supervisor waits for a run, whose lock comes over the connection.
+    pub(crate) lock: Option<Lock>,
 }
 
 /// Starts this executable as `loomd ARGS…`, detached. Returns once the exec has succeeded.
 #[expect(unsafe_code, reason = "the closure runs after fork and makes only async-signal-safe system calls, and allocates nothing")]
-pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: &Lock) -> io::Result<()> {
+pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: Option<&Lock>) -> io::Result<()> {
     let control = fcntl_dupfd_cloexec(control, FIRST_FREE_FD)?;
-    let lock = fcntl_dupfd_cloexec(lock.as_fd(), FIRST_FREE_FD)?;
+    let lock = lock.map(|lock| fcntl_dupfd_cloexec(lock.as_fd(), FIRST_FREE_FD)).transpose()?;
     let mut command = Command::new(own_executable()?);
     command.arg0("loomd").args(args).current_dir("/").env_remove(RUN_MARK_VARIABLE);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -61,8 +68,10 @@ pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: &Lo
             _ => unsafe { libc::_exit(0) },
         }
         move_to(&control, CONTROL_FD)?;
-        move_to(&lock, LOCK_FD)?;
-        close_on_exec_from(LOCK_FD + 1);
+        if let Some(lock) = &lock {
+            move_to(lock, LOCK_FD)?;
+        }
+        close_on_exec_from(if lock.is_some() { LOCK_FD + 1 } else { LOCK_FD });
         Ok(())
     };
     // SAFETY: see the reason above.
@@ -72,18 +81,21 @@ pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: &Lo
     Ok(())
 }
 
-/// Takes the descriptors that [`spawn_detached`] passed on. The supervisor calls it once, before it opens anything.
+/// Takes the descriptors that [`spawn_detached`] passed on; the lock only if `has_lock`. The supervisor calls it once,
+/// before it opens anything.
 #[expect(unsafe_code, reason = "the two descriptors were placed by the parent; nothing else in this process owns them")]
-pub(crate) fn inherited_fds() -> io::Result<InheritedFds> {
-    for fd in [CONTROL_FD, LOCK_FD] {
+pub(crate) fn inherited_fds(has_lock: bool) -> io::Result<InheritedFds> {
+    for fd in if has_lock { CONTROL_FD..=LOCK_FD } else { CONTROL_FD..=CONTROL_FD } {
         // SAFETY: sets a flag, and fails where the number is not open.
         if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
             return Err(io::Error::other("`loomd supervise` can only be started by a loomd server; use `loomd run` to start a run"));
         }
     }
-    // SAFETY: both numbers are open, and this function is called once, so nothing else owns them.
-    let (control, lock) = unsafe { (OwnedFd::from_raw_fd(CONTROL_FD), OwnedFd::from_raw_fd(LOCK_FD)) };
-    Ok(InheritedFds { control: control.into(), lock: Lock::from_fd(lock) })
+    // SAFETY: the number is open, and this function is called once, so nothing else owns it.
+    let control = unsafe { OwnedFd::from_raw_fd(CONTROL_FD) };
+    // SAFETY: as above.
+    let lock = has_lock.then(|| Lock::from_fd(unsafe { OwnedFd::from_raw_fd(LOCK_FD) }));
+    Ok(InheritedFds { control: control.into(), lock })
 }
 
 /// Makes this process the subreaper of its tree: an orphan in it becomes our child, so the sweep still finds it. On

@@ -6,7 +6,8 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt,
@@ -17,9 +18,23 @@ use std::{
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg},
 };
 
 use super::data_file;
+
+/// The byte with which a lock is sent.
+const LOCK_BYTE: u8 = b'L';
+
+/// What [`Lock::receive`] found on a socket.
+#[derive(Debug)]
+pub(crate) enum ReceivedByte {
+    Lock(Lock),
+    /// A byte without a lock.
+    Plain,
+    /// The other side is gone.
+    End,
+}
 
 /// A lock that this process holds, alone or together with a process that inherited its descriptor.
 #[derive(Debug)]
@@ -54,6 +69,34 @@ impl Lock {
         Self { file: fd.into() }
     }
 
+    /// Sends the lock over a Unix socket: from now on this process and the one that receives it hold it together.
+    pub(crate) fn send(&self, socket: impl AsFd) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [self.file.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(socket, &[IoSlice::new(&[LOCK_BYTE])], &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Receives one byte from a Unix socket, and the lock that came with it.
+    pub(crate) fn receive(socket: impl AsFd) -> io::Result<ReceivedByte> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0];
+        let flags = if cfg!(target_os = "linux") { RecvFlags::CMSG_CLOEXEC } else { RecvFlags::empty() };
+        let received = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+        let descriptors = ancillary.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        Ok(match descriptors.flatten().last() {
+            Some(descriptor) => ReceivedByte::Lock(Self::from_fd(descriptor)),
+            None if received.bytes == 0 => ReceivedByte::End,
+            None => ReceivedByte::Plain,
+        })
+    }
+
     /// Whether `path` still names what is locked. The directory may have been removed and created again in between.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let (Ok(ours), Ok(theirs)) = (self.file.metadata(), std::fs::metadata(path)) else { return false };
@@ -83,6 +126,24 @@ mod tests {
         assert!(Lock::try_take(dir.path()).expect("it is there").is_none());
         drop(first);
         assert!(Lock::try_take(dir.path()).expect("it is there").is_some());
+    }
+
+    #[test]
+    fn a_lock_that_was_sent_is_held_until_both_have_let_go() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let is_free = || Lock::try_take(dir.path()).expect("it is there").is_some();
+        let (near, far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let lock = Lock::try_take(dir.path()).expect("it is there").expect("it is free");
+        io::Write::write_all(&mut &near, b"?").expect("written");
+        lock.send(&near).expect("sent");
+        drop(lock);
+        assert!(matches!(Lock::receive(&far).expect("received"), ReceivedByte::Plain));
+        assert!(!is_free());
+        let ReceivedByte::Lock(received) = Lock::receive(&far).expect("received") else { panic!("a lock came") };
+        assert!(!is_free());
+        drop((received, near));
+        assert!(is_free());
+        assert!(matches!(Lock::receive(&far).expect("received"), ReceivedByte::End));
     }
 
     #[test]

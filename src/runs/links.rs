@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use super::{
     RunEvent, RunEvents,
     liveness::Adopter,
+    start::StarterConnection,
     supervisor_link::{AttachedClient, Link, LinkTask},
 };
 use crate::{
@@ -81,12 +82,13 @@ impl Links {
     }
 
     /// Begins a link over the connection that the supervisor was started with.
-    pub(super) fn begin(&self, id: RunId, stream: std::os::unix::net::UnixStream, client: AttachedClient) {
+    pub(super) fn begin(&self, id: RunId, connection: StarterConnection, client: AttachedClient) {
+        let StarterConnection { stream, version } = connection;
         let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
         let stream =
             stream.inspect_err(|error| tracing::error!(%error, run = %id, "lost the connection to the new supervisor; connecting again"));
         let mut open = self.table.open.lock();
-        open.insert(id, self.spawn(id, stream.ok(), None, client));
+        open.insert(id, self.spawn(id, stream.ok(), version, None, client));
         self.table.starting.lock().remove(&id);
     }
 
@@ -111,15 +113,16 @@ impl Links {
             return None;
         }
         let known = self.history.run(id).ok().flatten();
-        let link = self.spawn(id, None, known, AttachedClient::default());
+        let link = self.spawn(id, None, 0, known, AttachedClient::default());
         open.insert(id, link.clone());
         Some((link, true))
     }
 
-    /// Spawns the task of a link. `known` is a run of another server as it was before; there is an event if it has changed by the time
+    /// Spawns the task of a link. `version` is the supervisor's, 0 as long as that is not known. `known` is a run of another server as it was before; there is an event if it has changed by the time
     /// at which the link is connected.
-    fn spawn(&self, id: RunId, stream: Option<UnixStream>, known: Option<Run>, client: AttachedClient) -> Link {
+    fn spawn(&self, id: RunId, stream: Option<UnixStream>, version: u64, known: Option<Run>, client: AttachedClient) -> Link {
         let (link, task) = LinkTask::new(self.history.dir(id), self.adopter.clone(), self.events.clone(), id, known, client);
+        task.note_version(version);
         let links = self.clone();
         tokio::spawn(async move {
             task.run(stream).await;

@@ -9,6 +9,7 @@ mod edits;
 mod links;
 mod liveness;
 mod prune;
+mod ready;
 mod retention;
 mod seal;
 mod start;
@@ -26,7 +27,7 @@ use std::{
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use self::{edits::PublishedEdit, liveness::Adopter, store_worker::StoreWorker, supervisor_link::AttachedClient};
+use self::{edits::PublishedEdit, liveness::Adopter, ready::ReadySlot, store_worker::StoreWorker, supervisor_link::AttachedClient};
 pub(crate) use self::{
     links::Links,
     prune::{PruneBounds, PrunedRuns},
@@ -37,6 +38,7 @@ use crate::{
     config::Config,
     history::History,
     model::{Failure, Run, RunId, UnixMs, control::LaunchSpec},
+    process::detach,
 };
 
 /// What happens to the runs of a data directory.
@@ -110,6 +112,7 @@ pub(crate) struct RunsHandle {
     adopter: Adopter,
     store_worker: StoreWorker,
     events: RunEvents,
+    ready: Arc<ReadySlot>,
 }
 
 impl RunsHandle {
@@ -121,7 +124,7 @@ impl RunsHandle {
         let (seals, to_seal) = std_mpsc::channel();
         let links = Links::new(history.clone(), adopter.clone(), events.clone(), seals);
         let store_worker = StoreWorker::start(&history, &data_dir, config, links.table(), to_seal);
-        (Self { history, data_dir, links, adopter, store_worker, events }, receiver)
+        (Self { history, data_dir, links, adopter, store_worker, events, ready: Arc::default() }, receiver)
     }
 
     /// Begins to watch the data directory. Of the runs of other servers there are events only if `reports_all`, of a new one if it
@@ -144,18 +147,23 @@ impl RunsHandle {
         let (id, runs) = (spec.run.id, self.history.runs.clone());
         let client = AttachedClient { attached: spec.attached, shows_terminal: spec.shows_terminal };
         self.links.expect(id);
+        let ready = Arc::clone(&self.ready);
         let starting = tokio::task::spawn_blocking(move || {
             if let Some(token) = &token {
                 token.name_run(id).map_err(|error| Failure::store(&runs, format!("cannot claim the token: {error}")))?;
             }
-            let started = start::start(&runs, &spec)?;
+            let started = start::start(&runs, &spec, &ready)?;
             token.into_iter().for_each(ClaimedToken::keep);
             Ok(started)
         });
         let started = starting.await.unwrap_or_else(|error| Err(Failure::internal(format!("the start failed: {error}"))));
         let started = started.inspect_err(|_| self.links.start_failed(id))?;
-        self.links.begin(id, started.stream, client);
+        self.links.begin(id, started.connection, client);
         self.store_worker.record_run(id);
+        if detach::CAN_WAIT_READY {
+            let ready = Arc::clone(&self.ready);
+            tokio::task::spawn_blocking(move || ready.fill());
+        }
         Ok(started.run)
     }
 

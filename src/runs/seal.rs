@@ -4,6 +4,7 @@
 //! a run, or whether two try: the store counts by entry numbers, and a file is removed only after its rows are durable.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -15,12 +16,16 @@ use crate::{
     log::{Description, RunDir, follow, head},
     model::{Failure, Run, RunId},
     process::{current_process, data_file, disk, lock::Lock},
-    store::SealResult,
+    store::{EndedRun, SealResult},
     transcript::checkpoints,
 };
 
 /// Bytes of a segment that are read and sealed at a time.
 const SEAL_BLOCK_BYTES: usize = 2 << 20;
+/// A log of an ended run that is no longer than this is moved together with others, [`SEAL_BLOCK_BYTES`] of them at a time.
+const MAX_SHORT_LOG_BYTES: u64 = 256 << 10;
+/// How many runs one transaction moves at most.
+const MAX_GROUP_RUNS: usize = 64;
 
 /// The outcome of sealing a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,95 +38,234 @@ pub(crate) enum SealOutcome {
     Busy,
 }
 
-/// Seals what can be sealed of a run.
-pub(crate) fn seal(history: &History, data_dir: &Path, keep_transcripts: bool, id: RunId) -> Result<SealOutcome, Failure> {
-    let dir = history.dir(id);
-    let failed =
-        |error: io::Error| Failure::store(dir.path(), format!("cannot move the log in {} into the store: {error}", dir.path().display()));
-    let lock = match Lock::try_take_or_create(&dir.seal()) {
-        Ok(Some(lock)) => lock,
-        Ok(None) => return Ok(SealOutcome::Busy),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SealOutcome::Done),
-        Err(error) => return Err(failed(error)),
-    };
-    current_process::seam("seal.begin");
-    let run = match head::snapshot(&dir) {
-        Ok(run) => run,
-        Err(_) if !dir.path().exists() => return Ok(SealOutcome::Done),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut segments = dir.segments().map_err(failed)?;
-    if !run.state.is_final() {
-        // The newest segment is being written. A head that was too large to be written (one with an open question that
-        // holds whole files) still points into an older segment, from which every reader makes its snapshot.
-        let needed = head::read(&dir).map_err(failed)?.map_or(1, |head| head.segment);
-        let newest = segments.pop();
-        segments.retain(|first| *first < needed && Some(*first) < newest);
-        if segments.is_empty() {
+/// Seals what can be sealed of these runs. Short ones that have ended go into the store together: one after the other,
+/// each would wait for the disk by itself. A run that fails does not concern the others.
+pub(crate) fn seal_all(
+    history: &History,
+    data_dir: &Path,
+    keep_transcripts: bool,
+    ids: &BTreeSet<RunId>,
+) -> Vec<(RunId, Result<SealOutcome, Failure>)> {
+    let sealer = Sealer { history, data_dir, keep_transcripts };
+    let (mut outcomes, mut group, mut group_bytes) = (Vec::new(), Vec::new(), 0);
+    for id in ids {
+        let locked = match LockedRun::lock(history, *id) {
+            Ok(Ok(locked)) => locked,
+            Ok(Err(outcome)) => {
+                outcomes.push((*id, Ok(outcome)));
+                continue;
+            }
+            Err(failure) => {
+                outcomes.push((*id, Err(failure)));
+                continue;
+            }
+        };
+        match locked.short_log() {
+            Some(lines) => {
+                group_bytes += lines.len();
+                group.push((locked, lines));
+            }
+            None => outcomes.push((*id, sealer.seal_by_segment(locked))),
+        }
+        if group_bytes >= SEAL_BLOCK_BYTES || group.len() >= MAX_GROUP_RUNS {
+            sealer.seal_group(std::mem::take(&mut group), &mut outcomes);
+            group_bytes = 0;
+        }
+    }
+    sealer.seal_group(group, &mut outcomes);
+    outcomes
+}
+
+/// A run that is being sealed. Its lock keeps other servers from doing the same.
+struct LockedRun {
+    dir: RunDir,
+    _lock: Lock,
+    run: Run,
+    /// The segments to seal.
+    segments: Vec<u64>,
+}
+
+impl LockedRun {
+    /// Locks a run. `Err`: there is nothing to do, and why.
+    fn lock(history: &History, id: RunId) -> Result<Result<Self, SealOutcome>, Failure> {
+        let dir = history.dir(id);
+        let failed = failed(&dir);
+        let lock = match Lock::try_take_or_create(&dir.seal()) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Ok(Err(SealOutcome::Busy)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(SealOutcome::Done)),
+            Err(error) => return Err(failed(error)),
+        };
+        current_process::seam("seal.begin");
+        let run = match head::snapshot(&dir) {
+            Ok(run) => run,
+            Err(_) if !dir.path().exists() => return Ok(Err(SealOutcome::Done)),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut segments = dir.segments().map_err(&failed)?;
+        if !run.state.is_final() {
+            // The newest segment is being written. A head that was too large to be written (one with an open question that
+            // holds whole files) still points into an older segment, from which every reader makes its snapshot.
+            let needed = head::read(&dir).map_err(&failed)?.map_or(1, |head| head.segment);
+            let newest = segments.pop();
+            segments.retain(|first| *first < needed && Some(*first) < newest);
+            if segments.is_empty() {
+                return Ok(Err(SealOutcome::Live));
+            }
+            // After a power cut, the head must not point into a segment that is removed now.
+            data_file::read(&dir.head()).and_then(|head| head.sync_data()).map_err(&failed)?;
+        }
+        Ok(Ok(Self { dir, _lock: lock, run, segments }))
+    }
+
+    /// The whole log, if the run has ended and that is so short that many fit into one transaction. An error is left to
+    /// [`Sealer::seal_by_segment`], which says what is wrong.
+    fn short_log(&self) -> Option<Vec<u8>> {
+        let is_short = self.run.state.is_final() && checkpoints::files(&self.dir).is_empty();
+        let mut lines = Vec::new();
+        for first in self.segments.iter().filter(|_| is_short) {
+            let file = data_file::read(&self.dir.segment(*first)).ok()?;
+            if lines.len() as u64 + file.metadata().ok()?.len() > MAX_SHORT_LOG_BYTES {
+                return None;
+            }
+            let mut position = 0;
+            while let read @ 1.. = follow::whole_lines(&file, position, SEAL_BLOCK_BYTES, &mut lines).ok()? {
+                position += read as u64;
+            }
+        }
+        is_short.then_some(lines)
+    }
+}
+
+fn failed(dir: &RunDir) -> impl Fn(io::Error) -> Failure + use<> {
+    let path = dir.path().to_owned();
+    move |error| Failure::store(&path, format!("cannot move the log in {} into the store: {error}", path.display()))
+}
+
+/// Where runs go.
+struct Sealer<'a> {
+    history: &'a History,
+    data_dir: &'a Path,
+    keep_transcripts: bool,
+}
+
+impl Sealer<'_> {
+    /// Moves short logs of ended runs into the store in one transaction. If that fails, each is tried by itself.
+    fn seal_group(&self, group: Vec<(LockedRun, Vec<u8>)>, outcomes: &mut Vec<(RunId, Result<SealOutcome, Failure>)>) {
+        if group.is_empty() {
+            return;
+        }
+        let (locked, ended): (Vec<LockedRun>, Vec<EndedRun>) = group
+            .into_iter()
+            .map(|(locked, lines)| {
+                let ended = EndedRun { run: self.sealed_run(&locked), token: token_hash(&locked.dir), lines };
+                (locked, ended)
+            })
+            .unzip();
+        match self.history.store.put_ended(&ended, |id| self.history.dir(id).path().exists()) {
+            Ok(known) => {
+                for ((locked, ended), is_known) in locked.into_iter().zip(ended).zip(known) {
+                    current_process::seam("seal.committed");
+                    outcomes.push((ended.run.id, self.leave_log(locked, ended.run, is_known)));
+                }
+            }
+            Err(failure) => {
+                tracing::debug!(%failure, "runs are sealed one by one");
+                outcomes.extend(locked.into_iter().map(|locked| (locked.run.id, self.seal_by_segment(locked))));
+            }
+        }
+    }
+
+    /// Moves the segments of a run into the store, each block in a transaction of its own.
+    fn seal_by_segment(&self, locked: LockedRun) -> Result<SealOutcome, Failure> {
+        let LockedRun { dir, run, segments, .. } = &locked;
+        let is_known = record_run(self.history, dir, run)?;
+        for first in segments {
+            if is_known && seal_segment(self.history, dir, run.id, *first)? == SealResult::Gone {
+                break;
+            }
+            current_process::seam("seal.committed");
+            if !run.state.is_final() {
+                fs::remove_file(dir.segment(*first)).map_err(failed(dir))?;
+            }
+        }
+        if !run.state.is_final() {
             return Ok(SealOutcome::Live);
         }
-        // After a power cut, the head must not point into a segment that is removed now.
-        data_file::read(&dir.head()).and_then(|head| head.sync_data()).map_err(failed)?;
-    }
-    let known = record_run(history, &dir, &run)?;
-    for first in segments {
-        if known && seal_segment(history, &dir, id, first)? == SealResult::Gone {
-            break;
+        let sealed = self.sealed_run(&locked);
+        if is_known {
+            self.history.store.finish(&sealed)?;
+            checkpoints::move_into_store(self.history, dir, run.id)?;
         }
-        current_process::seam("seal.committed");
-        if !run.state.is_final() {
-            fs::remove_file(dir.segment(first)).map_err(failed)?;
-        }
+        self.leave_log(locked, sealed, is_known)
     }
-    if !run.state.is_final() {
-        return Ok(SealOutcome::Live);
-    }
-    let mut sealed = Run { durable_seq: run.last_seq, transcript: None, ..run };
-    let transcript = data_dir.join("transcripts").join(id.to_string());
-    if keep_transcripts {
-        sealed.transcript = Some(transcript.to_string_lossy().into_owned());
-    }
-    if known {
-        if let Ok(described) = Description::read(&dir) {
-            // The run may have been edited while its log was being sealed.
+
+    /// The run as the store keeps it once its log is sealed. It may have been edited while it was being sealed.
+    fn sealed_run(&self, locked: &LockedRun) -> Run {
+        let transcript = self.keep_transcripts.then(|| self.transcript(locked.run.id).to_string_lossy().into_owned());
+        let mut sealed = Run { durable_seq: locked.run.last_seq, transcript, ..locked.run.clone() };
+        if let Ok(described) = Description::read(&locked.dir) {
             sealed.take_edits(described.run);
         }
-        history.store.finish(&sealed)?;
-        checkpoints::move_into_store(history, &dir, id)?;
+        sealed
     }
-    current_process::seam("seal.finished");
-    let token_hash = token_hash(&dir);
-    if keep_transcripts {
-        disk::create_private_dir(&data_dir.join("transcripts")).map_err(failed)?;
+
+    fn transcript(&self, id: RunId) -> PathBuf {
+        self.data_dir.join("transcripts").join(id.to_string())
     }
-    let destination = if keep_transcripts { transcript } else { gone_dir(&history.runs, id) };
-    if known {
-        // Whoever reads the run from the store from now on finds the edit.
-        store_late_edit(history, &dir, &mut sealed)?;
+
+    /// Removes the log of a run that is wholly in the store, or was deleted (`!is_known`).
+    fn leave_log(&self, locked: LockedRun, mut sealed: Run, is_known: bool) -> Result<SealOutcome, Failure> {
+        let (history, dir, id) = (self.history, &locked.dir, sealed.id);
+        let failed = failed(dir);
+        current_process::seam("seal.finished");
+        let token_hash = token_hash(dir);
+        if self.keep_transcripts {
+            disk::create_private_dir(&self.data_dir.join("transcripts")).map_err(&failed)?;
+        }
+        let destination = if self.keep_transcripts { self.transcript(id) } else { gone_dir(&history.runs, id) };
+        if is_known {
+            // Whoever reads the run from the store from now on finds the edit.
+            store_late_edit(history, dir, &mut sealed)?;
+        }
+        current_process::seam("seal.checked");
+        fs::rename(dir.path(), &destination).map_err(&failed)?;
+        current_process::seam("seal.renamed");
+        if is_known && store_late_edit(history, &RunDir::at(&destination), &mut sealed)? {
+            // A server that was told of the edit may have read the run just before.
+            edits::publish(&history.runs, &PublishedEdit::Edited(id)).map_err(&failed)?;
+        }
+        if !self.keep_transcripts {
+            remove_gone_dir(&destination).map_err(&failed)?;
+        }
+        if let Some(token_hash) = token_hash {
+            // The store knows the token; a claim that stays says the same.
+            fs::remove_file(claims::token_path(&history.runs, &token_hash.into())).ok();
+        }
+        Ok(SealOutcome::Done)
     }
-    current_process::seam("seal.checked");
-    fs::rename(dir.path(), &destination).map_err(failed)?;
-    current_process::seam("seal.renamed");
-    if known && store_late_edit(history, &RunDir::at(&destination), &mut sealed)? {
-        // A server that was told of the edit may have read the run just before.
-        edits::publish(&history.runs, &PublishedEdit::Edited(id)).map_err(failed)?;
-    }
-    if !keep_transcripts {
-        remove_gone_dir(&destination).map_err(failed)?;
-    }
-    if let Some(token_hash) = token_hash {
-        // The store knows the token; a claim that stays says the same.
-        fs::remove_file(claims::token_path(&history.runs, &token_hash.into())).ok();
-    }
-    drop(lock);
-    Ok(SealOutcome::Done)
 }
 
 /// Records a run that is in a log in the store. False if the run was deleted meanwhile.
-pub(crate) fn record_run(history: &History, dir: &RunDir, run: &Run) -> Result<bool, Failure> {
-    // Open permissions may hold whole files, and requests about a live run are answered from its log.
-    let record = Run { permissions: Vec::new(), ..run.clone() };
-    history.store.put_run(&record, token_hash(dir), || dir.path().exists())
+fn record_run(history: &History, dir: &RunDir, run: &Run) -> Result<bool, Failure> {
+    history.store.put_run(&record_of(run), token_hash(dir), || dir.path().exists())
+}
+
+/// Records runs that are in logs in the store, those that have not ended: sealing records the others.
+pub(super) fn record_runs(history: &History, ids: &BTreeSet<RunId>) -> Result<(), Failure> {
+    // A run whose directory is gone has been sealed or deleted.
+    let live = ids.iter().map(|id| history.dir(*id)).filter_map(|dir| {
+        let run = head::snapshot(&dir).ok().filter(|run| !run.state.is_final())?;
+        Some((record_of(&run), token_hash(&dir)))
+    });
+    let live: Vec<_> = live.collect();
+    if live.is_empty() { Ok(()) } else { history.store.put_runs(&live, |id| history.dir(id).path().exists()) }
+}
+
+/// A live run as the store records it. Open permissions may hold whole files, and requests about a live run are answered
+/// from its log.
+fn record_of(run: &Run) -> Run {
+    Run { permissions: Vec::new(), ..run.clone() }
 }
 
 /// Stores an edit that was written beside the log after the run was recorded for the last time. False if there is none.
@@ -210,4 +354,4 @@ fn seal_segment(history: &History, dir: &RunDir, id: RunId, first: u64) -> Resul
 
 #[cfg(test)]
 #[path = "seal_tests.rs"]
-mod tests;
+pub(crate) mod tests;

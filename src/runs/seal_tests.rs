@@ -78,7 +78,8 @@ impl RunFixture {
     }
 
     fn seal(&self) -> SealOutcome {
-        seal(&self.history, self.data.path(), false, self.id).expect("sealed")
+        let outcome = seal_all(&self.history, self.data.path(), false, &BTreeSet::from([self.id])).pop().expect("one");
+        outcome.1.expect("sealed")
     }
 
     /// Asserts that every entry is found, forward and backward from some entries: the first, those around the longest,
@@ -165,4 +166,63 @@ fn a_long_line_that_was_cut_is_cut_off_and_kept_aside() {
     let (mut reader, mut read_lines) = (ForwardReader::new(fixture.id, 0), Vec::new());
     while reader.read(&fixture.history, 64 << 10, &mut read_lines).expect("readable") != ReadOutcome::Nothing {}
     assert!(read_lines == fixture.lines[..whole]);
+}
+
+/// A data directory with runs that have ended and said how many they are.
+pub(crate) fn ended_runs(count: usize) -> (tempfile::TempDir, History, BTreeSet<RunId>) {
+    let data = tempfile::tempdir().expect("a directory");
+    let history = History { runs: data.path().join("runs"), store: Store::at(data.path()) };
+    let ids = (0..count).map(|number| {
+        let run = crate::store::test_run(RunId::new());
+        let (id, dir) = (run.id, history.dir(run.id));
+        disk::create_private_dir(dir.path()).expect("made");
+        Description { version: Description::VERSION, run: run.clone(), token: None }.write(&dir).expect("described");
+        let mut log = Appender::open(dir, run).expect("opened");
+        log.output(9, Stream::Stdout, &[format!("run {number}\n").as_bytes()], Reserve::Untouched).expect("appended");
+        log.entry(|seq| Entry::State(crate::supervisor::state_entry(id, seq, RunState::Succeeded)), Reserve::FinalEntry).expect("appended");
+        log.finish().expect("finished");
+        id
+    });
+    let ids = ids.collect();
+    (data, history, ids)
+}
+
+fn assert_sealed(history: &History, id: RunId) {
+    assert!(!history.dir(id).path().exists());
+    let run = history.known_run(id).expect("in the store");
+    assert_eq!((run.state, run.last_seq, run.durable_seq), (RunState::Succeeded, 2, 2));
+    let mut lines = Vec::new();
+    while ForwardReader::new(id, line::lines(&lines).count() as u64).read(history, 1 << 20, &mut lines).expect("read")
+        != ReadOutcome::Nothing
+    {}
+    assert_eq!(line::lines(&lines).count(), 2);
+}
+
+#[test]
+fn runs_that_ended_are_sealed_in_one_commit() {
+    let (data, history, ids) = ended_runs(40);
+    let outcomes = seal_all(&history, data.path(), false, &ids);
+    assert_eq!(outcomes.len(), ids.len());
+    assert!(outcomes.iter().all(|(_, outcome)| matches!(outcome, Ok(SealOutcome::Done))), "{outcomes:?}");
+    assert_eq!(history.store.commit_count(), 1);
+    ids.iter().for_each(|id| assert_sealed(&history, *id));
+    // Again, as another server would that heard of their ends too: there is nothing left to do.
+    assert!(seal_all(&history, data.path(), false, &ids).iter().all(|(_, outcome)| matches!(outcome, Ok(SealOutcome::Done))));
+    assert_eq!(history.store.commit_count(), 1);
+}
+
+#[test]
+fn a_log_that_cannot_be_sealed_holds_up_no_other() {
+    let (data, history, ids) = ended_runs(5);
+    let broken = *ids.iter().nth(2).expect("five");
+    let segment = history.dir(broken).segment(1);
+    let log = fs::read(&segment).expect("a log");
+    // Without its first entry.
+    let second = log.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    fs::write(&segment, &log[second..]).expect("written");
+    for (id, outcome) in seal_all(&history, data.path(), false, &ids) {
+        assert_eq!(outcome.is_err(), id == broken, "{outcome:?}");
+    }
+    ids.iter().filter(|id| **id != broken).for_each(|id| assert_sealed(&history, *id));
+    assert!(history.dir(broken).path().exists(), "what is not in the store stays");
 }

@@ -10,7 +10,10 @@ use std::{
     path::Path,
 };
 
-use super::adopt;
+use super::{
+    adopt,
+    ready::{ReadySlot, ReadySupervisor},
+};
 use crate::{
     log::{Description, RunDir},
     model::{
@@ -27,20 +30,34 @@ const PEEK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct StartedRun {
     pub(crate) run: Run,
+    pub(crate) connection: StarterConnection,
+}
+
+/// The connection over which a run was launched.
+#[derive(Debug)]
+pub(crate) struct StarterConnection {
     pub(crate) stream: UnixStream,
+    /// The supervisor's version of the control protocol.
+    pub(crate) version: u64,
 }
 
 /// Starts a supervisor with its control connection and the lock on the run's directory.
 pub(super) type SpawnSupervisor<'a> = dyn Fn(BorrowedFd<'_>, &Lock) -> io::Result<()> + Sync + 'a;
 
 /// Starts a run and waits until its program has been spawned and its description is durable. Blocking.
-pub(crate) fn start(runs: &Path, spec: &LaunchSpec) -> Result<StartedRun, Failure> {
+pub(super) fn start(runs: &Path, spec: &LaunchSpec, ready: &ReadySlot) -> Result<StartedRun, Failure> {
     let id = spec.run.id.to_string();
-    start_with(runs, spec, &|control, lock| detach::spawn_detached(&["supervise".as_ref(), id.as_ref()], control, lock))
+    let spawn = |control: BorrowedFd<'_>, lock: &Lock| detach::spawn_detached(&["supervise".as_ref(), id.as_ref()], control, Some(lock));
+    start_with(runs, spec, ready.take(), &spawn)
 }
 
-/// Like [`start`], with a supervisor that `spawn` starts.
-pub(super) fn start_with(runs: &Path, spec: &LaunchSpec, spawn: &SpawnSupervisor) -> Result<StartedRun, Failure> {
+/// Like [`start`], with this supervisor that waits, or else one that `spawn` starts.
+pub(super) fn start_with(
+    runs: &Path,
+    spec: &LaunchSpec,
+    ready: Option<ReadySupervisor>,
+    spawn: &SpawnSupervisor,
+) -> Result<StartedRun, Failure> {
     let dir = RunDir::staging(runs, spec.run.id);
     let failed = |error: io::Error| {
         let hint = if disk::is_full(&error) {
@@ -51,8 +68,8 @@ pub(super) fn start_with(runs: &Path, spec: &LaunchSpec, spawn: &SpawnSupervisor
         Failure::store(dir.path(), format!("cannot store the run in {}: {error}; {hint}", runs.display()))
     };
     let lock = create_locked_dir(&dir).map_err(failed)?;
-    match spawn_and_launch(&dir, spec, &lock, spawn) {
-        Ok((StartReply::Started(run), stream)) => Ok(StartedRun { run: *run, stream }),
+    match launch_in(&dir, spec, &lock, ready, spawn) {
+        Ok((StartReply::Started(run), connection)) => Ok(StartedRun { run: *run, connection }),
         // A supervisor whose start fails removes the directory itself; this is for one that could not.
         Ok((StartReply::Failed(failure), _)) => {
             fs::remove_dir_all(dir.path()).ok();
@@ -86,20 +103,47 @@ fn create_locked_dir(dir: &RunDir) -> io::Result<Lock> {
     }
 }
 
-/// Writes the description while the supervisor starts, and launches the run when both are done: the intent is on disk
-/// before the program is spawned.
-fn spawn_and_launch(dir: &RunDir, spec: &LaunchSpec, lock: &Lock, spawn: &SpawnSupervisor) -> io::Result<(StartReply, UnixStream)> {
+/// Launches the run in its locked directory, once its description is written: the intent is on disk before the program is
+/// spawned.
+fn launch_in(
+    dir: &RunDir,
+    spec: &LaunchSpec,
+    lock: &Lock,
+    ready: Option<ReadySupervisor>,
+    spawn: &SpawnSupervisor,
+) -> io::Result<(StartReply, StarterConnection)> {
+    let description = Description { version: Description::VERSION, run: spec.run.clone(), token: spec.token.clone() };
+    let Some(ready) = ready else { return spawn_and_launch(dir, spec, lock, &description, spawn) };
+    description.write(dir)?;
+    match ready.hand_over(lock) {
+        Some(stream) => {
+            current_process::seam("start.intent");
+            let (reply, version) = launch(&stream, spec)?.ok_or_else(has_ended)?;
+            Ok((reply, StarterConnection { stream, version }))
+        }
+        None => spawn_and_launch(dir, spec, lock, &description, spawn),
+    }
+}
+
+/// Writes the description while the supervisor starts, and launches the run when both are done.
+fn spawn_and_launch(
+    dir: &RunDir,
+    spec: &LaunchSpec,
+    lock: &Lock,
+    description: &Description,
+    spawn: &SpawnSupervisor,
+) -> io::Result<(StartReply, StarterConnection)> {
     let (ours, theirs) = UnixStream::pair()?;
     std::thread::scope(|scope| {
         let supervisor = scope.spawn(|| spawn(theirs.as_fd(), lock));
-        let written = Description { version: Description::VERSION, run: spec.run.clone(), token: spec.token.clone() }.write(dir);
+        let written = description.write(dir);
         let spawned = supervisor.join().unwrap_or_else(|_| Err(io::Error::other("starting the supervisor panicked")));
         written.and(spawned)
     })?;
     drop(theirs);
     current_process::seam("start.intent");
-    if let Some(reply) = launch(&ours, spec)? {
-        return Ok((reply, ours));
+    if let Some((reply, version)) = launch(&ours, spec)? {
+        return Ok((reply, StarterConnection { stream: ours, version }));
     }
     // A supervisor of version 0 has closed the connection at the first line, which is no launch spec. It may be one
     // where an executable that was replaced cannot be started any more.
@@ -107,28 +151,33 @@ fn spawn_and_launch(dir: &RunDir, spec: &LaunchSpec, lock: &Lock, spawn: &SpawnS
     spawn(theirs.as_fd(), lock)?;
     drop(theirs);
     let reply = launch_version_0(&ours, spec)?;
-    Ok((reply, ours))
+    Ok((reply, StarterConnection { stream: ours, version: 0 }))
 }
 
-/// Launches the run. `None`: the supervisor has said nothing, not even its version.
-fn launch(mut stream: &UnixStream, spec: &LaunchSpec) -> io::Result<Option<StartReply>> {
+/// Launches the run. Returns also the supervisor's version. `None`: the supervisor has said nothing, not even that.
+fn launch(mut stream: &UnixStream, spec: &LaunchSpec) -> io::Result<Option<(StartReply, u64)>> {
     let mut request = line(&ControlRequest { id: VERSION_ID, command: Command::Version(VERSION), within: Vec::new() });
     request.extend(line(&ControlRequest { id: LAUNCH_ID, command: LaunchCommand::Launch(spec), within: Vec::new() }));
     // A supervisor that has closed the connection is noticed by reading.
     stream.write_all(&request).ok();
-    let mut has_version = false;
+    let mut version = None;
     loop {
         let mut answer = Vec::new();
         // Only the bytes up to the line feed are read: what follows belongs to the link.
         let read = read_line(stream, &mut answer);
         if answer.is_empty() {
-            return if has_version { Err(read.err().unwrap_or_else(has_ended)) } else { Ok(None) };
+            return if version.is_some() { Err(read.err().unwrap_or_else(has_ended)) } else { Ok(None) };
         }
-        match serde_json::from_slice(&answer)? {
-            Event::Answer { id: LAUNCH_ID, result: Ok(run) } => return Ok(Some(StartReply::Started(serde_json::from_value(run)?))),
-            Event::Answer { id: LAUNCH_ID, result: Err(failure) } => return Ok(Some(StartReply::Failed(failure))),
-            _ => has_version = true,
-        }
+        let reply = match serde_json::from_slice(&answer)? {
+            Event::Answer { id: LAUNCH_ID, result: Ok(run) } => StartReply::Started(serde_json::from_value(run)?),
+            Event::Answer { id: LAUNCH_ID, result: Err(failure) } => StartReply::Failed(failure),
+            Event::Answer { id: VERSION_ID, result } => {
+                version = Some(result.ok().and_then(|version| version.as_u64()).unwrap_or(0));
+                continue;
+            }
+            _ => continue,
+        };
+        return Ok(Some((reply, version.unwrap_or(0))));
     }
 }
 

@@ -30,7 +30,17 @@ const FIRST_RETENTION_DELAY: Duration = Duration::from_secs(60);
 /// How often a server enforces retention after the first time.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 
-type Job = Box<dyn FnOnce(&History) + Send>;
+/// How long a run that was started waits to be recorded, so that one commit records many. Until then it is in its log.
+const RECORD_DELAY: Duration = Duration::from_millis(250);
+/// How many runs the sealing thread takes at a time.
+const MAX_SEALED_RUNS: usize = 256;
+
+/// What the commit thread does.
+enum Job {
+    /// Records a run, soon.
+    Record(RunId),
+    Work(Box<dyn FnOnce(&History) + Send>),
+}
 
 /// The handle of the thread that commits.
 pub(crate) struct StoreWorker {
@@ -42,7 +52,7 @@ impl StoreWorker {
     pub(crate) fn start(history: &History, data_dir: &Path, config: &Config, links: Arc<LinkTable>, to_seal: Receiver<RunId>) -> Self {
         let (commits, jobs) = channel::<Job>();
         let committer = history.clone();
-        spawn("commit", move || jobs.into_iter().for_each(|job| job(&committer)));
+        spawn("commit", move || run_jobs(&committer, &jobs));
         let sealer = Sealer {
             history: history.clone(),
             data_dir: data_dir.to_owned(),
@@ -58,15 +68,8 @@ impl StoreWorker {
 
     /// Has the commit thread record a run in the store, soon.
     pub(crate) fn record_run(&self, id: RunId) {
-        // A run whose directory is gone has been sealed or deleted; sealing records what this does not.
-        self.commit_soon(move |history| {
-            let dir = history.dir(id);
-            if let Ok(run) = crate::log::head::snapshot(&dir)
-                && let Err(failure) = seal::record_run(history, &dir, &run)
-            {
-                tracing::warn!(run = %id, %failure, "the store has no record of the run; it is written when the run is sealed");
-            }
-        });
+        // If the commit thread has ended, the run is recorded when it is sealed.
+        self.commits.send(Job::Record(id)).ok();
     }
 
     /// Runs `work` on the commit thread and waits for its result.
@@ -90,7 +93,36 @@ impl StoreWorker {
 
     fn commit_soon(&self, job: impl FnOnce(&History) + Send + 'static) {
         // If the commit thread has ended, the job is dropped, and `commit` learns of it by its channel.
-        self.commits.send(Box::new(job)).ok();
+        self.commits.send(Job::Work(Box::new(job))).ok();
+    }
+}
+
+/// The commit thread.
+fn run_jobs(history: &History, jobs: &Receiver<Job>) {
+    let (mut started, mut record_at) = (BTreeSet::new(), Instant::now());
+    loop {
+        let job = match started.is_empty() {
+            true => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => jobs.recv_timeout(record_at.saturating_duration_since(Instant::now())),
+        };
+        match job {
+            Ok(Job::Work(work)) => work(history),
+            Ok(Job::Record(id)) => {
+                if started.is_empty() {
+                    record_at = Instant::now() + RECORD_DELAY;
+                }
+                started.insert(id);
+            }
+            Err(error) => {
+                if let Err(failure) = seal::record_runs(history, &started) {
+                    tracing::warn!(%failure, "the store has no record of some runs; it is written when they are sealed");
+                }
+                started.clear();
+                if error == RecvTimeoutError::Disconnected {
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -112,7 +144,10 @@ impl Sealer {
         let mut next_round = Instant::now() + SEAL_INTERVAL;
         loop {
             match runs.recv_timeout(next_round.saturating_duration_since(Instant::now())) {
-                Ok(id) => self.seal(id),
+                Ok(id) => {
+                    let more = runs.try_iter().take(MAX_SEALED_RUNS - 1);
+                    self.seal(&std::iter::once(id).chain(more).collect());
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     next_round = Instant::now() + SEAL_INTERVAL;
                     self.seal_due_runs();
@@ -127,20 +162,22 @@ impl Sealer {
         let mut due: BTreeSet<RunId> = self.waiting.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
         let live = self.links.ids();
         due.extend(live.into_iter().filter(|id| self.history.dir(*id).segments().is_ok_and(|segments| segments.len() > 1)));
-        due.into_iter().for_each(|id| self.seal(id));
+        self.seal(&due);
         if now >= self.retention_at {
             self.retention_at = now + RETENTION_INTERVAL;
             retention::enforce(&self.history, &self.data_dir, &self.retention);
         }
     }
 
-    fn seal(&mut self, id: RunId) {
-        match seal::seal(&self.history, &self.data_dir, self.keep_transcripts, id) {
-            Ok(SealOutcome::Done | SealOutcome::Live) => drop(self.waiting.remove(&id)),
-            Ok(SealOutcome::Busy) => drop(self.waiting.insert(id, Instant::now() + SEAL_INTERVAL)),
-            Err(failure) => {
-                tracing::warn!(run = %id, %failure, "the run will be sealed later");
-                self.waiting.insert(id, Instant::now() + 2 * SEAL_INTERVAL);
+    fn seal(&mut self, ids: &BTreeSet<RunId>) {
+        for (id, outcome) in seal::seal_all(&self.history, &self.data_dir, self.keep_transcripts, ids) {
+            match outcome {
+                Ok(SealOutcome::Done | SealOutcome::Live) => drop(self.waiting.remove(&id)),
+                Ok(SealOutcome::Busy) => drop(self.waiting.insert(id, Instant::now() + SEAL_INTERVAL)),
+                Err(failure) => {
+                    tracing::warn!(run = %id, %failure, "the run will be sealed later");
+                    self.waiting.insert(id, Instant::now() + 2 * SEAL_INTERVAL);
+                }
             }
         }
     }
@@ -148,4 +185,38 @@ impl Sealer {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("a server may start two threads");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::seal::tests::ended_runs;
+
+    /// A burst costs far fewer commits than runs: those that queue while one commit waits for the disk share the next.
+    #[test]
+    fn a_burst_of_ended_runs_costs_few_commits() {
+        let (data, history, ids) = ended_runs(100);
+        let (seals, to_seal) = channel();
+        let (records, jobs) = channel();
+        for id in &ids {
+            records.send(Job::Record(*id)).expect("somebody listens");
+            seals.send(*id).expect("somebody listens");
+        }
+        // Both end when their queues do.
+        drop((records, seals));
+        run_jobs(&history, &jobs);
+        assert_eq!(history.store.commit_count(), 0, "what has ended is recorded when it is sealed");
+        let sealer = Sealer {
+            history: history.clone(),
+            data_dir: data.path().to_owned(),
+            keep_transcripts: false,
+            retention: Retention::default(),
+            retention_at: Instant::now() + FIRST_RETENTION_DELAY,
+            links: Arc::default(),
+            waiting: BTreeMap::new(),
+        };
+        sealer.run(&to_seal);
+        assert!(ids.iter().all(|id| !history.dir(*id).path().exists()));
+        assert!(history.store.commit_count() <= 2, "{} commits for {} runs", history.store.commit_count(), ids.len());
+    }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Growth {
     pub(crate) wakes: u64,
     /// The number of the newest rare entry that the supervisor reported: it is not held back.
     pub(crate) rare: u64,
+    /// The supervisor is known to begin a new segment of its log only behind a full one.
+    pub(crate) rotates_when_full: bool,
     /// The run is final or gone: no more entries will come.
     pub(crate) ended: bool,
 }
@@ -187,7 +189,8 @@ impl LinkTask {
                         }
                     } else {
                         match serde_json::from_slice(&text) {
-                            Ok(Event::Answer { id: VERSION_ID, .. }) => {
+                            Ok(Event::Answer { id: VERSION_ID, result }) => {
+                                self.note_version(result.ok().and_then(|version| version.as_u64()).unwrap_or(0));
                                 let version = request(VERSION_ID, Command::Version(VERSION));
                                 writer.write_all(&version).await.ok();
                             }
@@ -210,6 +213,15 @@ impl LinkTask {
                 }
             }
         }
+    }
+
+    /// Supervisors of version 0 begin a new segment whenever an entry would make one too long.
+    pub(super) fn note_version(&self, version: u64) {
+        self.growth.send_if_modified(|growth| {
+            growth.rotates_when_full = version > 0;
+            // It is no reason to read.
+            false
+        });
     }
 
     /// A command as a line, under the next id.

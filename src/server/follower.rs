@@ -175,7 +175,11 @@ impl PendingFollower {
         let mut slow = false;
         loop {
             // The growth is taken before the read, so that a wake-up during the read is not lost.
-            let ended = self.growth.as_mut().is_none_or(|growth| growth.borrow_and_update().ended);
+            let growth = self.growth.as_mut().map(|growth| *growth.borrow_and_update());
+            let ended = growth.is_none_or(|growth| growth.ended);
+            if let Some(reader) = &mut source.reader {
+                reader.set_woken(growth.is_some_and(|growth| growth.rotates_when_full && !growth.ended));
+            }
             let sent = self.send_batch(filter, server, &mut source, slow || !interval.is_zero()).await?;
             slow = sent.was_blocked;
             if sent.is_final || (ended && !sent.has_lines) {

@@ -263,6 +263,16 @@ impl Block {
         Ok(block)
     }
 
+    /// Whether this is the block of a run that has this head.
+    pub(super) fn is_of(&self, run: RunId, head: &BlockHead) -> bool {
+        (self.run, self.first_seq, self.last_seq) == (run, head.first_seq, head.last_seq)
+    }
+
+    /// The bytes that it holds.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The entries in order. Output entries come as the program's raw bytes; no lines are made of them.
     pub(crate) fn entries(&self) -> BlockEntries<'_> {
         let (payload, numbering) = self.body.split_at(self.payload_bytes);

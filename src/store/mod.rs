@@ -11,6 +11,7 @@ mod block_rows;
 mod builds;
 mod checkpoints;
 mod create;
+mod ended;
 mod error;
 mod extract;
 mod handles;
@@ -19,6 +20,7 @@ mod maintenance;
 mod pack;
 mod prefix;
 mod read;
+mod recent;
 mod row;
 mod runs;
 mod seal;
@@ -28,19 +30,23 @@ mod unpack;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use redb::{Durability, ReadTransaction, WriteTransaction};
 
 pub(crate) use self::{
     block::{Block, BlockEntry},
+    ended::EndedRun,
     index::Filter,
     maintenance::{Compaction, RetentionMarks},
     prefix::PartCache,
     seal::SealResult,
 };
-use self::{error::StoreError, handles::Handles};
+use self::{error::StoreError, handles::Handles, recent::RecentBlocks};
 use crate::model::Failure;
 
 /// Name of the store's file in the data directory.
@@ -53,6 +59,11 @@ pub(crate) const FORMAT_VERSION: u64 = 4;
 #[derive(Clone)]
 pub struct Store {
     handles: Arc<Handles>,
+    /// Durable commits of this process.
+    commits: Arc<AtomicU64>,
+    recent: Arc<RecentBlocks>,
+    /// Blocks that this process has decoded.
+    decoded_blocks: Arc<AtomicU64>,
 }
 
 /// How a write transaction ends, and what it returns.
@@ -63,10 +74,28 @@ enum TransactionOutcome<T> {
     Unchanged(T),
 }
 
+impl<T> TransactionOutcome<T> {
+    /// What one of several steps returned. Notes whether it changed anything.
+    fn note(self, is_changed: &mut bool) -> T {
+        match self {
+            Self::Commit(value) => {
+                *is_changed = true;
+                value
+            }
+            Self::Unchanged(value) => value,
+        }
+    }
+}
+
 impl Store {
     /// The store in `data_dir`. Does not touch the disk: the first call opens the file, the first write creates it.
     pub fn at(data_dir: impl Into<PathBuf>) -> Self {
-        Self { handles: Arc::new(Handles::new(data_dir.into().join(FILE_NAME))) }
+        Self {
+            handles: Arc::new(Handles::new(data_dir.into().join(FILE_NAME))),
+            commits: Arc::default(),
+            recent: Arc::default(),
+            decoded_blocks: Arc::default(),
+        }
     }
 
     /// Path of the store's file, whether it is there or not.
@@ -93,7 +122,7 @@ impl Store {
         let attempt = || {
             self.handles.make_file()?;
             let handle = self.handles.for_writing()?.ok_or_else(StoreError::vanished)?;
-            transact(&handle, work)
+            transact(&handle, &self.commits, work)
         };
         handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
@@ -102,7 +131,7 @@ impl Store {
     fn change<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>) -> Result<Option<T>, Failure> {
         let attempt = || {
             let Some(handle) = self.handles.for_writing()? else { return Ok(None) };
-            transact(&handle, work).map(Some)
+            transact(&handle, &self.commits, work).map(Some)
         };
         handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
@@ -119,6 +148,7 @@ impl Store {
 
 fn transact<T>(
     handle: &redb::Database,
+    commits: &AtomicU64,
     work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>,
 ) -> Result<T, StoreError> {
     let mut transaction = handle.begin_write()?;
@@ -128,6 +158,7 @@ fn transact<T>(
     match work(&transaction)? {
         TransactionOutcome::Commit(value) => {
             transaction.commit()?;
+            commits.fetch_add(1, Ordering::Relaxed);
             Ok(value)
         }
         TransactionOutcome::Unchanged(value) => {

@@ -149,21 +149,21 @@ fn recorded_transactions() -> (Disk, Vec<usize>, Vec<RunId>) {
         log.output(Stream::Stderr, &noise(number as u64, 100_000));
         let all = [first.clone(), log.take()].concat();
         let record: Run = run(*id);
-        transact(&handle, |transaction| put_record(transaction, &record, None, || true)).expect("stored");
+        transact(&handle, &AtomicU64::new(0), |transaction| put_record(transaction, &record, None, || true)).expect("stored");
         returned_at.push(ops_done());
         for lines in [&first, &all] {
-            transact(&handle, |transaction| seal_lines(transaction, *id, lines)).expect("sealed");
+            transact(&handle, &AtomicU64::new(0), |transaction| seal_lines(transaction, *id, lines)).expect("sealed");
             returned_at.push(ops_done());
         }
         let last = Run { state: RunState::Succeeded, last_seq: log.seq, ..record };
-        transact(&handle, |transaction| finish_record(transaction, &last)).expect("finished");
+        transact(&handle, &AtomicU64::new(0), |transaction| finish_record(transaction, &last)).expect("finished");
         returned_at.push(ops_done());
     }
     for id in &ids[..2] {
         let remove = |transaction: &WriteTransaction| Ok(TransactionOutcome::Commit(remove_record(transaction, *id, false)?));
-        transact(&handle, remove).expect("deleted").expect("there");
+        transact(&handle, &AtomicU64::new(0), remove).expect("deleted").expect("there");
         returned_at.push(ops_done());
-        while transact(&handle, remove_some_rows).expect("tidied").is_some() {
+        while transact(&handle, &AtomicU64::new(0), remove_some_rows).expect("tidied").is_some() {
             returned_at.push(ops_done());
         }
     }

@@ -1,5 +1,7 @@
 //! Reading sealed entries, by number and by position in the output.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use redb::ReadTransaction;
 
 use super::{
@@ -22,7 +24,16 @@ impl Store {
     pub(crate) fn block_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
         let block = self.read(|transaction| {
             let head = head_at(&transaction.open_table(ROWS)?, id, seq)?;
-            block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq), &mut PartCache::default())
+            self.block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq), &mut PartCache::default())
+        })?;
+        Ok(block.flatten())
+    }
+
+    /// [`Self::block_at`] for a caller that may need a part of the block only, and the rest soon.
+    pub(crate) fn page_block_at(&self, id: RunId, seq: u64) -> Result<Option<Arc<Block>>, Failure> {
+        let block = self.read(|transaction| {
+            let head = head_at(&transaction.open_table(ROWS)?, id, seq)?;
+            self.recent_block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq))
         })?;
         Ok(block.flatten())
     }
@@ -41,7 +52,7 @@ impl Store {
                 };
                 skipped_to = head.last_seq;
                 if head.stdout_bytes + head.stderr_bytes > 0 {
-                    return Ok(block_of(transaction, id, Some(head), bodies)?.map(|block| (skipped_to, Some(block))));
+                    return Ok(self.block_of(transaction, id, Some(head), bodies)?.map(|block| (skipped_to, Some(block))));
                 }
             }
             Ok(Some((skipped_to, None)))
@@ -51,27 +62,40 @@ impl Store {
 
     /// The block that holds byte `offset` of a stream, or of both counted together in order of arrival. `None` beyond
     /// what is sealed. Only this block is decompressed.
-    pub(crate) fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Block>, Failure> {
+    pub(crate) fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Arc<Block>>, Failure> {
         let block = self.read(|transaction| {
             let Some(record) = StoredRun::load(&transaction.open_table(RUNS)?, id)? else { return Ok(None) };
             let head = head_at_offset(&transaction.open_table(ROWS)?, id, record.sealed.seq, stream, offset)?;
-            block_of(transaction, id, head, &mut PartCache::default())
+            self.recent_block_of(transaction, id, head)
         })?;
         Ok(block.flatten())
     }
-}
 
-fn block_of(
-    transaction: &ReadTransaction,
-    id: RunId,
-    head: Option<BlockHead>,
-    bodies: &mut PartCache,
-) -> Result<Option<Block>, StoreError> {
-    let Some(head) = head else { return Ok(None) };
-    match whole_block(transaction, id, &head, bodies) {
-        // The run is being deleted: what its rows build on may be removed before they are.
-        Err(StoreError::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
-        block => block.map(Some),
+    fn block_of(
+        &self,
+        transaction: &ReadTransaction,
+        id: RunId,
+        head: Option<BlockHead>,
+        bodies: &mut PartCache,
+    ) -> Result<Option<Block>, StoreError> {
+        let Some(head) = head else { return Ok(None) };
+        self.decoded_blocks.fetch_add(1, Ordering::Relaxed);
+        match whole_block(transaction, id, &head, bodies) {
+            // The run is being deleted: what its rows build on may be removed before they are.
+            Err(StoreError::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
+            block => block.map(Some),
+        }
+    }
+
+    /// [`Self::block_of`] that decodes a block once for several pages.
+    fn recent_block_of(&self, transaction: &ReadTransaction, id: RunId, head: Option<BlockHead>) -> Result<Option<Arc<Block>>, StoreError> {
+        let Some(head) = head else { return Ok(None) };
+        if let Some(block) = self.recent.find(id, &head) {
+            return Ok(Some(block));
+        }
+        let block = self.block_of(transaction, id, Some(head), &mut PartCache::default())?.map(Arc::new);
+        block.iter().for_each(|block| self.recent.keep(block));
+        Ok(block)
     }
 }
 

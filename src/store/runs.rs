@@ -304,6 +304,16 @@ pub(super) fn remove_some_rows(transaction: &WriteTransaction) -> Result<Transac
 
 #[cfg(test)]
 impl Store {
+    /// Durable commits of this process so far.
+    pub(crate) fn commit_count(&self) -> u64 {
+        self.commits.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Blocks that this process has decoded so far.
+    pub(crate) fn decoded_block_count(&self) -> u64 {
+        self.decoded_blocks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Removes a run. Returns the bytes of record, rows and texts that were freed; `None` if the run does not exist.
     pub(crate) fn delete(&self, id: RunId) -> Result<Option<u64>, Failure> {
         let (gone, freed) = self.delete_all(&[id], false)?;

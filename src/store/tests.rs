@@ -246,7 +246,7 @@ fn a_block_is_found_by_position_in_the_output() {
         }
     }
     assert!(row_lengths(&store, id).len() > 10, "several blocks");
-    let holds = |block: Option<Block>, seq: u64| block.is_some_and(|block| block.first_seq <= seq && seq <= block.last_seq);
+    let holds = |block: Option<Arc<Block>>, seq: u64| block.is_some_and(|block| block.first_seq <= seq && seq <= block.last_seq);
     for (stream, offset, both, seq) in arrived {
         assert!(holds(store.block_at_offset(id, Some(stream), offset).expect("readable"), seq), "{stream} {offset}");
         assert!(holds(store.block_at_offset(id, None, both).expect("readable"), seq), "both {both}");

@@ -14,10 +14,7 @@ use std::{
 use rustix::net::sockopt::socket_peercred;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    net::{
-        UnixListener, UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{UnixListener, UnixStream},
     sync::{Notify, mpsc},
 };
 
@@ -26,7 +23,10 @@ use crate::{
         Failure, RunId,
         control::{ControlRequest, Event, WAKE_CREDIT, line, version_answer},
     },
-    process::current_process,
+    process::{
+        current_process,
+        socket::{Socket, SocketReader},
+    },
 };
 
 /// Bytes that may wait for one server.
@@ -77,7 +77,7 @@ pub(crate) struct ControlConnection {
 
 #[derive(Debug)]
 struct ConnectionState {
-    writer: OwnedWriteHalf,
+    socket: Rc<Socket>,
     pending: RefCell<Vec<u8>>,
     work_added: Notify,
     wakes: Cell<u32>,
@@ -88,8 +88,7 @@ struct ConnectionState {
 impl ControlConnection {
     /// The server's process; `None` where the system does not tell, or where the server is in another container.
     pub(crate) fn peer(&self) -> Option<u32> {
-        let peer = self.state.writer.as_ref().peer_cred().ok()?.pid()?;
-        u32::try_from(peer).ok().filter(|pid| *pid > 0)
+        self.state.socket.peer()
     }
 
     /// Sends a message, now or as soon as the server reads on.
@@ -101,7 +100,7 @@ impl ControlConnection {
     pub(crate) fn send_line(&self, line: &[u8]) {
         let state = &self.state;
         let mut pending = state.pending.borrow_mut();
-        let sent = if pending.is_empty() { state.writer.try_write(line).unwrap_or(0) } else { 0 };
+        let sent = if pending.is_empty() { state.socket.try_write(line).unwrap_or(0) } else { 0 };
         if sent < line.len() {
             pending.extend_from_slice(&line[sent..]);
             state.closed.set(state.closed.get() || pending.len() > MAX_PENDING_BYTES);
@@ -117,7 +116,7 @@ impl ControlConnection {
             return;
         }
         // The connection's own task waits until the socket takes bytes again.
-        match state.writer.try_write(b"\n") {
+        match state.socket.try_write(b"\n") {
             Ok(_) => state.wakes.set(state.wakes.get() + 1),
             Err(_) => {
                 state.owes_wake.set(true);
@@ -137,7 +136,7 @@ impl ControlConnection {
     /// Waits until everything that was sent is with the server, or the server is gone.
     pub(crate) async fn flush(&self) {
         while self.state.has_work() && !self.state.closed.get() {
-            if self.state.writer.writable().await.is_err() {
+            if self.state.socket.writable().await.is_err() {
                 return;
             }
             self.state.write_pending();
@@ -158,7 +157,7 @@ impl ConnectionState {
             self.owes_wake.set(false);
             self.wakes.set(self.wakes.get() + 1);
         }
-        match self.writer.try_write(&pending) {
+        match self.socket.try_write(&pending) {
             Ok(written) => drop(pending.drain(..written)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.closed.set(true),
@@ -210,9 +209,10 @@ pub(crate) async fn accept(listener: UnixListener, events: mpsc::UnboundedSender
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if is_ours(&stream) {
-                    let (reader, writer) = stream.into_split();
-                    open(BufReader::new(reader), writer, next_id, events.clone());
+                if is_ours(&stream)
+                    && let Ok(socket) = Socket::new(stream)
+                {
+                    open(BufReader::new(SocketReader::new(Rc::clone(&socket))), socket, next_id, events.clone());
                     next_id += 1;
                 }
             }
@@ -234,9 +234,9 @@ fn is_ours(stream: &UnixStream) -> bool {
 }
 
 /// Serves one connection, of which some was read already.
-pub(crate) fn open(reader: BufReader<OwnedReadHalf>, writer: OwnedWriteHalf, id: u64, events: mpsc::UnboundedSender<ConnectionEvent>) {
+pub(crate) fn open(reader: BufReader<SocketReader>, socket: Rc<Socket>, id: u64, events: mpsc::UnboundedSender<ConnectionEvent>) {
     let state = ConnectionState {
-        writer,
+        socket,
         pending: RefCell::default(),
         work_added: Notify::new(),
         wakes: Cell::new(0),
@@ -274,7 +274,7 @@ pub(super) fn unknown_command(id: u64) -> Event {
     Event::Answer { id, result: Err(Failure::unsupported("command", message)) }
 }
 
-async fn read_requests(mut reader: BufReader<OwnedReadHalf>, id: u64, events: &mpsc::UnboundedSender<ConnectionEvent>) -> io::Result<()> {
+async fn read_requests(mut reader: BufReader<SocketReader>, id: u64, events: &mpsc::UnboundedSender<ConnectionEvent>) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -14,6 +14,7 @@ mod input;
 mod launch;
 mod phase;
 mod pump;
+pub(crate) mod ready;
 mod run;
 mod start_deadline;
 mod startup;
@@ -38,7 +39,8 @@ pub(crate) fn main() -> ExitCode {
     current_process::release_code_pages();
     current_process::set_private_umask();
     current_process::keep_memory_private();
-    let inherited = match detach::inherited_fds() {
+    let is_ready = std::env::args_os().nth(2).is_some_and(|word| word == detach::READY_WORD);
+    let inherited = match detach::inherited_fds(!is_ready) {
         Ok(inherited) => inherited,
         Err(error) => {
             eprintln!("loomd: {error}");

@@ -9,7 +9,13 @@ use std::{
 
 use tokio::{net::UnixStream, sync::mpsc};
 
-use super::{agent::Agent, control, launch::Starter, run::Supervisor};
+use super::{
+    agent::Agent,
+    control,
+    launch::Starter,
+    ready::{self, READY_LIFETIME},
+    run::Supervisor,
+};
 use crate::{
     claims::Claim,
     log::{Appender, RunDir, append::Reserve},
@@ -18,6 +24,7 @@ use crate::{
         current_process,
         detach::{self, InheritedFds, RUN_MARK_VARIABLE},
         disk, find,
+        socket::Socket,
         spawn::{self, Program, SpawnedProgram, StdioMode},
     },
     provider::plain::has_prompt_placeholder,
@@ -27,10 +34,22 @@ use crate::{
 /// Supervises one run from its launch to its end.
 pub(crate) async fn supervise(inherited: InheritedFds) -> io::Result<()> {
     inherited.control.set_nonblocking(true)?;
-    let Some((starter, spec)) = Starter::receive(UnixStream::from_std(inherited.control)?).await? else {
+    let control = Socket::new(UnixStream::from_std(inherited.control)?)?;
+    let (lock, words) = match inherited.lock {
+        Some(lock) => (lock, None),
+        None => {
+            let words = ready::find_words()?;
+            match ready::wait_for_lock(&control, tokio::time::sleep(READY_LIFETIME)).await? {
+                Some(lock) => (lock, Some(words)),
+                None => return Ok(()),
+            }
+        }
+    };
+    let Some((starter, spec)) = Starter::receive(control).await? else {
         // The server died before it asked for a run; the next server removes the directory.
         return Ok(());
     };
+    words.into_iter().for_each(|words| ready::name_run(words, spec.run.id));
     current_process::release_code_pages();
     let runs = PathBuf::from(&spec.runs);
     let staging = RunDir::staging(&runs, spec.run.id);
@@ -40,9 +59,9 @@ pub(crate) async fn supervise(inherited: InheritedFds) -> io::Result<()> {
             current_process::release_code_pages();
             let (sender, events) = mpsc::unbounded_channel();
             tokio::task::spawn_local(control::accept(started.listener, sender.clone()));
-            control::open(starter.reader, starter.writer, control::STARTER, sender);
+            control::open(starter.reader, starter.socket, control::STARTER, sender);
             // The lock is held until this process ends and proves that the run lives.
-            let _lock = inherited.lock;
+            let _lock = lock;
             Supervisor::new(spec, started.dir, started.log, started.program, started.agent)?.run(events).await
         }
         Err(failure) => {

@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 use crate::{
     model::entry::LeftProcess,
-    process::tree::{self, ObservedProcess},
+    process::{
+        ancestry,
+        tree::{self, ObservedProcess},
+    },
 };
 
 /// How long a canceled program may take to end by itself, unless the client says otherwise.
@@ -174,8 +177,12 @@ impl ProcessTree {
     }
 
     fn daemons_among(&self, members: &[ObservedProcess]) -> Vec<EndedDaemon> {
-        let sessions: BTreeMap<u32, &ObservedProcess> =
-            members.iter().rev().filter_map(|process| Some((tree::session_of_its_own(process.pid, self.leader)?, process))).collect();
+        let sessions: BTreeMap<u32, &ObservedProcess> = members
+            .iter()
+            .rev()
+            .filter(|process| !ancestry::waits_for_run(process.pid))
+            .filter_map(|process| Some((tree::session_of_its_own(process.pid, self.leader)?, process)))
+            .collect();
         let processes: Vec<ObservedProcess> = sessions.into_values().cloned().collect();
         let names = processes.iter().map(|process| tree::keep_name(process.pid));
         names.zip(left_processes(&processes)).map(|(name, process)| EndedDaemon { name, process }).collect()

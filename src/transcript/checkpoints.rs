@@ -83,7 +83,7 @@ impl FoldCheckpoint {
 }
 
 /// The checkpoint files in a run's directory, by the entries that they are as of.
-fn files(dir: &RunDir) -> Vec<(u64, PathBuf)> {
+pub(crate) fn files(dir: &RunDir) -> Vec<(u64, PathBuf)> {
     let entries = fs::read_dir(dir.path()).into_iter().flatten().flatten();
     let mut files: Vec<(u64, PathBuf)> =
         entries.filter_map(|entry| Some((RunDir::checkpoint_seq(&entry.file_name())?, entry.path()))).collect();

@@ -26,6 +26,7 @@ mod params;
 mod privacy;
 mod process_tree;
 mod reading;
+mod ready_supervisors;
 mod running;
 mod seams;
 mod searching;

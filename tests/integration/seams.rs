@@ -463,3 +463,25 @@ fn an_edit_before_a_server_is_connected_to_the_supervisor_is_notified() {
     other.notification("run/changed", |params| params["run"]["title"] == "new");
     server.cancel(id(&run));
 }
+
+#[test]
+fn a_server_killed_among_runs_that_it_seals_together() {
+    for seam in ["seal.begin=kill@3", "seal.committed=kill@1", "seal.renamed=kill@3"] {
+        let home = Home::new();
+        let mut server = home.setup().seam(seam).start();
+        let mut gate = Gate::new(home.path(), "gate");
+        let logs: Vec<Log> = (0..5).map(|number| server.sh(&format!("{}; echo {number}", gate.wait())).1).collect();
+        logs.iter().for_each(|_| gate.open());
+        server.wait();
+        let mut server = home.server();
+        let assert_whole = |server: &mut Server| {
+            for (number, log) in logs.iter().enumerate() {
+                server.get_until(&log.run, "the run has ended", |run| run["state"] == "succeeded");
+                server.read_log(&log.run).assert_stdout(format!("{number}\n").as_bytes());
+            }
+        };
+        assert_whole(&mut server);
+        until("all are sealed", || home.run_directories().is_empty().then_some(()));
+        assert_whole(&mut server);
+    }
+}

@@ -97,10 +97,10 @@ async fn a_supervisor_of_version_0_is_started_and_steered() {
         Ok(())
     };
     runs.links.expect(id);
-    let started = start_with(&runs.history.runs, &spec, spawn).expect("started");
+    let started = start_with(&runs.history.runs, &spec, None, spawn).expect("started");
     assert_eq!((started.run.id, started.run.pid), (id, Some(4000)));
     assert_eq!(held.lock().expect("whole").len(), 2, "it was started again, in the form of version 0");
-    runs.links.begin(id, started.stream, AttachedClient::default());
+    runs.links.begin(id, started.connection, AttachedClient::default());
 
     for text in ["hello\n", "more\n"] {
         let send = Command::Send { text: Some(text.to_owned()), prompt: None, steer: false };

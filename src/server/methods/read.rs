@@ -76,7 +76,7 @@ impl ReadPage<'_> {
     /// Lines are read to where they stand in the answer, and what does not belong into the page is taken out again.
     fn forward(&self, after: u64) -> Result<Vec<u8>, Failure> {
         let last = self.history.known_run(self.id)?.last_seq;
-        let mut reader = ForwardReader::new(self.id, after);
+        let mut reader = ForwardReader::for_pages(self.id, after);
         let mut answer = ENTRIES_PREFIX.to_vec();
         let mut next = after;
         let mut is_full = false;
@@ -96,7 +96,9 @@ impl ReadPage<'_> {
                 }
                 next = line::head(line).map_or(next + 1, |head| head.seq);
                 if is_wanted {
-                    answer.copy_within(at..line_end, end);
+                    if at != end {
+                        answer.copy_within(at..line_end, end);
+                    }
                     end += line_end - at;
                     answer[end] = b',';
                     end += 1;
@@ -230,4 +232,72 @@ pub(crate) fn follow(request: &Request, run: &Run, after: u64, delivery: Deliver
     server.broadcast.attach(id);
     let follower = server.followers.attach(id, after, delivery, link.map(|link| link.growth()));
     request.context.after.run(move || follower.start(&server));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        model::{RunState, Stream},
+        store::{Store, test_run},
+    };
+
+    /// A page ends within a block, and the next one goes on there, in either direction.
+    #[test]
+    fn a_block_is_decoded_once_for_all_pages_that_cut_it() {
+        const ENTRIES: u64 = 4000;
+        let directory = tempfile::tempdir().expect("a directory");
+        let history = History { runs: directory.path().join("runs"), store: Store::at(directory.path()) };
+        let mut run = test_run(RunId::new());
+        let mut lines = Vec::new();
+        let text = "x".repeat(500);
+        for seq in 1..=ENTRIES {
+            line::write_output(&mut lines, run.id, seq, 7, Stream::Stdout, (seq - 1) * 500, text.as_bytes());
+        }
+        history.store.put_run(&run, None, || true).expect("stored");
+        history.store.seal(run.id, &lines).expect("sealed");
+        (run.state, run.last_seq, run.bytes.stdout) = (RunState::Succeeded, ENTRIES, ENTRIES * 500);
+        history.store.finish(&run).expect("finished");
+        let mut blocks = 0;
+        let mut seq = 1;
+        while let Some(block) = history.store.block_at(run.id, seq).expect("readable") {
+            (blocks, seq) = (blocks + 1, block.last_seq + 1);
+        }
+        assert!((2..100).contains(&blocks), "{blocks} blocks");
+
+        let page = ReadPage { history: &history, id: run.id, kinds: None, max: 8 << 10, cancel: CancellationToken::new() };
+        let json = |page: Vec<u8>| serde_json::from_slice::<Value>(&page).expect("JSON");
+        let before = history.store.decoded_block_count();
+        let (mut after, mut count, mut pages) = (0, 0, 0);
+        while after < ENTRIES {
+            let page = json(page.forward(after).expect("readable"));
+            count += page["entries"].as_array().expect("a list").len() as u64;
+            (after, pages) = (page["nextAfterSeq"].as_u64().expect("a number"), pages + 1);
+        }
+        assert_eq!(count, ENTRIES);
+        assert!(pages > 10 * blocks, "{pages} pages");
+        assert!(history.store.decoded_block_count() - before <= blocks, "{} for {blocks}", history.store.decoded_block_count() - before);
+
+        let before = history.store.decoded_block_count();
+        let (mut first, mut count) = (ENTRIES + 1, 0);
+        while first > 1 {
+            let page = json(page.backward(first).expect("readable"));
+            count += page["entries"].as_array().expect("a list").len() as u64;
+            first = page["prevBeforeSeq"].as_u64().expect("a number");
+        }
+        assert_eq!(count, ENTRIES);
+        assert!(history.store.decoded_block_count() - before <= blocks);
+        let before = history.store.decoded_block_count();
+        let mut offset = 0;
+        while offset < run.bytes.stdout {
+            offset += history.text(run.id, None, offset, 10_000).expect("readable").raw.len() as u64;
+        }
+        assert!(history.store.decoded_block_count() - before <= blocks, "text");
+
+        // What is deleted is not found there.
+        history.store.delete(run.id).expect("deleted");
+        assert!(history.store.page_block_at(run.id, 1).expect("readable").is_none());
+    }
 }
