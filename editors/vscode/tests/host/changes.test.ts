@@ -28,12 +28,15 @@ describe("the review of changes", () => {
     return run;
   };
   const parser = () => join(folder(), "parser.js");
+  /** An editor that was open reads what the agent wrote some time after the agent did. */
+  const shown = () => until("the change is shown", async () => (await lenses(parser())).length > 0);
 
   it("has each change in its file, and undoes it where the file still has it", async () => {
     const run = await parserRun();
     const written = read(parser());
     await execute("reviewChanges", node(run.id));
     strictEqual(active(), parser());
+    await shown();
     deepStrictEqual(await lenses(parser()), ["1 $(check) Keep", "1 $(discard) Undo", "1 Show Step", "1 Change 1 of 1 · Next"]);
     await execute("undoChange");
     await until("the old text is on disk", () => !read(parser()).includes("text.length === 0"));
@@ -46,6 +49,7 @@ describe("the review of changes", () => {
     const run = await parserRun();
     await execute("reviewChanges", node(run.id));
     const editor = vscode.window.activeTextEditor!;
+    await shown();
     await editor.edit(edit => edit.insert(new vscode.Position(0, 0), "// mine\n"));
     ok((await lenses(parser()))[0]!.startsWith("2 "));
     await editor.edit(edit => edit.insert(new vscode.Position(2, 0), "X"));
