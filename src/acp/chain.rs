@@ -77,6 +77,11 @@ impl FrontEnd {
     }
 }
 
+/// Whether a run is a command, which takes no prompts.
+pub(super) fn is_command(run: &Run) -> bool {
+    run.provider == "command"
+}
+
 fn session_of(run: &Run) -> Option<(String, String)> {
     Some((run.provider.clone(), run.session.as_ref()?.id.clone()))
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    chain::COMMAND_LABEL,
+    chain::{COMMAND_LABEL, is_command},
     front_end::FrontEnd,
     offer::is_named,
     session::AcpSession,
@@ -44,7 +44,7 @@ impl FrontEnd {
         let page = self.call(RunList, list).await?;
         let (mut sessions, mut listed) = (Vec::new(), BTreeSet::new());
         for run in page.runs.iter().filter(|run| is_session(run)) {
-            let id = if run.has_transcript { self.session_id_of(run).await? } else { run.id };
+            let id = if is_command(run) { run.id } else { self.session_id_of(run).await? };
             if listed.insert(id) && self.is_newest(run).await? {
                 sessions.push(listed_session(id, run));
             }
@@ -98,9 +98,9 @@ impl FrontEnd {
 
 /// Whether a run is listed: an agent's with a prompt, or a command that belongs to a session.
 fn is_session(run: &Run) -> bool {
-    match run.has_transcript {
-        true => run.turn.is_some() || run.queued.is_some_and(|count| count > 0) || run.params.contains_key("prompt"),
-        false => run.labels.contains_key(COMMAND_LABEL),
+    match is_command(run) {
+        false => run.turn.is_some() || run.queued.is_some_and(|count| count > 0) || run.params.contains_key("prompt"),
+        true => run.labels.contains_key(COMMAND_LABEL),
     }
 }
 

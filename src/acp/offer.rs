@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    chain::SESSION_LABEL,
+    chain::{SESSION_LABEL, is_command},
     commands::FrontCommand,
     front_end::FrontEnd,
     session::{AcpSession, AgentSettings, SessionState},
@@ -325,7 +325,7 @@ fn is_prompted(state: &SessionState) -> bool {
 
 /// Whether a run has a title that says what it is about.
 pub(super) fn is_named(run: &Run) -> bool {
-    run.title.is_some() || run.params.contains_key("prompt") || !run.has_transcript
+    run.title.is_some() || run.params.contains_key("prompt") || is_command(run)
 }
 
 fn mode_name(mode: Option<PermissionMode>) -> &'static str {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::{
-    chain::SESSION_LABEL,
+    chain::{SESSION_LABEL, is_command},
     front_end::FrontEnd,
     prompt_queue::PromptOutcome,
     replay::ReplayStart,
@@ -139,7 +139,7 @@ impl FrontEnd {
     }
 
     async fn send(&self, run: &Run, blocks: ContentBlocks, mode: SendMode) -> Result<(), Failure> {
-        let params = if run.has_transcript {
+        let params = if !is_command(run) {
             SendParams { run_id: run.id, text: None, prompt: Some(Prompt::Blocks(blocks)), mode: Some(mode) }
         } else {
             SendParams { run_id: run.id, text: Some(format!("{}\n", text_of(&blocks))), prompt: None, mode: None }
@@ -150,7 +150,7 @@ impl FrontEnd {
     /// Starts a run that goes on with the session's last one.
     async fn continue_session(self: &Arc<Self>, session: &Arc<AcpSession>, prompt: ContentBlocks) -> Result<(), Failure> {
         let last = session.run();
-        if let Some(run) = last.as_ref().filter(|run| !run.has_transcript) {
+        if let Some(run) = last.as_ref().filter(|run| is_command(run)) {
             let message = "this session is a command, which takes no prompts once it has ended; start another with `/run`";
             return Err(Failure::new(FailureKind::RunNotActive, message).with("state", run.state.as_str()));
         }

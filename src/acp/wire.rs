@@ -146,7 +146,7 @@ pub(super) struct AcpClient {
 }
 
 /// Clients that drop what comes outside of a prompt, by the name that they give in `initialize`.
-const DROP_FREE_UPDATES: &[&str] = &["CodeCompanion.nvim", "codecompanion.nvim", "avante.nvim"];
+const DROP_FREE_UPDATES: &[&str] = &["CodeCompanion.nvim"];
 
 impl AcpClient {
     pub(super) fn of(params: &AgentInitializeParams) -> Self {

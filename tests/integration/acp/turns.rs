@@ -142,7 +142,7 @@ fn steering_says_what_became_of_the_message() {
     peer.wait_for_text("steered");
     let mut idle = steer("say by itself");
     idle.as_object_mut().expect("an object").remove("idleBehavior");
-    peer.wait("the steered turn to end", |_| home.server().get(&session)["state"] == "idle");
+    home.server().get_until(&session, "the end of the steered turn", |run| run["state"] == "idle");
     assert_eq!(peer.call("_session/steering", idle)["outcome"], "startedNewTurn");
     peer.wait_for_text("by itself");
     end(&home, &session);
