@@ -9,7 +9,7 @@ mod edits;
 mod links;
 mod liveness;
 mod prune;
-mod ready;
+mod ready_supervisor;
 mod retention;
 mod seal;
 mod start;
@@ -27,7 +27,9 @@ use std::{
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use self::{edits::PublishedEdit, liveness::Adopter, ready::ReadySlot, store_worker::StoreWorker, supervisor_link::AttachedClient};
+use self::{
+    edits::PublishedEdit, liveness::Adopter, ready_supervisor::ReadySlot, store_worker::StoreWorker, supervisor_link::AttachedClient,
+};
 pub(crate) use self::{
     links::Links,
     prune::{PruneBounds, PrunedRuns},

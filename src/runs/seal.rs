@@ -46,7 +46,7 @@ pub(crate) fn seal_all(
     keep_transcripts: bool,
     ids: &BTreeSet<RunId>,
 ) -> Vec<(RunId, Result<SealOutcome, Failure>)> {
-    let sealer = Sealer { history, data_dir, keep_transcripts };
+    let destination = SealDestination { history, data_dir, keep_transcripts };
     let (mut outcomes, mut group, mut group_bytes) = (Vec::new(), Vec::new(), 0);
     for id in ids {
         let locked = match LockedRun::lock(history, *id) {
@@ -65,14 +65,14 @@ pub(crate) fn seal_all(
                 group_bytes += lines.len();
                 group.push((locked, lines));
             }
-            None => outcomes.push((*id, sealer.seal_by_segment(locked))),
+            None => outcomes.push((*id, destination.seal_by_segment(locked))),
         }
         if group_bytes >= SEAL_BLOCK_BYTES || group.len() >= MAX_GROUP_RUNS {
-            sealer.seal_group(std::mem::take(&mut group), &mut outcomes);
+            destination.seal_group(std::mem::take(&mut group), &mut outcomes);
             group_bytes = 0;
         }
     }
-    sealer.seal_group(group, &mut outcomes);
+    destination.seal_group(group, &mut outcomes);
     outcomes
 }
 
@@ -119,7 +119,7 @@ impl LockedRun {
     }
 
     /// The whole log, if the run has ended and that is so short that many fit into one transaction. An error is left to
-    /// [`Sealer::seal_by_segment`], which says what is wrong.
+    /// [`SealDestination::seal_by_segment`], which says what is wrong.
     fn short_log(&self) -> Option<Vec<u8>> {
         let is_short = self.run.state.is_final() && checkpoints::files(&self.dir).is_empty();
         let mut lines = Vec::new();
@@ -142,14 +142,14 @@ fn failed(dir: &RunDir) -> impl Fn(io::Error) -> Failure + use<> {
     move |error| Failure::store(&path, format!("cannot move the log in {} into the store: {error}", path.display()))
 }
 
-/// Where runs go.
-struct Sealer<'a> {
+/// Where sealed runs go.
+struct SealDestination<'a> {
     history: &'a History,
     data_dir: &'a Path,
     keep_transcripts: bool,
 }
 
-impl Sealer<'_> {
+impl SealDestination<'_> {
     /// Moves short logs of ended runs into the store in one transaction. If that fails, each is tried by itself.
     fn seal_group(&self, group: Vec<(LockedRun, Vec<u8>)>, outcomes: &mut Vec<(RunId, Result<SealOutcome, Failure>)>) {
         if group.is_empty() {

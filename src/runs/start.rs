@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     adopt,
-    ready::{ReadySlot, ReadySupervisor},
+    ready_supervisor::{ReadySlot, ReadySupervisor},
 };
 use crate::{
     log::{Description, RunDir},

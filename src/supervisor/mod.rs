@@ -14,7 +14,7 @@ mod input;
 mod launch;
 mod phase;
 mod pump;
-pub(crate) mod ready;
+pub(crate) mod ready_supervisor;
 mod run;
 mod start_deadline;
 mod startup;

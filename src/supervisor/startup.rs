@@ -13,7 +13,7 @@ use super::{
     agent::Agent,
     control,
     launch::Starter,
-    ready::{self, READY_LIFETIME},
+    ready_supervisor::{self, READY_LIFETIME},
     run::Supervisor,
 };
 use crate::{
@@ -38,8 +38,8 @@ pub(crate) async fn supervise(inherited: InheritedFds) -> io::Result<()> {
     let (lock, words) = match inherited.lock {
         Some(lock) => (lock, None),
         None => {
-            let words = ready::find_words()?;
-            match ready::wait_for_lock(&control, tokio::time::sleep(READY_LIFETIME)).await? {
+            let words = ready_supervisor::find_words()?;
+            match ready_supervisor::wait_for_lock(&control, tokio::time::sleep(READY_LIFETIME)).await? {
                 Some(lock) => (lock, Some(words)),
                 None => return Ok(()),
             }
@@ -49,7 +49,7 @@ pub(crate) async fn supervise(inherited: InheritedFds) -> io::Result<()> {
         // The server died before it asked for a run; the next server removes the directory.
         return Ok(());
     };
-    words.into_iter().for_each(|words| ready::name_run(words, spec.run.id));
+    words.into_iter().for_each(|words| ready_supervisor::name_run(words, spec.run.id));
     current_process::release_code_pages();
     let runs = PathBuf::from(&spec.runs);
     let staging = RunDir::staging(&runs, spec.run.id);

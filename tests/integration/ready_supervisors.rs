@@ -104,7 +104,7 @@ fn a_run_gets_the_limits_of_its_start() {
     let pid = Pid::from_raw(server.pid().try_into().expect("a pid"));
     let before = rustix::process::getrlimit(Resource::Nofile);
     let changed = rustix::process::Rlimit { current: before.current.map(|limit| limit - 7), maximum: before.maximum };
-    prlimit(pid, Resource::Nofile, changed.clone()).expect("set");
+    prlimit(pid, Resource::Nofile, changed).expect("set");
     let place = home.path().join("place");
     fs::create_dir(&place).expect("made");
     let script = "ulimit -n; umask; pwd; echo $NEW";

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Gate, Home, Log, Server, interrupt, until};
+use crate::harness::{Gate, Home, Log, Process, Server, interrupt, until};
 
 const LINES: usize = 50;
 /// Calls that are not about a line: the beginning and the end of what is counted, and a timer that fires meanwhile.
@@ -56,6 +56,14 @@ impl Trace {
         }
         calls
     }
+}
+
+/// Whether a process sleeps and has something to wait with: its own start is over then.
+fn waits(pid: u32) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok());
+    let has_queue = targets.any(|target| target.to_string_lossy().contains("eventpoll"));
+    has_queue && Process::of(pid).is_some_and(|process| process.state == 'S')
 }
 
 /// A run that repeats each line that the test writes to it, past all servers and supervisors.
@@ -138,7 +146,7 @@ fn a_start_makes_no_process_but_the_program() {
     let mut gate = Gate::new(home.path(), "gate");
     let (_, mut first) = server.sh("echo first");
     server.follow_to_end(&mut first);
-    let ready = until("a supervisor waits", || crate::ready_supervisors::waiting(server.pid()).first().copied());
+    let ready = until("a supervisor waits", || crate::ready_supervisors::waiting(server.pid()).into_iter().find(|pid| waits(*pid)));
     let Some(trace) = Trace::begin(&home, ready) else { return };
     let (_, mut log) = server.sh(&format!("echo up; {}", gate.wait()));
     server.follow(&mut log, "output", |log| log.stdout == b"up\n");

@@ -1,4 +1,4 @@
-//! The supervisor that waits for this server's next run ([`crate::supervisor::ready`]). There is none before the first
+//! The supervisor that waits for this server's next run ([`crate::supervisor::ready_supervisor`]). There is none before the first
 //! start, each start takes it, and another one is made behind that.
 
 use std::{
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     process::{detach, inherited::InheritedSettings, lock::Lock},
-    supervisor::ready,
+    supervisor::ready_supervisor,
 };
 
 /// How long a supervisor that waits may take to say that it is there. One that is stopped, say, is left alone.
@@ -76,7 +76,7 @@ impl ReadySupervisor {
     fn spawn() -> io::Result<Self> {
         let settings = InheritedSettings::now();
         let (ours, theirs) = UnixStream::pair()?;
-        let [ready, room] = ready::waiting_words(std::process::id());
+        let [ready, room] = ready_supervisor::waiting_words(std::process::id());
         detach::spawn_detached(&["supervise".as_ref(), ready.as_ref(), room.as_ref()], theirs.as_fd(), None)?;
         Ok(Self { stream: ours, settings })
     }
