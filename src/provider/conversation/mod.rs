@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Map, Value};
 
 pub(crate) use self::permissions::{PermissionRules, RuleAnswer};
-use self::{permissions::Resolution, prompt_queue::PromptQueue};
+use self::{permissions::Resolution, prompt_queue::WaitingPrompts};
 use super::{
     Adapter, Answer, Exit,
     event_sink::{EventSink, Severity},
@@ -48,7 +48,7 @@ pub struct Conversation {
     /// The run is being ended: prompts that the adapter returns are dropped.
     stopping: bool,
     /// Prompts that wait for a turn of their own. The prompt of turn 1 is in it until the provider is ready.
-    queued: PromptQueue,
+    queued: WaitingPrompts,
     /// The running turn's own prompt, until the provider has accepted it.
     pending_prompt: Option<ContentBlocks>,
     /// Prompts that were sent into the running turn and are not known to be accepted, oldest first. What a turn leaves
@@ -140,7 +140,7 @@ pub struct FinalState {
 
 impl Conversation {
     pub fn new(task: &Task, adapter: Box<dyn Adapter>) -> Self {
-        let mut queued = PromptQueue::default();
+        let mut queued = WaitingPrompts::default();
         if let Some(prompt) = &task.prompt {
             queued.push_back(prompt.clone());
         }

@@ -6,12 +6,12 @@ use crate::model::{calls::QueuedPrompt, task::ContentBlocks};
 
 /// Prompts in the order of their turns.
 #[derive(Debug, Default)]
-pub(super) struct PromptQueue {
+pub(super) struct WaitingPrompts {
     prompts: VecDeque<QueuedPrompt>,
     last_id: u64,
 }
 
-impl PromptQueue {
+impl WaitingPrompts {
     pub(super) fn is_empty(&self) -> bool {
         self.prompts.is_empty()
     }
