@@ -190,9 +190,9 @@ impl FrontEnd {
             if !state.wants(&place) {
                 return;
             }
-            let is_needed = params.get().starts_with(r#"{"kind":"output""#)
+            let is_unneeded = params.get().starts_with(r#"{"kind":"output""#)
                 && state.translator.as_ref().is_some_and(|translator| !translator.needs_output());
-            let entry = if is_needed { None } else { serde_json::from_str::<Entry>(params.get()).ok() };
+            let entry = if is_unneeded { None } else { serde_json::from_str::<Entry>(params.get()).ok() };
             match entry {
                 Some(entry) => state.take(&entry, false),
                 None => {

@@ -217,6 +217,8 @@ impl EventSink {
     /// last piece, under another name or none. Such a piece adds only what was not streamed.
     pub(crate) fn text_chunk(&mut self, role: Role, name: Option<&str>, text: &str) {
         if self.turn_texts.get(&(self.tools.session.clone(), role)).is_some_and(|said| said.is_repeated_by(text)) {
+            // What is said as a whole is over.
+            self.unnamed_message = None;
             return;
         }
         let Some(last) = self.last_messages.get(&(self.tools.session.clone(), role)) else { return self.text_delta(role, name, text) };
@@ -229,8 +231,13 @@ impl EventSink {
         let is_other = if is_unnamed { name.is_some() } else { name != Some(key.2.as_str()) };
         let (is_streamed, length) = (message.pieces > 1, message.streamed.len());
         match message.streamed.compare(text) {
-            Comparison::Missing("") if length >= MIN_REPEATED_BYTES && (is_streamed || (is_other && last.is_newest)) => {}
-            Comparison::Missing(missing) if length >= 2 * MIN_REPEATED_BYTES && is_streamed => self.append(&key, missing, None),
+            Comparison::Missing("") if length >= MIN_REPEATED_BYTES && (is_streamed || (is_other && last.is_newest)) => {
+                self.unnamed_message = None;
+            }
+            Comparison::Missing(missing) if length >= 2 * MIN_REPEATED_BYTES && is_streamed => {
+                self.append(&key, missing, None);
+                self.unnamed_message = None;
+            }
             _ => self.text_delta(role, name, text),
         }
     }

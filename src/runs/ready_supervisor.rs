@@ -2,7 +2,7 @@
 //! start, each start takes it, and another one is made behind that.
 
 use std::{
-    io::{self, Read, Write},
+    io::{Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     time::Duration,
 };
@@ -17,18 +17,10 @@ use crate::{
 /// How long a supervisor that waits may take to say that it is there. One that is stopped, say, is left alone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where the supervisor waits.
+/// Where the supervisor waits. It is here before its process is there, so that a start in between waits for that process and makes no
+/// other.
 #[derive(Debug, Default)]
-pub(super) struct ReadySlot(Mutex<SlotState>);
-
-#[derive(Debug, Default)]
-enum SlotState {
-    #[default]
-    Empty,
-    /// One is being started.
-    Filling,
-    Filled(ReadySupervisor),
-}
+pub(super) struct ReadySlot(Mutex<Option<ReadySupervisor>>);
 
 /// A supervisor that waits for a run.
 #[derive(Debug)]
@@ -41,46 +33,34 @@ pub(super) struct ReadySupervisor {
 impl ReadySlot {
     /// Starts a supervisor, unless one waits already. Blocking.
     pub(super) fn fill(&self) {
-        {
-            let mut state = self.0.lock();
-            if !matches!(*state, SlotState::Empty) {
+        let started = {
+            let mut slot = self.0.lock();
+            if slot.is_some() {
                 return;
             }
-            *state = SlotState::Filling;
-        }
-        let filled = ReadySupervisor::spawn().map(SlotState::Filled);
-        *self.0.lock() = filled.unwrap_or_else(|error| {
+            UnixStream::pair().map(|(ours, theirs)| {
+                *slot = Some(ReadySupervisor { stream: ours, settings: InheritedSettings::now() });
+                theirs
+            })
+        };
+        let [ready, room] = ready_supervisor::waiting_words(std::process::id());
+        let words = ["supervise".as_ref(), ready.as_ref(), room.as_ref()];
+        if let Err(error) = started.and_then(|theirs| detach::spawn_detached(&words, theirs.as_fd(), None)) {
+            // Whoever took it meanwhile reads the end of the connection.
+            *self.0.lock() = None;
             tracing::debug!(%error, "no supervisor waits for the next run, which starts its own");
-            SlotState::Empty
-        });
+        }
     }
 
     /// Takes the supervisor, and asks it whether it is there; [`ReadySupervisor::hand_over`] reads the answer.
     pub(super) fn take(&self) -> Option<ReadySupervisor> {
-        let taken = {
-            let mut state = self.0.lock();
-            match std::mem::take(&mut *state) {
-                SlotState::Filled(supervisor) => supervisor,
-                other => {
-                    *state = other;
-                    return None;
-                }
-            }
-        };
+        let taken = self.0.lock().take()?;
         let is_asked = taken.settings == InheritedSettings::now() && (&taken.stream).write_all(b"\n").is_ok();
         is_asked.then_some(taken)
     }
 }
 
 impl ReadySupervisor {
-    fn spawn() -> io::Result<Self> {
-        let settings = InheritedSettings::now();
-        let (ours, theirs) = UnixStream::pair()?;
-        let [ready, room] = ready_supervisor::waiting_words(std::process::id());
-        detach::spawn_detached(&["supervise".as_ref(), ready.as_ref(), room.as_ref()], theirs.as_fd(), None)?;
-        Ok(Self { stream: ours, settings })
-    }
-
     /// Hands the lock of a run over, and returns the connection, over which the run is launched. `None`: the supervisor
     /// is gone or does not answer, and has got nothing.
     pub(super) fn hand_over(self, lock: &Lock) -> Option<UnixStream> {

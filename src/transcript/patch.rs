@@ -111,11 +111,18 @@ pub(crate) fn applicable(diff: &FileDiff, directory: &str) -> String {
         replaced(old, new)
     };
     let (from, to) = (name_in("a", &diff.path, directory), name_in("b", &diff.path, directory));
+    let name = || quoted(below(&diff.path, directory));
     let is_new = diff.old_text.is_none() && diff.kind != ChangeKind::Delete;
     match (hunks.is_empty(), is_new, diff.kind) {
         // Without a hunk only git's own lines say that an empty file comes or goes.
-        (true, true, _) => format!("diff --git {} {to}\nnew file mode 100644\n", name_in("a", &diff.path, directory)),
-        (true, _, ChangeKind::Delete) => format!("diff --git {from} {}\ndeleted file mode 100644\n", name_in("b", &diff.path, directory)),
+        (true, true, ChangeKind::Add | ChangeKind::Modify) if diff.new_text.is_some() => {
+            format!("diff --git {from} {to}\nnew file mode 100644\n")
+        }
+        (true, _, ChangeKind::Delete) if diff.old_text.is_some() => format!("diff --git {from} {to}\ndeleted file mode 100644\n"),
+        // Not a patch: where it was moved from is not known, or nothing of its text is. `git apply` passes over such lines.
+        (true, _, ChangeKind::Move) => format!("moved: {}\n", name()),
+        (true, _, ChangeKind::Delete) => format!("deleted: {}\n", name()),
+        (true, _, _) => format!("changed: {}\n", name()),
         (_, true, _) => format!("--- /dev/null\n+++ {to}\n{hunks}"),
         (_, _, ChangeKind::Delete) => format!("--- {from}\n+++ /dev/null\n{hunks}"),
         _ => format!("--- {from}\n+++ {to}\n{hunks}"),
@@ -161,12 +168,27 @@ pub(crate) fn with_relative_paths(patch: &str, path: &str, directory: &str) -> S
 
 /// A path in a header: below `directory` as git writes it, else as it is.
 fn name_in(side: &str, path: &str, directory: &str) -> String {
-    let below = path.strip_prefix(directory.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
-    match below {
-        Some(below) if !below.is_empty() => format!("{side}/{below}"),
-        None if !path.starts_with('/') => format!("{side}/{path}"),
-        _ => path.to_owned(),
+    let path = below(path, directory);
+    quoted(&if path.starts_with('/') { path.to_owned() } else { format!("{side}/{path}") })
+}
+
+/// A path counted from `directory`, if it is below it.
+fn below<'a>(path: &'a str, directory: &str) -> &'a str {
+    let rest = path.strip_prefix(directory.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(path)
+}
+
+/// A name in one line: what would end it is quoted as git does.
+fn quoted(name: &str) -> String {
+    if !name.contains(|c: char| c.is_ascii_control() || matches!(c, '"' | '\\')) {
+        return name.to_owned();
     }
+    let escaped = name.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_ascii_control() => format!("\\{:03o}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// One hunk that removes and adds everything.
@@ -304,6 +326,27 @@ mod tests {
         assert_eq!(applied(&bare, Some("1\n2\n"), &[]).as_deref(), Some("1\ntwo\n"));
         let absolute = with_relative_paths("--- /w/a\n+++ /w/a\n@@ -1,2 +1,3 @@\n 1\n--- /w/b\n+++ /w/b\n+2\n", "/w/a", "/w");
         assert_eq!(applied(&absolute, Some("1\n-- /w/b\n"), &[]).as_deref(), Some("1\n++ /w/b\n2\n"), "only a header is changed");
+    }
+
+    #[test]
+    fn a_change_without_a_text_hides_no_other_from_git() {
+        let silent = |kind| FileDiff { path: "/w/b".to_owned(), kind, patch: None, old_text: None, new_text: None, omitted: false };
+        let patch: String = [ChangeKind::Move, ChangeKind::Modify, ChangeKind::Delete, ChangeKind::Add]
+            .map(silent)
+            .iter()
+            .map(|diff| applicable(diff, "/w"))
+            .collect();
+        assert_eq!(patch, "moved: b\nchanged: b\ndeleted: b\nchanged: b\n");
+        let edit = FileDiff {
+            path: "/w/a".to_owned(),
+            old_text: Some("1\n".to_owned()),
+            new_text: Some("2\n".to_owned()),
+            ..silent(ChangeKind::Modify)
+        };
+        let whole = patch.clone() + &applicable(&edit, "/w") + &patch;
+        assert_eq!(applied(&whole, Some("1\n"), &[]).as_deref(), Some("2\n"));
+        let odd = FileDiff { path: "/w/x\n\"y\\\t.txt".to_owned(), ..edit };
+        assert!(applicable(&odd, "/w").starts_with("--- \"a/x\\012\\\"y\\\\\\011.txt\"\n"), "{}", applicable(&odd, "/w"));
     }
 
     #[test]

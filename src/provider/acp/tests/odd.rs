@@ -156,10 +156,17 @@ fn a_message_that_is_said_again_as_one_chunk_is_logged_once() {
         driver.receive(chunk(text));
     }
     driver.receive(chunk("Second text without ids. And what was missing."));
+    for text in ["Third ", "text."] {
+        driver.receive(chunk(text));
+    }
+    driver.receive(chunk_of("msg_3", "Third text."));
     driver.receive(chunk("ha"));
     driver.receive(chunk("ha"));
-    let text = "The answer is 42, and that is final.Second text without ids. And what was missing.haha";
+    let text = "The answer is 42, and that is final.Second text without ids. And what was missing.Third text.haha";
     assert_eq!(driver.text("agent_message_chunk"), text);
+    let ids: std::collections::BTreeSet<String> =
+        driver.updates("agent_message_chunk").iter().map(|chunk| chunk["messageId"].to_string()).collect();
+    assert_eq!(ids.len(), 4, "what was said as a whole is over");
 }
 
 #[test]
