@@ -1,4 +1,4 @@
-//! Settings of this process itself: its umask, priority, memory and user id, and the seams at which tests stop it.
+//! Settings of this process itself: its umask, priority, memory, user id and argv, what it hands down, and the seams at which tests stop it.
 
 use std::{
     io,
@@ -191,4 +191,102 @@ mod seams {
             }
         }
     }
+}
+
+/// The settings that a process started now would inherit, and that others may change while this one runs: limits, priority,
+/// processors and control group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InheritedSettings {
+    /// Soft and hard limit of each resource.
+    limits: Vec<[Option<u64>; 2]>,
+    nice: Option<i32>,
+    cpus: Vec<usize>,
+    /// `/proc/self/cgroup` and `/proc/self/oom_score_adj`.
+    files: [Vec<u8>; 2],
+}
+
+impl InheritedSettings {
+    /// Those of the calling thread. On systems other than Linux it knows none.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn now() -> Self {
+        Self { limits: Vec::new(), nice: None, cpus: Vec::new(), files: [Vec::new(), Vec::new()] }
+    }
+
+    /// Those of the calling thread.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn now() -> Self {
+        use rustix::{
+            process::{Resource, getpriority_process, getrlimit},
+            thread::{CpuSet, sched_getaffinity},
+        };
+        const RESOURCES: [Resource; 16] = [
+            Resource::Cpu,
+            Resource::Fsize,
+            Resource::Data,
+            Resource::Stack,
+            Resource::Core,
+            Resource::Rss,
+            Resource::Nproc,
+            Resource::Nofile,
+            Resource::Memlock,
+            Resource::As,
+            Resource::Locks,
+            Resource::Sigpending,
+            Resource::Msgqueue,
+            Resource::Nice,
+            Resource::Rtprio,
+            Resource::Rttime,
+        ];
+        let limits = RESOURCES.map(getrlimit).map(|limit| [limit.current, limit.maximum]).to_vec();
+        let cpus = sched_getaffinity(None).map(|cpus| (0..CpuSet::MAX_CPU).filter(|cpu| cpus.is_set(*cpu)).collect());
+        let files = ["/proc/self/cgroup", "/proc/self/oom_score_adj"].map(|path| std::fs::read(path).unwrap_or_default());
+        Self { limits, nice: getpriority_process(None).ok(), cpus: cpus.unwrap_or_default(), files }
+    }
+}
+
+/// The last words of this process's argv, in the memory from which the system shows them. A process that learns only later
+/// what it does says so by changing them.
+#[derive(Debug)]
+pub(crate) struct LastWords {
+    address: usize,
+    bytes: usize,
+}
+
+impl LastWords {
+    /// Finds the words, which are the last ones of this process's argv.
+    pub(crate) fn find(words: &[&str]) -> io::Result<Self> {
+        let bytes = words.iter().map(|word| word.len() + 1).sum();
+        let found = argv_end().and_then(|end| Some(Self { address: end.checked_sub(bytes)?, bytes }));
+        found.filter(|found| found.shown() == joined(words)).ok_or_else(|| io::Error::other("the argv of this process cannot be changed"))
+    }
+
+    /// Puts other words in their place, which are as long all together.
+    #[expect(unsafe_code, reason = "the bytes were found to be those of argv, which are writable and which nothing else here uses")]
+    pub(crate) fn replace(self, words: &[&str]) {
+        let new = joined(words);
+        assert_eq!(new.len(), self.bytes, "the new words take the place of the old ones");
+        // SAFETY: `find` has seen that these bytes belong to argv, in this process's own stack.
+        unsafe { std::ptr::copy_nonoverlapping(new.as_ptr(), self.address as *mut u8, self.bytes) };
+    }
+
+    #[expect(unsafe_code, reason = "the system says that argv ends there, and the words that were given are a part of it")]
+    fn shown(&self) -> &[u8] {
+        // SAFETY: the bytes before the end of argv belong to argv, which is at least as long as its last words.
+        unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) }
+    }
+}
+
+fn joined(words: &[&str]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.bytes().chain([0])).collect()
+}
+
+/// The address behind the last byte of argv, by proc_pid_stat(5). `None` where the system does not tell, or has another
+/// argv than this process was started with.
+fn argv_end() -> Option<usize> {
+    let stat = std::fs::read("/proc/self/stat").ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(45);
+    let (start, end): (usize, usize) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let length: usize = std::env::args_os().map(|word| word.len() + 1).sum();
+    (start != 0 && end.checked_sub(start)? == length).then_some(end)
 }

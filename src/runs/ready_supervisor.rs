@@ -1,4 +1,4 @@
-//! The supervisor that waits for this server's next run ([`crate::supervisor::ready_supervisor`]). There is none before the first
+//! The supervisor that waits for this server's next run ([`crate::supervisor::launch`]). There is none before the first
 //! start, each start takes it, and another one is made behind that.
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    process::{detach, inherited::InheritedSettings, lock::Lock},
-    supervisor::ready_supervisor,
+    process::{current_process::InheritedSettings, detach, lock::Lock},
+    supervisor::launch,
 };
 
 /// How long a supervisor that waits may take to say that it is there. One that is stopped, say, is left alone.
@@ -43,7 +43,7 @@ impl ReadySlot {
                 theirs
             })
         };
-        let [ready, room] = ready_supervisor::waiting_words(std::process::id());
+        let [ready, room] = launch::waiting_words(std::process::id());
         let words = ["supervise".as_ref(), ready.as_ref(), room.as_ref()];
         if let Err(error) = started.and_then(|theirs| detach::spawn_detached(&words, theirs.as_fd(), None)) {
             // Whoever took it meanwhile reads the end of the connection.

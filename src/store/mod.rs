@@ -11,7 +11,6 @@ mod block_rows;
 mod builds;
 mod checkpoints;
 mod create;
-mod ended;
 mod error;
 mod extract;
 mod handles;
@@ -20,7 +19,6 @@ mod maintenance;
 mod pack;
 mod prefix;
 mod read;
-mod recent;
 mod row;
 mod runs;
 mod seal;
@@ -40,13 +38,12 @@ use redb::{Durability, ReadTransaction, WriteTransaction};
 
 pub(crate) use self::{
     block::{Block, BlockEntry},
-    ended::EndedRun,
     index::Filter,
     maintenance::{Compaction, RetentionMarks},
     prefix::PartCache,
-    seal::SealResult,
+    seal::{EndedRun, SealResult},
 };
-use self::{error::StoreError, handles::Handles, recent::RecentBlocks};
+use self::{error::StoreError, handles::Handles, read::RecentBlocks};
 use crate::model::Failure;
 
 /// Name of the store's file in the data directory.

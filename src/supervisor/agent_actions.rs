@@ -14,10 +14,9 @@ use super::{
     now,
     phase::EndReason,
     run::Supervisor,
-    start_deadline::{StartCheck, StartDeadline},
     state_entry,
     stop::DEFAULT_GRACE,
-    timers::Timer,
+    timers::{StartCheck, StartDeadline, Timer},
 };
 use crate::{
     claims::Claim,

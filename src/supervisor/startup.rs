@@ -12,8 +12,7 @@ use tokio::{net::UnixStream, sync::mpsc};
 use super::{
     agent::Agent,
     control,
-    launch::Starter,
-    ready_supervisor::{self, READY_LIFETIME},
+    launch::{self, READY_LIFETIME, Starter},
     run::Supervisor,
 };
 use crate::{
@@ -38,8 +37,8 @@ pub(crate) async fn supervise(inherited: InheritedFds) -> io::Result<()> {
     let (lock, words) = match inherited.lock {
         Some(lock) => (lock, None),
         None => {
-            let words = ready_supervisor::find_words()?;
-            match ready_supervisor::wait_for_lock(&control, tokio::time::sleep(READY_LIFETIME)).await? {
+            let words = launch::find_words()?;
+            match launch::wait_for_lock(&control, tokio::time::sleep(READY_LIFETIME)).await? {
                 Some(lock) => (lock, Some(words)),
                 None => return Ok(()),
             }
@@ -49,7 +48,7 @@ pub(crate) async fn supervise(inherited: InheritedFds) -> io::Result<()> {
         // The server died before it asked for a run; the next server removes the directory.
         return Ok(());
     };
-    words.into_iter().for_each(|words| ready_supervisor::name_run(words, spec.run.id));
+    words.into_iter().for_each(|words| launch::name_run(words, spec.run.id));
     current_process::release_code_pages();
     let runs = PathBuf::from(&spec.runs);
     let staging = RunDir::staging(&runs, spec.run.id);

@@ -4,7 +4,6 @@
 //! IO: the supervisor reports what happened, and carries out the returned [`Action`]s in their order.
 
 mod permissions;
-mod prompt_queue;
 mod turns;
 
 use std::{
@@ -15,7 +14,7 @@ use std::{
 use serde_json::{Map, Value};
 
 pub(crate) use self::permissions::{PermissionRules, RuleAnswer};
-use self::{permissions::Resolution, prompt_queue::WaitingPrompts};
+use self::{permissions::Resolution, turns::WaitingPrompts};
 use super::{
     Adapter, Answer, Exit,
     event_sink::{EventSink, Severity},

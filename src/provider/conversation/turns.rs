@@ -1,8 +1,10 @@
 //! The turns of a conversation: what follows from the events of its adapter, and the final state.
 
+use std::collections::VecDeque;
+
 use super::{Action, Conversation, EntryBody, FinalState};
 use crate::{
-    model::{RunError, RunState, Session, Takeover, TakeoverKind, entry::ResolvedBy},
+    model::{RunError, RunState, Session, Takeover, TakeoverKind, calls::QueuedPrompt, entry::ResolvedBy, task::ContentBlocks},
     provider::{
         Exit,
         event_sink::Severity,
@@ -10,6 +12,55 @@ use crate::{
         provider_event::{ProviderEvent, SessionInfo, TurnEnd},
     },
 };
+
+/// The prompts that wait for a turn, in the order of their turns, each under a number by which it can be taken back.
+#[derive(Debug, Default)]
+pub(super) struct WaitingPrompts {
+    prompts: VecDeque<QueuedPrompt>,
+    last_id: u64,
+}
+
+impl WaitingPrompts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Adds a prompt behind the others. Returns its number.
+    pub(super) fn push_back(&mut self, prompt: ContentBlocks) -> u64 {
+        self.last_id += 1;
+        self.prompts.push_back(QueuedPrompt { prompt_id: self.last_id, prompt });
+        self.last_id
+    }
+
+    pub(super) fn push_front(&mut self, prompt: ContentBlocks) {
+        self.last_id += 1;
+        self.prompts.push_front(QueuedPrompt { prompt_id: self.last_id, prompt });
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<ContentBlocks> {
+        Some(self.prompts.pop_front()?.prompt)
+    }
+
+    /// Keeps the first `length` prompts.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.prompts.truncate(length);
+    }
+
+    /// The prompts behind the first `skipped`.
+    pub(super) fn after(&self, skipped: usize) -> Vec<QueuedPrompt> {
+        self.prompts.iter().skip(skipped).cloned().collect()
+    }
+
+    /// Takes a prompt out that is not among the first `skipped`.
+    pub(super) fn take(&mut self, prompt_id: u64, skipped: usize) -> Option<QueuedPrompt> {
+        let position = self.prompts.iter().skip(skipped).position(|queued| queued.prompt_id == prompt_id)?;
+        self.prompts.remove(position + skipped)
+    }
+}
 
 impl Conversation {
     /// Handles all events of the adapter and takes the steps that follow from them.

@@ -81,6 +81,8 @@ export class Composer {
 
   /** Returns whether the box can have the focus. */
   focus(): boolean {
+    // What was hidden just now has the focus until the page is drawn next.
+    if (this.form.hidden) return false;
     this.textarea.focus();
     return document.activeElement === this.textarea;
   }
