@@ -50,6 +50,8 @@ export class TranscriptPage {
 
   static async open(context: BrowserContext, address: string): Promise<TranscriptPage> {
     const page = await context.newPage();
+    // Nothing here starts an editor.
+    page.setDefaultTimeout(30_000);
     const transcript = new TranscriptPage(page);
     page.on("console", message => message.type() === "error" && transcript.errors.push(message.text()));
     page.on("pageerror", error => transcript.errors.push(String(error)));
