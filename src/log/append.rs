@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     RunDir,
-    follow::MAX_LINE_BYTES,
+    follow::{MAX_LINE_BYTES, SEGMENT_BYTES},
     head::HeadFile,
     index::{IndexFile, SegmentRecord},
     sync::{AppendProgress, SyncStatus, Syncer},
@@ -27,9 +27,6 @@ use crate::{
     process::{data_file, disk},
 };
 
-/// A segment that is at least as long as this gets no more entries, except the last ones of a run ([`Reserve`]). Only such
-/// a one is followed by another that the same process writes: who is woken for each append looks for none before.
-pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
 /// Allocated behind the end of the newest segment, so that a full disk still takes the last entries of a run.
 const RESERVE_BYTES: u64 = 64 << 10;
 /// The part of [`RESERVE_BYTES`] that only the run's final entry may use, whatever else is written late.

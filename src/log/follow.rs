@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::MetadataExt};
 
 use rustix::{buffer::spare_capacity, io::pread};
 
-use super::{RunDir, append::SEGMENT_BYTES};
+use super::RunDir;
 use crate::{model::line, process::data_file};
 
 /// Bytes of a log that are read at a time to find a place in it.
@@ -13,6 +13,10 @@ pub(crate) const READ_BLOCK_BYTES: usize = 1 << 20;
 const COUNT_BLOCK_BYTES: usize = 64 << 10;
 /// No line of a log is longer: a client's frame and an agent's line are shorter, also as JSON.
 pub(super) const MAX_LINE_BYTES: usize = 256 << 20;
+
+/// A segment that is at least as long as this gets no more entries, except the last ones of a run (`Reserve`). Only such
+/// a one is followed by another that the same process writes: who is woken for each append looks for none before.
+pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
 
 /// A reader's position in a log: after entry `seq`.
 #[derive(Debug)]
