@@ -28,7 +28,7 @@ end
 ---@param path string
 function M.display_path(run, path)
   local folder = run.cwd:sub(-1) == "/" and run.cwd or run.cwd .. "/"
-  return vim.startswith(path, folder) and path:sub(#folder + 1) or path
+  return require("loomd.format").one_line(vim.startswith(path, folder) and path:sub(#folder + 1) or path)
 end
 
 -- Computes the old text from the new one and a patch; nil if the patch does not apply.

@@ -89,7 +89,8 @@ local function diff_lines(diff)
   if diff.patch then
     return lines_of(diff.patch)
   end
-  local lines = { "--- " .. (diff.oldText and diff.path or "/dev/null"), "+++ " .. (diff.newText and diff.path or "/dev/null") }
+  local path = format.one_line(diff.path)
+  local lines = { "--- " .. (diff.oldText and path or "/dev/null"), "+++ " .. (diff.newText and path or "/dev/null") }
   local compare = vim.text and vim.text.diff or vim.diff
   local text = compare(with_newline(diff.oldText or ""), with_newline(diff.newText or ""), { ctxlen = 3, algorithm = "histogram" })
   return vim.list_extend(lines, text ~= "" and lines_of(text) or {})
@@ -349,6 +350,10 @@ function M.draw(item, context)
   if not pcall(kinds[item.kind] or draw_other, drawing, item, context) then -- An agent can put anything into an item.
     drawing.lines, drawing.marks, drawing.diffs = {}, {}, {}
     draw_other(drawing, { kind = tostring(item.kind), data = item }, context)
+  end
+  -- A line of a buffer that holds a line end cannot be written, and then nothing would be shown.
+  for index, line in ipairs(drawing.lines) do
+    drawing.lines[index] = line:gsub("\n", " ")
   end
   if drawing.lines[#drawing.lines] ~= "" then
     drawing.lines[#drawing.lines + 1] = ""

@@ -36,4 +36,26 @@ describe("text for a terminal", function()
     local text = table.concat(draw.draw(item, { arrow = "" }).lines, "\n")
     assert.is_truthy(text:find("not finished", 1, true), text)
   end)
+
+  it("draws an item whose names and texts have line ends where a line stands", function()
+    local draw = require("loomd.draw")
+    local name = "a\nb"
+    local diffs = { { path = name, kind = "modify", oldText = "x\n", newText = "y\n" }, { path = name, kind = "move" }, { path = name, kind = "add", omitted = true } }
+    local items = {
+      { kind = "tool", toolCallId = name, title = name, toolKind = name, status = name, locations = { { path = name } }, diffs = diffs, permissions = {}, rawInput = { [name] = name } },
+      { kind = "message", role = "agent", text = name, blocks = { { type = name, uri = name } } },
+      { kind = "notice", severity = name, title = name, description = name },
+      { kind = "plan", entries = { { content = name, status = name } } },
+      { kind = "other", title = name, data = { [name] = name } },
+      { kind = name, title = name },
+    }
+    for number, item in ipairs(items) do
+      local drawing = draw.draw(vim.tbl_extend("keep", item, { item = number, seq = 1, lastSeq = 1, at = 1, turn = 1 }), { arrow = "", provider = name })
+      for _, line in ipairs(drawing.lines) do
+        assert.is_falsy(line:find("\n"), line)
+      end
+      assert.is_falsy((drawing.summary or ""):find("\n"))
+    end
+    assert.equal("a b", require("loomd.change").display_path({ cwd = "/w" }, "/w/a\nb"))
+  end)
 end)
