@@ -1,6 +1,6 @@
 // Renders tool calls and output: title and state, what the tool was given, its files, its changes and what it printed.
 import type { FileDiff, Output } from "../protocol";
-import { formatBytes, formatDuration, relativeTo } from "../runs/run";
+import { formatBytes, formatDuration, relativeTo, visible } from "../runs/run";
 import { inputParts, outputText, type ItemOf } from "../transcript/items";
 import type { ToExtension } from "../transcript/messages";
 import { lastLines, renderAnsi } from "./ansi";
@@ -58,7 +58,7 @@ export class ToolRenderer {
     const text = label === TOOL_STATES["completed"]!.label ? [element("span", { class: "visually-hidden" }, label), took] : [took === "" ? label : `${label} · ${took}`];
     return [
       icon(TOOL_ICONS[item.toolKind] ?? "tools"),
-      element("span", { class: "tool-title", title: item.title }, item.title || item.toolKind),
+      element("span", { class: "tool-title", title: visible(item.title) }, visible(item.title || item.toolKind)),
       ...(quiet === "" ? [] : [element("span", { class: "quiet tool-facts" }, quiet)]),
       element("span", { class: `tool-state ${waiting ? "waiting" : item.status}` }, icon(waiting ? "bell-dot" : state.icon), ...text),
     ];
@@ -96,7 +96,7 @@ export class ToolRenderer {
   private file(path: string, line: number | undefined): HTMLElement {
     const name = relativeTo(path, this.context.cwd);
     const open = () => this.context.post({ kind: "openFile", path, ...(line === undefined ? {} : { line }) });
-    return element("a", { href: "#", class: "file-link", title: path, onClick: event => (event.preventDefault(), open()) }, line === undefined ? name : `${name}:${line}`);
+    return element("a", { href: "#", class: "file-link", title: visible(path), onClick: event => (event.preventDefault(), open()) }, visible(line === undefined ? name : `${name}:${line}`));
   }
 
   private diff({ path, kind, patch, oldText, newText, omitted }: FileDiff): HTMLElement {

@@ -112,6 +112,13 @@ describe("the transcript's page", () => {
     strictEqual(await item(1).locator(".codicon-modifier-spin").count(), 0);
   });
 
+  it("marks what nobody would see in a title and in a file's name", async () => {
+    await transcript.items(tool(1, { title: "rm \u202e x\u200b", diffs: [{ path: "/w/a\u202eb.txt", kind: "modify", oldText: "a\n", newText: "b\n" }] }));
+    await item(1).locator(".tool-title", { hasText: "rm � x�" }).waitFor();
+    await item(1).locator(".file-link", { hasText: "a�b.txt" }).click();
+    strictEqual((await transcript.posted("openFile")).path, "/w/a\u202eb.txt");
+  });
+
   it("opens a link whose escapes are wrong, and survives blocks of any shape", async () => {
     const blocks = [{ type: "resource_link", uri: "file:///tmp/%E9.txt", name: { a: 1 } }, { type: 7, resource: "x" }, { type: "image", data: 5, mimeType: {} }];
     await transcript.items(message(1, "See [it](/tmp/%E9.md#L3) and [that](/tmp/a%20b.md)", { blocks }));
