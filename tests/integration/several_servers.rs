@@ -112,7 +112,12 @@ fn a_server_has_one_connection_to_each_supervisor() {
     let (_, mut log) = server.sh("echo first");
     server.follow_to_end(&mut log);
     watcher.notification("run/state", |state| state["runId"] == log.run.as_str() && state["state"] == "succeeded");
-    let before = [server.pid(), watcher.pid()].map(sockets);
+    let settled = |server: &Server, watcher: &Server| {
+        // With the connection to the supervisor that waits for the next run.
+        until("a supervisor waits", || (crate::ready_supervisors::waiting(server.pid()).len() == 1).then_some(()));
+        [server.pid(), watcher.pid()].map(settled_sockets)
+    };
+    let before = settled(&server, &watcher);
     let runs: Vec<_> = (0..8)
         .map(|_| {
             let (run, mut log) = server.sh("trap : INT; echo up; while :; do sleep 1; done");
@@ -126,11 +131,22 @@ fn a_server_has_one_connection_to_each_supervisor() {
         server.call("run/sync", json!({ "runId": run["id"] }));
         watcher.call("run/interrupt", json!({ "runId": run["id"] }));
     }
-    let added: Vec<usize> = [server.pid(), watcher.pid()].map(sockets).iter().zip(before).map(|(now, before)| now - before).collect();
+    let added: Vec<usize> = settled(&server, &watcher).iter().zip(before).map(|(now, before)| now - before).collect();
     assert_eq!(added, [runs.len(), runs.len()]);
     for run in &runs {
         server.cancel(run["id"].as_str().expect("an id"));
     }
+}
+
+/// How many sockets a process has, once that changes no more.
+fn settled_sockets(pid: u32) -> usize {
+    let (mut last, mut looks) = (0, 0);
+    until("the sockets are the same for a while", || {
+        let now = sockets(pid);
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
+        (looks == 20).then_some(now)
+    })
 }
 
 /// How many sockets a process has.

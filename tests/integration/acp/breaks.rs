@@ -7,7 +7,7 @@ use super::{
     client::{AcpPeer, PeerSetup, held},
     turns::end,
 };
-use crate::harness::{Home, descendants, kill};
+use crate::harness::{Home, Process, descendants, kill};
 
 fn updates(peer: &AcpPeer) -> Vec<Value> {
     peer.updates.iter().map(|params| params["update"].clone()).collect()
@@ -49,7 +49,8 @@ fn the_front_end_goes_on_with_another_server() {
     let session = peer.new_session(&home);
     let prompt = peer.prompt(&session, "say before\nask execute\nsay after");
     let question = peer.question();
-    let servers: Vec<_> = descendants(peer.pid()).into_iter().filter(|process| process.command.contains("serve")).collect();
+    let is_server = |process: &Process| process.parent == peer.pid() && process.command.contains("serve");
+    let servers: Vec<_> = descendants(peer.pid()).into_iter().filter(is_server).collect();
     assert_eq!(servers.len(), 1, "{servers:?}");
     kill(servers[0].pid);
     // The prompt still waits, and another client's answer ends it.

@@ -99,6 +99,11 @@ impl Comparison {
         response["result"] == json!({}) || (response["response"]["subtype"] == "success" && response["response"]["response"] == json!({}))
     }
 
+    /// How often the recorded run was idle.
+    pub(super) fn idle_states(&self) -> usize {
+        self.entries.iter().filter(|entry| entry["kind"] == "state" && entry["state"] == "idle").count()
+    }
+
     pub(super) fn check_output(&self, log: &Log) {
         assert_eq!(
             self.played_lines(log),

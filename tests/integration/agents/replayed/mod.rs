@@ -117,6 +117,13 @@ fn check_recording(kind: Kind, provider: &str, name: &str) {
             late = Some(attach_at(&mut server, &mut other, &mut log, &comparison, middle));
         }
         server.follow(&mut log, &what, |log| comparison.played_lines(log) >= lines);
+        if matches!(action, ClientAction::Close) && deviation.is_none() {
+            // The last turn is over a moment after its last line was seen.
+            let turns = comparison.idle_states();
+            server.follow(&mut log, &what, |log| {
+                log.is_final() || log.state_names().iter().filter(|state| **state == "idle").count() >= turns
+            });
+        }
         requests.extend(perform(&mut server, &mut log, action).map(|request| (what, request)));
     }
     let mut late = late.unwrap_or_else(|| attach_at(&mut server, &mut other, &mut log, &comparison, middle));
