@@ -27,6 +27,18 @@ function M.create(path)
   return io.open(path, "wb")
 end
 
+-- The table that a JSON file holds; nil if there is none.
+---@param path string
+---@return table?
+function M.read_json(path)
+  local file = io.open(path, "rb")
+  local ok, value = pcall(vim.json.decode, file and file:read("*a") or "")
+  if file then
+    file:close()
+  end
+  return ok and type(value) == "table" and value or nil
+end
+
 -- Writes a file whole or not at all: another Neovim may read it meanwhile.
 ---@param path string
 ---@param text string

@@ -17,12 +17,8 @@ local function path()
 end
 
 local function read()
-  local file = io.open(path(), "rb")
-  local ok, known = pcall(vim.json.decode, file and file:read("*a") or "")
-  if file then
-    file:close()
-  end
-  return ok and type(known) == "table" and type(known.since) == "number" and type(known.seen) == "table" and known or nil
+  local known = require("loomd.private_file").read_json(path())
+  return known and type(known.since) == "number" and type(known.seen) == "table" and known or nil
 end
 
 local function load()

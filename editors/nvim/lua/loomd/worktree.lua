@@ -24,12 +24,7 @@ end
 -- The worktrees that were made here, by their folder.
 ---@return table<string, loomd.Worktree>
 local function read_records()
-  local file = io.open(records_path(), "rb")
-  local ok, records = pcall(vim.json.decode, file and file:read("*a") or "")
-  if file then
-    file:close()
-  end
-  return ok and type(records) == "table" and records or {}
+  return private_file.read_json(records_path()) or {}
 end
 
 ---@param folder string
