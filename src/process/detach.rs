@@ -28,7 +28,7 @@ const FIRST_FREE_FD: RawFd = 10;
 /// The word in a supervisor's argv which says that it was started before its run.
 pub(crate) const READY_WORD: &str = "--ready";
 
-/// Whether a supervisor can be started before its run: it has to change its argv then ([`super::title`]).
+/// Whether a supervisor can be started before its run: it has to change its argv then ([`super::current_process`]).
 pub(crate) const CAN_WAIT_READY: bool = cfg!(target_os = "linux");
 
 /// Where `close_range` is missing, descriptors up to this number are closed on exec.

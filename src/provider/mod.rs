@@ -5,6 +5,7 @@
 //! providers; docs/providers.md shows how one is added.
 
 pub(crate) mod acp;
+pub(crate) mod action;
 pub(crate) mod claude;
 pub(crate) mod codex;
 pub(crate) mod conversation;
@@ -18,7 +19,8 @@ pub mod provider_event;
 mod reconcile;
 mod tools;
 
-pub use conversation::{Action, Conversation, EntryBody, FinalState};
+pub use action::{Action, EntryBody, FinalState};
+pub use conversation::Conversation;
 pub(crate) use conversation::{PermissionRules, RuleAnswer};
 pub use kind::{Adapter, Answer, Exit, Launch, Preset, Probe, ProbeQuery, Provider, Reply, SessionFiles, StdinUse};
 

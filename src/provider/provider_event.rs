@@ -1,19 +1,15 @@
 //! What an adapter reports to the conversation.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 
-use crate::model::{PermissionOption, RunError, Usage, agent::AgentOffer};
+use super::action::{Action, TurnEnd};
+use crate::model::{PermissionOption, RunError};
 
 /// An event that an adapter reports through [`EventSink`](super::event_sink::EventSink).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ProviderEvent {
-    /// Bytes for the program's stdin.
-    Write(Vec<u8>),
-    CloseStdin,
-    /// An ACP `SessionUpdate`, which becomes an entry of the log.
-    Update(Map<String, Value>),
+    /// Something that the supervisor is to do, such as writing to the program's stdin or logging an update.
+    Do(Action),
     Session(SessionInfo),
     /// Prompts can be sent from now on.
     Ready,
@@ -28,19 +24,6 @@ pub(crate) enum ProviderEvent {
     PermissionRequested(PermissionRequest),
     /// The provider no longer waits for an answer to the request with this id.
     PermissionWithdrawn(String),
-    /// What the agent offers before it has sent an update about it.
-    Offer(Box<AgentOffer>),
-    SetTimer {
-        after: Duration,
-        token: u32,
-    },
-    /// The program has a time limit for its next step on the way to its first prompt.
-    SetStartDeadline {
-        limit: Duration,
-        token: u32,
-    },
-    /// Commands that were started in this turn still run, and the provider has forgotten them: they are to be ended.
-    EndCommands,
     /// The run cannot go on.
     Fatal(RunError),
 }
@@ -55,16 +38,6 @@ pub struct SessionInfo {
     pub(crate) resumable: bool,
 }
 
-/// How a turn ended.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TurnEnd {
-    /// An ACP `StopReason`, or `error`.
-    pub(crate) stop_reason: String,
-    pub(crate) error: Option<RunError>,
-    /// What this turn alone used.
-    pub(crate) usage: Option<Usage>,
-}
-
 /// A decision that the provider asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PermissionRequest {
@@ -74,14 +47,4 @@ pub(crate) struct PermissionRequest {
     /// tool call.
     pub(crate) tool_call: Map<String, Value>,
     pub(crate) options: Vec<PermissionOption>,
-}
-
-impl TurnEnd {
-    pub fn new(stop_reason: &str) -> Self {
-        Self { stop_reason: stop_reason.to_owned(), error: None, usage: None }
-    }
-
-    pub(crate) fn failed(error: RunError) -> Self {
-        Self { stop_reason: "error".to_owned(), error: Some(error), usage: None }
-    }
 }

@@ -26,10 +26,12 @@ use crate::{
         task::{ContentBlocks, Task},
     },
     provider::{
-        Adapter, Answer, Exit, error_kind,
+        Adapter, Answer, Exit,
+        action::TurnEnd,
+        error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
-        provider_event::{SessionInfo, TurnEnd},
+        provider_event::SessionInfo,
     },
 };
 

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     model::task::{ContentBlocks, text_block, text_of},
     provider::{
+        action::TurnEnd,
         error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
-        provider_event::TurnEnd,
     },
 };
 

@@ -19,10 +19,12 @@ use super::{
 use crate::{
     model::{Takeover, Task, agent::AgentOffer, calls::PermissionMode, task::ContentBlocks},
     provider::{
-        Adapter, Answer, Exit, error_kind,
+        Adapter, Answer, Exit,
+        action::TurnEnd,
+        error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
-        provider_event::{SessionInfo, TurnEnd},
+        provider_event::SessionInfo,
     },
 };
 

@@ -16,12 +16,7 @@ use crate::{
         entry::PermissionStatus,
         task::{Plain, Task, text_block},
     },
-    provider::{
-        Answer, Exit,
-        conversation::{Action, Conversation, EntryBody},
-        kind::Provider,
-        provider_event::{SessionInfo, TurnEnd},
-    },
+    provider::{Action, Answer, Conversation, EntryBody, Exit, action::TurnEnd, kind::Provider, provider_event::SessionInfo},
 };
 
 pub(super) fn task(permissions: PermissionMode) -> Task {

@@ -4,28 +4,32 @@
 //! IO: the supervisor reports what happened, and carries out the returned [`Action`]s in their order.
 
 mod permissions;
+mod stage;
 mod turns;
+mod waiting_prompts;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub(crate) use self::permissions::{PermissionRules, RuleAnswer};
-use self::{permissions::Resolution, turns::WaitingPrompts};
+use self::{
+    permissions::{PermissionRequests, Resolution},
+    stage::{Input, Stage},
+    turns::{EndedTurn, Turn, TurnPrompt},
+    waiting_prompts::WaitingPrompts,
+};
 use super::{
     Adapter, Answer, Exit,
+    action::{Action, FinalState, TurnEnd},
     event_sink::{EventSink, Severity},
     json_lines::{JsonLines, ReadLine},
-    provider_event::{PermissionRequest, ProviderEvent, TurnEnd},
+    provider_event::ProviderEvent,
 };
 use crate::model::{
-    Failure, FailureKind, RunError, RunState, Session, Usage,
-    agent::AgentOffer,
+    Failure, FailureKind, RunError, Session,
     calls::{PermissionMode, QueuedPrompt},
-    entry::{PermissionStatus, ResolvedBy},
+    entry::ResolvedBy,
     task::{ContentBlocks, Task},
 };
 
@@ -37,46 +41,35 @@ pub struct Conversation {
     /// Lines of this turn that could not be read.
     unread_lines: u64,
     actions: VecDeque<Action>,
-    provider: String,
-    /// The argv of the program so far, and its working directory, for the takeover that resumes the session with loomd.
-    program: Vec<String>,
-    cwd: String,
-    permissions: PermissionMode,
-    interactive: bool,
-    input_closed: bool,
-    /// The run is being ended: prompts that the adapter returns are dropped.
-    stopping: bool,
-    /// Prompts that wait for a turn of their own. The prompt of turn 1 is in it until the provider is ready.
-    queued: WaitingPrompts,
-    /// The running turn's own prompt, until the provider has accepted it.
-    pending_prompt: Option<ContentBlocks>,
+    facts: RunFacts,
+    stage: Stage,
+    input: Input,
+    /// The running turn.
+    turn: Option<Turn>,
+    /// How many turns have begun, the running one included.
+    turn_count: u64,
+    /// How the newest turn that is over ended.
+    ended: Option<EndedTurn>,
+    /// Prompts that wait for a turn of their own.
+    queue: WaitingPrompts,
     /// Prompts that were sent into the running turn and are not known to be accepted, oldest first. What a turn leaves
     /// of them belongs to the next turn: to one that the provider starts by itself at once, else to one that this
     /// conversation starts.
     steered_prompts: VecDeque<ContentBlocks>,
+    requests: PermissionRequests,
     /// The model and permission mode to set before the next turn.
     pending_settings: Option<(Option<String>, Option<PermissionMode>)>,
-    ready: bool,
-    turn: u64,
-    in_turn: bool,
-    /// Turn 1 runs from the run's beginning, but its prompt waits until the provider is ready.
-    first_prompt_is_due: bool,
-    /// A client stopped the running turn.
-    interrupted: bool,
-    last_turn_end: Option<TurnEnd>,
-    /// The newest turn whose end was logged.
-    last_logged_turn: u64,
-    fatal_error: Option<RunError>,
-    /// The adapter was asked to let the program end: no prompt follows.
-    finishing: bool,
-    /// Permission requests without an answer, by permission id.
-    open_requests: BTreeMap<String, PermissionRequest>,
-    request_count: u64,
-    /// Requests of this turn that were refused because too many were open.
-    surplus_requests: u64,
-    /// `None`: there are no rules, and `acceptEdits` accepts nothing.
-    rules: Option<Box<dyn PermissionRules>>,
     session: Option<Session>,
+    fatal_error: Option<RunError>,
+}
+
+/// What never changes in a run.
+struct RunFacts {
+    provider: String,
+    /// The argv of the program so far, and its working directory, for the takeover that resumes the session with loomd.
+    program: Vec<String>,
+    cwd: String,
+    interactive: bool,
 }
 
 /// An agent that has not stopped this long after an interrupt is reported in a notice.
@@ -89,97 +82,40 @@ const MAX_UNREAD_NOTICES: u64 = 20;
 const INTERRUPT_TIMER: u32 = u32::MAX;
 const UNFINISHED_TIMER: u32 = u32::MAX - 1;
 
-/// What the supervisor is to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    Log(EntryBody),
-    Write(Vec<u8>),
-    CloseStdin,
-    /// A turn starts: commands that are started from now on belong to it.
-    TurnStarted,
-    TurnEnded,
-    /// Ends the commands that were started since the turn started.
-    EndCommands,
-    /// What the agent offers.
-    Offer(Box<AgentOffer>),
-    /// This many prompts are queued.
-    QueueLength(u64),
-    SetTimer {
-        after: Duration,
-        token: u32,
-    },
-    /// Sets a timer that waits longer than `limit` while the program is at work.
-    SetStartDeadline {
-        limit: Duration,
-        token: u32,
-    },
-    /// Nothing more will be written to the program; it is expected to end soon.
-    Finish,
-}
-
-/// An entry of the log without its number and time.
-#[derive(Clone, Debug, PartialEq)]
-pub enum EntryBody {
-    Session(Session),
-    Update(Map<String, Value>),
-    Permission { permission_id: String, status: PermissionStatus },
-    State { state: RunState, turn: Option<u64>, end: Option<TurnEnd> },
-}
-
-/// How the run ended, as far as its provider is concerned.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FinalState {
-    pub(crate) state: RunState,
-    pub(crate) stop_reason: String,
-    pub(crate) error: Option<RunError>,
-    /// The turn that ends with the run, unless its end was logged before. `usage` is what it used.
-    pub(crate) turn: Option<u64>,
-    pub(crate) usage: Option<Usage>,
-}
-
 impl Conversation {
+    /// The conversation of a run. If its task has a prompt, turn 1 runs from the beginning, and its prompt waits until
+    /// the provider is ready.
     pub fn new(task: &Task, adapter: Box<dyn Adapter>) -> Self {
-        let mut queued = WaitingPrompts::default();
-        if let Some(prompt) = &task.prompt {
-            queued.push_back(prompt.clone());
-        }
+        let turn = task.prompt.clone().map(|prompt| Turn::new(TurnPrompt::Due(prompt)));
         Self {
             adapter,
             out: EventSink::default(),
             lines: JsonLines::default(),
             unread_lines: 0,
             actions: VecDeque::new(),
-            provider: task.provider.clone(),
-            program: task.program.clone(),
-            cwd: task.cwd.clone(),
-            permissions: task.permissions,
-            interactive: task.interactive,
-            input_closed: false,
-            stopping: false,
-            queued,
-            pending_prompt: None,
+            facts: RunFacts {
+                provider: task.provider.clone(),
+                program: task.program.clone(),
+                cwd: task.cwd.clone(),
+                interactive: task.interactive,
+            },
+            stage: Stage::Starting,
+            input: Input::Open,
+            turn_count: u64::from(turn.is_some()),
+            turn,
+            ended: None,
+            queue: WaitingPrompts::default(),
             steered_prompts: VecDeque::new(),
+            requests: PermissionRequests::new(task.permissions),
             pending_settings: None,
-            ready: false,
-            turn: u64::from(task.prompt.is_some()),
-            in_turn: task.prompt.is_some(),
-            first_prompt_is_due: task.prompt.is_some(),
-            interrupted: false,
-            last_turn_end: None,
-            last_logged_turn: 0,
-            fatal_error: None,
-            finishing: false,
-            open_requests: BTreeMap::new(),
-            request_count: 0,
-            surplus_requests: 0,
-            rules: None,
             session: None,
+            fatal_error: None,
         }
     }
 
     /// Has these rules consulted before anybody is asked.
     pub(crate) fn use_rules(&mut self, rules: Box<dyn PermissionRules>) {
-        self.rules = Some(rules);
+        self.requests.use_rules(rules);
     }
 
     // Events of the run.
@@ -206,7 +142,7 @@ impl Conversation {
     fn handle_read(&mut self, read: ReadLine) {
         for beginning in read.unread {
             self.unread_lines += 1;
-            let title = format!("{} wrote a line that is no message; the output has all of it", self.provider);
+            let title = format!("{} wrote a line that is no message; the output has all of it", self.facts.provider);
             match self.unread_lines {
                 ..MAX_UNREAD_NOTICES => self.out.notice(Severity::Warning, &title, Some(&beginning)),
                 MAX_UNREAD_NOTICES => self.out.notice(Severity::Warning, &title, Some("Further lines of this turn are not told.")),
@@ -230,7 +166,7 @@ impl Conversation {
     /// A timer of [`Action::SetTimer`] or [`Action::SetStartDeadline`] has expired.
     pub(crate) fn handle_timer(&mut self, token: u32) {
         match token {
-            INTERRUPT_TIMER if self.in_turn && self.interrupted => {
+            INTERRUPT_TIMER if self.turn.as_ref().is_some_and(|turn| turn.is_interrupted) => {
                 self.out.notice(Severity::Warning, "the agent has not stopped its turn yet; cancel the run to end it", None);
             }
             INTERRUPT_TIMER => {}
@@ -246,15 +182,16 @@ impl Conversation {
     /// Sends a prompt: into the running turn if `steer` says so and the adapter can, else in a turn of its own. Returns
     /// the number under which it is or was queued.
     pub(crate) fn send(&mut self, prompt: ContentBlocks, steer: bool) -> Result<Option<u64>, Failure> {
-        if self.input_closed || self.finishing {
+        if self.input != Input::Open || self.stage.is_finishing() {
             return Err(Failure::unsupported("send", "the run accepts no more prompts; resume its session with a new run"));
         }
-        if steer && self.in_turn && self.ready && !self.interrupted && self.adapter.steer(&prompt, &mut self.out) {
+        let can_steer = self.stage == Stage::Ready && self.turn.as_ref().is_some_and(|turn| !turn.is_interrupted);
+        if steer && can_steer && self.adapter.steer(&prompt, &mut self.out) {
             self.steered_prompts.push_back(prompt);
             self.process_events();
             return Ok(None);
         }
-        let prompt_id = self.queued.push_back(prompt);
+        let prompt_id = self.queue.push_back(prompt);
         self.report_queue_length();
         self.process_events();
         Ok(Some(prompt_id))
@@ -262,12 +199,12 @@ impl Conversation {
 
     /// The prompts that wait for a turn.
     pub(crate) fn queue(&self) -> Vec<QueuedPrompt> {
-        self.queued.after(usize::from(self.first_prompt_is_due))
+        self.queue.list()
     }
 
     /// Takes a prompt back that waits for a turn.
     pub(crate) fn unqueue(&mut self, prompt_id: u64) -> Result<QueuedPrompt, Failure> {
-        let Some(taken) = self.queued.take(prompt_id, usize::from(self.first_prompt_is_due)) else {
+        let Some(taken) = self.queue.take(prompt_id) else {
             let message = format!("prompt {prompt_id} does not wait; its turn may have begun (`run/queue` lists those that wait)");
             return Err(Failure::invalid_params("promptId", message));
         };
@@ -278,7 +215,7 @@ impl Conversation {
 
     /// Accepts no more prompts: the run ends when its turn and its queue have ended.
     pub(crate) fn close_input(&mut self) {
-        self.input_closed = true;
+        self.input = self.input.max(Input::Closed);
         self.process_events();
     }
 
@@ -288,38 +225,29 @@ impl Conversation {
     }
 
     fn interrupt_by(&mut self, by: ResolvedBy) -> bool {
-        if !self.in_turn {
-            return false;
-        }
-        self.interrupted = true;
-        if self.ready {
+        let Some(turn) = &mut self.turn else { return false };
+        turn.is_interrupted = true;
+        if self.stage.has_been_ready() {
             // The adapter stops the turn before the open requests are cancelled, because an agent may go on for a
             // moment after an answer; and what stops it is written before each of them is logged.
             self.adapter.interrupt(&mut self.out);
-            for stop in self.out.events.extract_if(.., |event| matches!(event, ProviderEvent::Write(_))).collect::<Vec<_>>() {
+            for stop in self.out.events.extract_if(.., |event| matches!(event, ProviderEvent::Do(Action::Write(_)))).collect::<Vec<_>>() {
                 self.handle_event(stop);
             }
             self.cancel_requests(by, true);
             self.actions.push_back(Action::SetTimer { after: INTERRUPT_TIMEOUT, token: INTERRUPT_TIMER });
-            self.process_events();
         } else {
             // The provider has not received the prompt yet.
-            self.queued.pop_front();
-            self.first_prompt_is_due = false;
             self.end_turn(TurnEnd::new("cancelled"));
-            self.process_events();
         }
+        self.process_events();
         true
     }
 
     /// Asks the provider to end in its own way: the turn is stopped, then the input is closed. `by` says on whose behalf.
     pub(crate) fn stop(&mut self, by: ResolvedBy) {
-        self.input_closed = true;
-        self.stopping = true;
-        let count = self.queue_length() + self.steered_prompts.len();
-        // The first prompt belongs to the turn that runs already.
-        self.queued.truncate(self.queued.len() - self.queue_length());
-        self.steered_prompts.clear();
+        self.input = Input::Stopped;
+        let count = self.drop_prompts();
         self.report_dropped_prompts(count, "the run was ended");
         if !self.interrupt_by(by) {
             self.process_events();
@@ -328,8 +256,8 @@ impl Conversation {
 
     /// Answers a permission request.
     pub(crate) fn answer(&mut self, permission_id: &str, answer: Answer) -> Result<(), Failure> {
-        let Some(request) = self.open_requests.get(permission_id) else {
-            if self.has_made_request(permission_id) {
+        let Some(request) = self.requests.get(permission_id) else {
+            if self.requests.has_made(permission_id) {
                 return Err(Failure::permission_resolved(permission_id));
             }
             let message = format!("there is no permission request {permission_id}; `Run.permissions` lists the open ones");
@@ -353,7 +281,7 @@ impl Conversation {
         self.adapter.can_configure(model.as_deref(), permissions)?;
         let (old_model, old_permissions) = self.pending_settings.take().unwrap_or_default();
         self.pending_settings = Some((model.or(old_model), permissions.or(old_permissions)));
-        if !self.in_turn && self.ready {
+        if self.turn.is_none() && self.stage.has_been_ready() {
             self.apply_settings();
         }
         self.process_events();
@@ -363,7 +291,7 @@ impl Conversation {
     /// The program has ended, and all its output was handled. Returns the final state of the run.
     pub(crate) fn handle_exit(&mut self, exit: &Exit, stderr: &str) -> FinalState {
         // If a turn ends with the program, no other follows: a queued prompt has nobody to go to.
-        self.finishing = true;
+        self.stage = self.stage.finishing();
         let read = self.lines.finish();
         self.handle_read(read);
         self.adapter.handle_exit(exit.clone(), &mut self.out);
@@ -371,9 +299,7 @@ impl Conversation {
         self.cancel_requests(ResolvedBy::Provider, false);
         self.report_surplus_requests();
         self.out.end_turn();
-        let count = self.queue_length() + self.steered_prompts.len() + usize::from(self.was_never_accepted());
-        self.queued.truncate(0);
-        self.steered_prompts.clear();
+        let count = self.drop_prompts() + usize::from(self.was_never_accepted());
         self.report_dropped_prompts(count, "the run ended");
         self.process_events();
         self.final_state(exit, stderr)
@@ -392,16 +318,16 @@ impl Conversation {
     // Queries.
 
     pub(crate) fn is_in_turn(&self) -> bool {
-        self.in_turn
+        self.turn.is_some()
     }
 
     pub(crate) fn is_awaiting_permission(&self) -> bool {
-        !self.open_requests.is_empty()
+        !self.requests.is_empty()
     }
 
     /// Whether the run waits for a prompt, between turns.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.in_turn && self.ready && !self.finishing && !self.is_awaiting_permission()
+        self.turn.is_none() && self.stage == Stage::Ready && !self.is_awaiting_permission()
     }
 
     #[cfg(test)]

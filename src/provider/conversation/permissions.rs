@@ -1,10 +1,13 @@
 //! Permission requests of the provider: answered by the permission mode or by a client, withdrawn, or cancelled.
 
-use std::mem;
+use std::{collections::BTreeMap, mem};
 
 use serde_json::{Map, Value};
 
-use super::{Action, Conversation, EntryBody};
+use super::{
+    Conversation,
+    stage::{Input, Stage},
+};
 use crate::{
     model::{
         RunState,
@@ -12,7 +15,12 @@ use crate::{
         entry::{PermissionStatus, ResolvedBy},
         rule::RuleDecision,
     },
-    provider::{Answer, event_sink::Severity, provider_event::PermissionRequest},
+    provider::{
+        Answer,
+        action::{Action, EntryBody},
+        event_sink::Severity,
+        provider_event::PermissionRequest,
+    },
 };
 
 /// Most requests that wait for a person at the same time.
@@ -45,44 +53,64 @@ pub(super) struct Resolution {
     rule: Option<String>,
 }
 
-impl Conversation {
-    pub(super) fn open_request(&mut self, request: PermissionRequest) {
-        self.request_count += 1;
-        let permission_id = format!("p{}", self.request_count);
-        // Nobody is asked when the run is being ended, or after an interrupt. Between turns a sub-agent may ask that goes on in the
-        // background.
-        let is_asking_time = if self.in_turn { !self.interrupted } else { self.ready && !self.finishing && !self.ends_when_idle() };
-        let decided = match is_asking_time && !self.stopping {
-            true => self.decide(&request),
-            false => Some(Resolution::cancelled(ResolvedBy::Policy)),
-        };
-        let was_waiting = self.is_awaiting_permission();
-        let status = PermissionStatus::Requested { tool_call: request.tool_call.clone(), options: request.options.clone() };
-        self.actions.push_back(Action::Log(EntryBody::Permission { permission_id: permission_id.clone(), status }));
-        self.open_requests.insert(permission_id.clone(), request);
-        match decided {
-            Some(resolution) => drop(self.resolve(&permission_id, resolution)),
-            None if was_waiting => {}
-            None => self.log_state(RunState::AwaitingPermission, None, None),
-        }
+/// What the agent asked, and what answers it without a person.
+pub(super) struct PermissionRequests {
+    /// Those without an answer, by permission id.
+    open: BTreeMap<String, PermissionRequest>,
+    /// How many were made in the run.
+    count: u64,
+    /// Requests of this turn that were refused because too many were open.
+    surplus: u64,
+    mode: PermissionMode,
+    /// `None`: there are no rules, and `acceptEdits` accepts nothing.
+    rules: Option<Box<dyn PermissionRules>>,
+}
+
+impl PermissionRequests {
+    pub(super) fn new(mode: PermissionMode) -> Self {
+        Self { open: BTreeMap::new(), count: 0, surplus: 0, mode, rules: None }
+    }
+
+    pub(super) fn use_rules(&mut self, rules: Box<dyn PermissionRules>) {
+        self.rules = Some(rules);
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Option<PermissionMode>) {
+        self.mode = mode.unwrap_or(self.mode);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The open request with this permission id.
+    pub(super) fn get(&self, permission_id: &str) -> Option<&PermissionRequest> {
+        self.open.get(permission_id)
+    }
+
+    /// Whether there was a request with this permission id, open or not.
+    pub(super) fn has_made(&self, permission_id: &str) -> bool {
+        let number = permission_id.strip_prefix('p').and_then(|number| number.parse::<u64>().ok());
+        number.is_some_and(|number| (1..=self.count).contains(&number) && permission_id == format!("p{number}"))
+    }
+
+    fn number(&mut self) -> String {
+        self.count += 1;
+        format!("p{}", self.count)
     }
 
     /// The answer that needs no person, in this order: a rule that denies, `readOnly`, a rule that allows, the other modes. `None`:
-    /// a person is asked.
-    fn decide(&mut self, request: &PermissionRequest) -> Option<Resolution> {
-        let answer = self.rules.as_mut().map_or_else(RuleAnswer::default, |rules| rules.consult(request));
-        if let Some(problem) = answer.notice {
-            self.log_notice("the rules for permission requests are not used", Some(&problem));
-        }
-        let decided = match answer.decision {
+    /// a person is asked. `rules` is what the rules say.
+    fn decide(&mut self, request: &PermissionRequest, rules: Option<(RuleDecision, String)>) -> Option<Resolution> {
+        let decided = match rules {
             Some((RuleDecision::Deny, rule)) => Some(Resolution { rule: Some(rule), ..refusal(request) }),
-            _ if self.permissions == PermissionMode::ReadOnly && !is_reading(request) => (!is_choice(request)).then(|| refusal(request)),
+            _ if self.mode == PermissionMode::ReadOnly && !is_reading(request) => (!is_choice(request)).then(|| refusal(request)),
             Some((RuleDecision::Allow, rule)) => {
                 let allowed = (!is_choice(request)).then(|| choose(request, &["allow_once"])).flatten();
                 allowed.map(|resolution| Resolution { rule: Some(rule), ..resolution })
             }
             None if is_choice(request) => None,
-            None => match self.permissions {
+            None => match self.mode {
                 PermissionMode::Bypass => choose(request, &["allow_once", "allow_always"]),
                 PermissionMode::AcceptEdits if self.rules.as_ref().is_some_and(|rules| rules.accepts_edit(request)) => {
                     choose(request, &["allow_once", "allow_always"])
@@ -90,16 +118,49 @@ impl Conversation {
                 _ => None,
             },
         };
-        if decided.is_none() && self.open_requests.len() >= MAX_OPEN_REQUESTS {
-            self.surplus_requests += 1;
+        if decided.is_none() && self.open.len() >= MAX_OPEN_REQUESTS {
+            self.surplus += 1;
             return Some(refusal(request));
         }
         decided
     }
+}
+
+impl Conversation {
+    pub(super) fn open_request(&mut self, request: PermissionRequest) {
+        let permission_id = self.requests.number();
+        // Nobody is asked when the run is being ended, or after an interrupt. Between turns a sub-agent may ask that goes on in the
+        // background.
+        let is_asking_time = match &self.turn {
+            Some(turn) => !turn.is_interrupted,
+            None => self.stage == Stage::Ready && !self.ends_when_idle(),
+        };
+        let decided = match is_asking_time && self.input != Input::Stopped {
+            true => self.decide(&request),
+            false => Some(Resolution::cancelled(ResolvedBy::Policy)),
+        };
+        let was_waiting = self.is_awaiting_permission();
+        let status = PermissionStatus::Requested { tool_call: request.tool_call.clone(), options: request.options.clone() };
+        self.actions.push_back(Action::Log(EntryBody::Permission { permission_id: permission_id.clone(), status }));
+        self.requests.open.insert(permission_id.clone(), request);
+        match decided {
+            Some(resolution) => drop(self.resolve(&permission_id, resolution)),
+            None if was_waiting => {}
+            None => self.log_state(RunState::AwaitingPermission, None, None),
+        }
+    }
+
+    fn decide(&mut self, request: &PermissionRequest) -> Option<Resolution> {
+        let answer = self.requests.rules.as_mut().map_or_else(RuleAnswer::default, |rules| rules.consult(request));
+        if let Some(problem) = answer.notice {
+            self.log_notice("the rules for permission requests are not used", Some(&problem));
+        }
+        self.requests.decide(request, answer.decision)
+    }
 
     /// Reports how many requests of the turn were refused because too many were open.
     pub(super) fn report_surplus_requests(&mut self) {
-        match mem::take(&mut self.surplus_requests) {
+        match mem::take(&mut self.requests.surplus) {
             0 => {}
             count => {
                 let requests = if count == 1 { "a permission request was".to_owned() } else { format!("{count} permission requests were") };
@@ -121,7 +182,7 @@ impl Conversation {
     /// Passes the answer to a request to the adapter and logs it. `false`: the provider does not wait for it any more, so
     /// nothing was allowed.
     pub(super) fn resolve(&mut self, permission_id: &str, resolution: Resolution) -> bool {
-        let Some(request) = self.open_requests.get(permission_id).map(|open| open.id.clone()) else { return false };
+        let Some(request) = self.requests.get(permission_id).map(|open| open.id.clone()) else { return false };
         let is_delivered = self.adapter.answer(&request, &resolution.answer, &mut self.out);
         let resolution = match is_delivered || resolution.answer.option.is_none() {
             true => resolution,
@@ -132,27 +193,21 @@ impl Conversation {
     }
 
     fn close_request(&mut self, permission_id: &str, resolution: Resolution) {
-        self.open_requests.remove(permission_id);
+        self.requests.open.remove(permission_id);
         let Resolution { answer, by, rule } = resolution;
         let cancelled = answer.option.is_none().then_some(true);
         let status = PermissionStatus::Resolved { option_id: answer.option, cancelled, message: answer.message, by, rule };
         self.actions.push_back(Action::Log(EntryBody::Permission { permission_id: permission_id.to_owned(), status }));
     }
 
-    /// Whether there was a request with this id, open or not.
-    pub(super) fn has_made_request(&self, permission_id: &str) -> bool {
-        let number = permission_id.strip_prefix('p').and_then(|number| number.parse::<u64>().ok());
-        number.is_some_and(|number| (1..=self.request_count).contains(&number) && permission_id == format!("p{number}"))
-    }
-
     pub(super) fn withdraw_request(&mut self, request: &str) {
-        let Some(id) = self.open_requests.iter().find(|(_, open)| open.id == request).map(|(id, _)| id.clone()) else { return };
+        let Some(id) = self.requests.open.iter().find(|(_, open)| open.id == request).map(|(id, _)| id.clone()) else { return };
         self.close_request(&id, Resolution::cancelled(ResolvedBy::Provider));
         self.log_running();
     }
 
     pub(super) fn cancel_requests(&mut self, by: ResolvedBy, tell_provider: bool) {
-        let open: Vec<String> = self.open_requests.keys().cloned().collect();
+        let open: Vec<String> = self.requests.open.keys().cloned().collect();
         for id in &open {
             if tell_provider {
                 self.resolve(id, Resolution::cancelled(by));
@@ -160,15 +215,15 @@ impl Conversation {
                 self.close_request(id, Resolution::cancelled(by));
             }
         }
-        if tell_provider && self.in_turn && !open.is_empty() {
+        if tell_provider && self.turn.is_some() && !open.is_empty() {
             self.log_running();
         }
     }
 
     /// Logs that the run goes on, if no request is open any more.
     pub(super) fn log_running(&mut self) {
-        if !self.is_awaiting_permission() && !self.finishing {
-            self.log_state(if self.in_turn { RunState::Running } else { RunState::Idle }, None, None);
+        if !self.is_awaiting_permission() && !self.stage.is_finishing() {
+            self.log_state(if self.turn.is_some() { RunState::Running } else { RunState::Idle }, None, None);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Action, Conversation, EntryBody};
+use super::Conversation;
 use crate::{
     model::{
         RunState, Takeover, Task,
@@ -11,8 +11,9 @@ use crate::{
     },
     provider::{
         Adapter, Answer, Exit,
+        action::{Action, EntryBody, TurnEnd},
         event_sink::EventSink,
-        provider_event::{SessionInfo, TurnEnd},
+        provider_event::SessionInfo,
     },
 };
 

@@ -1,64 +1,77 @@
 //! The turns of a conversation: what follows from the events of its adapter, and the final state.
 
-use std::collections::VecDeque;
-
-use super::{Action, Conversation, EntryBody, FinalState};
+use super::{
+    Conversation,
+    stage::{Input, Stage},
+};
 use crate::{
-    model::{RunError, RunState, Session, Takeover, TakeoverKind, calls::QueuedPrompt, entry::ResolvedBy, task::ContentBlocks},
+    model::{RunError, RunState, Session, Takeover, TakeoverKind, entry::ResolvedBy, task::ContentBlocks},
     provider::{
         Exit,
+        action::{Action, EntryBody, FinalState, TurnEnd},
         event_sink::Severity,
         kind,
-        provider_event::{ProviderEvent, SessionInfo, TurnEnd},
+        provider_event::{ProviderEvent, SessionInfo},
     },
 };
 
-/// The prompts that wait for a turn, in the order of their turns, each under a number by which it can be taken back.
-#[derive(Debug, Default)]
-pub(super) struct WaitingPrompts {
-    prompts: VecDeque<QueuedPrompt>,
-    last_id: u64,
+/// A turn that runs.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) prompt: TurnPrompt,
+    /// A client stopped it.
+    pub(super) is_interrupted: bool,
 }
 
-impl WaitingPrompts {
-    pub(super) fn is_empty(&self) -> bool {
-        self.prompts.is_empty()
+/// How far the prompt of a turn is.
+#[derive(Debug)]
+pub(super) enum TurnPrompt {
+    /// It waits until the provider is ready.
+    Due(ContentBlocks),
+    /// It was sent, and the provider has not accepted it yet.
+    Sent(ContentBlocks),
+    /// The provider has accepted it, or has begun the turn by itself.
+    Accepted,
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub(super) struct EndedTurn {
+    end: TurnEnd,
+    was_interrupted: bool,
+    /// Its end is in the log.
+    is_logged: bool,
+}
+
+impl Turn {
+    pub(super) fn new(prompt: TurnPrompt) -> Self {
+        Self { prompt, is_interrupted: false }
+    }
+}
+
+impl TurnPrompt {
+    /// Takes the prompt that is due.
+    fn take_due(&mut self) -> Option<ContentBlocks> {
+        self.take(matches!(self, Self::Due(_)))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.prompts.len()
+    /// Takes the prompt that was sent and is not accepted.
+    fn take_sent(&mut self) -> Option<ContentBlocks> {
+        self.take(self.is_sent())
     }
 
-    /// Adds a prompt behind the others. Returns its number.
-    pub(super) fn push_back(&mut self, prompt: ContentBlocks) -> u64 {
-        self.last_id += 1;
-        self.prompts.push_back(QueuedPrompt { prompt_id: self.last_id, prompt });
-        self.last_id
+    fn take(&mut self, is_wanted: bool) -> Option<ContentBlocks> {
+        if !is_wanted {
+            return None;
+        }
+        match std::mem::replace(self, Self::Accepted) {
+            Self::Due(prompt) | Self::Sent(prompt) => Some(prompt),
+            Self::Accepted => None,
+        }
     }
 
-    pub(super) fn push_front(&mut self, prompt: ContentBlocks) {
-        self.last_id += 1;
-        self.prompts.push_front(QueuedPrompt { prompt_id: self.last_id, prompt });
-    }
-
-    pub(super) fn pop_front(&mut self) -> Option<ContentBlocks> {
-        Some(self.prompts.pop_front()?.prompt)
-    }
-
-    /// Keeps the first `length` prompts.
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.prompts.truncate(length);
-    }
-
-    /// The prompts behind the first `skipped`.
-    pub(super) fn after(&self, skipped: usize) -> Vec<QueuedPrompt> {
-        self.prompts.iter().skip(skipped).cloned().collect()
-    }
-
-    /// Takes a prompt out that is not among the first `skipped`.
-    pub(super) fn take(&mut self, prompt_id: u64, skipped: usize) -> Option<QueuedPrompt> {
-        let position = self.prompts.iter().skip(skipped).position(|queued| queued.prompt_id == prompt_id)?;
-        self.prompts.remove(position + skipped)
+    fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent(_))
     }
 }
 
@@ -77,30 +90,24 @@ impl Conversation {
 
     pub(super) fn handle_event(&mut self, event: ProviderEvent) {
         match event {
-            ProviderEvent::Write(bytes) => self.actions.push_back(Action::Write(bytes)),
-            ProviderEvent::CloseStdin => self.actions.push_back(Action::CloseStdin),
-            ProviderEvent::Update(update) => self.actions.push_back(Action::Log(EntryBody::Update(update))),
+            ProviderEvent::Do(action) => self.actions.push_back(action),
             ProviderEvent::Session(info) => self.update_session(&info),
             ProviderEvent::Ready => {
-                self.ready = true;
-                if self.turn == 0 && !self.finishing && self.queued.is_empty() && !self.ends_when_idle() {
+                self.stage = self.stage.ready();
+                if self.turn_count == 0 && self.stage == Stage::Ready && self.queue.is_empty() && !self.ends_when_idle() {
                     self.log_state(RunState::Idle, None, None);
                 }
             }
             ProviderEvent::PromptAccepted => self.accept_prompt(),
             ProviderEvent::PromptReturned(position) => self.return_prompt(position),
             ProviderEvent::TurnStarted => {
-                if !self.in_turn {
-                    self.begin_turn();
+                if self.turn.is_none() {
+                    self.begin_turn(TurnPrompt::Accepted);
                 }
             }
             ProviderEvent::TurnEnded(end) => self.end_turn(end),
             ProviderEvent::PermissionRequested(request) => self.open_request(request),
             ProviderEvent::PermissionWithdrawn(request) => self.withdraw_request(&request),
-            ProviderEvent::Offer(offer) => self.actions.push_back(Action::Offer(offer)),
-            ProviderEvent::SetTimer { after, token } => self.actions.push_back(Action::SetTimer { after, token }),
-            ProviderEvent::SetStartDeadline { limit, token } => self.actions.push_back(Action::SetStartDeadline { limit, token }),
-            ProviderEvent::EndCommands => self.actions.push_back(Action::EndCommands),
             ProviderEvent::Fatal(error) => {
                 self.fatal_error.get_or_insert(error);
             }
@@ -109,45 +116,46 @@ impl Conversation {
 
     /// Takes the next step that is due. `true` means that it may have caused new events.
     fn advance(&mut self) -> bool {
-        if self.finishing {
+        if self.stage.is_finishing() {
             return false;
         }
         if self.fatal_error.is_some() {
             return self.finish();
         }
-        if !self.ready {
+        if self.stage == Stage::Starting {
             // A run that is to end before its provider is ready has nothing to wait for.
-            return !self.in_turn && self.queued.is_empty() && self.ends_when_idle() && self.finish();
+            return self.turn.is_none() && self.queue.is_empty() && self.ends_when_idle() && self.finish();
         }
-        if self.in_turn && !self.first_prompt_is_due {
-            return false;
-        }
-        while let Some(prompt) = self.steered_prompts.pop_back() {
-            self.queued.push_front(prompt);
-        }
-        if let Some(prompt) = self.queued.pop_front() {
-            self.apply_settings();
-            if std::mem::take(&mut self.first_prompt_is_due) {
+        let prompt = match &mut self.turn {
+            Some(turn) => {
+                let Some(prompt) = turn.prompt.take_due() else { return false };
+                turn.prompt = TurnPrompt::Sent(prompt.clone());
                 self.out.begin_turn();
                 self.actions.push_back(Action::TurnStarted);
-            } else {
-                self.report_queue_length();
-                self.begin_turn();
+                prompt
             }
-            self.pending_prompt = Some(prompt.clone());
-            self.adapter.start_turn(&prompt, &mut self.out);
-            return true;
-        }
-        self.ends_when_idle() && self.finish()
+            None => {
+                while let Some(prompt) = self.steered_prompts.pop_back() {
+                    self.queue.push_front(prompt);
+                }
+                let Some(prompt) = self.queue.pop_front() else { return self.ends_when_idle() && self.finish() };
+                self.apply_settings();
+                self.report_queue_length();
+                self.begin_turn(TurnPrompt::Sent(prompt.clone()));
+                prompt
+            }
+        };
+        self.adapter.start_turn(&prompt, &mut self.out);
+        true
     }
 
     /// Whether the run ends once no turn runs and no prompt is queued.
     pub(super) fn ends_when_idle(&self) -> bool {
-        !self.interactive || self.input_closed
+        !self.facts.interactive || self.input != Input::Open
     }
 
     fn finish(&mut self) -> bool {
-        self.finishing = true;
+        self.stage = self.stage.finishing();
         self.cancel_requests(ResolvedBy::Provider, true);
         self.adapter.finish(&mut self.out);
         for event in std::mem::take(&mut self.out.events) {
@@ -157,49 +165,46 @@ impl Conversation {
         false
     }
 
-    fn begin_turn(&mut self) {
-        self.turn += 1;
-        self.in_turn = true;
-        self.interrupted = false;
+    fn begin_turn(&mut self, prompt: TurnPrompt) {
+        self.turn_count += 1;
+        self.turn = Some(Turn::new(prompt));
         self.unread_lines = 0;
         self.out.begin_turn();
         self.actions.push_back(Action::TurnStarted);
-        self.log_state(RunState::Running, Some(self.turn), None);
+        self.log_state(RunState::Running, Some(self.turn_count), None);
         if self.is_awaiting_permission() {
             self.log_state(RunState::AwaitingPermission, None, None);
         }
     }
 
     pub(super) fn end_turn(&mut self, end: TurnEnd) {
-        if !self.in_turn {
-            return;
-        }
-        self.in_turn = false;
+        let Some(turn) = self.turn.take() else { return };
         self.cancel_requests(ResolvedBy::Provider, true);
         self.report_surplus_requests();
-        self.pending_prompt = None;
         self.out.end_turn();
         for event in std::mem::take(&mut self.out.events) {
             self.handle_event(event);
         }
-        self.last_turn_end = Some(end.clone());
         self.actions.push_back(Action::TurnEnded);
         // The end of a turn that ends the run is not logged here: the run's final state contains it.
-        if self.fatal_error.is_none() && (!self.ends_when_idle() || !self.queued.is_empty() || !self.steered_prompts.is_empty()) {
-            self.log_state(RunState::Idle, Some(self.turn), Some(end));
-            self.last_logged_turn = self.turn;
+        let has_next = !self.ends_when_idle() || !self.queue.is_empty() || !self.steered_prompts.is_empty();
+        let is_logged = self.fatal_error.is_none() && has_next;
+        if is_logged {
+            self.log_state(RunState::Idle, Some(self.turn_count), Some(end.clone()));
         }
+        self.ended = Some(EndedTurn { end, was_interrupted: turn.is_interrupted, is_logged });
     }
 
     pub(super) fn apply_settings(&mut self) {
         if let Some((model, permissions)) = self.pending_settings.take() {
-            self.permissions = permissions.unwrap_or(self.permissions);
+            self.requests.set_mode(permissions);
             self.adapter.configure(model.as_deref(), permissions, &mut self.out);
         }
     }
 
     fn accept_prompt(&mut self) {
-        if let Some(prompt) = self.pending_prompt.take().or_else(|| self.steered_prompts.pop_front()) {
+        let sent = self.turn.as_mut().and_then(|turn| turn.prompt.take_sent());
+        if let Some(prompt) = sent.or_else(|| self.steered_prompts.pop_front()) {
             // The prompt is logged before whatever the provider says next, because events are handled in order.
             let later = std::mem::take(&mut self.out.events);
             self.out.user_message(&prompt);
@@ -210,17 +215,17 @@ impl Conversation {
     }
 
     fn return_prompt(&mut self, position: usize) {
-        let prompt = match self.pending_prompt.take_if(|_| position == 0) {
-            Some(prompt) => prompt,
-            None => match self.steered_prompts.remove(position - usize::from(self.pending_prompt.is_some())) {
-                Some(prompt) => prompt,
-                None => return,
-            },
+        let sent = self.turn.as_mut().map(|turn| &mut turn.prompt).filter(|prompt| prompt.is_sent());
+        let prompt = match (sent, position) {
+            (Some(sent), 0) => sent.take_sent(),
+            (Some(_), position) => self.steered_prompts.remove(position - 1),
+            (None, position) => self.steered_prompts.remove(position),
         };
-        if self.stopping {
+        let Some(prompt) = prompt else { return };
+        if self.input == Input::Stopped {
             self.out.notice(Severity::Warning, "a prompt that the agent had not received was dropped because the run was ended", None);
         } else {
-            self.queued.push_back(prompt);
+            self.queue.push_back(prompt);
             self.report_queue_length();
         }
     }
@@ -234,7 +239,7 @@ impl Conversation {
             resumable: info.resumable || known.is_some_and(|session| session.resumable),
         };
         let session = Session {
-            provider: self.provider.clone(),
+            provider: self.facts.provider.clone(),
             id: info.id.clone(),
             path: info.path.clone(),
             resumable: info.resumable,
@@ -248,15 +253,16 @@ impl Conversation {
 
     /// The adapter's takeovers, and the one that loomd offers for all providers.
     fn takeovers(&self, info: &SessionInfo) -> Vec<Takeover> {
-        let mut command = ["loomd", "run", &self.provider, "--resume", &info.id].map(str::to_owned).to_vec();
-        if self.provider == "acp" {
+        let facts = &self.facts;
+        let mut command = ["loomd", "run", &facts.provider, "--resume", &info.id].map(str::to_owned).to_vec();
+        if facts.provider == "acp" {
             // Only the caller of `loomd run acp` knows the argv of such an agent, so the command repeats it.
             command.push("--".to_owned());
-            command.extend(self.program.clone());
+            command.extend(facts.program.clone());
         }
         let mut takeovers = self.adapter.takeovers(info);
         if self.adapter.can_resume() && !takeovers.iter().any(|takeover| takeover.kind == TakeoverKind::ReplayCommand) {
-            takeovers.push(kind::resumable_takeover(info, TakeoverKind::ReplayCommand, command, &self.cwd, None));
+            takeovers.push(kind::resumable_takeover(info, TakeoverKind::ReplayCommand, command, &facts.cwd, None));
         }
         takeovers
     }
@@ -266,17 +272,20 @@ impl Conversation {
     }
 
     pub(super) fn report_queue_length(&mut self) {
-        self.actions.push_back(Action::QueueLength(self.queue_length() as u64));
+        self.actions.push_back(Action::QueueLength(self.queue.len() as u64));
     }
 
-    /// How many prompts wait for a turn. The first one has its turn from the beginning.
-    pub(super) fn queue_length(&self) -> usize {
-        self.queued.len().saturating_sub(usize::from(self.first_prompt_is_due))
+    /// Forgets the prompts that wait or were not accepted, but for the running turn's own. Returns how many there were.
+    pub(super) fn drop_prompts(&mut self) -> usize {
+        let count = self.queue.len() + self.steered_prompts.len();
+        self.queue.clear();
+        self.steered_prompts.clear();
+        count
     }
 
     /// Whether the prompt of a later turn was sent to a program that was about to end.
     pub(super) fn was_never_accepted(&self) -> bool {
-        self.in_turn && self.turn > 1 && self.pending_prompt.is_some()
+        self.turn_count > 1 && self.turn.as_ref().is_some_and(|turn| turn.prompt.is_sent())
     }
 
     pub(super) fn report_dropped_prompts(&mut self, count: usize, reason: &str) {
@@ -288,9 +297,10 @@ impl Conversation {
     }
 
     pub(super) fn final_state(&self, exit: &Exit, stderr: &str) -> FinalState {
-        let is_unlogged = self.turn > self.last_logged_turn;
-        let turn = is_unlogged.then_some(self.turn).filter(|turn| *turn > 0);
-        let usage = self.last_turn_end.as_ref().and_then(|end| end.usage).filter(|_| is_unlogged && !self.in_turn);
+        let ended = self.ended.as_ref();
+        let is_unlogged = self.turn.is_some() || ended.is_some_and(|turn| !turn.is_logged);
+        let turn = is_unlogged.then_some(self.turn_count);
+        let usage = ended.filter(|_| is_unlogged && self.turn.is_none()).and_then(|turn| turn.end.usage);
         let failed = |error: RunError| FinalState {
             state: RunState::Failed,
             stop_reason: "error".to_owned(),
@@ -301,12 +311,12 @@ impl Conversation {
         if let Some(error) = &self.fatal_error {
             return failed(error.clone());
         }
-        if self.in_turn {
-            if self.interrupted {
+        if let Some(running) = &self.turn {
+            if running.is_interrupted {
                 return FinalState { state: RunState::Cancelled, stop_reason: "cancelled".to_owned(), error: None, turn, usage };
             }
             // The program was about to end when it was sent this prompt: the reason is in the turn before.
-            if let Some(error) = self.last_turn_end.as_ref().and_then(|end| end.error.clone()).filter(|_| self.was_never_accepted()) {
+            if let Some(error) = ended.and_then(|turn| turn.end.error.clone()).filter(|_| self.was_never_accepted()) {
                 return failed(error);
             }
             let how = match (exit.code, &exit.signal) {
@@ -314,22 +324,28 @@ impl Conversation {
                 (None, Some(signal)) => format!("by {signal}"),
                 (None, None) => "for an unknown reason".to_owned(),
             };
-            let message = format!("{} ended {how} during its turn", self.provider);
+            let message = format!("{} ended {how} during its turn", self.facts.provider);
             return failed(RunError { kind: "provider".to_owned(), message });
         }
-        match &self.last_turn_end {
-            Some(TurnEnd { error: Some(error), .. }) => failed(error.clone()),
+        let succeeded =
+            |stop_reason: &str| FinalState { state: RunState::Succeeded, stop_reason: stop_reason.to_owned(), error: None, turn, usage };
+        match ended {
+            Some(EndedTurn { end: TurnEnd { error: Some(error), .. }, .. }) => failed(error.clone()),
             // A turn that the provider cancelled did not succeed either, for example because a person chose an option
             // that cancels it.
-            Some(end) if (self.interrupted || end.stop_reason == "cancelled") && !self.interactive => {
-                FinalState { state: RunState::Cancelled, stop_reason: end.stop_reason.clone(), error: None, turn, usage }
+            Some(EndedTurn { end, was_interrupted, .. })
+                if (*was_interrupted || end.stop_reason == "cancelled") && !self.facts.interactive =>
+            {
+                FinalState { state: RunState::Cancelled, ..succeeded(&end.stop_reason) }
             }
-            Some(end) => FinalState { state: RunState::Succeeded, stop_reason: end.stop_reason.clone(), error: None, turn, usage },
-            None if self.ready => FinalState { state: RunState::Succeeded, stop_reason: "end_turn".to_owned(), error: None, turn, usage },
+            Some(EndedTurn { end, .. }) => succeeded(&end.stop_reason),
+            None if self.stage.has_been_ready() => succeeded("end_turn"),
             None => {
                 let message = match exit.code {
-                    Some(code) => format!("{} ended with code {code} before it was ready", self.provider),
-                    None => format!("{} ended by {} before it was ready", self.provider, exit.signal.as_deref().unwrap_or("a signal")),
+                    Some(code) => format!("{} ended with code {code} before it was ready", self.facts.provider),
+                    None => {
+                        format!("{} ended by {} before it was ready", self.facts.provider, exit.signal.as_deref().unwrap_or("a signal"))
+                    }
                 };
                 failed(RunError { kind: "provider".to_owned(), message })
             }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     model::task::object,
-    provider::{Exit, event_sink::EventSink, provider_event::TurnEnd},
+    provider::{Exit, action::TurnEnd, event_sink::EventSink},
 };
 
 /// Interprets one output format.

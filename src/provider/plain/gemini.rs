@@ -8,9 +8,10 @@ use super::format::{OutputFormat, PlainSession, describe_tool, object_member, st
 use crate::{
     model::{RunError, Usage, task::object},
     provider::{
-        Exit, error_kind,
+        Exit,
+        action::TurnEnd,
+        error_kind,
         event_sink::{EventSink, Role, Severity},
-        provider_event::TurnEnd,
     },
 };
 

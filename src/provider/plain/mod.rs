@@ -30,11 +30,13 @@ use crate::{
         task::{ContentBlocks, Plain, Task, object, text_of},
     },
     provider::{
-        Adapter, Answer, Exit, error_kind,
+        Adapter, Answer, Exit,
+        action::TurnEnd,
+        error_kind,
         event_sink::EventSink,
         kind::{Launch, Provider, StdinUse},
         kind::{available_takeover, unavailable_takeover},
-        provider_event::{SessionInfo, TurnEnd},
+        provider_event::SessionInfo,
     },
 };
 

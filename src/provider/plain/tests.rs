@@ -12,8 +12,7 @@ use crate::{
         task::{Plain, Task, text_block},
     },
     provider::{
-        Provider,
-        conversation::Action,
+        Action, Provider,
         kind::StdinUse,
         tests::conversation_driver::{ConversationDriver, task},
     },

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{
-    Answer, Exit,
-    conversation::{Action, Conversation, EntryBody, FinalState},
-    kind::Provider,
-};
+use super::super::{Action, Answer, Conversation, EntryBody, Exit, FinalState, kind::Provider};
 use crate::model::{
     calls::PermissionMode,
     entry::PermissionStatus,

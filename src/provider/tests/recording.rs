@@ -13,10 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::super::{
-    Adapter, Answer, Exit,
-    conversation::{Action, Conversation, EntryBody},
-};
+use super::super::{Action, Adapter, Answer, Conversation, EntryBody, Exit};
 use crate::model::{
     calls::PermissionMode,
     entry::PermissionStatus,

@@ -9,7 +9,7 @@ use crate::{
         task::{Task, text_block},
     },
     provider::{
-        conversation::Action,
+        Action,
         tests::conversation_driver::{ConversationDriver, task},
     },
 };

@@ -8,7 +8,7 @@ use crate::{
         calls::PermissionMode,
         task::{Task, text_block},
     },
-    provider::conversation::Action,
+    provider::Action,
 };
 
 #[test]

@@ -5,11 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     model::{PermissionOption, Takeover, Task, task::ContentBlocks, task::object, task::text_block},
-    provider::{
-        Adapter,
-        event_sink::EventSink,
-        provider_event::{SessionInfo, TurnEnd},
-    },
+    provider::{Adapter, action::TurnEnd, event_sink::EventSink, provider_event::SessionInfo},
 };
 
 /// A provider whose lines are the kinds of tool calls that it asks for.
@@ -199,7 +195,7 @@ fn at_most_64_requests_are_open_and_one_notice_counts_the_others() {
     conversation.handle_line(b"execute allow_once");
     let resolved: Vec<PermissionStatus> =
         statuses(&mut conversation).into_iter().filter(|status| matches!(status, PermissionStatus::Resolved { .. })).collect();
-    assert_eq!((conversation.open_requests.len(), resolved.len()), (64, 7));
+    assert_eq!((conversation.requests.open.len(), resolved.len()), (64, 7));
     let refused = |option: Option<&str>| PermissionStatus::Resolved {
         option_id: option.map(str::to_owned),
         cancelled: option.is_none().then_some(true),
@@ -214,7 +210,7 @@ fn at_most_64_requests_are_open_and_one_notice_counts_the_others() {
     assert_eq!(conversation.answer("p70", answer.clone()).expect_err("refused").kind, crate::model::FailureKind::PermissionResolved);
     assert_eq!(conversation.answer("p072", answer).expect_err("no id").kind, crate::model::FailureKind::PermissionNotFound);
     conversation.handle_line(format!("execute {USUAL}").as_bytes());
-    assert_eq!(conversation.open_requests.len(), 64);
+    assert_eq!(conversation.requests.open.len(), 64);
     while conversation.next_action().is_some() {}
     conversation.handle_line(b"done");
     let actions: Vec<Action> = std::iter::from_fn(|| conversation.next_action()).collect();
