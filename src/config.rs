@@ -128,26 +128,19 @@ pub(crate) struct Locations {
 impl Locations {
     /// The directory that holds the store and the runs: `--data-dir`, which counts from the working directory, else
     /// `$LOOMD_DATA_DIR`, else the platform's.
-    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
-        let refused = |message: String| Failure::store(Path::new(""), message);
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, DataDirError> {
         let explicit = match &self.data_dir {
             Some(dir) => Some(dir.clone()),
-            None => absolute_variable("LOOMD_DATA_DIR").map_err(refused)?,
+            None => absolute_variable("LOOMD_DATA_DIR")?,
         };
         let dir = match explicit {
             Some(dir) => dir,
             None => {
-                absolute_variable("HOME").map_err(refused)?;
-                let base = etcetera::choose_base_strategy();
-                let base =
-                    base.map_err(|_| Failure::store("", "your home directory is unknown; set LOOMD_DATA_DIR to a directory for the runs"))?;
-                base.data_dir().join("loomd")
+                absolute_variable("HOME")?;
+                etcetera::choose_base_strategy().map_err(|_| DataDirError::NoHome)?.data_dir().join("loomd")
             }
         };
-        let failed = |error: io::Error| {
-            let message = format!("cannot use {} as the data directory: {error}; set LOOMD_DATA_DIR to another directory", dir.display());
-            Failure::store(&dir, message)
-        };
+        let failed = |source: io::Error| DataDirError::Unusable { dir: dir.clone(), source };
         let dir = std::path::absolute(&dir).map_err(failed)?;
         // A link of the user's own may name the directory; below it there are none.
         match std::fs::symlink_metadata(&dir) {
@@ -160,20 +153,19 @@ impl Locations {
     }
 
     /// The configuration file: `--config`, which counts from the working directory, else `$LOOMD_CONFIG`, else the platform's.
-    pub(crate) fn config_file(&self) -> Result<Option<PathBuf>, Failure> {
-        let refused = |message| Failure::new(FailureKind::Config, message);
+    pub(crate) fn config_file(&self) -> Result<Option<PathBuf>, ConfigError> {
         if let Some(file) = &self.config {
-            return std::path::absolute(file).map(Some).map_err(|error| refused(format!("cannot use {}: {error}", file.display())));
+            return std::path::absolute(file).map(Some).map_err(|source| ConfigError::Unusable { file: file.clone(), source });
         }
-        if let Some(file) = absolute_variable("LOOMD_CONFIG").map_err(refused)? {
+        if let Some(file) = absolute_variable("LOOMD_CONFIG")? {
             return Ok(Some(file));
         }
-        absolute_variable("HOME").map_err(refused)?;
+        absolute_variable("HOME")?;
         Ok(etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("loomd/config.toml")))
     }
 
     /// Reads the configuration. A file that was named explicitly must exist; the platform's own file may be missing.
-    pub(crate) fn read_config(&self) -> Result<Config, Failure> {
+    pub(crate) fn read_config(&self) -> Result<Config, ConfigError> {
         let Some(path) = self.config_file()? else { return Ok(Config::default()) };
         let is_explicit = self.config.is_some() || non_empty("LOOMD_CONFIG").is_some();
         match std::fs::read(&path) {
@@ -181,18 +173,12 @@ impl Locations {
                 Ok(text) => parse(text, &path).map(|config| Config { file: std::path::absolute(&path).ok(), ..config }),
                 Err(error) => {
                     let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-                    Err(config_failure(&path, format!("{}, line {line}: not valid UTF-8; save the file as UTF-8", path.display()))
-                        .with("line", line))
+                    Err(ConfigError::Wrong { file: path, line: Some(line), problem: "not valid UTF-8; save the file as UTF-8".to_owned() })
                 }
             },
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-                Err(config_failure(&path, format!("{} is a directory; name a file with --config", path.display())))
-            }
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(ConfigError::Directory { file: path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_explicit => Ok(Config::default()),
-            Err(error) => Err(config_failure(
-                &path,
-                format!("cannot read the configuration {}: {error}; create it, or name another file with --config", path.display()),
-            )),
+            Err(source) => Err(ConfigError::Unreadable { file: path, source }),
         }
     }
 }
@@ -202,31 +188,26 @@ fn non_empty(variable: &str) -> Option<PathBuf> {
 }
 
 /// A path in the environment. A relative one means another place for every process, so it is refused.
-fn absolute_variable(variable: &str) -> Result<Option<PathBuf>, String> {
+fn absolute_variable(variable: &'static str) -> Result<Option<PathBuf>, RelativePath> {
     match non_empty(variable) {
-        Some(path) if path.is_relative() => Err(format!("{variable} is a relative path ({}); set it to an absolute one", path.display())),
+        Some(path) if path.is_relative() => Err(RelativePath { variable, path }),
         path => Ok(path),
     }
 }
 
-fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
+fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let wrong = |line: Option<usize>, problem: String| ConfigError::Wrong { file: path.to_owned(), line, problem };
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
-        let position = line.map_or_else(String::new, |line| format!(", line {line}"));
-        let failure = config_failure(path, format!("{}{position}: {}; fix it or remove it", path.display(), error.message().trim_end()));
-        match line {
-            Some(line) => failure.with("line", line),
-            None => failure,
-        }
+        wrong(line, format!("{}; fix it or remove it", error.message().trim_end()))
     })?;
     if config.environment.command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
-        let message = format!("{}: `command` in [environment] is empty; add a program or remove it", path.display());
-        return Err(config_failure(path, message));
+        return Err(wrong(None, "`command` in [environment] is empty; add a program or remove it".to_owned()));
     }
     for (name, provider) in &config.providers {
-        check_provider(name, provider).map_err(|message| {
+        check_provider(name, provider).map_err(|problem| {
             let line = text.lines().position(|line| line.trim_start().starts_with(&format!("[providers.{name}"))).map_or(1, |at| at + 1);
-            config_failure(path, format!("{}, line {line}: provider `{name}` {message}", path.display())).with("line", line)
+            wrong(Some(line), format!("provider `{name}` {problem}"))
         })?;
     }
     Ok(config)
@@ -259,8 +240,61 @@ fn check_provider(name: &str, provider: &ProviderConfig) -> Result<(), String> {
     }
 }
 
-fn config_failure(path: &Path, message: String) -> Failure {
-    Failure::new(FailureKind::Config, message).with("path", path.to_string_lossy())
+/// A variable of the environment that must be an absolute path.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} is a relative path ({}); set it to an absolute one", path.display())]
+pub(crate) struct RelativePath {
+    variable: &'static str,
+    path: PathBuf,
+}
+
+/// Why there is no data directory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    #[error(transparent)]
+    Relative(#[from] RelativePath),
+    #[error("your home directory is unknown; set LOOMD_DATA_DIR to a directory for the runs")]
+    NoHome,
+    #[error("cannot use {} as the data directory: {source}; set LOOMD_DATA_DIR to another directory", dir.display())]
+    Unusable { dir: PathBuf, source: io::Error },
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error(transparent)]
+    Relative(#[from] RelativePath),
+    #[error("cannot use {}: {source}", file.display())]
+    Unusable { file: PathBuf, source: io::Error },
+    #[error("{} is a directory; name a file with --config", file.display())]
+    Directory { file: PathBuf },
+    #[error("cannot read the configuration {}: {source}; create it, or name another file with --config", file.display())]
+    Unreadable { file: PathBuf, source: io::Error },
+    #[error("{}{}: {problem}", file.display(), line.map_or_else(String::new, |line| format!(", line {line}")))]
+    Wrong { file: PathBuf, line: Option<usize>, problem: String },
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        let message = error.to_string();
+        match error {
+            DataDirError::Unusable { dir, .. } => Self::store(&dir, message),
+            DataDirError::Relative(_) | DataDirError::NoHome => Self::store(Path::new(""), message),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let failure = Self::new(FailureKind::Config, error.to_string());
+        match error {
+            ConfigError::Relative(_) | ConfigError::Unusable { .. } => failure,
+            ConfigError::Directory { file } | ConfigError::Unreadable { file, .. } | ConfigError::Wrong { file, line: None, .. } => {
+                failure.with("path", file.to_string_lossy())
+            }
+            ConfigError::Wrong { file, line: Some(line), .. } => failure.with("path", file.to_string_lossy()).with("line", line),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -268,7 +302,7 @@ mod tests {
     use super::*;
 
     fn failure(text: &str) -> Failure {
-        parse(text, Path::new("/c/config.toml")).expect_err("not acceptable")
+        parse(text, Path::new("/c/config.toml")).expect_err("not acceptable").into()
     }
 
     #[test]

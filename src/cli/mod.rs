@@ -35,7 +35,10 @@ pub(crate) mod takeover;
 
 use std::{future::Future, io, process::ExitCode};
 
-use crate::model::{Failure, FailureKind};
+use crate::{
+    model::{Failure, FailureKind},
+    rules::RulesError,
+};
 
 /// Exit code for an invalid command line, configuration or store.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -54,6 +57,12 @@ pub(crate) enum EarlyExit {
 impl From<Failure> for EarlyExit {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
+    }
+}
+
+impl From<RulesError> for EarlyExit {
+    fn from(error: RulesError) -> Self {
+        Self::Failure(error.into())
     }
 }
 

@@ -30,54 +30,54 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// Checks that a file can be written at `path`. `private` is the directory of the runs, where nobody writes but loomd.
-    pub(crate) fn find(path: &str, private: &Path) -> Result<Self, Failure> {
-        let refused = |why: String| Failure::invalid_params("path", why);
+    pub(crate) fn find(path: &str, private: &Path) -> Result<Self, DestinationError> {
         let path = PathBuf::from(path);
-        let shown = path.display();
+        let shown = path.display().to_string();
+        let refused = |problem: DestinationProblem| DestinationError { path: shown.clone(), problem };
         if !path.is_absolute() {
-            return Err(refused(format!("`path` must be absolute; {:?} is not", path.as_os_str())));
+            return Err(refused(DestinationProblem::Relative));
         }
         let link = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_symlink);
         if link.as_ref().is_some_and(|link| link.uid() != current_process::user_id()) {
-            return Err(refused(format!("{shown} is a link of another user; name another file")));
+            return Err(refused(DestinationProblem::ForeignLink));
         }
         let existing = match fs::metadata(&path) {
             Ok(existing) => Some(existing),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(refused(format!("cannot access {shown}: {error}"))),
+            Err(error) => return Err(refused(DestinationProblem::Inaccessible(error))),
         };
         match &existing {
-            Some(existing) if existing.is_dir() => return Err(refused(format!("{shown} is a directory; name a file in it"))),
-            Some(existing) if !existing.is_file() => return Err(refused(format!("{shown} is not a regular file; name another file"))),
+            Some(existing) if existing.is_dir() => return Err(refused(DestinationProblem::Directory)),
+            Some(existing) if !existing.is_file() => return Err(refused(DestinationProblem::NoRegularFile)),
             Some(_) if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() => {
-                return Err(refused(format!("{shown} is not writable; name another file")));
+                return Err(refused(DestinationProblem::ReadOnly));
             }
             // `Path` drops the end of such a path, so its last directory would be taken for a file's name.
             None if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.as_os_str().as_encoded_bytes().ends_with(b"/.") => {
-                return Err(refused(format!("{shown} names a directory that does not exist; name a file")));
+                return Err(refused(DestinationProblem::MissingDirectory));
             }
             _ => {}
         }
         let target = if existing.is_some() { fs::canonicalize(&path) } else { Ok(path.clone()) };
-        let target = target.map_err(|error| refused(format!("cannot access {shown}: {error}")))?;
+        let target = target.map_err(|error| refused(DestinationProblem::Inaccessible(error)))?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(refused(format!("{shown} is a directory; name a file in it")));
+            return Err(refused(DestinationProblem::Directory));
         };
-        let named = parent.display();
+        let in_parent = |problem: DestinationProblem| DestinationError { path: parent.display().to_string(), problem };
         let parent = fs::canonicalize(parent).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => refused(format!("the directory {named} does not exist; create it, or name another directory")),
-            _ => refused(format!("cannot use the directory {named}: {error}")),
+            io::ErrorKind::NotFound => in_parent(DestinationProblem::MissingParent),
+            _ => in_parent(DestinationProblem::UnusableParent(error)),
         })?;
         if !parent.is_dir() {
-            return Err(refused(format!("{named} is not a directory; name a file in a directory")));
+            return Err(in_parent(DestinationProblem::NoDirectory));
         }
         if fs::canonicalize(private).is_ok_and(|private| parent.starts_with(private)) {
-            return Err(refused(format!("{shown} is in loomd's data directory; name a file outside of it")));
+            return Err(refused(DestinationProblem::Private));
         }
         if link.is_some() && path.parent().and_then(|dir| dir.canonicalize().ok()).as_ref() != Some(&parent) {
-            return Err(refused(format!("{shown} is a link that leads to another directory; name the file itself")));
+            return Err(refused(DestinationProblem::LinkElsewhere));
         }
-        disk::is_writable(&parent).map_err(|error| refused(format!("cannot create a file in {named}: {error}")))?;
+        disk::is_writable(&parent).map_err(|error| in_parent(DestinationProblem::UnwritableParent(error)))?;
         Ok(Self { target: parent.join(name), parent, path })
     }
 
@@ -94,15 +94,85 @@ impl Destination {
         Ok(())
     }
 
-    /// The failure of a write, for the client.
-    pub(crate) fn failure(&self, error: &io::Error) -> Failure {
-        let shown = self.path.display();
-        let why = if disk::is_full(error) {
-            format!("the disk is full, so {shown} was not written; free some disk space, or name a file on another disk")
-        } else {
-            format!("cannot write {shown}: {error}")
-        };
-        Failure::invalid_params("path", why)
+    /// The error of a write that failed.
+    pub(crate) fn error(&self, error: io::Error) -> DestinationError {
+        let problem = if disk::is_full(&error) { DestinationProblem::DiskFull(error) } else { DestinationProblem::NotWritten(error) };
+        DestinationError { path: self.path.display().to_string(), problem }
+    }
+}
+
+/// Why a file cannot be written where a client wants it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", problem.sentence(path))]
+pub(crate) struct DestinationError {
+    /// As it is shown.
+    path: String,
+    #[source]
+    problem: DestinationProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DestinationProblem {
+    #[error("a relative path")]
+    Relative,
+    #[error("a link of another user")]
+    ForeignLink,
+    #[error(transparent)]
+    Inaccessible(io::Error),
+    #[error("a directory")]
+    Directory,
+    #[error("no regular file")]
+    NoRegularFile,
+    #[error("not writable")]
+    ReadOnly,
+    #[error("a directory that does not exist")]
+    MissingDirectory,
+    #[error("in a directory that does not exist")]
+    MissingParent,
+    #[error(transparent)]
+    UnusableParent(io::Error),
+    #[error("below something that is no directory")]
+    NoDirectory,
+    #[error("in the data directory")]
+    Private,
+    #[error("a link to another directory")]
+    LinkElsewhere,
+    #[error(transparent)]
+    UnwritableParent(io::Error),
+    #[error(transparent)]
+    DiskFull(io::Error),
+    #[error(transparent)]
+    NotWritten(io::Error),
+}
+
+impl DestinationProblem {
+    /// What is wrong with this path, and what to do.
+    fn sentence(&self, path: &str) -> String {
+        match self {
+            Self::Relative => format!("`path` must be absolute; {path:?} is not"),
+            Self::ForeignLink => format!("{path} is a link of another user; name another file"),
+            Self::Inaccessible(error) => format!("cannot access {path}: {error}"),
+            Self::Directory => format!("{path} is a directory; name a file in it"),
+            Self::NoRegularFile => format!("{path} is not a regular file; name another file"),
+            Self::ReadOnly => format!("{path} is not writable; name another file"),
+            Self::MissingDirectory => format!("{path} names a directory that does not exist; name a file"),
+            Self::MissingParent => format!("the directory {path} does not exist; create it, or name another directory"),
+            Self::UnusableParent(error) => format!("cannot use the directory {path}: {error}"),
+            Self::NoDirectory => format!("{path} is not a directory; name a file in a directory"),
+            Self::Private => format!("{path} is in loomd's data directory; name a file outside of it"),
+            Self::LinkElsewhere => format!("{path} is a link that leads to another directory; name the file itself"),
+            Self::UnwritableParent(error) => format!("cannot create a file in {path}: {error}"),
+            Self::DiskFull(_) => {
+                format!("the disk is full, so {path} was not written; free some disk space, or name a file on another disk")
+            }
+            Self::NotWritten(error) => format!("cannot write {path}: {error}"),
+        }
+    }
+}
+
+impl From<DestinationError> for Failure {
+    fn from(error: DestinationError) -> Self {
+        Self::invalid_params("path", error.to_string())
     }
 }
 
@@ -176,7 +246,7 @@ mod tests {
         names
     }
 
-    fn place(path: &Path) -> Result<Destination, Failure> {
+    fn place(path: &Path) -> Result<Destination, DestinationError> {
         Destination::find(&path.to_string_lossy(), Path::new("/nonexistent"))
     }
 
@@ -236,7 +306,7 @@ mod tests {
     #[test]
     fn each_refused_path_has_its_reason() {
         let dir = tempfile::tempdir().expect("a directory");
-        let message_for = |path: PathBuf| place(&path).expect_err("refused").message;
+        let message_for = |path: PathBuf| place(&path).expect_err("refused").to_string();
         fs::write(dir.path().join("file"), "").expect("written");
         rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::Mode::RUSR).expect("made");
         assert_eq!(message_for("a/b".into()), "`path` must be absolute; \"a/b\" is not");
@@ -249,14 +319,14 @@ mod tests {
         assert!(message_for(dir.path().join("file/x")).contains("cannot access"));
         assert!(message_for(dir.path().join("fifo")).contains("is not a regular file"));
         let own = Destination::find(&dir.path().join("loomd.redb").to_string_lossy(), dir.path()).expect_err("refused");
-        assert!(own.message.contains("in loomd's data directory"), "{own}");
+        assert!(own.to_string().contains("in loomd's data directory"), "{own}");
     }
 
     #[test]
     fn a_full_disk_is_named_in_the_failure() {
         let dir = tempfile::tempdir().expect("a directory");
         let place = place(&dir.path().join("x")).expect("a place");
-        let message = place.failure(&io::Error::from(io::ErrorKind::StorageFull)).message;
+        let message = place.error(io::Error::from(io::ErrorKind::StorageFull)).to_string();
         assert!(message.starts_with("the disk is full") && message.contains("was not written"), "{message}");
     }
 }

@@ -12,23 +12,23 @@ use etcetera::BaseStrategy;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::path::{resolve, resolve_pattern};
+use super::{
+    error::{FileProblem, RulesError},
+    path::{resolve, resolve_pattern},
+};
 use crate::{
-    model::{
-        Failure, FailureKind,
-        rule::{CommandPattern, Rule, RuleDecision, RuleTerms},
-    },
+    model::rule::{CommandPattern, Rule, RuleDecision, RuleTerms},
     process::{disk, lock::Lock},
 };
 
 /// The version of the file that this build reads and writes.
-const FILE_VERSION: u64 = 2;
+pub(super) const FILE_VERSION: u64 = 2;
 /// Longest file that is read.
 pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Longest member of a rule.
 const MAX_MEMBER_BYTES: usize = 32 << 10;
 /// Most rules.
-const MAX_RULES: usize = 1000;
+pub(super) const MAX_RULES: usize = 1000;
 /// How long another server may take to change the file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the lock on the file is tried meanwhile.
@@ -48,10 +48,8 @@ struct FileText {
 
 impl RulesFile {
     /// The user's own file. `--config` does not change where it is: a rule belongs to the user, not to a client or a project.
-    pub(crate) fn of_user() -> Result<Self, Failure> {
-        let base = etcetera::choose_base_strategy().map_err(|_| {
-            Failure::new(FailureKind::Config, "your home directory is unknown, so there are no rules; set HOME").with("path", "rules.json")
-        })?;
+    pub(crate) fn of_user() -> Result<Self, RulesError> {
+        let base = etcetera::choose_base_strategy().map_err(|_| RulesError::NoHome)?;
         Ok(Self { path: base.config_dir().join("loomd").join("rules.json") })
     }
 
@@ -65,17 +63,17 @@ impl RulesFile {
     }
 
     /// All rules; none if there is no file.
-    pub(crate) fn read(&self) -> Result<Vec<Rule>, Failure> {
+    pub(crate) fn read(&self) -> Result<Vec<Rule>, RulesError> {
         match disk::read_own_file(&self.path, MAX_FILE_BYTES) {
-            Ok(text) => parse(&text).map_err(|problem| self.failure(&problem)),
+            Ok(text) => parse(&text).map_err(|problem| self.error(problem)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(self.failure(&error.to_string())),
+            Err(error) => Err(self.error(FileProblem::Unreadable(error))),
         }
     }
 
     /// Adds a rule, unless there is one that says the same. Blocking.
-    pub(crate) fn add(&self, terms: RuleTerms) -> Result<Rule, Failure> {
-        check(&terms).map_err(|(member, problem)| Failure::invalid_params(&format!("rule.{member}"), problem))?;
+    pub(crate) fn add(&self, terms: RuleTerms) -> Result<Rule, RulesError> {
+        check(&terms).map_err(|(member, problem)| RulesError::Rule { member, problem })?;
         let cwd =
             terms.cwd.map(|cwd| resolve(Path::new(&cwd)).ok().and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(cwd));
         let terms = RuleTerms { path: terms.path.as_deref().map(resolve_pattern), cwd, ..terms };
@@ -85,8 +83,7 @@ impl RulesFile {
             return Ok(known.clone());
         }
         if rules.len() >= MAX_RULES {
-            let message = format!("there are {MAX_RULES} rules already; remove some with `rule/remove`");
-            return Err(Failure::limit(MAX_RULES as u64, message));
+            return Err(RulesError::TooMany);
         }
         let rule = Rule { id: new_id(), terms };
         rules.push(rule.clone());
@@ -95,21 +92,21 @@ impl RulesFile {
     }
 
     /// Removes a rule. Blocking.
-    pub(crate) fn remove(&self, id: &str) -> Result<(), Failure> {
+    pub(crate) fn remove(&self, id: &str) -> Result<(), RulesError> {
         let _lock = self.lock()?;
         let mut rules = self.read()?;
         let before = rules.len();
         rules.retain(|rule| rule.id != id);
         if rules.len() == before {
-            return Err(Failure::invalid_params("ruleId", format!("there is no rule `{id}`; `rule/list` lists all rules")));
+            return Err(RulesError::NoSuchRule(id.to_owned()));
         }
         self.write(&rules)
     }
 
     /// Holds off other servers that change the file. It is not the file itself that is locked, because that is replaced.
-    fn lock(&self) -> Result<Lock, Failure> {
+    fn lock(&self) -> Result<Lock, RulesError> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        disk::create_private_dir(folder).map_err(|error| self.failure(&format!("cannot be written: {error}")))?;
+        disk::create_private_dir(folder).map_err(|error| self.error(FileProblem::Unwritable(error)))?;
         let deadline = Instant::now() + LOCK_TIMEOUT;
         while Instant::now() < deadline {
             match Lock::try_take_or_create(&folder.join("rules.lock")) {
@@ -117,50 +114,50 @@ impl RulesFile {
                 Ok(None) => thread::sleep(LOCK_RETRY_INTERVAL),
                 // The lock's file was removed between the opening and the locking.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(self.failure(&format!("cannot be locked: {error}"))),
+                Err(error) => return Err(self.error(FileProblem::Unlockable(error))),
             }
         }
-        Err(self.failure("is being changed by another loomd, which does not come to an end; try again"))
+        Err(self.error(FileProblem::Busy))
     }
 
-    fn write(&self, rules: &[Rule]) -> Result<(), Failure> {
+    fn write(&self, rules: &[Rule]) -> Result<(), RulesError> {
         let mut text = serde_json::to_string_pretty(&json!({ "version": FILE_VERSION, "rules": rules })).expect("rules have a JSON form");
         text.push('\n');
         if text.len() as u64 > MAX_FILE_BYTES {
-            return Err(Failure::limit(MAX_FILE_BYTES, "the rules take more than 1 MiB; remove some with `rule/remove`"));
+            return Err(RulesError::TooLarge);
         }
-        disk::replace_durably(&self.path, text.as_bytes()).map_err(|error| self.failure(&format!("cannot be written: {error}")))
+        disk::replace_durably(&self.path, text.as_bytes()).map_err(|error| self.error(FileProblem::Unwritable(error)))
     }
 
-    fn failure(&self, problem: &str) -> Failure {
-        let path = self.path.display();
-        Failure::new(FailureKind::Config, format!("{path} {problem}")).with("path", self.path.to_string_lossy())
+    fn error(&self, problem: FileProblem) -> RulesError {
+        RulesError::File { path: self.path.clone(), problem }
     }
 }
 
-/// The rules in the text of a file. The error goes on after the file's name.
-fn parse(text: &[u8]) -> Result<Vec<Rule>, String> {
-    let mut value: Value = serde_json::from_slice(text).map_err(|error| format!("is not valid JSON ({error}); correct it"))?;
+/// The rules in the text of a file.
+fn parse(text: &[u8]) -> Result<Vec<Rule>, FileProblem> {
+    let wrong = |what: String| FileProblem::NotUnderstood(what);
+    let mut value: Value = serde_json::from_slice(text).map_err(FileProblem::NotJson)?;
     match value["version"].as_u64() {
         Some(FILE_VERSION) => {}
-        Some(1) => return Err("has version 1, of which nothing is used; `loomd rules import` shows each of its rules and asks".to_owned()),
-        _ => return Err(format!("has no version that this loomd understands; it reads version {FILE_VERSION}")),
+        Some(1) => return Err(FileProblem::VersionOne),
+        _ => return Err(FileProblem::UnknownVersion),
     }
     value.as_object_mut().map(|members| members.remove("version"));
-    let file: FileText = serde_json::from_value(value).map_err(|error| format!("is not understood: {error}; correct it"))?;
+    let file: FileText = serde_json::from_value(value).map_err(|error| wrong(format!("{error}; correct it")))?;
     let mut rules: Vec<Rule> = Vec::new();
     for (index, mut members) in file.rules.into_iter().enumerate() {
         let number = index + 1;
         let id = match members.remove("id") {
             Some(Value::String(id)) if !id.is_empty() => id,
-            _ => return Err(format!("is not understood: rule {number} has no `id`; give it one")),
+            _ => return Err(wrong(format!("rule {number} has no `id`; give it one"))),
         };
         if rules.iter().any(|rule| rule.id == id) {
-            return Err(format!("is not understood: two rules have the `id` {id}; give one of them another"));
+            return Err(wrong(format!("two rules have the `id` {id}; give one of them another")));
         }
-        let terms: RuleTerms = serde_json::from_value(Value::Object(members))
-            .map_err(|error| format!("is not understood: rule {number}: {error}; correct it"))?;
-        check(&terms).map_err(|(_, problem)| format!("is not understood: rule {number}: {problem}"))?;
+        let terms: RuleTerms =
+            serde_json::from_value(Value::Object(members)).map_err(|error| wrong(format!("rule {number}: {error}; correct it")))?;
+        check(&terms).map_err(|(_, problem)| wrong(format!("rule {number}: {problem}")))?;
         rules.push(Rule { id, terms });
     }
     Ok(rules)
@@ -220,6 +217,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
+    use crate::model::{Failure, FailureKind};
 
     fn terms(terms: Value) -> RuleTerms {
         serde_json::from_value(terms).unwrap_or_else(|error| panic!("{error}"))
@@ -250,7 +248,7 @@ mod tests {
         assert_eq!(file.add(first.terms.clone()).expect("it is known"), first);
         assert_eq!(file.read().expect("ours"), [first.clone(), second.clone()]);
         file.remove(&first.id).expect("it is there");
-        assert_eq!(file.remove(&first.id).expect_err("it is gone").data["field"], "ruleId");
+        assert!(matches!(file.remove(&first.id), Err(RulesError::NoSuchRule(_))));
         assert_eq!(file.read().expect("ours"), [second]);
         assert_eq!(fs::metadata(&file.path).expect("a file").permissions().mode() & 0o077, 0);
     }
@@ -293,7 +291,7 @@ mod tests {
             (json!({ "decision": "deny", "cwd": "w" }), "rule.cwd"),
         ] {
             let folder = tempfile::tempdir().expect("a directory");
-            let refused = file(folder.path()).add(terms(bad.clone())).expect_err("it means nothing");
+            let refused = Failure::from(file(folder.path()).add(terms(bad.clone())).expect_err("it means nothing"));
             assert_eq!((refused.kind, refused.data["field"].as_str()), (FailureKind::InvalidParams, Some(field)), "{bad}");
         }
         // An unknown member could be a limit that this build does not know, and the rule would allow more than was meant.
@@ -321,7 +319,7 @@ mod tests {
             (rule(r#""id": "a", "decision": "deny"}, {"id": "a", "decision": "deny""#), "two rules have the `id` a"),
         ] {
             let (_folder, file) = with_text(&text);
-            let refused = file.read().expect_err(&text);
+            let refused = Failure::from(file.read().expect_err(&text));
             assert_eq!(refused.kind, FailureKind::Config);
             assert!(refused.message.contains(problem) && refused.message.contains("rules.json"), "{text}: {refused}");
             file.add(terms(json!({ "decision": "deny", "command": "x" }))).expect_err("nothing is written over it");
@@ -333,20 +331,20 @@ mod tests {
     fn a_file_that_others_may_write_or_that_is_elsewhere_gives_no_rule() {
         let (folder, file) = with_text(ONE_RULE);
         fs::set_permissions(&file.path, PermissionsExt::from_mode(0o664)).expect("its mode is set");
-        assert!(file.read().expect_err("others may write it").message.contains("chmod go-w"));
+        assert!(file.read().expect_err("others may write it").to_string().contains("chmod go-w"));
         let elsewhere = folder.path().join("elsewhere.json");
         fs::rename(&file.path, &elsewhere).expect("it is moved");
         std::os::unix::fs::symlink(&elsewhere, &file.path).expect("a link");
-        assert!(file.read().expect_err("a link").message.contains("is a link"));
+        assert!(file.read().expect_err("a link").to_string().contains("is a link"));
         fs::remove_file(&file.path).expect("it goes");
         fs::create_dir(&file.path).expect("a directory");
-        assert!(file.read().expect_err("a directory").message.contains("no regular file"));
+        assert!(file.read().expect_err("a directory").to_string().contains("no regular file"));
         fs::remove_dir(&file.path).expect("it goes");
         // Reading a pipe that nobody writes to would never end.
         let made = std::process::Command::new("mkfifo").arg(&file.path).status().expect("mkfifo runs");
-        assert!(made.success() && file.read().expect_err("a pipe").message.contains("no regular file"));
+        assert!(made.success() && file.read().expect_err("a pipe").to_string().contains("no regular file"));
         let (_folder, long) = with_text(&format!("{ONE_RULE}{}", " ".repeat(1 << 20)));
-        assert!(long.read().expect_err("it is long").message.contains("is longer than"));
+        assert!(long.read().expect_err("it is long").to_string().contains("is longer than"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! its rule does not name, a person is asked.
 
 mod command;
+mod error;
 mod file;
 mod path;
 mod requested_call;
@@ -11,6 +12,7 @@ pub(crate) mod version_1;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use error::RulesError;
 pub(crate) use file::RulesFile;
 
 use self::requested_call::RequestedCall;
@@ -50,10 +52,11 @@ impl PermissionRules for RunRules {
                 self.reported_problem = None;
                 RuleAnswer { notice: None, ..self.answer(&rules, request) }
             }
-            Err(failure) => {
-                let is_new = self.reported_problem.as_ref() != Some(&failure.message);
-                self.reported_problem = Some(failure.message.clone());
-                RuleAnswer { decision: None, notice: is_new.then_some(failure.message) }
+            Err(error) => {
+                let problem = error.to_string();
+                let is_new = self.reported_problem.as_ref() != Some(&problem);
+                self.reported_problem = Some(problem.clone());
+                RuleAnswer { decision: None, notice: is_new.then_some(problem) }
             }
         }
     }

@@ -7,12 +7,13 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{RulesFile, file::MAX_FILE_BYTES};
+use super::{
+    RulesFile,
+    error::{FileProblem, RulesError},
+    file::MAX_FILE_BYTES,
+};
 use crate::{
-    model::{
-        Failure, FailureKind,
-        rule::{CommandPattern, RuleDecision, RuleTerms},
-    },
+    model::rule::{CommandPattern, RuleDecision, RuleTerms},
     process::disk,
 };
 
@@ -35,16 +36,15 @@ struct OldRule {
 }
 
 /// The rules in a file of version 1, as rules that mean no more than they did.
-pub(crate) fn read(path: &Path) -> Result<Vec<RuleTerms>, Failure> {
-    let failure =
-        |problem: String| Failure::new(FailureKind::Config, format!("{} {problem}", path.display())).with("path", path.to_string_lossy());
+pub(crate) fn read(path: &Path) -> Result<Vec<RuleTerms>, RulesError> {
+    let wrong = |problem: FileProblem| RulesError::File { path: path.to_owned(), problem };
     let text = disk::read_own_file(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => failure("is not there; name the file to import".to_owned()),
-        _ => failure(error.to_string()),
+        io::ErrorKind::NotFound => wrong(FileProblem::Missing),
+        _ => wrong(FileProblem::Unreadable(error)),
     })?;
-    let file: OldFile = serde_json::from_slice(&text).map_err(|error| failure(format!("is no rules file of version 1: {error}")))?;
+    let file: OldFile = serde_json::from_slice(&text).map_err(|error| wrong(FileProblem::NotVersionOne(error)))?;
     if file.version != 1 {
-        return Err(failure(format!("has version {}, not 1; there is nothing to import", file.version)));
+        return Err(wrong(FileProblem::OtherVersion(file.version)));
     }
     Ok(file.rules.into_iter().map(terms).collect())
 }
@@ -79,7 +79,7 @@ fn from_home(path: &str) -> String {
 }
 
 /// Gives the user's own file another name, so that a new one can stand in its place. Returns that name; `None`: `path` is another file.
-pub(crate) fn set_aside(path: &Path) -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn set_aside(path: &Path) -> Result<Option<PathBuf>, RulesError> {
     let own = RulesFile::of_user()?;
     if !matches!((path.canonicalize(), own.path().canonicalize()), (Ok(path), Ok(own)) if path == own) {
         return Ok(None);
@@ -87,8 +87,8 @@ pub(crate) fn set_aside(path: &Path) -> Result<Option<PathBuf>, Failure> {
     let aside = own.path().with_file_name("rules.version-1.json");
     // A link fails where a file of that name exists; a renaming would replace it.
     fs::hard_link(own.path(), &aside).and_then(|()| fs::remove_file(own.path())).map_err(|error| {
-        Failure::new(FailureKind::Config, format!("cannot rename {} to {}: {error}", own.path().display(), aside.display()))
-            .with("path", aside.to_string_lossy())
+        let problem = FileProblem::NotRenamed { to: aside.clone(), error };
+        RulesError::File { path: own.path().to_owned(), problem }
     })?;
     Ok(Some(aside))
 }
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(json!(read(&path).expect("it is good")), json!(new));
         for bad in [r#"{"version": 2, "rules": []}"#, r#"{"version": 1, "rules": [{"decision": "allow", "new": 1}]}"#, "[]"] {
             write(bad.to_owned());
-            assert_eq!(read(&path).expect_err(bad).kind, FailureKind::Config);
+            assert!(matches!(read(&path).expect_err(bad), RulesError::File { .. }), "{bad}");
         }
     }
 }

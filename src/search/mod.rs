@@ -16,7 +16,7 @@ use std::time::Instant;
 use cursor::ResumePoint;
 pub(crate) use cursor::SearchCursor;
 use matcher::Matcher;
-pub(crate) use pattern::Pattern;
+pub(crate) use pattern::{Pattern, PatternError};
 use scan::{ScanOutcome, Search};
 use stream_buffer::WindowBounds;
 

@@ -18,6 +18,27 @@ const MAX_NESTING: u32 = 100;
 /// Most classes that are tables of Unicode, such as `\w`: each takes some KiB as soon as the expression is translated.
 const MAX_UNICODE_TABLES: usize = 200;
 
+/// Why a query cannot be searched for, as a sentence for whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PatternError {
+    #[error("the search text is empty; give a text to search for")]
+    Empty,
+    #[error("the search text has a line break; the search goes line by line, so search for one of the lines")]
+    LineBreak,
+    #[error("the search text has {0} bytes, but at most {MAX_QUERY_BYTES} are allowed; search for a part of it")]
+    TooLong(usize),
+    #[error("the expression can only match a line break; the search goes line by line, so leave `\\n` and `\\r` out")]
+    OnlyLineBreak,
+    #[error("the expression is too large when it is compiled; use fewer repetitions, or `[a-z]` instead of a Unicode class such as `\\w`")]
+    TooLarge,
+    #[error("the expression ends with a lone `\\`; write `\\\\` to search for a backslash")]
+    LoneBackslash,
+    #[error("the expression asks for the ends of a text, with `\\A`, `\\z` or `(?-m)`; the search goes line by line, so use `^` and `$`")]
+    TextAnchor,
+    #[error("the query is not a regular expression: {0}; fix it, or search for the literal text")]
+    Syntax(String),
+}
+
 /// A compiled query.
 #[derive(Debug)]
 pub(crate) struct Pattern {
@@ -33,25 +54,22 @@ pub(crate) struct PatternMatch {
 }
 
 impl Pattern {
-    /// Checks a query without compiling it. The error is a sentence for whoever wrote the query.
-    pub(crate) fn check(query: &str, is_regex: bool) -> Result<(), String> {
+    /// Checks a query without compiling it.
+    pub(crate) fn check(query: &str, is_regex: bool) -> Result<(), PatternError> {
         if query.is_empty() {
-            return Err("the search text is empty; give a text to search for".to_owned());
+            return Err(PatternError::Empty);
         }
         if !is_regex && query.contains(['\n', '\r']) {
-            return Err("the search text has a line break; the search goes line by line, so search for one of the lines".to_owned());
+            return Err(PatternError::LineBreak);
         }
         if query.len() > MAX_QUERY_BYTES {
-            return Err(format!(
-                "the search text has {} bytes, but at most {MAX_QUERY_BYTES} are allowed; search for a part of it",
-                query.len()
-            ));
+            return Err(PatternError::TooLong(query.len()));
         }
         Ok(())
     }
 
-    /// Compiles a query, which may take a part of a second. The error is a sentence for whoever wrote the query.
-    pub(crate) fn new(query: &str, is_regex: bool, ignore_case: bool) -> Result<Self, String> {
+    /// Compiles a query, which may take a part of a second.
+    pub(crate) fn new(query: &str, is_regex: bool, ignore_case: bool) -> Result<Self, PatternError> {
         Self::check(query, is_regex)?;
         // The builder puts the query into a group, which the query must neither close nor leave open.
         let query = if is_regex { normalize(query, ignore_case)? } else { query.to_owned() };
@@ -109,48 +127,34 @@ impl Pattern {
     }
 }
 
-/// One sentence of the several lines in which the builder refuses a regular expression.
-fn compile_refusal(report: &str) -> String {
+/// The reason among the several lines in which the builder refuses a regular expression.
+fn compile_refusal(report: &str) -> PatternError {
     let reason = report.rsplit_once("error: ").map_or(report, |(_, reason)| reason).trim();
     let reason = reason.lines().next().unwrap_or_default();
     if reason.contains("not allowed in a regex") {
-        return "the expression can only match a line break; the search goes line by line, so leave `\\n` and `\\r` out".to_owned();
+        return PatternError::OnlyLineBreak;
     }
     if reason.contains("size limit") {
-        return too_large();
+        return PatternError::TooLarge;
     }
-    syntax_refusal(&reason)
+    PatternError::Syntax(reason.to_owned())
 }
 
 /// The expression without comments and the spaces of `(?x)`, so that it can be put into a group. Refuses what the
-/// search does not support before anything is compiled. The error is a sentence for whoever wrote the query.
-fn normalize(query: &str, ignore_case: bool) -> Result<String, String> {
+/// search does not support before anything is compiled.
+fn normalize(query: &str, ignore_case: bool) -> Result<String, PatternError> {
     let ast = ast::parse::ParserBuilder::new().nest_limit(MAX_NESTING).build().parse(query).map_err(|error| match error.kind() {
-        ast::ErrorKind::EscapeUnexpectedEof => r"the expression ends with a lone `\`; write `\\` to search for a backslash".to_owned(),
-        kind => syntax_refusal(kind),
+        ast::ErrorKind::EscapeUnexpectedEof => PatternError::LoneBackslash,
+        kind => PatternError::Syntax(kind.to_string()),
     })?;
-    ast::visit(&ast, UnicodeTableCounter(0)).map_err(|()| too_large())?;
+    ast::visit(&ast, UnicodeTableCounter(0)).map_err(|()| PatternError::TooLarge)?;
     // The options are those with which `RegexMatcherBuilder` compiles it.
     let mut translator = TranslatorBuilder::new().utf8(false).case_insensitive(ignore_case).multi_line(true).crlf(true).build();
-    let hir = translator.translate(query, &ast).map_err(|error| syntax_refusal(error.kind()))?;
+    let hir = translator.translate(query, &ast).map_err(|error| PatternError::Syntax(error.kind().to_string()))?;
     if hir.properties().look_set().contains_anchor_haystack() {
-        return Err(
-            r"the expression asks for the ends of a text, with `\A`, `\z` or `(?-m)`; the search goes line by line, so use `^` and `$`"
-                .to_owned(),
-        );
+        return Err(PatternError::TextAnchor);
     }
     Ok(ast.to_string())
-}
-
-/// The message for an expression that cannot be compiled within bounds.
-fn too_large() -> String {
-    r"the expression is too large when it is compiled; use fewer repetitions, or `[a-z]` instead of a Unicode class such as `\w`".to_owned()
-}
-
-/// The message for a query that is no regular expression.
-fn syntax_refusal(reason: &impl ToString) -> String {
-    let reason = reason.to_string();
-    format!("the query is not a regular expression: {reason}; fix it, or search for the literal text")
 }
 
 /// Counts classes that are tables of Unicode, and fails if there are too many.
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_bad_query_is_refused_in_a_sentence() {
-        let refused = |query: &str, is_regex| Pattern::new(query, is_regex, false).expect_err(query);
+        let refused = |query: &str, is_regex| Pattern::new(query, is_regex, false).expect_err(query).to_string();
         assert_eq!(refused("(a", true), "the query is not a regular expression: unclosed group; fix it, or search for the literal text");
         assert!(refused("", false).contains("empty"));
         assert!(refused("a\nb", false).contains("line by line"));

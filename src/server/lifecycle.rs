@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::{Server, providers};
 use crate::{
-    config::{Config, Locations},
+    config::{Config, ConfigError, Locations},
     model::{
         Failure, METHODS, PROTOCOL_VERSION,
         calls::{InitializeParams, InitializeResult, OutputCapabilities, ServerCapabilities, ServerInfo},
@@ -31,7 +31,7 @@ const SHELL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct ClientSession {
     locations: Locations,
     /// The result of reading the configuration; `initialize` reports its failure.
-    config: Mutex<Option<Result<Config, Failure>>>,
+    config: Mutex<Option<Result<Config, ConfigError>>>,
     out: Outgoing,
     server: OnceLock<Arc<Server>>,
     stage: Mutex<LifecycleStage>,
@@ -47,7 +47,7 @@ enum LifecycleStage {
 }
 
 impl ClientSession {
-    pub(crate) fn new(locations: Locations, config: Result<Config, Failure>, out: Outgoing) -> Self {
+    pub(crate) fn new(locations: Locations, config: Result<Config, ConfigError>, out: Outgoing) -> Self {
         Self {
             locations,
             config: Mutex::new(Some(config)),

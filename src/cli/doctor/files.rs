@@ -30,7 +30,7 @@ pub(crate) fn check(locations: &Locations) -> Vec<Finding> {
     let mut findings = vec![configuration(locations)];
     let dir = match locations.data_dir() {
         Ok(dir) => dir,
-        Err(failure) => return vec![Finding::error("data directory", failure.message, "set it with --data-dir")],
+        Err(error) => return vec![Finding::error("data directory", error.to_string(), "set it with --data-dir")],
     };
     match fs::metadata(&dir) {
         Ok(metadata) => {
@@ -57,12 +57,12 @@ fn configuration(locations: &Locations) -> Finding {
     let path = match locations.config_file() {
         Ok(Some(path)) => path,
         Ok(None) => return Finding::ok("configuration", "none"),
-        Err(failure) => return Finding { fix: None, ..Finding::error("configuration", failure.message, "") },
+        Err(error) => return Finding { fix: None, ..Finding::error("configuration", error.to_string(), "") },
     };
     match locations.read_config() {
         Ok(_) if path.exists() => Finding::ok("configuration", path.display().to_string()),
         Ok(_) => Finding::ok("configuration", format!("none ({} does not exist)", path.display())),
-        Err(failure) => Finding { fix: None, ..Finding::error("configuration", failure.message, "") },
+        Err(error) => Finding { fix: None, ..Finding::error("configuration", error.to_string(), "") },
     }
 }
 

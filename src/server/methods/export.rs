@@ -36,7 +36,7 @@ pub(crate) async fn export(params: ExportParams, request: Request) -> Result<Exp
                 let run = history.known_run(params.run_id)?;
                 let destination = Destination::find(&path, &data_dir)?;
                 let written = destination.write(|out| export::write(history, &run, params.format, out, &is_cancelled));
-                written.map_err(|error| export_failure(error, |error| destination.failure(error)))?;
+                written.map_err(|error| export_failure(error, |error| destination.error(error).into()))?;
                 Ok(ExportResult { path: Some(path), content: None })
             })
             .await
@@ -59,15 +59,15 @@ fn inline(history: &History, params: &ExportParams, is_cancelled: &dyn Fn() -> b
     let mut content = InlineContent(Vec::new());
     let written = export::write(history, &run, params.format, &mut content, is_cancelled);
     written.map_err(|error| {
-        export_failure(error, |error| if content_is_full(error) { too_long() } else { Failure::internal(error.to_string()) })
+        export_failure(error, |error| if content_is_full(&error) { too_long() } else { Failure::internal(error.to_string()) })
     })?;
     let content = String::from_utf8(content.0).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Ok(ExportResult { path: None, content: Some(content) })
 }
 
-fn export_failure(error: ExportError, write_failure: impl FnOnce(&io::Error) -> Failure) -> Failure {
+fn export_failure(error: ExportError, write_failure: impl FnOnce(io::Error) -> Failure) -> Failure {
     match error {
-        ExportError::Write(error) => write_failure(&error),
+        ExportError::Write(error) => write_failure(error),
         ExportError::Read(failure) => failure,
         ExportError::Cancelled => Failure::cancelled(),
     }

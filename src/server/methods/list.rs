@@ -16,7 +16,7 @@ use crate::{
         run::normalize_directory,
     },
     runs::Unsealed,
-    search::{Pattern, SearchCursor, SearchStop, search_page},
+    search::{Pattern, PatternError, SearchCursor, SearchStop, search_page},
     store::Filter,
 };
 
@@ -147,7 +147,7 @@ pub(crate) async fn search(params: SearchParams, request: Request) -> Result<Sea
     let received_at = Instant::now();
     let SearchParams { query, regex, ignore_case, run_id, limit, cursor } = params;
     let (is_regex, ignore_case) = (regex.unwrap_or(false), ignore_case.unwrap_or(false));
-    let invalid_query = |reason| Failure::invalid_params("query", reason);
+    let invalid_query = |error: PatternError| Failure::invalid_params("query", error.to_string());
     Pattern::check(&query, is_regex).map_err(invalid_query)?;
     let limit = limit.unwrap_or(DEFAULT_PAGE_HITS);
     if !(1..=MAX_PAGE_HITS).contains(&limit) {

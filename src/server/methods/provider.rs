@@ -76,5 +76,9 @@ pub(crate) async fn add_rule(params: AddRuleParams, request: Request) -> Result<
 }
 
 pub(crate) async fn remove_rule(params: RemoveRuleParams, request: Request) -> Result<Empty, Failure> {
-    on_blocking_thread(&request.server, move |_| RulesFile::of_user()?.remove(&params.rule_id).map(|()| Empty {})).await
+    on_blocking_thread(&request.server, move |_| {
+        RulesFile::of_user()?.remove(&params.rule_id)?;
+        Ok(Empty {})
+    })
+    .await
 }
