@@ -15,7 +15,8 @@ use super::{
     },
     client::{ServerLaunch, ServerSession},
     format,
-    live::{self, LiveView, Watch},
+    live::Watch,
+    notification_printer::{self, LiveView},
     outcome::RunOutcome,
     output::OutputWriter,
     render,
@@ -182,7 +183,7 @@ async fn print_pages(session: &ServerSession, run: &Run, mut position: TailPosit
         params.after_seq = Some(position.after_seq);
         let page: RawPage = session.client().call_as(RunRead, &params).await?;
         for raw in &page.entries {
-            let entry: Entry = live::read(raw.get())?;
+            let entry: Entry = notification_printer::read(raw.get())?;
             print_entry(&entry, raw.get(), &mut position, view, &output).await?;
         }
         // Later entries are for `-f`. Without it, a run that writes faster than we print would never end.

@@ -18,6 +18,7 @@ mod input;
 pub(crate) mod list;
 mod live;
 pub(crate) mod logs;
+mod notification_printer;
 mod options;
 mod outcome;
 mod output;

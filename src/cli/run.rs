@@ -8,7 +8,8 @@ use super::{
     client::{ServerLaunch, ServerSession},
     format, input,
     input::Keys,
-    live::{LiveView, Watch},
+    live::Watch,
+    notification_printer::LiveView,
     options::StartOptions,
     render, tail,
 };

@@ -3,6 +3,7 @@
 //! This module knows no runs and no methods. It guarantees that every request is answered exactly once, in the framing
 //! that the client speaks, and that a client which does not read costs a bounded amount of memory.
 
+mod bulk_frames;
 pub(crate) mod client;
 pub(crate) mod connection;
 mod envelope;

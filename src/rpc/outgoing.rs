@@ -21,14 +21,14 @@ use std::{
 use tokio::{
     io::AsyncWrite,
     sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
-    task::{AbortHandle, coop::unconstrained},
+    task::coop::unconstrained,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::frame::Framing;
-
-/// Most capacity that the bulk buffer keeps while nobody uses it.
-const MAX_SPARE_BULK_BYTES: usize = 2 << 20;
+use super::{
+    bulk_frames::{BulkFrames, keep_buffer},
+    frame::Framing,
+};
 
 /// Control messages that wait are joined to chunks of up to this size, so that many small ones cost one write.
 const MAX_CONTROL_PIECE_BYTES: usize = 64 << 10;
@@ -37,13 +37,13 @@ const MAX_CONTROL_PIECE_BYTES: usize = 64 << 10;
 #[derive(Clone)]
 pub(crate) struct Outgoing {
     lanes: Arc<OutgoingLanes>,
-    _flusher: Arc<AbortOnDrop>,
+    _flusher: Arc<AbortOnDropHandle<()>>,
 }
 
 /// Exclusive use of the bulk lane: nobody else sends bulk until this is flushed or dropped.
 pub(crate) struct Bulk {
     lanes: Arc<OutgoingLanes>,
-    frames: Frames,
+    frames: BulkFrames,
     framing: Framing,
     _guard: OwnedMutexGuard<()>,
 }
@@ -70,7 +70,7 @@ struct OutgoingState {
     /// How many bytes of control have not been written.
     control_backlog: usize,
     /// The bulk frames that are being written.
-    bulk: Option<Frames>,
+    bulk: Option<BulkFrames>,
     /// The bulk buffer while nobody uses it.
     spare: Vec<u8>,
     /// The flusher polls the stream. Nobody else may poll it then, because that would replace the flusher's waker.
@@ -80,19 +80,6 @@ struct OutgoingState {
     /// Something was written since the stream was flushed.
     dirty: bool,
 }
-
-/// Whole frames, and how far they have been written.
-#[derive(Default)]
-struct Frames {
-    bytes: Vec<u8>,
-    /// Where each frame ends.
-    ends: Vec<usize>,
-    written: usize,
-    /// How many frames have been written whole.
-    frames_written: usize,
-}
-
-struct AbortOnDrop(AbortHandle);
 
 impl Outgoing {
     /// Sends to `sink`. Needs a tokio runtime around it.
@@ -116,8 +103,8 @@ impl Outgoing {
             bulk_lock: Arc::default(),
             closed: CancellationToken::new(),
         });
-        let flusher = tokio::spawn(run_flusher(lanes.clone())).abort_handle();
-        Self { lanes, _flusher: Arc::new(AbortOnDrop(flusher)) }
+        let flusher = AbortOnDropHandle::new(tokio::spawn(run_flusher(lanes.clone())));
+        Self { lanes, _flusher: Arc::new(flusher) }
     }
 
     /// Sets the framing and sends the messages that waited for it. Only the first call has an effect.
@@ -176,7 +163,7 @@ impl Outgoing {
         // gone; `Bulk::flush` reports that.
         self.lanes.wait_until(|state| state.bulk.is_none() && state.framing.is_some()).await.ok();
         let mut state = self.lanes.lock();
-        let frames = Frames { bytes: mem::take(&mut state.spare), ..Frames::default() };
+        let frames = BulkFrames { bytes: mem::take(&mut state.spare), ..BulkFrames::default() };
         let framing = state.framing.unwrap_or(Framing::Lsp);
         drop(state);
         Bulk { lanes: self.lanes.clone(), frames, framing, _guard: guard }
@@ -338,7 +325,7 @@ impl OutgoingState {
     fn poll_pump(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(sink) = &mut self.sink else { return Poll::Ready(Ok(())) };
         loop {
-            let is_mid_frame = self.bulk.as_ref().is_some_and(Frames::is_mid_frame);
+            let is_mid_frame = self.bulk.as_ref().is_some_and(BulkFrames::is_mid_frame);
             if let Some(piece) = self.control.front().filter(|_| !is_mid_frame) {
                 let written = write(sink, context, &piece[self.control_written..], &mut self.blocked);
                 let written = ready!(written)?;
@@ -401,39 +388,6 @@ fn write(
             Poll::Pending
         }
         ready => ready,
-    }
-}
-
-/// Keeps an emptied buffer for the next use of the bulk lane, with at most [`MAX_SPARE_BULK_BYTES`] of capacity.
-fn keep_buffer(spare: &mut Vec<u8>, mut buffer: Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(MAX_SPARE_BULK_BYTES);
-    *spare = buffer;
-}
-
-impl Frames {
-    fn is_mid_frame(&self) -> bool {
-        let frame_start = if self.frames_written == 0 { 0 } else { self.ends[self.frames_written - 1] };
-        self.written > frame_start
-    }
-
-    /// The bytes to write next: all that are left, or only those up to the end of the current frame.
-    fn rest(&self, to_frame_end: bool) -> &[u8] {
-        let end = if to_frame_end { self.ends[self.frames_written] } else { self.bytes.len() };
-        &self.bytes[self.written..end]
-    }
-
-    fn advance(&mut self, written: usize) {
-        self.written += written;
-        while self.ends.get(self.frames_written).is_some_and(|&end| end <= self.written) {
-            self.frames_written += 1;
-        }
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

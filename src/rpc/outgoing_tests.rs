@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::*;
+use super::{super::bulk_frames::MAX_SPARE_BULK_BYTES, *};
 
 fn ndjson(capacity: usize) -> (Outgoing, DuplexStream) {
     let (ours, theirs) = duplex(capacity);

@@ -10,7 +10,7 @@ use super::{
     head_tail::{HeadTail, OutputGrowth},
     json_bytes,
     messages::{ChunkContent, MessageChunk, NewItems, Speaker, TurnMessages},
-    meta, patch, shortened,
+    meta, shortened,
     shown::shown,
     tool_calls::KnownCalls,
 };
@@ -18,7 +18,7 @@ use crate::model::{
     Entry, OutputEntry, PermissionEntry, PermissionOption, Run, RunState, StateEntry, Stream, UnixMs, UpdateEntry,
     entry::{PermissionStatus, ResolvedBy},
     item::{
-        CommandItem, FOLD_VERSION, FileDiff, Item, ItemAppend, ItemChange, ItemKind, NoticeItem, NoticeSeverity, OtherItem, OutputAppend,
+        CommandItem, FOLD_VERSION, Item, ItemAppend, ItemChange, ItemKind, NoticeItem, NoticeSeverity, OtherItem, OutputAppend,
         PermissionItem, PermissionResolution, PlanEntry, PlanItem, TurnItem,
     },
 };
@@ -64,7 +64,7 @@ pub(crate) struct Fold {
     /// The plans of this turn, by the item of the tool call whose sub-agent has it; 0 is the agent's own.
     plans: BTreeMap<u64, (ItemHead, PlanItem)>,
     command: Option<CommandOutput>,
-    #[serde(skip, default = "item_limits")]
+    #[serde(skip)]
     limits: ItemLimits,
     #[serde(skip)]
     whole_item: Option<u64>,
@@ -83,10 +83,6 @@ struct CommandOutput {
     stderr: HeadTail,
 }
 
-fn item_limits() -> ItemLimits {
-    ItemLimits::ITEM
-}
-
 impl Fold {
     /// A fold before the first entry.
     pub(crate) fn new(source: LogSource) -> Self {
@@ -102,7 +98,7 @@ impl Fold {
             permissions: Vec::new(),
             plans: BTreeMap::new(),
             command: None,
-            limits: ItemLimits::ITEM,
+            limits: ItemLimits::default(),
             whole_item: None,
         }
     }
@@ -307,7 +303,7 @@ impl Fold {
             permission_id: entry.permission_id.clone(),
             tool_call_id: id.to_owned(),
             tool_call: tool_call.clone(),
-            shown: shown(tool_call, &asked_diffs(tool_call)),
+            shown: shown(tool_call),
             options: options.to_vec(),
             resolved: None,
         };
@@ -388,16 +384,6 @@ fn new_items<'a>(
     changes: &'a mut Vec<ItemChange>,
 ) -> NewItems<'a> {
     NewItems { seq, at, turn, parent, count, limits, whole_item, changes }
-}
-
-/// What a question says about changes of files, all of it.
-fn asked_diffs(tool_call: &Map<String, Value>) -> Vec<FileDiff> {
-    let kind = tool_call.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let blocks = tool_call.get("content").and_then(Value::as_array).into_iter().flatten();
-    let first_path = || tool_call.get("locations")?.get(0)?.get("path")?.as_str();
-    let patch = meta(tool_call, "loomd/patch").and_then(Value::as_str);
-    let of_patch = patch.map(|text| patch::of_patch(text, first_path().unwrap_or_default())).unwrap_or_default();
-    blocks.filter_map(|block| patch::of_block(block, kind)).chain(of_patch).collect()
 }
 
 fn plan_entries(update: &Map<String, Value>) -> Vec<PlanEntry> {

@@ -1,18 +1,20 @@
-//! TurnMessages and thoughts of the running turn. They are joined by their id, so that texts which alternate stay whole.
+//! Messages and thoughts of the running turn. They are joined by their id, so that texts which alternate stay whole.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ItemHead, ItemLimits, json_bytes};
+use super::{ItemHead, ItemLimits, json_bytes, shortened};
 use crate::model::{
     UnixMs,
-    item::{Item, ItemAppend, ItemChange, ItemKind, MessageItem, MessageRole},
+    item::{FileDiff, Item, ItemAppend, ItemChange, ItemKind, MessageItem, MessageRole},
 };
 
 /// A longer text goes on in a new item.
 const MAX_TEXT_BYTES: usize = 256 << 10;
 /// All messages of a turn that may still change; beyond, the oldest are ended.
 const MAX_OPEN_BYTES: usize = 2 << 20;
+/// Longest path of a file in an item.
+pub(super) const MAX_PATH_BYTES: usize = 4 << 10;
 /// What a message counts for beside its text.
 const MESSAGE_BYTES: usize = 512;
 
@@ -100,6 +102,27 @@ impl NewItems<'_> {
     pub(super) fn keeps(&self, item: u64, bytes: usize, max_bytes: usize) -> (bool, usize) {
         let fits = bytes <= max_bytes;
         (fits || self.whole_item == Some(item), if fits { bytes } else { 0 })
+    }
+
+    /// Takes out of a diff of an item what is too large. Returns what it counts for.
+    pub(super) fn shorten_diff(&self, item: u64, diff: &mut FileDiff, max_bytes: usize) -> usize {
+        let path = shortened(&diff.path, MAX_PATH_BYTES).len();
+        diff.path.truncate(path);
+        let mut counted = path + 64;
+        for (text, max) in [
+            (&mut diff.patch, self.limits.patch_bytes),
+            (&mut diff.old_text, self.limits.text_bytes),
+            (&mut diff.new_text, self.limits.text_bytes),
+        ] {
+            let Some(bytes) = text.as_ref().map(String::len) else { continue };
+            let (is_kept, bytes) = self.keeps(item, bytes, max.min(max_bytes.saturating_sub(counted)));
+            counted += bytes;
+            if !is_kept {
+                *text = None;
+                diff.omitted = true;
+            }
+        }
+        counted
     }
 }
 

@@ -12,6 +12,7 @@ mod fold;
 pub(crate) mod head_tail;
 mod messages;
 pub(crate) mod patch;
+mod raw_output;
 pub(crate) mod read;
 mod shown;
 mod tool_calls;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub(crate) use fold::{Fold, LogSource};
-pub(crate) use tool_calls::unframed;
+pub(crate) use shown::unframed;
 
 use crate::model::{
     UnixMs,
@@ -42,10 +43,14 @@ pub(crate) struct ItemLimits {
     pub(crate) diff_bytes: usize,
 }
 
+/// The protocol's.
+impl Default for ItemLimits {
+    fn default() -> Self {
+        Self { input_bytes: 64 << 10, block_bytes: 64 << 10, patch_bytes: 256 << 10, text_bytes: 64 << 10, diff_bytes: 1 << 20 }
+    }
+}
+
 impl ItemLimits {
-    /// The protocol's.
-    pub(crate) const ITEM: Self =
-        Self { input_bytes: 64 << 10, block_bytes: 64 << 10, patch_bytes: 256 << 10, text_bytes: 64 << 10, diff_bytes: 1 << 20 };
     /// For readers of the whole run that keep few items at a time.
     pub(crate) const LARGE: Self =
         Self { input_bytes: 64 << 10, block_bytes: 64 << 10, patch_bytes: 8 << 20, text_bytes: 8 << 20, diff_bytes: 32 << 20 };

@@ -5,14 +5,15 @@
 
 use serde_json::{Map, Value};
 
-use super::{patch, tool_calls::unframed};
+use super::{meta, patch};
 use crate::model::item::{FileDiff, ShownPart};
 
 /// Members of a tool call that are shown in a way of their own, or that name the call.
 const KNOWN_MEMBERS: &[&str] = &["toolCallId", "title", "kind", "status", "rawInput", "locations", "content", "_meta"];
 
-/// Everything that is asked for by a tool call. `diffs`: what it is to change.
-pub(super) fn shown(tool_call: &Map<String, Value>, diffs: &[FileDiff]) -> Vec<ShownPart> {
+/// Everything that is asked for by a tool call.
+pub(super) fn shown(tool_call: &Map<String, Value>) -> Vec<ShownPart> {
+    let diffs = asked_diffs(tool_call);
     let mut parts = Vec::new();
     let mut add = |label: &str, text: &str| parts.push(ShownPart { label: visible(label), text: visible(text) });
     let title = tool_call.get("title").and_then(Value::as_str).unwrap_or_default();
@@ -117,6 +118,23 @@ fn is_invisible(c: char) -> bool {
         | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// What a question says about changes of files, all of it.
+fn asked_diffs(tool_call: &Map<String, Value>) -> Vec<FileDiff> {
+    let kind = tool_call.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let blocks = tool_call.get("content").and_then(Value::as_array).into_iter().flatten();
+    let first_path = || tool_call.get("locations")?.get(0)?.get("path")?.as_str();
+    let patch = meta(tool_call, "loomd/patch").and_then(Value::as_str);
+    let of_patch = patch.map(|text| patch::of_patch(text, first_path().unwrap_or_default())).unwrap_or_default();
+    blocks.filter_map(|block| patch::of_block(block, kind)).chain(of_patch).collect()
+}
+
+/// A title without the backticks around all of it. Those that belong to a part of it stay.
+pub(crate) fn unframed(title: &str) -> &str {
+    let inner = title.trim_matches('`');
+    let (before, after) = (title.len() - title.trim_start_matches('`').len(), title.len() - title.trim_end_matches('`').len());
+    if before == after && !inner.contains('`') { inner } else { title }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -125,9 +143,7 @@ mod tests {
 
     fn parts(tool_call: &Value) -> Vec<(String, String)> {
         let tool_call = tool_call.as_object().expect("an object");
-        let content = tool_call.get("content").and_then(Value::as_array);
-        let diffs: Vec<FileDiff> = content.into_iter().flatten().filter_map(|block| patch::of_block(block, "edit")).collect();
-        shown(tool_call, &diffs).into_iter().map(|part| (part.label, part.text)).collect()
+        shown(tool_call).into_iter().map(|part| (part.label, part.text)).collect()
     }
 
     fn part(label: &str, text: &str) -> (String, String) {

@@ -12,8 +12,10 @@ use super::{
     ItemHead, ItemLimits, block_text,
     head_tail::{HeadTail, OutputGrowth},
     json_bytes,
-    messages::NewItems,
-    meta, omitted_value, patch, shortened,
+    messages::{MAX_PATH_BYTES, NewItems},
+    meta, omitted_value, patch,
+    raw_output::raw_output_text,
+    shortened,
 };
 use crate::model::item::{FileDiff, Item, ItemAppend, ItemChange, ItemKind, OutputAppend, ToolItem, ToolLocation};
 
@@ -27,7 +29,6 @@ const MAX_RUNNING_BYTES: usize = 8 << 20;
 const BODY_BYTES: usize = 512;
 const MAX_TITLE_BYTES: usize = 16 << 10;
 const MAX_WORD_BYTES: usize = 256;
-const MAX_PATH_BYTES: usize = 4 << 10;
 const MAX_LOCATIONS: usize = 200;
 /// Of the changes that follow only the path is kept.
 const MAX_DIFFS: usize = 2000;
@@ -338,7 +339,7 @@ impl CallBody {
             let item = self.head.item;
             for (number, diff) in self.block_diffs.iter_mut().chain(&mut self.patch_diffs).enumerate() {
                 let left = if number < MAX_DIFFS { new.limits.diff_bytes.saturating_sub(bytes) } else { 0 };
-                bytes += shorten_diff(diff, left, new, item);
+                bytes += new.shorten_diff(item, diff, left);
             }
             self.diff_bytes = bytes;
         }
@@ -380,84 +381,4 @@ impl CallBody {
 
 fn is_final(status: &str) -> bool {
     matches!(status, "completed" | "failed")
-}
-
-/// Takes out of a diff what is too large. Returns what it counts for.
-fn shorten_diff(diff: &mut FileDiff, max_bytes: usize, new: &NewItems<'_>, item: u64) -> usize {
-    let path = shortened(&diff.path, MAX_PATH_BYTES).len();
-    diff.path.truncate(path);
-    let mut counted = path + 64;
-    for (text, max) in [
-        (&mut diff.patch, new.limits.patch_bytes),
-        (&mut diff.old_text, new.limits.text_bytes),
-        (&mut diff.new_text, new.limits.text_bytes),
-    ] {
-        let Some(bytes) = text.as_ref().map(String::len) else { continue };
-        let (is_kept, bytes) = new.keeps(item, bytes, max.min(max_bytes.saturating_sub(counted)));
-        counted += bytes;
-        if !is_kept {
-            *text = None;
-            diff.omitted = true;
-        }
-    }
-    counted
-}
-
-/// Members of a tool's own output that say how it ended, not what it answered.
-const OUTCOME_MEMBERS: &[&str] = &[
-    "exitcode",
-    "exit",
-    "code",
-    "status",
-    "success",
-    "ok",
-    "signal",
-    "duration",
-    "durationms",
-    "metadata",
-    "truncated",
-    "interrupted",
-    "timedout",
-    "iserror",
-    "isimage",
-    "pid",
-    "cwd",
-    "type",
-];
-
-/// What a tool answered, where its provider says it in the tool's own form alone: its texts, else what there is as JSON.
-fn raw_output_text(raw: &Value) -> String {
-    let members = match raw {
-        Value::Object(members) => members,
-        Value::String(text) => return text.clone(),
-        Value::Array(values) if values.iter().any(|value| value["text"].is_string()) => {
-            return values.iter().filter_map(|value| value["text"].as_str()).collect::<Vec<_>>().join("\n");
-        }
-        Value::Array(values) if values.is_empty() => return String::new(),
-        Value::Null => return String::new(),
-        other => return serde_json::to_string_pretty(other).unwrap_or_default(),
-    };
-    let names = ["output", "aggregated_output", "stdout", "stderr", "text", "result", "content", "message", "error"];
-    let answers = names.iter().filter_map(|name| members.get(*name)).filter(|value| !value.is_null());
-    let texts: Vec<String> = answers.map(raw_output_text).filter(|text| !text.is_empty()).collect();
-    if !texts.is_empty() {
-        return texts.join("\n");
-    }
-    let is_answer = |name: &String| {
-        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-        !names.contains(&name.as_str()) && !OUTCOME_MEMBERS.contains(&plain.as_str())
-    };
-    let rest: Map<String, Value> = members
-        .iter()
-        .filter(|(name, value)| is_answer(name) && !value.is_null())
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    if rest.is_empty() { String::new() } else { serde_json::to_string_pretty(&rest).unwrap_or_default() }
-}
-
-/// A title without the backticks around all of it. Those that belong to a part of it stay.
-pub(crate) fn unframed(title: &str) -> &str {
-    let inner = title.trim_matches('`');
-    let (before, after) = (title.len() - title.trim_start_matches('`').len(), title.len() - title.trim_end_matches('`').len());
-    if before == after && !inner.contains('`') { inner } else { title }
 }

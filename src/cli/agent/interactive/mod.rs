@@ -29,6 +29,7 @@ use crate::{
         format,
         input::{self as stdin, Keys, StdinChunks, UserAction},
         live::{self, WatchEnd},
+        notification_printer,
         outcome::RunOutcome,
         output::OutputWriter,
         render::{self, Styles},
@@ -340,7 +341,7 @@ impl<'a> Interactive<'a> {
     fn handle_notification(&mut self, notification: &Notification) -> Result<Option<RunOutcome>, EarlyExit> {
         let text = notification.params.get();
         if notification.method == ITEM_METHOD {
-            let params: ItemParams = live::read(text)?;
+            let params: ItemParams = notification_printer::read(text)?;
             if params.run_id == self.run.id {
                 // One entry may change several items, of which some may not have come yet.
                 self.after_seq = self.after_seq.max(params.seq.saturating_sub(1));
@@ -351,7 +352,7 @@ impl<'a> Interactive<'a> {
         if notification.method != Kind::State.method() {
             return Ok(None);
         }
-        let Entry::State(state) = live::read(text)? else { return Ok(None) };
+        let Entry::State(state) = notification_printer::read(text)? else { return Ok(None) };
         if state.run_id != self.run.id || state.seq <= self.entry_seq {
             return Ok(None);
         }
