@@ -8,6 +8,7 @@ mod acp;
 mod args;
 mod claims;
 mod cli;
+mod client;
 mod config;
 mod environment;
 mod export;

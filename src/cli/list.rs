@@ -1,7 +1,10 @@
 //! `loomd list`: the runs of the store, newest first.
 
-use super::{EarlyExit, agent, client::ServerLaunch, format, render};
-use crate::model::{Run, RunState, UnixMs, calls::ListParams, methods::RunList};
+use super::{EarlyExit, agent, format, render};
+use crate::{
+    client::ServerLaunch,
+    model::{Run, RunState, UnixMs, calls::ListParams, methods::RunList},
+};
 
 /// How many runs are listed by default.
 const DEFAULT_LIMIT: u64 = 50;

@@ -9,9 +9,7 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::{
-    EarlyExit,
-    client::{ServerLaunch, ServerSession, set_size},
-    format,
+    EarlyExit, format,
     input::{self, Keys, Resizes, StdinChunks, UserAction, next_size},
     outcome::RunOutcome,
     output::OutputWriter,
@@ -20,6 +18,7 @@ use super::{
     tail::TailPosition,
 };
 use crate::{
+    client::{ServerLaunch, ServerSession, set_size},
     model::{
         Entry, Failure, FailureKind, Kind, Run, RunId, Stream,
         calls::{AttachParams, CancelParams, RunIdParams, SendParams},

@@ -3,14 +3,16 @@
 use super::{
     EarlyExit,
     agent::start::COMMAND,
-    client::ServerLaunch,
     format,
     render::{self, Spinner, Styles},
 };
-use crate::model::{
-    ProviderInfo,
-    calls::{Empty, ProvidersResult},
-    methods::ProviderList,
+use crate::{
+    client::ServerLaunch,
+    model::{
+        ProviderInfo,
+        calls::{Empty, ProvidersResult},
+        methods::ProviderList,
+    },
 };
 
 /// List agents, their versions, and how to install missing ones

@@ -5,17 +5,19 @@ use std::ffi::OsString;
 use super::{
     EarlyExit,
     agent::{self, start::AgentStart},
-    client::{ServerLaunch, ServerSession},
     format, input,
     input::Keys,
     live::{LiveView, Watch},
     options::StartOptions,
     render, tail,
 };
-use crate::model::{
-    Failure, ProviderInfo, Run,
-    calls::{RunResult, StartParams},
-    methods::RunStart,
+use crate::{
+    client::{ServerLaunch, ServerSession},
+    model::{
+        Failure, ProviderInfo, Run,
+        calls::{RunResult, StartParams},
+        methods::RunStart,
+    },
 };
 
 const AFTER_HELP: &str = r#"After `--` comes a command. Without `--`, the first argument may be a provider (see `loomd providers`),

@@ -9,12 +9,8 @@ use super::{
     renderer::Renderer,
 };
 use crate::{
-    cli::{
-        EarlyExit,
-        client::{ServerLaunch, ServerSession},
-        format,
-        options::StartOptions,
-    },
+    cli::{EarlyExit, format, options::StartOptions},
+    client::{ServerLaunch, ServerSession},
     model::{
         Failure, FailureKind, ProviderInfo, Run,
         calls::{AttachChoice, AttachForm, Prompt, Resume, StartParams},

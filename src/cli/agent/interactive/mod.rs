@@ -24,9 +24,7 @@ use super::{
 };
 use crate::{
     cli::{
-        EarlyExit,
-        client::{ServerLaunch, ServerSession},
-        format,
+        EarlyExit, format,
         input::{self as stdin, Keys, StdinChunks, UserAction},
         live::{self, WatchEnd},
         outcome::RunOutcome,
@@ -34,6 +32,7 @@ use crate::{
         render::{self, Styles},
         screen::Content,
     },
+    client::{ServerLaunch, ServerSession},
     model::{
         Entry, Failure, Kind, Run, RunState, Stream,
         calls::{AttachParams, ItemParams},

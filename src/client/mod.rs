@@ -1,5 +1,7 @@
-//! The client that all commands share. It starts a server of its own, initializes it, and finds runs by some digits of
-//! their ID.
+//! The client that all commands and front ends share. It starts a server of its own, initializes it, and finds runs by
+//! some digits of their ID.
+
+pub(crate) mod run_ids;
 
 use std::{
     borrow::Borrow,
@@ -13,7 +15,6 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::format;
 use crate::{
     config::Locations,
     model::{
@@ -22,6 +23,7 @@ use crate::{
         methods::{Initialize, Method, RunGet, RunList, RunSetSize, Shutdown},
     },
     process::tree::wait_for_exit,
+    provider::kind::quoted,
     rpc::{Client, Notifications},
 };
 
@@ -104,7 +106,7 @@ impl ServerLaunch {
     /// How a command that finds the same runs begins: `loomd`, with the data directory if one was named.
     pub(crate) fn command_prefix(&self) -> String {
         match &self.locations.data_dir {
-            Some(dir) => format!("loomd --data-dir {}", format::quoted(&absolute(dir).to_string_lossy())),
+            Some(dir) => format!("loomd --data-dir {}", quoted(&absolute(dir).to_string_lossy())),
             None => "loomd".to_owned(),
         }
     }
@@ -152,15 +154,15 @@ impl ServerSession {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let digits = format::parse_id_digits(text)?;
+        let digits = run_ids::parse_id_digits(text)?;
         let mut matches = Vec::new();
         let mut params = ListParams { limit: Some(MAX_PAGE_RUNS), ..ListParams::default() };
         loop {
             let page = self.call(RunList, &params).await?;
-            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| format::matches_id(*id, &digits)));
+            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| run_ids::matches_id(*id, &digits)));
             match page.next_cursor {
                 Some(cursor) => params.cursor = Some(cursor),
-                None => return format::only_match(matches, text),
+                None => return run_ids::only_match(matches, text),
             }
         }
     }
