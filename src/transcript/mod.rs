@@ -15,6 +15,7 @@ pub(crate) mod patch;
 pub(crate) mod read;
 mod shown;
 mod tool_calls;
+pub(crate) mod touched;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
