@@ -14,6 +14,7 @@ mod environment;
 mod export;
 pub mod history;
 pub mod log;
+mod mcp;
 pub mod model;
 pub mod process;
 pub mod provider;

@@ -182,6 +182,7 @@ fn command_params(options: &Options) -> Result<StartParams, Failure> {
         ("--model", start_options.model.is_some()),
         ("--resume", start_options.resume.is_some()),
         ("--permissions", start_options.permissions.is_some()),
+        ("--past", start_options.past),
     ];
     if let Some((option, _)) = for_agents.into_iter().find(|(_, is_given)| *is_given) {
         let message = format!("{option} is only for agents, and `{}` is a command (see `loomd providers`)", options.command[0]);

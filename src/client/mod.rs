@@ -111,6 +111,26 @@ impl ServerLaunch {
         }
     }
 
+    /// This program and the arguments that start another front end on the same runs, whatever its environment is.
+    pub(crate) fn front_end_command(&self, name: &str) -> Result<(String, Vec<String>), Failure> {
+        let text = |path: PathBuf| {
+            let invalid = |path: OsString| Failure::internal(format!("the path {} is not valid UTF-8", path.display()));
+            path.into_os_string().into_string().map_err(invalid)
+        };
+        let mut args = Vec::new();
+        let locations = &self.locations;
+        for (option, variable, named) in
+            [("--data-dir", "LOOMD_DATA_DIR", &locations.data_dir), ("--config", "LOOMD_CONFIG", &locations.config)]
+        {
+            let of_environment = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+            if let Some(path) = named.clone().or_else(of_environment) {
+                args.extend([option.to_owned(), text(absolute(&path))?]);
+            }
+        }
+        args.push(name.to_owned());
+        Ok((text(own_executable())?, args))
+    }
+
     /// This program as a command that finds the same runs. The caller adds the arguments.
     pub(crate) fn self_command(&self) -> Command {
         let mut command = Command::new(own_executable());
@@ -138,6 +158,11 @@ impl ServerLaunch {
 impl ServerSession {
     pub(crate) async fn call<M: Method>(&self, method: M, params: impl Borrow<M::Params>) -> Result<M::Result, Failure> {
         self.client.call(method, params).await
+    }
+
+    /// Whether the server can still be called.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.is_connected()
     }
 
     /// The connection, for requests that are sent while others are pending.

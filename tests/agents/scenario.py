@@ -44,13 +44,21 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """Call a tool of the MCP server `loomd`."""
+
+    tool: str
+    arguments: Json
+
+
+@dataclass(frozen=True)
 class Failure:
     """An HTTP status in digits; or `stream`, an error event after half an answer; or `drop`, the connection cut after half an answer."""
 
     kind: str
 
 
-Step = Union[Say, Command, Write, Failure]
+Step = Union[Say, Command, Write, Ask, Failure]
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def steps(name: str, settings: Settings) -> list[Step]:
         "sleep": [Command("echo asleep; sleep 120; echo awake"), ran],
         "edit": [Write("fake.txt", ["one", "two"]), Say(["The", " file", " is", " written", "."], pause=pause)],
         "approval": [Command("touch approved.txt", escalate=True), ran],
+        "past": [Ask("search_runs", {"query": "needle"}), Say(["Somebody", " has", " looked", " for", " it", "."], pause=pause)],
         "big": [Command("yes 'a line of a big output, of forty letters' | head -c 20000000"), ran],
         "long": [Say([f"word{n} " for n in range(settings.long_pieces)])],
         "slow": [Say([f"slow{n} " for n in range(settings.slow_pieces)], pause=settings.slow_pause)],
@@ -155,7 +164,10 @@ def answer(request: ModelRequest, settings: Settings) -> Answer:
     step = script[min(request.results, len(script) - 1)]
     if isinstance(step, (Say, Failure)):
         return step
-    call = command_call(step, request.tools) if isinstance(step, Command) else write_call(step, request.tools)
+    if isinstance(step, Ask):
+        call = mcp_call(step, request.tools)
+    else:
+        call = command_call(step, request.tools) if isinstance(step, Command) else write_call(step, request.tools)
     return call or Say([f"(none of your tools fits: {', '.join(sorted(request.tools))})"])
 
 
@@ -201,6 +213,13 @@ def write_call(step: Write, tools: dict[str, Json]) -> Optional[Call]:
             key = next((key for key in ("filePath", "path") if key in takes), "file_path")
             return Call(name, {key: step.path, "content": "".join(f"{line}\n" for line in step.lines)})
     return None
+
+
+def mcp_call(step: Ask, tools: dict[str, Json]) -> Optional[Call]:
+    name = f"mcp__loomd__{step.tool}"
+    if "exec" in tools:
+        return in_javascript(name, step.arguments, "JSON.stringify(result)")
+    return Call(name, step.arguments) if name in tools else None
 
 
 def in_javascript(tool: str, tool_input: Union[Json, str], shown: str) -> Call:

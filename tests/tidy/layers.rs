@@ -9,6 +9,7 @@ const LAYERS: &[&str] = &[
     "main",
     "args",
     "acp",
+    "mcp",
     "cli",
     "client",
     "server",
@@ -31,7 +32,7 @@ const LAYERS: &[&str] = &[
 ];
 
 /// Each speaks to people or to another program's protocol, and is a client of the server. None uses another.
-const FRONT_ENDS: &[&str] = &["acp", "cli"];
+const FRONT_ENDS: &[&str] = &["acp", "mcp", "cli"];
 
 /// Words that may stand in one module only.
 const RESERVED_WORDS: &[(&str, &str)] = &[("redb", "store"), ("libc", "process"), ("unsafe", "process")];
@@ -43,7 +44,7 @@ fn imports_go_down_only() {
 }
 
 /// Folders that draw items, and interpret no update.
-const DRAWING_FOLDERS: &[&str] = &["cli", "export", "server"];
+const DRAWING_FOLDERS: &[&str] = &["cli", "export", "mcp", "server"];
 
 #[test]
 fn only_the_transcript_interprets_updates() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod interactive;
 pub(crate) mod keyboard;
+mod past;
 pub(crate) mod permission_prompt;
 pub(crate) mod renderer;
 pub(crate) mod start;
