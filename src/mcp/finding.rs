@@ -13,6 +13,9 @@ use crate::model::{Failure, Run, RunId, RunState, UnixMs, calls::ListParams, run
 
 /// Pages of `run/list` that are looked through for one answer.
 const MAX_PAGES: usize = 8;
+/// Runs in the first of them, and in the others.
+const FIRST_PAGE_RUNS: u64 = 100;
+const MAX_PAGE_RUNS: u64 = 500;
 
 /// Arguments of `list_runs`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -106,14 +109,15 @@ impl RunFilter {
             && self.since.is_none_or(|since| run.created_at >= since)
     }
 
-    /// At most `limit` runs that match and are shown, and the cursor from which further ones are found.
+    /// At most `limit` runs that match and are shown, and the cursor from which further ones are found. There may be none though
+    /// there is a cursor.
     pub(super) async fn page(
         &self,
         front_end: &McpFrontEnd,
         cursor: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Run>, Option<String>), Failure> {
-        let mut params = ListParams { cursor, ..self.params.clone() };
+        let mut params = ListParams { cursor, limit: Some(FIRST_PAGE_RUNS), ..self.params.clone() };
         let mut found: Vec<Run> = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = front_end.page(&params).await?;
@@ -129,7 +133,7 @@ impl RunFilter {
                     found.push(run);
                 }
             }
-            params.cursor = page.next_cursor;
+            (params.cursor, params.limit) = (page.next_cursor, Some(MAX_PAGE_RUNS));
             if params.cursor.is_none() {
                 return Ok((found, None));
             }

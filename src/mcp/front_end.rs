@@ -20,9 +20,6 @@ use crate::{
 /// How the server knows this client.
 const CLIENT_NAME: &str = "loomd mcp";
 
-/// Most runs in one page of `run/list`.
-const MAX_PAGE_RUNS: u64 = 500;
-
 /// Everything that the tools share.
 pub(super) struct McpFrontEnd {
     pub(super) may_start: bool,
@@ -109,9 +106,9 @@ impl McpFrontEnd {
         self.started.lock().insert(id);
     }
 
-    /// The next page of runs that are shown, newest first: at least one run of it was looked at for each that is missing.
+    /// A page of runs without those that are not shown.
     pub(super) async fn page(&self, params: &ListParams) -> Result<ListResult, Failure> {
-        let mut page = self.call(RunList, ListParams { limit: Some(MAX_PAGE_RUNS), ..params.clone() }).await?;
+        let mut page = self.call(RunList, params).await?;
         page.runs.retain(|run| self.shows(run));
         Ok(page)
     }

@@ -124,20 +124,26 @@ pub(super) async fn search_runs(front_end: &Arc<McpFrontEnd>, arguments: SearchR
     }
     let mut searched = 0;
     loop {
-        let runs = match position.take() {
+        let runs: Vec<_> = match position.take() {
             Some(SearchPosition { run, within: Some(within) }) => {
                 let run = front_end.run(&run.to_string()).await?;
                 vec![(run, Some(within))]
             }
-            position => {
-                let cursor = position.map(|position| position.run.to_string());
-                let (runs, _) = filter.page(front_end, cursor, PAGE_RUNS).await?;
+            before => {
+                let cursor = before.map(|before| before.run.to_string());
+                let (runs, next) = filter.page(front_end, cursor, PAGE_RUNS).await?;
+                if runs.is_empty() {
+                    let Some(next) = next else { return Ok(text.ending_with(&format!("These are all; {searched} runs were searched."))) };
+                    let next = next.parse::<SearchPosition>()?;
+                    if Instant::now() >= query.end {
+                        return Ok(text.ending_with(&more(&next)));
+                    }
+                    position = Some(next);
+                    continue;
+                }
                 runs.into_iter().map(|run| (run, None)).collect()
             }
         };
-        if runs.is_empty() {
-            return Ok(text.ending_with(&format!("These are all; {searched} runs were searched.")));
-        }
         for (run, within) in runs {
             let begin = within.clone();
             let hits = query.hits(front_end, &run, within, left.min(MAX_HITS_OF_RUN)).await?;

@@ -88,7 +88,7 @@ def steps(name: str, settings: Settings) -> list[Step]:
         "sleep": [Command("echo asleep; sleep 120; echo awake"), ran],
         "edit": [Write("fake.txt", ["one", "two"]), Say(["The", " file", " is", " written", "."], pause=pause)],
         "approval": [Command("touch approved.txt", escalate=True), ran],
-        "past": [Ask("search_runs", {"query": "needle"}), Say(["Somebody", " has", " looked", " for", " it", "."], pause=pause)],
+        "past": [Ask("search_runs", {"query": "needle"}), Ask("search_runs", {"query": "needle"}), Say(["Somebody", " has", " looked", " for", " it", "."], pause=pause)],
         "big": [Command("yes 'a line of a big output, of forty letters' | head -c 20000000"), ran],
         "long": [Say([f"word{n} " for n in range(settings.long_pieces)])],
         "slow": [Say([f"slow{n} " for n in range(settings.slow_pieces)], pause=settings.slow_pause)],
@@ -111,6 +111,8 @@ class ModelRequest:
     stream: bool
     tools: dict[str, Json] = field(default_factory=dict)
     """The agent's tools by name, each with the JSON Schema of its input, which is empty if the input is free text."""
+    namespaces: dict[str, str] = field(default_factory=dict)
+    """The namespaces of those tools that are in one."""
     prompt: str = ""
     results: int = 0
     """Tool results since the prompt."""
@@ -128,8 +130,8 @@ class ModelRequest:
 
 
 def is_agent_context(text: str) -> bool:
-    """Whether a user's message is context that the agent adds, in tags. Such a message starts no new turn."""
-    return re.match(r"\s*<(system-reminder|environment_context|turn_aborted)\b", text) is not None
+    """Whether a user's message is context that the agent adds, in tags or as what Claude says of a tool. It starts no new turn."""
+    return re.match(r"\s*(<(system-reminder|environment_context|turn_aborted)\b|Tool loaded\.$)", text) is not None
 
 
 def text_in(content: Any) -> str:
@@ -149,6 +151,7 @@ class Call:
     name: str
     input: Union[Json, str]
     preface: str = ""
+    namespace: str = ""
 
 
 Answer = Union[Say, Call, Failure]
@@ -165,7 +168,7 @@ def answer(request: ModelRequest, settings: Settings) -> Answer:
     if isinstance(step, (Say, Failure)):
         return step
     if isinstance(step, Ask):
-        call = mcp_call(step, request.tools)
+        call = mcp_call(step, request)
     else:
         call = command_call(step, request.tools) if isinstance(step, Command) else write_call(step, request.tools)
     return call or Say([f"(none of your tools fits: {', '.join(sorted(request.tools))})"])
@@ -215,11 +218,20 @@ def write_call(step: Write, tools: dict[str, Json]) -> Optional[Call]:
     return None
 
 
-def mcp_call(step: Ask, tools: dict[str, Json]) -> Optional[Call]:
+def mcp_call(step: Ask, request: ModelRequest) -> Optional[Call]:
+    """The call of a tool that most agents tell the model only when it has searched for it."""
     name = f"mcp__loomd__{step.tool}"
-    if "exec" in tools:
+    if name in request.tools:
+        return Call(name, step.arguments)
+    if step.tool in request.namespaces:
+        return Call(step.tool, step.arguments, namespace=request.namespaces[step.tool])
+    if "exec" in request.tools:
         return in_javascript(name, step.arguments, "JSON.stringify(result)")
-    return Call(name, step.arguments) if name in tools else None
+    if "tool_search" in request.tools:
+        return Call("tool_search", {"query": f"loomd {step.tool}", "limit": 20})
+    if "ToolSearch" in request.tools:
+        return Call(name, step.arguments) if request.results else Call("ToolSearch", {"query": f"select:{name}", "max_results": 1})
+    return None
 
 
 def in_javascript(tool: str, tool_input: Union[Json, str], shown: str) -> Call:
