@@ -25,7 +25,8 @@ pub(super) fn line(item: &Item) -> String {
             None => "permission: open, a person has to answer".to_owned(),
             Some(resolved) => {
                 let chosen = resolved.option_id.as_ref().and_then(|id| permission.options.iter().find(|option| option.option_id == *id));
-                format!("permission: {}", chosen.map_or("not given", |option| option.name.as_str()))
+                let chosen = chosen.map(|option| first_line(&plain(&option.name), MAX_LINE_BYTES));
+                format!("permission: {}", chosen.as_deref().unwrap_or("not given"))
             }
         },
         ItemKind::Notice(notice) => format!("notice: {}", first_line(&plain(&notice.title), MAX_LINE_BYTES)),
@@ -47,11 +48,10 @@ pub(super) fn line(item: &Item) -> String {
 }
 
 fn tool_line(tool: &ToolItem) -> String {
-    let files: Vec<&str> = tool.locations.iter().map(|location| location.path.as_str()).take(3).collect();
     let title = first_line(&plain(unframed(&tool.title)), MAX_LINE_BYTES);
-    let files =
-        if files.is_empty() || files.iter().all(|file| title.contains(file)) { String::new() } else { format!(" [{}]", files.join(", ")) };
-    format!("{} ({}): {title}{files}", tool.tool_kind, tool.status)
+    let files: Vec<String> = tool.locations.iter().take(3).map(|location| first_line(&plain(&location.path), MAX_LINE_BYTES)).collect();
+    let named = if files.iter().all(|file| title.contains(file)) { String::new() } else { format!(" [{}]", files.join(", ")) };
+    format!("{} ({}): {title}{named}", tool.tool_kind, tool.status)
 }
 
 fn speaker(message: &MessageItem) -> &'static str {

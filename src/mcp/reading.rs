@@ -250,8 +250,8 @@ pub(super) async fn run_changes(front_end: &Arc<McpFrontEnd>, arguments: RunChan
         return Ok(text_part(&patch_of(file), offset, &format!("path: {:?}", file.path)));
     }
     let mut text = AnswerText::new();
-    let mut passed = usize::try_from(offset).unwrap_or(usize::MAX);
-    for file in changes.files.iter().skip(passed) {
+    let first = usize::try_from(offset).unwrap_or(usize::MAX);
+    for (number, file) in changes.files.iter().enumerate().skip(first) {
         let kind = match file.kind {
             ChangeKind::Add => "added",
             ChangeKind::Modify => "modified",
@@ -260,9 +260,8 @@ pub(super) async fn run_changes(front_end: &Arc<McpFrontEnd>, arguments: RunChan
         };
         let (added, removed) = patch::counts(&patch_of(file));
         if !text.line(&format!("{kind} {} +{added} -{removed}", plain(&file.path))) {
-            return Ok(text.ending_with(&format!("There are {} files; go on with offset: {passed}.", changes.files.len())));
+            return Ok(text.ending_with(&format!("There are {} files; go on with offset: {number}.", changes.files.len())));
         }
-        passed += 1;
     }
     Ok(text.ending_with(match (changes.files.is_empty(), changes.complete) {
         (true, true) => "The run changed no file.",

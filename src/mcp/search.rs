@@ -34,6 +34,8 @@ const MAX_HIT_BYTES: usize = 300;
 const BYTES_BEFORE_HIT: usize = 100;
 /// Lines of one run in an answer about all runs, so that others are found, too.
 const MAX_HITS_OF_RUN: usize = 10;
+/// Lines in an answer about one run: so many fit, however long they are.
+const MAX_HITS_OF_NAMED_RUN: usize = 20;
 /// Runs that are looked up at a time.
 const PAGE_RUNS: usize = 50;
 /// Items that are asked for at a time, and their bytes.
@@ -54,7 +56,7 @@ pub(super) struct SearchRunsArguments {
     /// Whether upper and lower case differ. Default false.
     #[serde(default)]
     case_sensitive: Option<bool>,
-    /// Searches only this run, and shows all its hits: its id, or the last digits of it.
+    /// Searches only this run, and shows all its hits, 20 at a time: its id, or the last digits of it.
     #[serde(default)]
     run: Option<String>,
     /// Only runs in this directory or below it; an absolute path.
@@ -119,7 +121,7 @@ pub(super) async fn search_runs(front_end: &Arc<McpFrontEnd>, arguments: SearchR
     if let Some(run) = &query.arguments.run {
         let run = front_end.run(run).await?;
         let within = position.and_then(|position| position.within);
-        let hits = query.hits(front_end, &run, within, left).await?;
+        let hits = query.hits(front_end, &run, within, left.min(MAX_HITS_OF_NAMED_RUN)).await?;
         return Ok(answer_of_run(text, &run, hits));
     }
     let mut searched = 0;
@@ -238,14 +240,12 @@ impl Query {
                 let titled = std::iter::once(("", head.as_str())).filter(|_| parts.iter().all(|(label, _)| !label.is_empty()));
                 let texts = titled.chain(parts.iter().map(|(label, text)| (*label, text.as_str())));
                 let matching = texts.flat_map(|(label, text)| text.lines().filter_map(move |line| Some((label, self.hit(line)?))));
-                let mut told_here = std::mem::take(&mut told);
-                for (label, text) in matching.skip(told_here) {
+                for (number, (label, text)) in matching.enumerate().skip(std::mem::take(&mut told)) {
                     if lines.len() == limit {
-                        return Ok(RunHits { lines, next: Some(RunPosition::Item { after: before, told: told_here }) });
+                        return Ok(RunHits { lines, next: Some(RunPosition::Item { after: before, told: number }) });
                     }
                     let place = format!("item {} {}", item.item, if label.is_empty() { kind_of(&head) } else { label });
                     lines.push(FoundLine { place, text });
-                    told_here += 1;
                 }
                 before = item.item;
             }

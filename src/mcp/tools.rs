@@ -46,7 +46,7 @@ macro_rules! tools {
 tools! {
     Reads "search_runs" => search::search_runs, search::SearchRunsArguments,
         "Searches what was said, called and printed in earlier and running runs, the newest run first, line by line: prompts, messages, \
-tool calls with their input, output and changes, output of commands. At most 50 lines of 300 bytes an answer; `cursor` goes on. A search \
+tool calls with their input, output and changes, output of commands. At most 50 lines of 300 bytes an answer, 10 of one run; `cursor` goes on. A search \
 of many runs is answered after 8 seconds with what was found by then and a `cursor`.";
     Reads "list_runs" => finding::list_runs, finding::ListRunsArguments,
         "Lists runs, the newest first: id, provider, state, time, title. At most 50 an answer; `cursor` goes on.";

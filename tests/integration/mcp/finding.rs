@@ -120,11 +120,15 @@ fn a_search_goes_on_where_it_ended() {
         assert_eq!(hits(&pages(&mut client, "search_runs", arguments(&command), "cursor")), (100..=130).collect::<Vec<_>>(), "{limit}");
         assert_eq!(hits(&pages(&mut client, "search_runs", arguments(&agent), "cursor")), (0..30).collect::<Vec<_>>(), "{limit}");
     }
+    // Long lines do not crowd each other out.
+    let long = command_run(&mut server, "for n in $(seq 300 360); do printf '%0400d needle-%d\\n' 0 $n; done", &here);
+    let found = pages(&mut client, "search_runs", json!({ "query": "needle-3", "run": long, "limit": 50 }), "cursor");
+    assert_eq!(hits(&found), (300..=360).collect::<Vec<_>>());
     // Of many runs each has some lines, and none is left out.
     let all = pages(&mut client, "search_runs", json!({ "query": "needle", "limit": 15 }), "cursor");
     let text = all.concat();
     assert!([&agent, &command, &other].iter().all(|run| text.contains(run.as_str())), "{text}");
-    assert!(hits(&all).starts_with(&[200, 100, 101]), "{text}");
+    assert!(hits(&all).starts_with(&[300, 301]) && hits(&all).contains(&200), "{text}");
 }
 
 #[test]
