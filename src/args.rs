@@ -2,13 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::{
-    acp,
-    cli::{self, client::ServerLaunch},
-    config::Locations,
-    rpc::Framing,
-    server, supervisor,
-};
+use crate::{acp, cli, client::ServerLaunch, config::Locations, mcp, rpc::Framing, server, supervisor};
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -49,7 +43,8 @@ pub fn main() -> ExitCode {
     match arguments.command {
         None => serve(root_serve.clone()),
         Some(CliCommand::Serve(options)) => serve(options),
-        Some(CliCommand::Acp(options)) => acp::main(options, &launch),
+        Some(CliCommand::Acp(options)) => cli::run_to_exit_code(async { Ok(acp::main(options, &launch).await?) }),
+        Some(CliCommand::Mcp(options)) => cli::run_to_exit_code(async { Ok(mcp::main(options, &launch).await?) }),
         Some(CliCommand::Run(options)) => cli::run_to_exit_code(cli::run::main(options, &launch)),
         Some(CliCommand::List(options)) => cli::run_to_exit_code(cli::list::main(options, &launch)),
         Some(CliCommand::Logs(options)) => cli::run_to_exit_code(cli::logs::main(options, &launch)),
@@ -122,6 +117,7 @@ pub(crate) enum CliCommand {
     Rules(cli::rules::Options),
     Doctor(cli::doctor::Options),
     Acp(acp::Options),
+    Mcp(mcp::Options),
     Schema(cli::generate::SchemaOptions),
     Completions(cli::generate::CompletionsOptions),
     Man(cli::generate::ManOptions),

@@ -21,7 +21,7 @@ use super::{
     wire::AcpClient,
 };
 use crate::{
-    cli::client::{ServerLaunch, ServerSession},
+    client::{ServerLaunch, ServerSession},
     model::{
         Entry, Failure, RunId,
         calls::{AttachParams, ChangedParams, OptionsResult, RunIdParams},

@@ -19,11 +19,12 @@ mod session;
 mod translator;
 mod wire;
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
 use self::{front_end::FrontEnd, service::AcpService};
 use crate::{
-    cli::{self, EarlyExit, client::ServerLaunch},
+    client::ServerLaunch,
+    model::Failure,
     process::current_process,
     rpc::{ConnectionEnd, FrameCodec, Framing, Outgoing, connection, frame::DEFAULT_MAX_FRAME_BYTES, stdio},
 };
@@ -46,15 +47,12 @@ pub(crate) struct Options {
 }
 
 /// Serves one ACP client on stdin and stdout until it leaves.
-pub(crate) fn main(options: Options, launch: &ServerLaunch) -> ExitCode {
+pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, Failure> {
     current_process::limit_allocator_caches();
-    cli::run_to_exit_code(serve(options, launch.clone()))
-}
-
-async fn serve(options: Options, launch: ServerLaunch) -> Result<u8, EarlyExit> {
-    let (input, output) = stdio::open()?;
+    let opened = stdio::open().map_err(|error| Failure::internal(format!("cannot use stdin and stdout: {error}")));
+    let (input, output) = opened?;
     let out = Outgoing::new(output);
-    let front_end = FrontEnd::new(out.clone(), options, launch);
+    let front_end = FrontEnd::new(out.clone(), options, launch.clone());
     let codec = FrameCodec::new(Some(Framing::Ndjson), DEFAULT_MAX_FRAME_BYTES);
     let end = tokio::select! {
         end = connection::serve(input, codec, AcpService(front_end.clone()), out.clone()) => end,

@@ -8,12 +8,14 @@ use super::{
         keyboard::{Key, Keyboard},
         permission_prompt::{ANSWER_HINT, MORE_HINT, PermissionPrompt},
     },
-    client::{ServerLaunch, ServerSession},
     format,
     input::Keys,
     render::{self, Styles},
 };
-use crate::model::{Failure, Run, calls::AnswerParams, item::ItemKind, methods::RunAnswer};
+use crate::{
+    client::{ServerLaunch, ServerSession},
+    model::{Failure, Run, calls::AnswerParams, item::ItemKind, methods::RunAnswer},
+};
 
 /// Answer an agent's permission request, or show it and prompt for an answer
 #[derive(clap::Args, Debug)]

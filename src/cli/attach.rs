@@ -7,7 +7,6 @@ use super::{
         interactive::{self, Interactive, ViewOptions},
         renderer::Renderer,
     },
-    client::{ServerLaunch, ServerSession},
     format,
     input::Keys,
     live::Watch,
@@ -17,6 +16,7 @@ use super::{
     tail::{self, TailPosition},
 };
 use crate::{
+    client::{ServerLaunch, ServerSession},
     model::{
         Run,
         calls::{AttachParams, RunResult},

@@ -5,15 +5,16 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::{
-    EarlyExit,
-    client::ServerLaunch,
-    format,
+    EarlyExit, format,
     outcome::RunOutcome,
     render::{self, Spinner},
 };
-use crate::model::{
-    calls::{CancelParams, RunResult},
-    methods::RunCancel,
+use crate::{
+    client::ServerLaunch,
+    model::{
+        calls::{CancelParams, RunResult},
+        methods::RunCancel,
+    },
 };
 
 /// Cancel runs and end all their processes

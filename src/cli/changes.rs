@@ -5,12 +5,11 @@ use std::io::IsTerminal as _;
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    EarlyExit,
-    client::ServerLaunch,
-    format,
+    EarlyExit, format,
     render::{self, Styles},
 };
 use crate::{
+    client::ServerLaunch,
     model::{
         calls::{ChangeKind, ChangedFile, RunIdParams},
         item::FileDiff,

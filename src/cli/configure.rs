@@ -2,11 +2,14 @@
 
 use clap::ValueEnum;
 
-use super::{EarlyExit, client::ServerLaunch, format, options::Permissions, render};
-use crate::model::{
-    Failure,
-    calls::{Choice, ConfigureParams, OptionsParams},
-    methods::{ProviderOptions, RunConfigure},
+use super::{EarlyExit, format, options::Permissions, render};
+use crate::{
+    client::ServerLaunch,
+    model::{
+        Failure,
+        calls::{Choice, ConfigureParams, OptionsParams},
+        methods::{ProviderOptions, RunConfigure},
+    },
 };
 
 /// Change an agent's model or permission mode for its next turns, or list the choices

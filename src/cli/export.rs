@@ -10,11 +10,14 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{EarlyExit, client::ServerLaunch, output::OutputWriter, render, screen::Content};
-use crate::model::{
-    Failure, Stream,
-    calls::{ExportFormat, ExportParams},
-    methods::RunExport,
+use super::{EarlyExit, output::OutputWriter, render, screen::Content};
+use crate::{
+    client::ServerLaunch,
+    model::{
+        Failure, Stream,
+        calls::{ExportFormat, ExportParams},
+        methods::RunExport,
+    },
 };
 
 /// Bytes that are copied to stdout at a time.

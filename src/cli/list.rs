@@ -1,7 +1,13 @@
 //! `loomd list`: the runs of the store, newest first.
 
-use super::{EarlyExit, agent, client::ServerLaunch, format, render};
-use crate::model::{Run, RunState, UnixMs, calls::ListParams, methods::RunList};
+use std::path::PathBuf;
+
+use super::{EarlyExit, agent, format, render};
+use crate::{
+    client::ServerLaunch,
+    model::{Failure, Run, RunState, UnixMs, calls::ListParams, methods::RunList},
+    process::current_process,
+};
 
 /// How many runs are listed by default.
 const DEFAULT_LIMIT: u64 = 50;
@@ -21,6 +27,9 @@ pub(crate) struct Options {
     /// Only runs with this label (repeatable)
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = format::parse_pair)]
     pub(crate) label: Vec<(String, String)>,
+    /// Only runs whose agent read or changed this file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) touched: Option<PathBuf>,
     /// List at most COUNT runs
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = DEFAULT_LIMIT, value_parser = format::parse_count)]
     pub(crate) limit: u64,
@@ -39,6 +48,7 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let mut params = ListParams {
         states: (!states.is_empty()).then_some(states),
         label: options.label.iter().cloned().collect(),
+        touched: options.touched.map(absolute).transpose()?,
         ..ListParams::default()
     };
     let mut is_first = true;
@@ -61,6 +71,13 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     }
     session.close().await;
     Ok(0)
+}
+
+/// A path that begins in our directory, by the name by which the person knows that.
+fn absolute(path: PathBuf) -> Result<String, Failure> {
+    let invalid = |reason: String| Failure::invalid_params("touched", format!("invalid path {}: {reason}", path.display()));
+    let here = current_process::logical_directory().map_err(|error| invalid(error.to_string()))?;
+    here.join(&path).into_os_string().into_string().map_err(|_| invalid("it is not valid UTF-8".to_owned()))
 }
 
 /// The table as text. `columns`: the width of the terminal, which no line exceeds.

@@ -8,9 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::{
-    EarlyExit,
-    client::{ServerLaunch, ServerSession, set_size},
-    format,
+    EarlyExit, format,
     input::{self, Keys, Resizes, StdinChunks, UserAction, next_size},
     notification_printer::{LiveView, NotificationPrinter},
     outcome::RunOutcome,
@@ -19,6 +17,7 @@ use super::{
     tail::TailPosition,
 };
 use crate::{
+    client::{ServerLaunch, ServerSession, set_size},
     model::{
         Failure, FailureKind, Run, RunId,
         calls::{AttachParams, CancelParams, RunIdParams, SendParams},

@@ -13,7 +13,6 @@ use super::{
         interactive::{self, Interactive, ViewOptions},
         renderer::Renderer,
     },
-    client::{ServerLaunch, ServerSession},
     format,
     live::Watch,
     notification_printer::{self, LiveView},
@@ -24,6 +23,7 @@ use super::{
     tail::{self, TailPosition},
 };
 use crate::{
+    client::{ServerLaunch, ServerSession},
     history::byte_count,
     model::{
         Entry, Kind, Run, RunState,

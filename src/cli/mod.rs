@@ -8,7 +8,6 @@ pub(crate) mod answer;
 pub(crate) mod attach;
 pub(crate) mod cancel;
 pub(crate) mod changes;
-pub(crate) mod client;
 pub(crate) mod configure;
 pub(crate) mod doctor;
 pub(crate) mod export;

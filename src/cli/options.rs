@@ -65,6 +65,9 @@ pub(crate) struct StartOptions {
     /// Resume the session of a run, or one of the agent's own sessions
     #[arg(long, value_name = "RUN|SESSION", help_heading = "Agent options")]
     pub(crate) resume: Option<String>,
+    /// Let the agent search and read earlier runs of its directory (Claude Code and Codex; see docs/mcp.md)
+    #[arg(long, help_heading = "Agent options")]
+    pub(crate) past: bool,
     /// Show all tool output and full diffs
     #[arg(long, help_heading = "Agent options")]
     pub(crate) full: bool,
@@ -121,6 +124,7 @@ impl StartOptions {
             model: later.model.or(self.model),
             permissions: later.permissions.or(self.permissions),
             resume: later.resume.or(self.resume),
+            past: self.past || later.past,
             full: self.full || later.full,
         }
     }

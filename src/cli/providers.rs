@@ -3,17 +3,19 @@
 use super::{
     EarlyExit,
     agent::start::COMMAND,
-    client::ServerLaunch,
     format,
     render::{self, Spinner, Styles},
 };
-use crate::model::{
-    ProviderInfo,
-    calls::{Empty, ProvidersResult},
-    methods::ProviderList,
+use crate::{
+    client::ServerLaunch,
+    model::{
+        ProviderInfo,
+        calls::{Empty, ProvidersResult},
+        methods::ProviderList,
+    },
 };
 
-/// List agents, their versions, and how to install missing ones
+/// List agents, the installed ones first, their versions, and how to install missing ones
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
     /// Print each provider as a JSON line
@@ -26,7 +28,8 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let spinner = Spinner::start("Checking versions".to_owned());
     let reply = session.call(ProviderList, Empty {}).await;
     drop(spinner);
-    let ProvidersResult { providers } = reply?;
+    let ProvidersResult { mut providers } = reply?;
+    providers.sort_by_key(|info| !info.available);
     if options.json {
         providers.iter().try_for_each(render::print_json)?;
     } else {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{EarlyExit, client::ServerLaunch, format, render};
-use crate::model::{
-    calls::{DeleteResult, Empty, PruneParams, RunIdParams, StatsResult},
-    methods::{RunDelete, StorePrune, StoreStats},
+use super::{EarlyExit, format, render};
+use crate::{
+    client::ServerLaunch,
+    model::{
+        calls::{DeleteResult, Empty, PruneParams, RunIdParams, StatsResult},
+        methods::{RunDelete, StorePrune, StoreStats},
+    },
 };
 
 /// Delete ended runs with their output

@@ -8,12 +8,11 @@ use std::{
 use serde_json::json;
 
 use super::{
-    EarlyExit,
-    client::{ServerLaunch, ServerSession},
-    format,
+    EarlyExit, format,
     render::{self, Styles},
 };
 use crate::{
+    client::{ServerLaunch, ServerSession},
     model::{
         Failure,
         calls::{AddRuleParams, Empty, RemoveRuleParams, RulesResult},

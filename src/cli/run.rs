@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use super::{
     EarlyExit,
     agent::{self, start::AgentStart},
-    client::{ServerLaunch, ServerSession},
     format, input,
     input::Keys,
     live::Watch,
@@ -13,10 +12,13 @@ use super::{
     options::StartOptions,
     render, tail,
 };
-use crate::model::{
-    Failure, ProviderInfo, Run,
-    calls::{RunResult, StartParams},
-    methods::RunStart,
+use crate::{
+    client::{ServerLaunch, ServerSession},
+    model::{
+        Failure, ProviderInfo, Run,
+        calls::{RunResult, StartParams},
+        methods::RunStart,
+    },
 };
 
 const AFTER_HELP: &str = r#"After `--` comes a command. Without `--`, the first argument may be a provider (see `loomd providers`),
@@ -181,6 +183,7 @@ fn command_params(options: &Options) -> Result<StartParams, Failure> {
         ("--model", start_options.model.is_some()),
         ("--resume", start_options.resume.is_some()),
         ("--permissions", start_options.permissions.is_some()),
+        ("--past", start_options.past),
     ];
     if let Some((option, _)) = for_agents.into_iter().find(|(_, is_given)| *is_given) {
         let message = format!("{option} is only for agents, and `{}` is a command (see `loomd providers`)", options.command[0]);

@@ -3,15 +3,16 @@
 use anstyle::{AnsiColor, Style};
 
 use super::{
-    EarlyExit,
-    client::ServerLaunch,
-    format,
+    EarlyExit, format,
     render::{self, Styles},
 };
-use crate::model::{
-    Stream,
-    calls::{SearchHit, SearchParams},
-    methods::RunSearch,
+use crate::{
+    client::ServerLaunch,
+    model::{
+        Stream,
+        calls::{SearchHit, SearchParams},
+        methods::RunSearch,
+    },
 };
 
 /// Most hits in one page of `run/search`. A page also ends after a second, so that hits are shown soon.

@@ -2,12 +2,15 @@
 
 use std::io;
 
-use super::{EarlyExit, agent::start, client::ServerLaunch, format, input::TextReader, render};
-use crate::model::{
-    Failure,
-    calls::{QueuedPrompt, RunIdParams, SendMode, SendParams, UnqueueParams},
-    methods::{RunCloseInput, RunQueue, RunSend, RunUnqueue},
-    task,
+use super::{EarlyExit, agent::start, format, input::TextReader, render};
+use crate::{
+    client::ServerLaunch,
+    model::{
+        Failure,
+        calls::{QueuedPrompt, RunIdParams, SendMode, SendParams, UnqueueParams},
+        methods::{RunCloseInput, RunQueue, RunSend, RunUnqueue},
+        task,
+    },
 };
 
 /// Send text to a program's stdin, or a prompt to an agent

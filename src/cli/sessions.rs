@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use super::{
-    EarlyExit,
-    client::ServerLaunch,
-    format,
+    EarlyExit, format,
     render::{self, Spinner, Styles},
 };
-use crate::model::{
-    Failure, UnixMs,
-    calls::{ListedSession, SessionsParams},
-    methods::SessionList,
+use crate::{
+    client::ServerLaunch,
+    model::{
+        Failure, UnixMs,
+        calls::{ListedSession, SessionsParams},
+        methods::SessionList,
+    },
 };
 
 /// How many sessions are listed by default.

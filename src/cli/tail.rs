@@ -5,8 +5,10 @@ use std::borrow::Cow;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use super::client::ServerSession;
-use crate::model::{Entry, Failure, Kind, Run, Stream, calls::ReadParams, methods::RunRead};
+use crate::{
+    client::ServerSession,
+    model::{Entry, Failure, Kind, Run, Stream, calls::ReadParams, methods::RunRead},
+};
 
 /// Longest page of `run/read`, in bytes as the log counts them.
 const MAX_PAGE_BYTES: u64 = 256 << 10;

@@ -5,15 +5,16 @@ use std::{io::IsTerminal, os::unix::process::CommandExt, process::Command};
 use clap::ValueEnum;
 
 use super::{
-    EarlyExit,
-    client::ServerLaunch,
-    format,
+    EarlyExit, format,
     render::{self, Spinner},
 };
-use crate::model::{
-    Failure, FailureKind, Run, Takeover, TakeoverKind,
-    calls::{TakeoverParams, TakeoverResult},
-    methods::RunTakeover,
+use crate::{
+    client::ServerLaunch,
+    model::{
+        Failure, FailureKind, Run, Takeover, TakeoverKind,
+        calls::{TakeoverParams, TakeoverResult},
+        methods::RunTakeover,
+    },
 };
 
 /// Continue an agent's session in this terminal, in its own program; the run ends

@@ -78,6 +78,9 @@ pub struct Run {
     /// The run that this one resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_run_id: Option<RunId>,
+    /// The runs in whose process trees it was started, the innermost first. It ends with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enclosing_run_ids: Vec<RunId>,
     /// When `run/start` came, Unix milliseconds.
     pub created_at: UnixMs,
     /// When the program was spawned.
@@ -152,6 +155,7 @@ impl Run {
             error: None,
             session: None,
             parent_run_id: None,
+            enclosing_run_ids: Vec::new(),
             created_at,
             started_at: None,
             ended_at: None,

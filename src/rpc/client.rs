@@ -92,6 +92,11 @@ impl Client {
         Ok(SpawnedServer { client, notifications, child })
     }
 
+    /// Whether the server may still answer.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.rpc.is_connected()
+    }
+
     /// Calls a method and waits for its answer, however long that takes. An error answer is returned as the server's
     /// failure. A connection that ended, or an answer that cannot be read, is returned as `internal`.
     pub(crate) async fn call<M: Method>(&self, method: M, params: impl Borrow<M::Params>) -> Result<M::Result, Failure> {

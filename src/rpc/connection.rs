@@ -47,6 +47,9 @@ const READ_BLOCK_BYTES: usize = 64 << 10;
 /// The memory of a longer frame is freed as soon as the frame has been handled.
 const LARGE_FRAME_BYTES: usize = 1 << 20;
 
+/// The notifications that cancel a request: ours, ACP's and MCP's.
+const CANCEL_METHODS: &[&str] = &["$/cancelRequest", "$/cancel_request", "notifications/cancelled"];
+
 /// How long handlers may go on after the input has ended, or after `exit`.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -62,8 +65,8 @@ pub(crate) trait Service {
     /// The handler of a request. It does not begin before it is polled.
     fn call(&self, method: Self::Method, params: Option<Box<RawValue>>, context: RequestContext) -> HandlerFuture;
 
-    /// Handles a notification, in order with the requests. The connection handles `$/cancelRequest` and ACP's
-    /// `$/cancel_request` itself. An implementation ignores notifications that it does not know.
+    /// Handles a notification, in order with the requests. The connection handles [`CANCEL_METHODS`] itself. An
+    /// implementation ignores notifications that it does not know.
     fn notification(&self, method: &str, params: Option<&RawValue>) -> Flow;
 
     /// Handles the other side's answer to a request of ours: its result, or its error. A server that sends no requests
@@ -218,9 +221,7 @@ impl<S: Service> Connection<S> {
     fn serve_one(&mut self, message: Message<'_>, slot: ReplySlot) -> Flow {
         match message {
             Message::Request { id, method, params } => self.request(id, method, params, slot),
-            Message::Notification { method, params } if matches!(method.as_str(), "$/cancelRequest" | "$/cancel_request") => {
-                self.cancel(params)
-            }
+            Message::Notification { method, params } if CANCEL_METHODS.contains(&method.as_str()) => self.cancel(params),
             Message::Notification { method, params } => return self.service.notification(&method, params),
             Message::Response { id, outcome } => self.service.response(id, outcome),
             Message::Invalid { id, failure } => self.in_flight.send_error(id, &failure, &slot),

@@ -17,7 +17,7 @@ use crate::{
     model::{Failure, Run, RunId},
     process::{current_process, data_file, disk, lock::Lock},
     store::{EndedRun, SealResult},
-    transcript::checkpoints,
+    transcript::{checkpoints, touched::TouchedFiles},
 };
 
 /// Bytes of a segment that are read and sealed at a time.
@@ -158,7 +158,8 @@ impl SealDestination<'_> {
         let (locked, ended): (Vec<LockedRun>, Vec<EndedRun>) = group
             .into_iter()
             .map(|(locked, lines)| {
-                let ended = EndedRun { run: self.sealed_run(&locked), token: token_hash(&locked.dir), lines };
+                let files = TouchedFiles::of_lines(&locked.run.cwd, &lines);
+                let ended = EndedRun { run: self.sealed_run(&locked), token: token_hash(&locked.dir), lines, files };
                 (locked, ended)
             })
             .unzip();
@@ -181,7 +182,7 @@ impl SealDestination<'_> {
         let LockedRun { dir, run, segments, .. } = &locked;
         let is_known = record_run(self.history, dir, run)?;
         for first in segments {
-            if is_known && seal_segment(self.history, dir, run.id, *first)? == SealResult::Gone {
+            if is_known && seal_segment(self.history, dir, run, *first)? == SealResult::Gone {
                 break;
             }
             current_process::seam("seal.committed");
@@ -332,7 +333,7 @@ fn token_hash(dir: &RunDir) -> Option<[u8; 32]> {
     Some(*blake3::Hash::from_hex(token_hash).ok()?.as_bytes())
 }
 
-fn seal_segment(history: &History, dir: &RunDir, id: RunId, first: u64) -> Result<SealResult, Failure> {
+fn seal_segment(history: &History, dir: &RunDir, run: &Run, first: u64) -> Result<SealResult, Failure> {
     let failed = |error: io::Error| Failure::store(dir.path(), format!("cannot read the log in {}: {error}", dir.path().display()));
     let file = data_file::read(&dir.segment(first)).map_err(failed)?;
     let mut sealed = SealResult::UpTo(first - 1);
@@ -345,7 +346,7 @@ fn seal_segment(history: &History, dir: &RunDir, id: RunId, first: u64) -> Resul
             return Ok(sealed);
         }
         position += read as u64;
-        sealed = history.store.seal(id, &block)?;
+        sealed = history.store.seal_naming(run.id, &block, &TouchedFiles::of_lines(&run.cwd, &block))?;
         if sealed == SealResult::Gone {
             return Ok(sealed);
         }

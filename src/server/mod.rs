@@ -13,6 +13,7 @@ mod probe;
 mod providers;
 mod sessions;
 mod takeovers;
+mod unsealed_files;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use self::unsealed_files::UnsealedFiles;
 use crate::{
     config::{Config, Locations},
     environment::Environment,
@@ -76,6 +78,7 @@ pub(crate) struct Server {
     pub(crate) searches: Semaphore,
     /// Permits to export runs to files.
     pub(crate) exports: Semaphore,
+    pub(crate) unsealed_files: Arc<UnsealedFiles>,
 }
 
 /// Serves one client on stdin and stdout until it leaves.
@@ -176,6 +179,7 @@ impl Server {
             large_answers: Semaphore::new(MAX_LARGE_ANSWERS),
             searches: Semaphore::new(MAX_SEARCHES),
             exports: Semaphore::new(MAX_EXPORTS),
+            unsealed_files: Arc::default(),
             data_dir,
             environment: Arc::new(Environment::of_process(config.environment.clone())),
             config,

@@ -19,8 +19,8 @@ use super::{
     error::StoreError,
     index,
     tables::{
-        ANCHORS, BASES, BLOCK_ANCHORS, BUILDERS, BUILDS, CHECKPOINTS, DELETED, INDEX, META, ROWS, RUNS, TEXT_USES, TEXTS, TOKENS, USES,
-        VERSION,
+        ANCHORS, BASES, BLOCK_ANCHORS, BUILDERS, BUILDS, CHECKPOINTS, DELETED, INDEX, META, ROWS, RUNS, TEXT_USES, TEXTS, TOKENS, TOUCHED,
+        USES, VERSION,
     },
 };
 use crate::{model::RunId, process::data_file};
@@ -42,6 +42,8 @@ pub(super) enum CreateStep {
 
 /// The first format that has an index of runs.
 const FIRST_INDEXED_VERSION: u64 = 3;
+/// The first format that notes by block who builds on what.
+const FIRST_BLOCK_BUILDS_VERSION: u64 = 4;
 
 /// Another process may sweep a staging directory away between its creation and its locking; then we try again, this
 /// often.
@@ -149,6 +151,7 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(ANCHORS)?;
     transaction.open_table(BLOCK_ANCHORS)?;
     transaction.open_table(CHECKPOINTS)?;
+    transaction.open_table(TOUCHED)?;
     Ok(())
 }
 
@@ -163,7 +166,9 @@ pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), StoreError> 
         older => {
             meta.insert(VERSION, FORMAT_VERSION)?;
             make_tables(transaction)?;
-            builds::upgrade(transaction)?;
+            if older < FIRST_BLOCK_BUILDS_VERSION {
+                builds::upgrade(transaction)?;
+            }
             if older < FIRST_INDEXED_VERSION { index::rebuild(transaction) } else { Ok(()) }
         }
     }

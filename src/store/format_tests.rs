@@ -113,5 +113,6 @@ fn files_of_every_format_open() {
     assert_opens(include_bytes!("../../tests/stores/format-1.redb.zst"), false);
     assert_opens(include_bytes!("../../tests/stores/format-2.redb.zst"), true);
     assert_opens(include_bytes!("../../tests/stores/format-3.redb.zst"), true);
+    assert_opens(include_bytes!("../../tests/stores/format-4.redb.zst"), true);
     assert_opens(&current_file(), true);
 }

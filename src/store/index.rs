@@ -1,28 +1,33 @@
-//! The index of finished runs: finding runs by state, provider, directory, session and labels without reading the
-//! others.
+//! The index of finished runs: finding runs by state, provider, directory, session, labels and the files that their tool
+//! calls name without reading the others.
 //!
 //! Each of these is a term, and the index holds each finished run under each of its terms. The ids under a term are in
 //! order, so several terms are intersected by leaps from one candidate to the next, the newest run first.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use super::{
     Store,
     error::StoreError,
-    tables::{INDEX, IndexKey, RUNS, StoredRun},
+    tables::{INDEX, IndexKey, RUNS, RunKey, StoredRun, TOUCHED},
 };
 use crate::model::{Failure, Run, RunId, RunState};
 
 /// The key of a term: the first half of the blake3 of its kind and its value.
 pub(super) type TermHash = [u8; 16];
 
+/// Terms of files that one run has at most, so that a row of the table holds them.
+const MAX_FILE_TERMS: usize = 4000;
+
 /// Which runs to list. Without any term, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// A run matches if it has at least one term of each group.
     groups: Vec<Vec<TermHash>>,
+    /// Some group can be found in the index only, for no record says it.
+    needs_index: bool,
 }
 
 impl Filter {
@@ -51,6 +56,11 @@ impl Filter {
         self.any(vec![term(b'l', &[name, value])])
     }
 
+    /// Only runs whose tool calls name this file, by its absolute path or the one relative to the run's directory.
+    pub(crate) fn touched(self, path: &str) -> Self {
+        Self { needs_index: true, ..self.any(vec![file_term(path)]) }
+    }
+
     fn any(mut self, terms: Vec<TermHash>) -> Self {
         self.groups.push(terms);
         self
@@ -60,7 +70,7 @@ impl Filter {
 impl Store {
     /// Gives the records that match to `visit`, the newest run first, until it breaks; only those before `before` if
     /// that is given. Without a term these are all records; with one, those of finished runs. A file of an older format
-    /// has no index, so all its records are given, whatever the filter is.
+    /// has no index, so all its records are given, whatever the filter is; but none if it asks for a file.
     pub(crate) fn list(
         &self,
         filter: &Filter,
@@ -68,7 +78,11 @@ impl Store {
         mut visit: impl FnMut(StoredRun) -> ControlFlow<()>,
     ) -> Result<(), Failure> {
         self.read(|transaction| {
-            if filter.groups.is_empty() || !has_index(transaction)? {
+            let is_indexed = has_index(transaction)?;
+            if filter.needs_index && !is_indexed {
+                return Ok(());
+            }
+            if filter.groups.is_empty() || !is_indexed {
                 return scan(transaction, before, &mut visit);
             }
             let (index, runs) = (transaction.open_table(INDEX)?, transaction.open_table(RUNS)?);
@@ -171,6 +185,49 @@ pub(super) fn update(
     Ok(())
 }
 
+/// Notes which files the part of a run that is being sealed names.
+pub(super) fn note_files(transaction: &WriteTransaction, id: RunId, files: &BTreeSet<String>) -> Result<(), StoreError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let mut touched = transaction.open_table(TOUCHED)?;
+    let mut terms = terms_of_files(&touched, id)?;
+    terms.extend(files.iter().map(|path| file_term(path)));
+    let mut known = BTreeSet::new();
+    terms.retain(|term| known.insert(*term));
+    terms.truncate(MAX_FILE_TERMS);
+    touched.insert(id.as_bytes(), terms.concat().as_slice())?;
+    Ok(())
+}
+
+/// Makes a run that is finished by now found by the files that it names.
+pub(super) fn add_files(transaction: &WriteTransaction, id: RunId) -> Result<(), StoreError> {
+    let terms = terms_of_files(&transaction.open_table(TOUCHED)?, id)?;
+    let mut index = transaction.open_table(INDEX)?;
+    for term in &terms {
+        index.insert(&index_key(term, id.as_bytes()), ())?;
+    }
+    Ok(())
+}
+
+/// Forgets the files that a deleted run names.
+pub(super) fn remove_files(transaction: &WriteTransaction, id: RunId) -> Result<(), StoreError> {
+    let mut touched = transaction.open_table(TOUCHED)?;
+    let terms = terms_of_files(&touched, id)?;
+    touched.remove(id.as_bytes())?;
+    let mut index = transaction.open_table(INDEX)?;
+    for term in &terms {
+        index.remove(&index_key(term, id.as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn terms_of_files(touched: &impl ReadableTable<RunKey, &'static [u8]>, id: RunId) -> Result<Vec<TermHash>, StoreError> {
+    let row = touched.get(id.as_bytes())?;
+    let terms = row.iter().flat_map(|row| row.value().as_chunks().0.to_vec());
+    Ok(terms.collect())
+}
+
 /// Builds the index of a file that has none.
 pub(super) fn rebuild(transaction: &WriteTransaction) -> Result<(), StoreError> {
     let runs = transaction.open_table(RUNS)?;
@@ -186,6 +243,10 @@ fn terms(run: &Run) -> Vec<TermHash> {
     terms.extend(run.session.iter().map(|session| term(b'n', &[&session.id])));
     terms.extend(run.labels.iter().map(|(name, value)| term(b'l', &[name, value])));
     terms
+}
+
+fn file_term(path: &str) -> TermHash {
+    term(b'f', &[path])
 }
 
 fn state_term(state: RunState) -> TermHash {

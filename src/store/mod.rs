@@ -50,7 +50,7 @@ use crate::model::Failure;
 pub(crate) const FILE_NAME: &str = "loomd.redb";
 
 /// Version of the store's format that this build writes; it reads this one and no newer one.
-pub(crate) const FORMAT_VERSION: u64 = 4;
+pub(crate) const FORMAT_VERSION: u64 = 5;
 
 /// The store of one data directory. Cloning is cheap; all clones share one pair of handles.
 #[derive(Clone)]

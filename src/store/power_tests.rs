@@ -3,7 +3,7 @@
 //! or after the next one.
 
 use parking_lot::Mutex;
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use redb::{BackendError, Database, StorageBackend};
 use serde_json::json;
@@ -152,7 +152,7 @@ fn recorded_transactions() -> (Disk, Vec<usize>, Vec<RunId>) {
         transact(&handle, &AtomicU64::new(0), |transaction| put_record(transaction, &record, None, || true)).expect("stored");
         returned_at.push(ops_done());
         for lines in [&first, &all] {
-            transact(&handle, &AtomicU64::new(0), |transaction| seal_lines(transaction, *id, lines)).expect("sealed");
+            transact(&handle, &AtomicU64::new(0), |transaction| seal_lines(transaction, *id, lines, &BTreeSet::new())).expect("sealed");
             returned_at.push(ops_done());
         }
         let last = Run { state: RunState::Succeeded, last_seq: log.seq, ..record };

@@ -224,6 +224,7 @@ pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result
     record.finished = true;
     base::update_finished(transaction, &runs, &mut record)?;
     index::update(transaction, run.id, None, Some(&record))?;
+    index::add_files(transaction, run.id)?;
     runs.insert(run.id.as_bytes(), record.to_bytes().as_slice())?;
     Ok(TransactionOutcome::Commit(true))
 }
@@ -241,6 +242,7 @@ pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pin
         }
     }
     index::update(transaction, id, Some(&record), None)?;
+    index::remove_files(transaction, id)?;
     base::update_deleted(transaction, &record)?;
     let kept_bytes = Builds::open(transaction)?.kept_bytes(id)?;
     let mut meta = transaction.open_table(META)?;

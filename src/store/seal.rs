@@ -1,5 +1,7 @@
 //! Sealing: moving lines of a log into rows, in one durable transaction.
 
+use std::collections::BTreeSet;
+
 use redb::WriteTransaction;
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
     block::BlockBuilder,
     block_rows::{BlockRows, RunTable},
     error::StoreError,
+    index,
     pack::Packer,
     runs,
     tables::{META, RUNS, SUM_DELTA, SUM_DELTA_STORED, SUM_ENTRIES, SUM_LOGICAL, SUM_STORED, SealedPart, StoredRun, add},
@@ -33,6 +36,8 @@ pub(crate) struct EndedRun {
     pub(crate) token: Option<[u8; 32]>,
     /// Its log, as far as that is not sealed yet.
     pub(crate) lines: Vec<u8>,
+    /// The files that these lines name.
+    pub(crate) files: BTreeSet<String>,
 }
 
 /// Bytes of lines above which a run that shrinks badly is a flood, and is sealed with zstd's fast level.
@@ -48,7 +53,12 @@ impl Store {
     /// written. When this returns, the entries up to the one in the result survive a power cut, and their log file may
     /// be removed.
     pub fn seal(&self, id: RunId, lines: &[u8]) -> Result<SealResult, Failure> {
-        let sealed = self.change(|transaction| seal_lines(transaction, id, lines))?;
+        self.seal_naming(id, lines, &BTreeSet::new())
+    }
+
+    /// [`Store::seal`] of lines that name these files, by which the run is found once it is finished.
+    pub(crate) fn seal_naming(&self, id: RunId, lines: &[u8], files: &BTreeSet<String>) -> Result<SealResult, Failure> {
+        let sealed = self.change(|transaction| seal_lines(transaction, id, lines, files))?;
         Ok(sealed.unwrap_or(SealResult::Gone))
     }
 
@@ -58,10 +68,10 @@ impl Store {
     pub(crate) fn put_ended(&self, ended: &[EndedRun], still_exists: impl Fn(RunId) -> bool) -> Result<Vec<bool>, Failure> {
         self.write(|transaction| {
             let (mut is_changed, mut known) = (false, Vec::new());
-            for EndedRun { run, token, lines } in ended {
+            for EndedRun { run, token, lines, files } in ended {
                 let is_known = runs::put_record(transaction, run, *token, || still_exists(run.id))?.note(&mut is_changed);
                 if is_known {
-                    seal_lines(transaction, run.id, lines)?.note(&mut is_changed);
+                    seal_lines(transaction, run.id, lines, files)?.note(&mut is_changed);
                     runs::finish_record(transaction, run)?.note(&mut is_changed);
                 }
                 known.push(is_known);
@@ -83,7 +93,12 @@ impl Store {
 }
 
 /// [`Store::seal`] in its transaction.
-pub(super) fn seal_lines(transaction: &WriteTransaction, id: RunId, lines: &[u8]) -> Result<TransactionOutcome<SealResult>, StoreError> {
+pub(super) fn seal_lines(
+    transaction: &WriteTransaction,
+    id: RunId,
+    lines: &[u8],
+    files: &BTreeSet<String>,
+) -> Result<TransactionOutcome<SealResult>, StoreError> {
     let mut runs = transaction.open_table(RUNS)?;
     let Some(mut record) = StoredRun::load(&runs, id)? else { return Ok(TransactionOutcome::Unchanged(SealResult::Gone)) };
     let before = record.sealed;
@@ -100,6 +115,7 @@ pub(super) fn seal_lines(transaction: &WriteTransaction, id: RunId, lines: &[u8]
         return Ok(TransactionOutcome::Unchanged(SealResult::UpTo(before.seq)));
     }
     runs.insert(id.as_bytes(), record.to_bytes().as_slice())?;
+    index::note_files(transaction, id, files)?;
     let mut meta = transaction.open_table(META)?;
     add(&mut meta, SUM_ENTRIES, after.seq, before.seq)?;
     add(&mut meta, SUM_LOGICAL, after.logical_bytes, before.logical_bytes)?;

@@ -57,6 +57,9 @@ pub(super) const OLD_DELETED_BASES: TableDefinition<RunKey, u64> = TableDefiniti
 /// Term and id of a finished run that has it, see `index.rs`.
 pub(super) const INDEX: TableDefinition<IndexKey, ()> = TableDefinition::new("index");
 
+/// Id of a run to the terms of the files that its sealed part names, 16 bytes each; once it is finished, they are in [`INDEX`].
+pub(super) const TOUCHED: TableDefinition<RunKey, &[u8]> = TableDefinition::new("touched");
+
 /// The name of the format's version in [`META`]; the constants below are the names of its sums.
 pub(super) const VERSION: &str = "version";
 pub(super) const SUM_RUNS: &str = "runs";

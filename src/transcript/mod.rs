@@ -16,6 +16,7 @@ mod raw_output;
 pub(crate) mod read;
 mod shown;
 mod tool_calls;
+pub(crate) mod touched;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -44,13 +44,21 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """Call a tool of the MCP server `loomd`."""
+
+    tool: str
+    arguments: Json
+
+
+@dataclass(frozen=True)
 class Failure:
     """An HTTP status in digits; or `stream`, an error event after half an answer; or `drop`, the connection cut after half an answer."""
 
     kind: str
 
 
-Step = Union[Say, Command, Write, Failure]
+Step = Union[Say, Command, Write, Ask, Failure]
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def steps(name: str, settings: Settings) -> list[Step]:
         "sleep": [Command("echo asleep; sleep 120; echo awake"), ran],
         "edit": [Write("fake.txt", ["one", "two"]), Say(["The", " file", " is", " written", "."], pause=pause)],
         "approval": [Command("touch approved.txt", escalate=True), ran],
+        "past": [Ask("search_runs", {"query": "needle"}), Ask("search_runs", {"query": "needle"}), Say(["Somebody", " has", " looked", " for", " it", "."], pause=pause)],
         "big": [Command("yes 'a line of a big output, of forty letters' | head -c 20000000"), ran],
         "long": [Say([f"word{n} " for n in range(settings.long_pieces)])],
         "slow": [Say([f"slow{n} " for n in range(settings.slow_pieces)], pause=settings.slow_pause)],
@@ -102,6 +111,8 @@ class ModelRequest:
     stream: bool
     tools: dict[str, Json] = field(default_factory=dict)
     """The agent's tools by name, each with the JSON Schema of its input, which is empty if the input is free text."""
+    namespaces: dict[str, str] = field(default_factory=dict)
+    """The namespaces of those tools that are in one."""
     prompt: str = ""
     results: int = 0
     """Tool results since the prompt."""
@@ -119,8 +130,8 @@ class ModelRequest:
 
 
 def is_agent_context(text: str) -> bool:
-    """Whether a user's message is context that the agent adds, in tags. Such a message starts no new turn."""
-    return re.match(r"\s*<(system-reminder|environment_context|turn_aborted)\b", text) is not None
+    """Whether a user's message is context that the agent adds, in tags or as what Claude says of a tool. It starts no new turn."""
+    return re.match(r"\s*(<(system-reminder|environment_context|turn_aborted)\b|Tool loaded\.$)", text) is not None
 
 
 def text_in(content: Any) -> str:
@@ -140,6 +151,7 @@ class Call:
     name: str
     input: Union[Json, str]
     preface: str = ""
+    namespace: str = ""
 
 
 Answer = Union[Say, Call, Failure]
@@ -155,7 +167,10 @@ def answer(request: ModelRequest, settings: Settings) -> Answer:
     step = script[min(request.results, len(script) - 1)]
     if isinstance(step, (Say, Failure)):
         return step
-    call = command_call(step, request.tools) if isinstance(step, Command) else write_call(step, request.tools)
+    if isinstance(step, Ask):
+        call = mcp_call(step, request)
+    else:
+        call = command_call(step, request.tools) if isinstance(step, Command) else write_call(step, request.tools)
     return call or Say([f"(none of your tools fits: {', '.join(sorted(request.tools))})"])
 
 
@@ -200,6 +215,22 @@ def write_call(step: Write, tools: dict[str, Json]) -> Optional[Call]:
             takes = tools[name].get("properties") or {}
             key = next((key for key in ("filePath", "path") if key in takes), "file_path")
             return Call(name, {key: step.path, "content": "".join(f"{line}\n" for line in step.lines)})
+    return None
+
+
+def mcp_call(step: Ask, request: ModelRequest) -> Optional[Call]:
+    """The call of a tool that most agents tell the model only when it has searched for it."""
+    name = f"mcp__loomd__{step.tool}"
+    if name in request.tools:
+        return Call(name, step.arguments)
+    if step.tool in request.namespaces:
+        return Call(step.tool, step.arguments, namespace=request.namespaces[step.tool])
+    if "exec" in request.tools:
+        return in_javascript(name, step.arguments, "JSON.stringify(result)")
+    if "tool_search" in request.tools:
+        return Call("tool_search", {"query": f"loomd {step.tool}", "limit": 20})
+    if "ToolSearch" in request.tools:
+        return Call(name, step.arguments) if request.results else Call("ToolSearch", {"query": f"select:{name}", "max_results": 1})
     return None
 
 

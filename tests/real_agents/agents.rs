@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    scenarios::{failures, listing, permissions, prompts, sessions, terminal, tools},
+    scenarios::{failures, listing, past, permissions, prompts, sessions, terminal, tools},
     world::World,
 };
 
@@ -154,6 +154,7 @@ macro_rules! agent {
 }
 
 agent! { claude, CLAUDE:
+    past::past
     prompts::steering
     prompts::steering_too_late
     failures::error_500
@@ -161,6 +162,7 @@ agent! { claude, CLAUDE:
 }
 
 agent! { codex, CODEX:
+    past::past
     prompts::steering
     prompts::steering_too_late
     failures::error_500

@@ -9,7 +9,9 @@ const LAYERS: &[&str] = &[
     "main",
     "args",
     "acp",
+    "mcp",
     "cli",
+    "client",
     "server",
     "runs",
     "supervisor",
@@ -29,6 +31,9 @@ const LAYERS: &[&str] = &[
     "model",
 ];
 
+/// Each speaks to people or to another program's protocol, and is a client of the server. None uses another.
+const FRONT_ENDS: &[&str] = &["acp", "mcp", "cli"];
+
 /// Words that may stand in one module only.
 const RESERVED_WORDS: &[(&str, &str)] = &[("redb", "store"), ("libc", "process"), ("unsafe", "process")];
 
@@ -39,7 +44,7 @@ fn imports_go_down_only() {
 }
 
 /// Folders that draw items, and interpret no update.
-const DRAWING_FOLDERS: &[&str] = &["cli", "export", "server"];
+const DRAWING_FOLDERS: &[&str] = &["cli", "export", "mcp", "server"];
 
 #[test]
 fn only_the_transcript_interprets_updates() {
@@ -86,10 +91,18 @@ fn a_broken_rule_is_seen() {
     write("log/append.rs", "use redb::Table; fn f() { unsafe { libc::fork() } }");
     write("log/unknown.rs", "use crate::unknown::Thing;");
     write("unlisted/mod.rs", "");
+    write("acp/mod.rs", "use crate::cli::render;");
     let broken = broken_rules(tree.path()).join("\n");
-    for expected in
-        ["model/run.rs uses store", "store/open.rs uses log", "redb", "unsafe", "libc", "uses unknown", "unlisted is in no layer"]
-    {
+    for expected in [
+        "model/run.rs uses store",
+        "store/open.rs uses log",
+        "redb",
+        "unsafe",
+        "libc",
+        "uses unknown",
+        "unlisted is in no layer",
+        "acp/mod.rs uses cli",
+    ] {
         assert!(broken.contains(expected), "no word of `{expected}` in:\n{broken}");
     }
 }
@@ -118,6 +131,9 @@ fn broken_rules(src: &Path) -> Vec<String> {
         for used in modules_used(&code, depth) {
             match layer_of(&used) {
                 _ if used == module => {}
+                _ if FRONT_ENDS.contains(&module) && FRONT_ENDS.contains(&used.as_str()) => {
+                    broken.push(format!("{name} uses {used}, which is a front end, too"));
+                }
                 Some(below) if below > layer => {}
                 Some(_) => broken.push(format!("{name} uses {used}, which is above {module}")),
                 None => broken.push(format!("{name} uses {used}, which is in no layer")),

@@ -991,6 +991,11 @@ export interface ListParams {
     [k: string]: string;
   };
   /**
+   * Only runs whose tool calls name this file: one that they read, change, delete or move. An absolute path, or one
+   * relative to the run's directory. Of a run, the first 2,000 files count.
+   */
+  touched?: string | null;
+  /**
    * Most runs of the page. Default 50; more than 500 counts as 500.
    */
   limit?: number | null;
@@ -1717,6 +1722,10 @@ export interface Run {
    * The run that this one resumed.
    */
   parentRunId?: RunId | null;
+  /**
+   * The runs in whose process trees it was started, the innermost first. It ends with them.
+   */
+  enclosingRunIds?: RunId[];
   /**
    * When `run/start` came, Unix milliseconds.
    */

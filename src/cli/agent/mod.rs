@@ -2,6 +2,7 @@
 
 pub(crate) mod interactive;
 pub(crate) mod keyboard;
+mod past;
 pub(crate) mod permission_prompt;
 pub(crate) mod renderer;
 pub(crate) mod start;
@@ -11,12 +12,15 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use self::renderer::Renderer;
-use super::{EarlyExit, client::ServerSession};
-use crate::model::{
-    Failure, Run, RunId,
-    calls::{ItemsParams, ItemsResult},
-    item::{Item, ItemChange},
-    methods::RunItems,
+use super::EarlyExit;
+use crate::{
+    client::ServerSession,
+    model::{
+        Failure, Run, RunId,
+        calls::{ItemsParams, ItemsResult},
+        item::{Item, ItemChange},
+        methods::RunItems,
+    },
 };
 
 /// Longest page of `run/items`, in bytes, and most of its items.

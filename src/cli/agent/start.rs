@@ -6,15 +6,12 @@ use clap::Parser;
 
 use super::{
     interactive::{self, Interactive, ViewOptions},
+    past,
     renderer::Renderer,
 };
 use crate::{
-    cli::{
-        EarlyExit,
-        client::{ServerLaunch, ServerSession},
-        format,
-        options::StartOptions,
-    },
+    cli::{EarlyExit, format, options::StartOptions},
+    client::{ServerLaunch, ServerSession},
     model::{
         Failure, FailureKind, ProviderInfo, Run,
         calls::{AttachChoice, AttachForm, Prompt, Resume, StartParams},
@@ -62,6 +59,10 @@ impl AgentStart {
         let Some(line) = read_line(line)? else { return Err(EarlyExit::Closed) };
         let supports_format = launch.supports_format(&provider.id);
         let mut agent_start = params_of(before.clone(), line, provider, supports_format, has_terminal, || read_prompt(io::stdin().lock()))?;
+        if agent_start.start_options.past {
+            let args = agent_start.params.args.take().unwrap_or_default();
+            agent_start.params.args = Some([past::arguments(provider, launch)?, args].concat());
+        }
         if let Some(resume) = &agent_start.start_options.resume {
             agent_start.params.resume = Some(resolve_resume(session, resume).await?);
             // A resumed session works in its own directory, unless `--cwd` names another one.

@@ -14,8 +14,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{EarlyExit, client::ServerLaunch, render};
-use crate::process::detach::RUN_MARK_VARIABLE;
+use super::{EarlyExit, render};
+use crate::{client::ServerLaunch, process::detach::RUN_MARK_VARIABLE};
 
 /// Inotify instances that a system should allow: each loomd server needs one, beside those of editors.
 const MIN_INOTIFY_INSTANCES: u64 = 128;

@@ -12,10 +12,8 @@ use tokio::{
 
 use super::Finding;
 use crate::{
-    cli::{
-        client::{ServerLaunch, ServerSession},
-        format,
-    },
+    cli::format,
+    client::{ServerLaunch, ServerSession},
     log::RunDir,
     model::{
         Failure, Run,

@@ -48,6 +48,10 @@ pub(crate) struct ListParams {
     /// Only runs that have all these labels with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "map_or_empty_list")]
     pub(crate) label: BTreeMap<String, String>,
+    /// Only runs whose tool calls name this file: one that they read, change, delete or move. An absolute path, or one
+    /// relative to the run's directory. Of a run, the first 2,000 files count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) touched: Option<String>,
     /// Most runs of the page. Default 50; more than 500 counts as 500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<u64>,

@@ -6,6 +6,7 @@
 mod adapter;
 mod agent;
 mod choices;
+mod presets;
 mod probe;
 mod questions;
 mod settings;
@@ -18,33 +19,16 @@ mod wire;
 
 use serde_json::json;
 
+pub(crate) use self::presets::PRESETS;
 use self::{adapter::AcpAdapter, agent::Product};
 use crate::{
     model::{Failure, ProviderCapabilities, Takeover, calls::PermissionMode, task::Task},
     provider::{
         Adapter,
-        kind::{Launch, Preset, Probe, ProbeQuery, Provider, StdinUse},
+        kind::{Launch, Probe, ProbeQuery, Provider, StdinUse},
         provider_event::SessionInfo,
     },
 };
-
-/// Providers of this kind that exist without a configuration.
-pub(crate) const PRESETS: &[Preset] = &[
-    Preset {
-        name: "gemini",
-        title: "Gemini CLI",
-        kind: "acp",
-        command: &["gemini", "--acp"],
-        install_hint: "install it with `npm install -g @google/gemini-cli`",
-    },
-    Preset {
-        name: "opencode",
-        title: "opencode",
-        kind: "acp",
-        command: &["opencode", "acp"],
-        install_hint: "install it with `npm install -g opencode-ai`",
-    },
-];
 
 /// The provider kind `acp`.
 pub(crate) struct Acp;

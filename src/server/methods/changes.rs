@@ -9,7 +9,7 @@ use crate::{
         calls::{ChangeKind, ChangedFile, ChangesResult, RunIdParams},
         item::{FileDiff, Item, ItemChange, ItemKind, ToolItem},
     },
-    transcript::{Fold, ItemLimits, LogSource, patch, read::fold_entries},
+    transcript::{Fold, ItemLimits, LogSource, patch, read::fold_entries, touched::absolute_path},
 };
 
 /// Bytes of text that an answer may hold; further text makes it incomplete.
@@ -76,28 +76,6 @@ impl ChangeSet {
         }
     }
 
-    /// The one spelling of a path: absolute, without `.` and `..`, and no address. Patches name files relative to the
-    /// run's directory.
-    fn absolute(&self, path: &str) -> String {
-        let path = path
-            .strip_prefix("file://")
-            .map_or_else(|| path.to_owned(), |path| percent_decoded(path.strip_prefix("localhost").unwrap_or(path)));
-        let is_of_windows = path.as_bytes().get(1) == Some(&b':') && path.as_bytes()[0].is_ascii_alphabetic();
-        if is_of_windows || (self.cwd.is_empty() && !path.starts_with('/')) {
-            return path;
-        }
-        let whole = if path.starts_with('/') { path } else { format!("{}/{path}", self.cwd) };
-        let mut names: Vec<&str> = Vec::new();
-        for name in whole.split('/') {
-            match name {
-                "" | "." => {}
-                ".." => drop(names.pop()),
-                name => names.push(name),
-            }
-        }
-        format!("/{}", names.join("/"))
-    }
-
     /// Notes a change to a file.
     fn diff(&mut self, diff: &FileDiff) {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -115,7 +93,7 @@ impl ChangeSet {
 
     /// Joins a change to what is known of its file.
     fn take(&mut self, diff: &FileDiff) {
-        let path = self.absolute(&diff.path);
+        let path = absolute_path(&self.cwd, &diff.path);
         let Some(position) = self.files.iter().position(|file| file.path == path) else {
             let FileDiff { kind, old_text, new_text, .. } = diff.clone();
             let patch = diff.patch.as_ref().map(|text| patch::with_relative_paths(text, &path, &self.cwd));
@@ -150,27 +128,6 @@ impl ChangeSet {
     fn result(self) -> ChangesResult {
         ChangesResult { files: self.files, complete: !self.incomplete }
     }
-}
-
-/// A text with its `%41`s as what they stand for.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        bytes.extend_from_slice(before.as_bytes());
-        match after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(b'%');
-                rest = after;
-            }
-        }
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn join_patches(before: Option<String>, after: &str) -> String {

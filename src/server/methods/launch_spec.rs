@@ -117,10 +117,12 @@ pub(crate) fn launch_spec(
         labels: params.labels.clone(),
         tty,
         parent_run_id: parent,
+        enclosing_run_ids: EnclosingRuns::own().all(),
         ..Run::new(id, &params.provider, command, &cwd, now())
     };
     Ok(LaunchSpec {
         runs: server.history.runs.to_string_lossy().into_owned(),
+        within: run.enclosing_run_ids.clone(),
         run,
         token: params.client_token.as_ref().map(|token| blake3::hash(token.as_bytes()).to_hex().to_string()),
         env,
@@ -139,7 +141,6 @@ pub(crate) fn launch_spec(
         shows_terminal: delivery.is_some_and(|delivery| delivery.shows_terminal(&server.client)),
         notices: problems.iter().map(|(title, description)| notice("warning", title, Some(description))).collect(),
         config: server.config.file.as_ref().map(|file| file.to_string_lossy().into_owned()),
-        within: EnclosingRuns::own().all(),
         // The client that starts the run gets entries as they are in the log, so they are no longer than it wants them.
         chunk_bytes: usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(MAX_CHUNK_BYTES).min(MAX_CHUNK_BYTES),
     })

@@ -4,6 +4,7 @@ use std::{
     cmp::max,
     collections::BTreeMap,
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,9 @@ use crate::{
     },
     runs::Unsealed,
     search::{Pattern, PatternError, SearchCursor, SearchStop, search_page},
+    server::unsealed_files::UnsealedFiles,
     store::Filter,
+    transcript::touched::searched_path,
 };
 
 const DEFAULT_PAGE_RUNS: u64 = 50;
@@ -47,44 +50,64 @@ pub(crate) async fn list(params: ListParams, request: Request) -> Result<ListRes
     let limit = usize::try_from(limit.min(MAX_PAGE_RUNS)).unwrap_or(1);
     let invalid_cursor = |_| Failure::invalid_params("cursor", "`cursor` must be the `nextCursor` of the previous page");
     let before: Option<RunId> = params.cursor.as_deref().map(str::parse).transpose().map_err(invalid_cursor)?;
-    let params = ListParams { cwd: params.cwd.as_deref().map(normalize_directory), ..params };
-    let unsealed = request.server.runs.unsealed();
-    on_blocking_thread(&request.server, move |history| page(history, &unsealed, &params, before, limit)).await
+    let no_file = || Failure::invalid_params("touched", "`touched` must be the path of a file");
+    let touched = params.touched.as_deref().map(|path| searched_path(path).ok_or_else(no_file)).transpose()?;
+    let params = ListParams { cwd: params.cwd.as_deref().map(normalize_directory), touched, ..params };
+    let sources = ListSources { unsealed: request.server.runs.unsealed(), files: Arc::clone(&request.server.unsealed_files) };
+    on_blocking_thread(&request.server, move |history| sources.page(history, &params, before, limit)).await
 }
 
-/// The newest matching runs before `before`. Runs in logs are read there, all others in the store.
-fn page(history: &History, unsealed: &Unsealed, params: &ListParams, before: Option<RunId>, limit: usize) -> Result<ListResult, Failure> {
-    let live_only = params.states.as_ref().is_some_and(|states| states.iter().all(|state| !state.is_final()));
-    // One run more than the page shows whether there is a next page.
-    let mut live = unsealed.newest(before, limit + 1, live_only, |run| matches(run, params))?;
-    let mut runs: Vec<Run> = Vec::new();
-    history.store.list(&filter_of(params), before, |stored| {
-        while let Some(newer) = live.last_entry().filter(|newer| *newer.key() >= stored.run.id) {
-            let is_same = *newer.key() == stored.run.id;
-            runs.push(newer.remove());
-            if is_same {
-                return continue_until(&runs, limit);
+/// What knows the runs that are not sealed yet.
+struct ListSources {
+    unsealed: Unsealed,
+    files: Arc<UnsealedFiles>,
+}
+
+impl ListSources {
+    /// The newest matching runs before `before`. Runs in logs are read there, all others in the store.
+    fn page(&self, history: &History, params: &ListParams, before: Option<RunId>, limit: usize) -> Result<ListResult, Failure> {
+        let live_only = params.states.as_ref().is_some_and(|states| states.iter().all(|state| !state.is_final()));
+        self.files.forget_sealed(history);
+        // One run more than the page shows whether there is a next page.
+        let mut live =
+            self.unsealed.newest(before, limit + 1, live_only, |run| matches(run, params) && self.names(history, run, params))?;
+        let mut runs: Vec<Run> = Vec::new();
+        history.store.list(&filter_of(params), before, |stored| {
+            while let Some(newer) = live.last_entry().filter(|newer| *newer.key() >= stored.run.id) {
+                let is_same = *newer.key() == stored.run.id;
+                runs.push(newer.remove());
+                if is_same {
+                    return continue_until(&runs, limit);
+                }
             }
+            if stored.finished && matches(&stored.run, params) {
+                runs.push(stored.run);
+            }
+            continue_until(&runs, limit)
+        })?;
+        while runs.len() <= limit
+            && let Some((_, run)) = live.pop_last()
+        {
+            runs.push(run);
         }
-        if stored.finished && matches(&stored.run, params) {
-            runs.push(stored.run);
-        }
-        continue_until(&runs, limit)
-    })?;
-    while runs.len() <= limit
-        && let Some((_, run)) = live.pop_last()
-    {
-        runs.push(run);
+        runs.truncate(limit + 1);
+        let next_cursor = (runs.len() > limit).then(|| runs[limit - 1].id.to_string());
+        runs.truncate(limit);
+        Ok(ListResult { runs, next_cursor })
     }
-    runs.truncate(limit + 1);
-    let next_cursor = (runs.len() > limit).then(|| runs[limit - 1].id.to_string());
-    runs.truncate(limit);
-    Ok(ListResult { runs, next_cursor })
+
+    /// Whether a run that is not sealed names the file that is asked for. One that cannot be read is not known to.
+    fn names(&self, history: &History, run: &Run, params: &ListParams) -> bool {
+        params.touched.as_ref().is_none_or(|path| self.files.name(history, run, path).unwrap_or(false))
+    }
 }
 
 /// The filter for what the store may leave out.
 fn filter_of(params: &ListParams) -> Filter {
     let mut filter = Filter::default();
+    if let Some(path) = &params.touched {
+        filter = filter.touched(path);
+    }
     if let Some(id) = &params.session_id {
         filter = filter.session(id);
     }

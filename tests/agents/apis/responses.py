@@ -12,7 +12,8 @@ from . import ERRORS, GATE, INPUT_TOKENS, PAUSE, Cut, Event, fresh, output_token
 
 
 def read(body: Json) -> ModelRequest:
-    request = ModelRequest(body.get("model", ""), bool(body.get("stream")), named(body.get("tools")))
+    request = ModelRequest(body.get("model", ""), bool(body.get("stream")))
+    add_tools(request, body.get("tools"))
     items = body.get("input") or []
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
@@ -21,21 +22,23 @@ def read(body: Json) -> ModelRequest:
         if kind == "message" and item.get("role") == "user":
             request.add_user_text(text_in(item.get("content")))
         elif kind == "additional_tools":
-            request.tools.update(named(item.get("tools")))
+            add_tools(request, item.get("tools"))
         elif kind.endswith("_output"):
+            add_tools(request, item.get("tools"))
             request.add_result()
     return request
 
 
-def named(tools: Any) -> dict[str, Json]:
-    """The tools by name. Those of a namespace are one level deeper."""
-    found: dict[str, Json] = {}
+def add_tools(request: ModelRequest, tools: Any, namespace: str = "") -> None:
+    """Adds tools by name. Those of a namespace are one level deeper."""
     for tool in tools or []:
         if tool.get("type") == "namespace":
-            found.update(named(tool.get("tools")))
-        else:
-            found[tool.get("name") or tool.get("type", "")] = tool.get("parameters") or {}
-    return found
+            add_tools(request, tool.get("tools"), tool.get("name") or "")
+            continue
+        name = tool.get("name") or tool.get("type", "")
+        request.tools[name] = tool.get("parameters") or {}
+        if namespace:
+            request.namespaces[name] = namespace
 
 
 def stream(answer: Answer, request: ModelRequest) -> Iterator[Event]:
@@ -111,12 +114,17 @@ def reasoning(say: Say, done: list[Json]) -> Iterator[Event]:
 def call(tool_call: Call, done: list[Json]) -> Iterator[Event]:
     place = len(done)
     item: Json = {"id": fresh("fc"), "call_id": fresh("call"), "name": tool_call.name, "status": "completed"}
-    if isinstance(tool_call.input, str):
+    if tool_call.namespace:
+        item["namespace"] = tool_call.namespace
+    if tool_call.name == "tool_search":
+        del item["name"]
+        item.update(type="tool_search_call", execution="client", arguments=tool_call.input)
+    elif isinstance(tool_call.input, str):
         item.update(type="custom_tool_call", input=tool_call.input)
     else:
         item.update(type="function_call", arguments=json.dumps(tool_call.input))
     yield "response.output_item.added", {"output_index": place, "item": {**item, "status": "in_progress"}}
-    if "arguments" in item:
+    if item["type"] == "function_call":
         where = {"item_id": item["id"], "output_index": place}
         yield "response.function_call_arguments.delta", {**where, "delta": item["arguments"]}
         yield "response.function_call_arguments.done", {**where, "arguments": item["arguments"]}

@@ -1,6 +1,8 @@
 //! Plain command-line tools that the configuration makes providers: the prompt in their argv or at stdin, their
 //! sessions, their errors.
 
+use std::{env, fs, os::unix::fs::PermissionsExt};
+
 use serde_json::{Value, json};
 
 use super::scripted;
@@ -212,4 +214,24 @@ fn a_prompt_that_no_argv_takes_is_to_go_to_stdin() {
     let failure = server.expect_failure("run/start", run_params(&home, &"x".repeat(300_000)));
     assert_eq!(failure.kind, "spawnFailed");
     assert!(failure.data["hint"].as_str().expect("a hint").contains("leave `{prompt}` out"), "{failure:?}");
+}
+
+/// A preset is its program, wherever in PATH that is, and nothing has to be configured.
+#[test]
+fn a_preset_that_is_installed_starts() {
+    let home = Home::new();
+    let programs = home.path().join("programs");
+    fs::create_dir(&programs).expect("a directory");
+    let agent = scripted(&home, &[]).iter().map(|word| format!("'{word}' ")).collect::<String>();
+    let program = home.file("programs/qwen", format!("#!/bin/sh\n[ \"$*\" = --acp ] || exit 9\nexec {agent}\n").as_bytes());
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("an executable");
+    let path = format!("{}:{}", programs.display(), env::var("PATH").expect("a PATH"));
+    let mut server = home.setup().env("PATH", &path).start();
+    let (_, mut log) = server.start(json!({ "provider": "qwen", "prompt": "say I am here", "cwd": home.path() }));
+    let run = server.follow_to_end(&mut log);
+    assert_eq!((&run["state"], log.text_of("agent_message_chunk").as_str()), (&json!("succeeded"), "I am here"));
+    let providers = server.call("provider/list", json!({}))["providers"].clone();
+    let info = |id: &str| providers.as_array().expect("providers").iter().find(|info| info["id"] == id).expect("a preset").clone();
+    assert_eq!((&info("qwen")["available"], &info("qwen")["kind"]), (&json!(true), &json!("acp")));
+    assert!(info("auggie")["available"] == true || info("auggie")["reason"].as_str().is_some_and(|reason| reason.contains("npm install")));
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod failures;
 pub(crate) mod listing;
+pub(crate) mod past;
 pub(crate) mod permissions;
 pub(crate) mod prompts;
 pub(crate) mod sessions;

@@ -236,6 +236,7 @@
 ---@field provider? string Only runs of this provider.
 ---@field sessionId? string Only runs of this provider session.
 ---@field states? loomd.RunState[] Only runs in one of these states.
+---@field touched? string Only runs whose tool calls name this file: one that they read, change, delete or move. An absolute path, or one relative to the run's directory. Of a run, the first 2,000 files count.
 
 ---A page of runs.
 ---@class loomd.ListResult
@@ -489,6 +490,7 @@
 ---@field cwd string Where it was executed, as `run/start` named it, but without `.`, double slashes and a slash at the end.
 ---@field displayTitle? string The title, else what a person would call the run: the first line of its prompt, else its command line.
 ---@field durableSeq integer Everything up to this entry would survive a power cut.
+---@field enclosingRunIds? loomd.RunId[] The runs in whose process trees it was started, the innermost first. It ends with them.
 ---@field endedAt? integer When the run became final.
 ---@field error? loomd.RunError Why the run failed; of a live run, what delays it.
 ---@field exitCode? integer The program's exit code, if it exited.

@@ -24,9 +24,7 @@ use super::{
 };
 use crate::{
     cli::{
-        EarlyExit,
-        client::{ServerLaunch, ServerSession},
-        format,
+        EarlyExit, format,
         input::{self as stdin, Keys, StdinChunks, UserAction},
         live::{self, WatchEnd},
         notification_printer,
@@ -35,6 +33,7 @@ use crate::{
         render::{self, Styles},
         screen::Content,
     },
+    client::{ServerLaunch, ServerSession},
     model::{
         Entry, Failure, Kind, Run, RunState, Stream,
         calls::{AttachParams, ItemParams},

@@ -1,5 +1,7 @@
-//! The client that all commands share. It starts a server of its own, initializes it, and finds runs by some digits of
-//! their ID.
+//! The client that all commands and front ends share. It starts a server of its own, initializes it, and finds runs by
+//! some digits of their ID.
+
+pub(crate) mod run_ids;
 
 use std::{
     borrow::Borrow,
@@ -13,7 +15,6 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::format;
 use crate::{
     config::Locations,
     model::{
@@ -22,6 +23,7 @@ use crate::{
         methods::{Initialize, Method, RunGet, RunList, RunSetSize, Shutdown},
     },
     process::tree::wait_for_exit,
+    provider::kind::quoted,
     rpc::{Client, Notifications},
 };
 
@@ -104,9 +106,29 @@ impl ServerLaunch {
     /// How a command that finds the same runs begins: `loomd`, with the data directory if one was named.
     pub(crate) fn command_prefix(&self) -> String {
         match &self.locations.data_dir {
-            Some(dir) => format!("loomd --data-dir {}", format::quoted(&absolute(dir).to_string_lossy())),
+            Some(dir) => format!("loomd --data-dir {}", quoted(&absolute(dir).to_string_lossy())),
             None => "loomd".to_owned(),
         }
+    }
+
+    /// This program and the arguments that start another front end on the same runs, whatever its environment is.
+    pub(crate) fn front_end_command(&self, name: &str) -> Result<(String, Vec<String>), Failure> {
+        let text = |path: PathBuf| {
+            let invalid = |path: OsString| Failure::internal(format!("the path {} is not valid UTF-8", path.display()));
+            path.into_os_string().into_string().map_err(invalid)
+        };
+        let mut args = Vec::new();
+        let locations = &self.locations;
+        for (option, variable, named) in
+            [("--data-dir", "LOOMD_DATA_DIR", &locations.data_dir), ("--config", "LOOMD_CONFIG", &locations.config)]
+        {
+            let of_environment = || std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+            if let Some(path) = named.clone().or_else(of_environment) {
+                args.extend([option.to_owned(), text(absolute(&path))?]);
+            }
+        }
+        args.push(name.to_owned());
+        Ok((text(own_executable())?, args))
     }
 
     /// This program as a command that finds the same runs. The caller adds the arguments.
@@ -138,6 +160,11 @@ impl ServerSession {
         self.client.call(method, params).await
     }
 
+    /// Whether the server can still be called.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
     /// The connection, for requests that are sent while others are pending.
     pub(crate) fn client(&self) -> Arc<Client> {
         self.client.clone()
@@ -152,15 +179,15 @@ impl ServerSession {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let digits = format::parse_id_digits(text)?;
+        let digits = run_ids::parse_id_digits(text)?;
         let mut matches = Vec::new();
         let mut params = ListParams { limit: Some(MAX_PAGE_RUNS), ..ListParams::default() };
         loop {
             let page = self.call(RunList, &params).await?;
-            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| format::matches_id(*id, &digits)));
+            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| run_ids::matches_id(*id, &digits)));
             match page.next_cursor {
                 Some(cursor) => params.cursor = Some(cursor),
-                None => return format::only_match(matches, text),
+                None => return run_ids::only_match(matches, text),
             }
         }
     }
