@@ -1,11 +1,7 @@
 //! What a person types: the keys that send signals, and stdin as text.
 
-use std::{
-    io::{self, BufRead, Read},
-    os::fd::AsFd,
-};
+use std::io::{self, BufRead, Read};
 
-use rustix::fs::FileType;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -15,6 +11,7 @@ use super::render;
 use crate::{
     log::text::unfinished_char_len,
     model::{Failure, TerminalSize},
+    process::descriptor,
 };
 
 /// Longest chunk of a line.
@@ -42,19 +39,7 @@ pub(crate) fn stdin_chunks() -> StdinChunks {
 
 /// Whether our stdin is a pipe or a file with bytes that nobody has read.
 pub(crate) fn has_unread_input() -> bool {
-    has_unread_bytes(io::stdin())
-}
-
-fn has_unread_bytes(stdin: impl AsFd) -> bool {
-    let Ok(stat) = rustix::fs::fstat(&stdin) else { return false };
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo | FileType::Socket => rustix::io::ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0),
-        FileType::RegularFile => {
-            let at = rustix::fs::seek(&stdin, rustix::fs::SeekFrom::Current(0));
-            at.is_ok_and(|at| u64::try_from(stat.st_size).is_ok_and(|size| at < size))
-        }
-        _ => false,
-    }
+    descriptor::has_unread_bytes(io::stdin())
 }
 
 /// Reads text in chunks: a line, or a part of a long one.
@@ -213,13 +198,13 @@ mod tests {
     #[test]
     fn only_unread_bytes_count_as_input() {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
-        assert!(!has_unread_bytes(&reader), "nothing was written");
+        assert!(!descriptor::has_unread_bytes(&reader), "nothing was written");
         rustix::io::write(&writer, b"x").expect("written");
-        assert!(has_unread_bytes(&reader));
+        assert!(descriptor::has_unread_bytes(&reader));
         rustix::io::read(&reader, &mut [0; 2]).expect("read");
         drop(writer);
-        assert!(!has_unread_bytes(&reader), "it was read");
-        assert!(!has_unread_bytes(std::fs::File::open("/dev/null").expect("opened")));
+        assert!(!descriptor::has_unread_bytes(&reader), "it was read");
+        assert!(!descriptor::has_unread_bytes(std::fs::File::open("/dev/null").expect("opened")));
     }
 
     #[test]

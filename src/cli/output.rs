@@ -6,18 +6,17 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Write},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::AsFd,
     sync::{Arc, OnceLock},
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     EarlyExit,
     screen::{Content, TerminalFilter},
 };
-use crate::model::Stream;
+use crate::{model::Stream, process::descriptor};
 
 /// Most chunks that wait for the thread. Each has at most the bytes of one notification.
 const MAX_QUEUED_CHUNKS: usize = 64;
@@ -123,18 +122,11 @@ fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
         match file.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_writable(file.as_fd())?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => descriptor::wait_writable(file.as_fd())?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-fn wait_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
-    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

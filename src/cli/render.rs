@@ -8,11 +8,13 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
-use rustix::termios::tcgetwinsize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{EarlyExit, format, screen};
-use crate::model::{Failure, FailureKind, RunState, TerminalSize, UnixMs};
+use crate::{
+    model::{Failure, FailureKind, RunState, TerminalSize, UnixMs},
+    process::terminal_modes,
+};
 
 const DIM: Style = Style::new().dimmed();
 const DAY_MS: u64 = 86_400_000;
@@ -145,20 +147,19 @@ pub(crate) fn columns() -> Option<usize> {
     if !stdout.is_terminal() {
         return None;
     }
-    let size = tcgetwinsize(&stdout).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    terminal_modes::size(&stdout).map(|size| usize::from(size.cols)).filter(|cols| *cols > 0)
 }
 
 /// Height of the terminal on stdout.
 pub(crate) fn rows() -> usize {
-    tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0).unwrap_or(24)
+    terminal_modes::size(std::io::stdout()).map(|size| usize::from(size.rows)).filter(|rows| *rows > 0).unwrap_or(24)
 }
 
 /// The size of the terminal that we stand in, on stdout or else on another of our streams.
 pub(crate) fn terminal_size() -> Option<TerminalSize> {
-    let sizes = [tcgetwinsize(std::io::stdout()), tcgetwinsize(std::io::stderr()), tcgetwinsize(std::io::stdin())];
-    let mut sizes = sizes.into_iter().flatten().map(|size| TerminalSize { rows: size.ws_row, cols: size.ws_col });
-    sizes.find(|size| size.rows > 0 && size.cols > 0)
+    use terminal_modes::size;
+    let sizes = [size(std::io::stdout()), size(std::io::stderr()), size(std::io::stdin())];
+    sizes.into_iter().flatten().find(|size| size.rows > 0 && size.cols > 0)
 }
 
 /// The style of a state's name.

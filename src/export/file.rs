@@ -49,7 +49,7 @@ impl Destination {
         match &existing {
             Some(existing) if existing.is_dir() => return Err(refused(DestinationProblem::Directory)),
             Some(existing) if !existing.is_file() => return Err(refused(DestinationProblem::NoRegularFile)),
-            Some(_) if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() => {
+            Some(_) if !disk::may_write(&path) => {
                 return Err(refused(DestinationProblem::ReadOnly));
             }
             // `Path` drops the end of such a path, so its last directory would be taken for a file's name.
@@ -187,30 +187,21 @@ struct PendingFile {
 impl PendingFile {
     fn create(parent: &Path) -> io::Result<Self> {
         let parent = parent.to_owned();
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::fs::{Mode, OFlags, open};
-            if let Ok(file) = open(&parent, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
-                return Ok(Self { file: file.into(), name: None, parent });
-            }
+        if let Some(file) = disk::unnamed_file(&parent) {
+            return Ok(Self { file, name: None, parent });
         }
         let name = temporary(&parent);
         Ok(Self { file: disk::create_private_file(&name)?, name: Some(name), parent })
     }
 
     fn take_name(mut self, target: &Path) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
         if self.name.is_none() {
-            use std::os::fd::AsRawFd;
-
-            use rustix::fs::{AtFlags, CWD, linkat};
-            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             // A link is made only where no file stands; a rename replaces one, but needs a name to begin with.
-            if linkat(CWD, own.as_str(), CWD, target, AtFlags::SYMLINK_FOLLOW).is_ok() {
+            if disk::give_name(&self.file, target).is_ok() {
                 return Ok(());
             }
             let name = temporary(&self.parent);
-            linkat(CWD, own.as_str(), CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
+            disk::give_name(&self.file, &name)?;
             self.name = Some(name);
         }
         let name = self.name.as_ref().expect("it has a name by now");

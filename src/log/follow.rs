@@ -2,10 +2,11 @@
 
 use std::{fs::File, io, os::unix::fs::MetadataExt};
 
-use rustix::{buffer::spare_capacity, io::pread};
-
 use super::RunDir;
-use crate::{model::line, process::data_file};
+use crate::{
+    model::line,
+    process::{data_file, descriptor},
+};
 
 /// Bytes of a log that are read at a time to find a place in it.
 pub(crate) const READ_BLOCK_BYTES: usize = 1 << 20;
@@ -167,7 +168,7 @@ fn lines_at(file: &File, position: u64, max: usize, out: &mut Vec<u8>) -> io::Re
         while out.len() - start < want && !ended {
             let free_bytes = out.capacity() - out.len();
             let at = position + (out.len() - start) as u64;
-            let read = pread(file, spare_capacity(out), at)?;
+            let read = descriptor::append_from(file, at, out)?;
             ended = read < free_bytes;
         }
         if let Some(end) = memchr::memrchr(b'\n', &out[start..]) {

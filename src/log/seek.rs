@@ -2,8 +2,6 @@
 
 use std::{fs::File, io};
 
-use rustix::{buffer::spare_capacity, io::pread};
-
 use super::{
     RunDir,
     follow::{self, seq_of},
@@ -11,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{RunBytes, Stream, line},
-    process::data_file,
+    process::{data_file, descriptor},
 };
 
 /// Moves backward over the segments, beginning before entry `before`.
@@ -101,7 +99,7 @@ fn read_exactly(file: &File, position: u64, length: usize, out: &mut Vec<u8>) ->
     out.reserve(length);
     while out.len() < length {
         let at = position + out.len() as u64;
-        if pread(file, spare_capacity(out), at)? == 0 {
+        if descriptor::append_from(file, at, out)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }

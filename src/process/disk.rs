@@ -3,7 +3,10 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -117,6 +120,44 @@ pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str
         let _ = path;
         Ok(None)
     }
+}
+
+/// Whether this user may write a file or a directory.
+pub(crate) fn may_write(path: &Path) -> bool {
+    writing_allowed(path).is_ok()
+}
+
+/// Refuses what this user may not write.
+pub(crate) fn writing_allowed(path: &Path) -> io::Result<()> {
+    Ok(access(path, Access::WRITE_OK)?)
+}
+
+/// How many bytes this user may still write to the file system of `path`.
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
+    let figures = rustix::fs::statvfs(path).ok()?;
+    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
+}
+
+/// A new file in a directory, for this user alone, that has no name and is gone when it is closed. `None`: the file system has
+/// no such files.
+pub(crate) fn unnamed_file(dir: &Path) -> Option<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags, open};
+        open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR).ok().map(File::from)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = dir;
+        None
+    }
+}
+
+/// Gives a file of [`unnamed_file`] a name that no file has.
+pub(crate) fn give_name(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, own.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 #[cfg(test)]

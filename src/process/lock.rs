@@ -115,6 +115,11 @@ impl AsFd for Lock {
     }
 }
 
+/// Locks an open file or directory against other descriptions of it, without waiting. `false`: it is locked already.
+pub(crate) fn try_exclusive(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

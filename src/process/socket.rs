@@ -3,13 +3,16 @@
 //! Where both are watched all the time, every message that the other side reads wakes this process: there is room again.
 
 use std::{
+    fs::File,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
+use super::current_process;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::{
     io::{AsyncRead, Interest, ReadBuf, unix::AsyncFd},
@@ -90,6 +93,42 @@ impl AsyncRead for SocketReader {
 fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` keeps its descriptor open and its number the same for as long as it lives.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
+}
+
+/// A path to a socket that fits into a socket's address, and the descriptor that keeps it valid.
+pub(crate) struct SocketPath {
+    path: PathBuf,
+    _dir: Option<File>,
+}
+
+impl SocketPath {
+    /// The path of a socket in a directory.
+    pub(crate) fn of(dir: &Path, name: &str) -> io::Result<Self> {
+        let socket = dir.join(name);
+        // sockaddr_un holds 108 bytes on Linux and 104 on macOS, the final NUL among them.
+        if socket.as_os_str().len() < 100 || !cfg!(target_os = "linux") {
+            return Ok(Self { path: socket, _dir: None });
+        }
+        let dir = File::open(dir)?;
+        let path = format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()).into();
+        Ok(Self { path, _dir: Some(dir) })
+    }
+
+    pub(crate) fn as_path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Whether the other side of a connection is a process of this user.
+pub(crate) fn is_of_this_user(stream: &UnixStream) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.as_raw() == current_process::user_id())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        stream.peer_cred().is_ok_and(|peer| peer.uid() == current_process::user_id())
+    }
 }
 
 #[cfg(test)]

@@ -194,6 +194,11 @@ pub(super) fn reset_signals() {
     }
 }
 
+/// Whether a program could not be started because it is none for this machine, and no script with a `#!` line.
+pub(crate) fn is_not_executable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;

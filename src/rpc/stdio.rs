@@ -20,7 +20,6 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use rustix::fs::{FileType, fstat};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{
@@ -31,8 +30,9 @@ use tokio::{
 };
 use tokio_util::sync::PollSender;
 
+use crate::process::descriptor::{self, DescriptorKind};
+
 /// Requested capacity of the pipe to the client.
-#[cfg(target_os = "linux")]
 const CLIENT_PIPE_BYTES: usize = 1 << 20;
 
 /// Most bytes that a thread passes on at once.
@@ -50,23 +50,22 @@ pub(crate) fn open() -> io::Result<(StdioReader, StdioWriter)> {
 
 /// An asynchronous reader of `fd`, whatever kind of file it is.
 pub(crate) fn reader(fd: OwnedFd) -> io::Result<StdioReader> {
-    match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
-        FileType::Fifo => Ok(Box::new(Receiver::from_owned_fd(fd)?)),
-        FileType::Socket => Ok(Box::new(socket(fd)?)),
+    match DescriptorKind::of(&fd)? {
+        DescriptorKind::Pipe => Ok(Box::new(Receiver::from_owned_fd(fd)?)),
+        DescriptorKind::Socket => Ok(Box::new(socket(fd)?)),
         _ => ThreadReader::start(File::from(fd)).map(|reader| Box::new(reader) as StdioReader),
     }
 }
 
 /// An asynchronous writer to `fd`, whatever kind of file it is.
 pub(crate) fn writer(fd: OwnedFd) -> io::Result<StdioWriter> {
-    match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
-        FileType::Fifo => {
+    match DescriptorKind::of(&fd)? {
+        DescriptorKind::Pipe => {
             // If the system refuses, the pipe keeps its size, and a busy connection only wakes up more often.
-            #[cfg(target_os = "linux")]
-            rustix::pipe::fcntl_setpipe_size(&fd, CLIENT_PIPE_BYTES).ok();
+            descriptor::widen_pipe(&fd, CLIENT_PIPE_BYTES);
             Ok(Box::new(Sender::from_owned_fd(fd)?))
         }
-        FileType::Socket => Ok(Box::new(socket(fd)?)),
+        DescriptorKind::Socket => Ok(Box::new(socket(fd)?)),
         _ => ThreadWriter::start(File::from(fd)).map(|writer| Box::new(writer) as StdioWriter),
     }
 }

@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
-
 use super::seal;
 use crate::{
     claims::Claim,
@@ -20,7 +18,7 @@ use crate::{
         Entry, PermissionEntry, RunError, RunId, RunState, StateEntry,
         entry::{LeftProcess, PermissionStatus, ResolvedBy},
     },
-    process::{current_process, data_file, lock::Lock, tree},
+    process::{Signal, current_process, data_file, lock::Lock, tree},
     supervisor,
 };
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{PendingReply, RunsHandle};
 use crate::{
     model::{Failure, Run, RunId, RunState, control::Command},
-    process::{ancestry::EnclosingRuns, tree},
+    process::{Signal, ancestry::EnclosingRuns, tree},
     supervisor::control,
 };
 

@@ -20,7 +20,7 @@ use crate::{
         Failure, Run,
         control::{Command, ControlRequest, Event, LAUNCH_ID, LaunchCommand, LaunchSpec, StartReply, VERSION, VERSION_ID, line},
     },
-    process::{current_process, detach, disk, lock::Lock},
+    process::{current_process, descriptor, detach, disk, lock::Lock},
 };
 
 /// Bytes of the supervisor's reply that are looked at at a time.
@@ -199,7 +199,7 @@ fn has_ended() -> io::Error {
 fn read_line(stream: &UnixStream, line: &mut Vec<u8>) -> io::Result<()> {
     let mut peeked = vec![0; PEEK_BYTES];
     loop {
-        let seen = rustix::net::recv(stream, &mut peeked[..], rustix::net::RecvFlags::PEEK)?.1;
+        let seen = descriptor::peek(stream, &mut peeked)?;
         let end = memchr::memchr(b'\n', &peeked[..seen]).map(|end| end + 1);
         let take = end.unwrap_or(seen);
         (&mut &*stream).read_exact(&mut peeked[..take])?;

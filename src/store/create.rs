@@ -12,7 +12,6 @@ use std::{
 };
 
 use redb::{ConcurrencyMode, Database, ReadableTable, WriteTransaction};
-use rustix::fs::{FlockOperation, flock};
 
 use super::{
     FORMAT_VERSION, builds,
@@ -23,7 +22,10 @@ use super::{
         USES, VERSION,
     },
 };
-use crate::{model::RunId, process::data_file};
+use crate::{
+    model::RunId,
+    process::{data_file, lock},
+};
 
 /// redb's own default is 1 GiB; with 4 MiB a server stays small, and scans are no slower.
 const CACHE_BYTES: usize = 4 << 20;
@@ -79,7 +81,7 @@ pub(super) fn sweep(path: &Path) {
             continue;
         }
         if let Ok(directory) = data_file::to_lock(&entry.path())
-            && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && lock::try_exclusive(&directory)
         {
             drop(remove_staging(&entry.path()));
         }
@@ -95,7 +97,7 @@ fn make_staging(staging: &Path, step: &mut dyn FnMut(CreateStep) -> io::Result<(
     DirBuilder::new().mode(0o700).create(staging)?;
     step(CreateStep::DirectoryMade)?;
     let Ok(directory) = data_file::to_lock(staging) else { return Ok(None) };
-    if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !lock::try_exclusive(&directory) {
         return Ok(None);
     }
     let still_there = fs::metadata(staging).is_ok_and(|now| directory.metadata().is_ok_and(|locked| now.ino() == locked.ino()));

@@ -15,7 +15,6 @@ use std::{
 
 use parking_lot::Mutex;
 use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, TableError};
-use rustix::fs::{Access, access};
 
 use super::{
     FORMAT_VERSION,
@@ -23,7 +22,7 @@ use super::{
     error::StoreError,
     tables::{META, VERSION},
 };
-use crate::process::data_file;
+use crate::process::{data_file, disk};
 
 /// The handles of one process to one file.
 pub(super) struct Handles {
@@ -75,7 +74,7 @@ impl Handles {
         let exists = self.for_reading()?.is_some();
         let written_path = if exists { Some(self.path.as_path()) } else { self.path.parent().filter(|directory| directory.exists()) };
         let Some(written_path) = written_path else { return Ok(()) };
-        access(written_path, Access::WRITE_OK).map_err(|error| StoreError::Io("write to it", error.into()))
+        disk::writing_allowed(written_path).map_err(|error| StoreError::Io("write to it", error))
     }
 
     /// The handle to read with: the writing one if it is open. `None` when there is no file.

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::sockopt::socket_peercred;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -23,10 +22,7 @@ use crate::{
         Failure, RunId,
         control::{ControlRequest, Event, WAKE_CREDIT, line, version_answer},
     },
-    process::{
-        current_process,
-        socket::{Socket, SocketReader},
-    },
+    process::socket::{self, Socket, SocketReader},
 };
 
 /// Bytes that may wait for one server.
@@ -171,36 +167,13 @@ impl ConnectionState {
 /// Opens the socket in a run's directory. Its path may be too long for a socket's address, so Linux reaches it through
 /// the directory's descriptor.
 pub(crate) fn listen(dir: &Path) -> io::Result<UnixListener> {
-    UnixListener::bind(socket_path(dir, &dir.join("s"))?.as_path())
+    UnixListener::bind(SocketPath::of(dir, "s")?.as_path())
 }
 
 /// Connects to the supervisor of the run in `dir`.
 pub(crate) async fn connect(dir: &Path) -> io::Result<UnixStream> {
-    let path = socket_path(dir, &dir.join("s"))?;
+    let path = SocketPath::of(dir, "s")?;
     UnixStream::connect(path.as_path()).await
-}
-
-/// A path to a socket that fits into a socket's address, and the descriptor that keeps it valid.
-struct SocketPath {
-    path: std::path::PathBuf,
-    _dir: Option<std::fs::File>,
-}
-
-impl SocketPath {
-    fn as_path(&self) -> &Path {
-        &self.path
-    }
-}
-
-fn socket_path(dir: &Path, socket: &Path) -> io::Result<SocketPath> {
-    use std::os::fd::AsRawFd;
-    // sockaddr_un holds 108 bytes on Linux and 104 on macOS, the final NUL among them.
-    if socket.as_os_str().len() < 100 || !cfg!(target_os = "linux") {
-        return Ok(SocketPath { path: socket.to_owned(), _dir: None });
-    }
-    let dir = std::fs::File::open(dir)?;
-    let path = format!("/proc/self/fd/{}/s", dir.as_raw_fd()).into();
-    Ok(SocketPath { path, _dir: Some(dir) })
 }
 
 /// Accepts connections for as long as the supervisor runs; those of other users are dropped.
@@ -209,7 +182,7 @@ pub(crate) async fn accept(listener: UnixListener, events: mpsc::UnboundedSender
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if is_ours(&stream)
+                if socket::is_of_this_user(&stream)
                     && let Ok(socket) = Socket::new(stream)
                 {
                     open(BufReader::new(SocketReader::new(Rc::clone(&socket))), socket, next_id, events.clone());
@@ -219,17 +192,6 @@ pub(crate) async fn accept(listener: UnixListener, events: mpsc::UnboundedSender
             // Errors such as too many open files pass.
             Err(_) => tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await,
         }
-    }
-}
-
-fn is_ours(stream: &UnixStream) -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        socket_peercred(stream).is_ok_and(|peer| peer.uid.as_raw() == current_process::user_id())
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        stream.peer_cred().is_ok_and(|peer| peer.uid() == current_process::user_id())
     }
 }
 

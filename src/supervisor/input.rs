@@ -6,7 +6,10 @@ use tokio::io::unix::AsyncFd;
 
 use crate::{
     model::{Failure, FailureKind, TerminalSize},
-    process::spawn::{self, register_fd},
+    process::{
+        descriptor,
+        spawn::{self, register_fd},
+    },
 };
 
 /// Bytes that may wait for the program: a message of the largest frame.
@@ -111,7 +114,7 @@ impl StdinWriter {
                 _ if item.written == item.bytes.len() => Ok(()),
                 Some(fd) => {
                     let rest = &item.bytes[item.written..];
-                    let written = fd.try_io(tokio::io::Interest::WRITABLE, |fd| rustix::io::write(fd, rest).map_err(io::Error::from));
+                    let written = fd.try_io(tokio::io::Interest::WRITABLE, |fd| descriptor::write(fd, rest));
                     match written {
                         Ok(written) => {
                             item.written += written;

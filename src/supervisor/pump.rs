@@ -2,13 +2,15 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
 use crate::{
     log::text,
     model::Stream,
-    process::spawn::{enlarge_pipe, register_fd},
+    process::{
+        descriptor,
+        spawn::{enlarge_pipe, register_fd},
+    },
 };
 
 /// The buffer of a program that writes little.
@@ -71,7 +73,7 @@ impl Pump {
         let is_pipe = !self.is_terminal;
         let mut last_read = None;
         let read = fd.try_io(tokio::io::Interest::READABLE, |fd| {
-            let read = rustix::io::read(fd, &mut *buffer)?;
+            let read = descriptor::read(fd, buffer)?;
             // A pipe that gave less than it was asked for is empty: a second read would only say so. A terminal gives one
             // line at a time.
             last_read = Some(read).filter(|read| is_pipe && (1..free_bytes).contains(read));
@@ -87,7 +89,6 @@ impl Pump {
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             // Linux reports EIO once the other side of a pseudoterminal is closed.
-            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => self.fd = None,
             Err(_) => self.fd = None,
         }
         self.pump_read()

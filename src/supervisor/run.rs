@@ -16,7 +16,7 @@ use super::{
     now,
     phase::{DueSignal, EndReason, Phase},
     pump::{Pump, PumpRead},
-    stop::{self, DEFAULT_GRACE, ProcessTree, STORAGE_RETRY_INTERVAL},
+    stop::{DEFAULT_GRACE, ProcessTree, STORAGE_RETRY_INTERVAL},
     terminal::Terminal,
     timers::{Timer, Timers},
     watchdog::Watchdog,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     log::{Appender, RunDir, append::Reserve, text},
     model::{RunError, Stream, control::LaunchSpec},
-    process::{current_process, signal_name::signal_name, spawn::SpawnedProgram},
+    process::{children, current_process, signal_name::signal_name, spawn::SpawnedProgram},
     provider::{Conversation, Exit},
 };
 
@@ -185,7 +185,7 @@ impl Supervisor {
 
     fn reap(&mut self) {
         let program = self.tree.leader();
-        stop::reap(|pid, status| {
+        children::reap(|pid, status| {
             if pid == program {
                 let exit = Exit { code: status.exit_status(), signal: status.terminating_signal().map(signal_name) };
                 self.phase.note_exit(exit, Instant::now());

@@ -176,11 +176,11 @@ fn prepare_program(spec: &LaunchSpec) -> Result<Program, Failure> {
 
 fn cannot_start(spec: &LaunchSpec, program: &Program, error: &io::Error) -> Failure {
     let path = program.path.display();
-    let hint = match error.raw_os_error() {
-        Some(libc_enoent) if libc_enoent == rustix::io::Errno::NOENT.raw_os_error() => {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => {
             format!("the interpreter that the first line of {path} names, or a loader it needs, is missing; install it")
         }
-        Some(e2big) if e2big == rustix::io::Errno::TOOBIG.raw_os_error() => {
+        io::ErrorKind::ArgumentListTooLong => {
             let has_prompt =
                 |task: &Task| has_prompt_placeholder(task.plain.resume.as_ref().filter(|_| task.resume.is_some()).unwrap_or(&task.program));
             match spec.task.as_ref().is_some_and(has_prompt) {
@@ -190,7 +190,7 @@ fn cannot_start(spec: &LaunchSpec, program: &Program, error: &io::Error) -> Fail
                 false => "shorten the arguments and the environment; write the rest to its stdin".to_owned(),
             }
         }
-        Some(noexec) if noexec == rustix::io::Errno::NOEXEC.raw_os_error() => {
+        _ if spawn::is_not_executable(error) => {
             format!("{path} is not a program for this machine, or it is a script without a `#!` line; start it with its interpreter")
         }
         _ => format!("start {path} in a terminal in {} to see why", program.cwd.display()),

@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use rustix::process::{Signal, WaitOptions};
 use tokio::time::Instant;
 
 use crate::{
     model::entry::LeftProcess,
     process::{
-        ancestry,
+        Signal, ancestry, children,
         tree::{self, ObservedProcess},
     },
 };
@@ -134,7 +133,7 @@ impl ProcessTree {
     /// Scans what is left after the program has ended, and sends the signal that is due.
     pub(crate) fn sweep(&self, sweep: &mut Sweep) -> SweepOutcome {
         // The supervisor is a subreaper and so the parent of every orphan: without a child there is no descendant.
-        if !has_children() {
+        if !children::has_children() {
             return SweepOutcome::Done(Vec::new());
         }
         let (members, spared) = self.members();
@@ -189,9 +188,7 @@ impl ProcessTree {
     }
 
     fn signal_outside_group(&self, process: &ObservedProcess, signal: Signal) {
-        let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw);
-        let group = pid.and_then(|pid| rustix::process::getpgid(Some(pid)).ok());
-        if group.is_none_or(|group| group.as_raw_nonzero().get().cast_unsigned() != self.leader) {
+        if children::group_of(process.pid) != Some(self.leader) {
             // A process that is gone needs no signal.
             tree::signal(process, signal).ok();
         }
@@ -210,25 +207,6 @@ impl Sweep {
     }
 }
 
-/// Whether any child is left, including zombies that are not reaped.
-fn has_children() -> bool {
-    !matches!(
-        rustix::process::waitid(
-            rustix::process::WaitId::All,
-            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG | rustix::process::WaitIdOptions::NOWAIT
-        ),
-        Err(rustix::io::Errno::CHILD)
-    )
-}
-
 fn left_processes(processes: &[ObservedProcess]) -> Vec<LeftProcess> {
     processes.iter().map(|process| LeftProcess { pid: process.pid, command: tree::command_line(process.pid) }).collect()
-}
-
-/// Reaps every child that has ended. This process waits for children nowhere else, because a run's orphans become its
-/// children.
-pub(crate) fn reap(mut ended: impl FnMut(u32, rustix::process::WaitStatus)) {
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-        ended(pid.as_raw_nonzero().get().cast_unsigned(), status);
-    }
 }

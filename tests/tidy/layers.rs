@@ -61,6 +61,29 @@ fn only_the_transcript_interprets_updates() {
     }
 }
 
+/// Only `process/` calls the operating system past the standard library, and only it names one.
+#[test]
+fn only_one_module_knows_the_system() {
+    let src = root().join("src");
+    let mut found = Vec::new();
+    for path in files_below(&src, "rs") {
+        let inside = path.strip_prefix(&src).expect("a file of the tree");
+        let is_test = inside.iter().chain(path.file_stem()).any(|part| part.to_string_lossy().ends_with("tests"));
+        if is_test || inside.starts_with("process") {
+            continue;
+        }
+        let code = code_of(&fs::read_to_string(&path).expect("a source file"));
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        found.extend(
+            ["rustix", "target_os"]
+                .iter()
+                .filter(|word| words(code).any(|found| found == **word))
+                .map(|word| format!("{} says {word}", inside.display())),
+        );
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 #[test]
 fn the_walk_finds_all_uses() {
     let used = modules_used(

@@ -10,12 +10,12 @@ use std::{
     os::fd::AsFd,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::getpgrp,
-    termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr},
-};
 use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::process::{
+    descriptor,
+    terminal_modes::{self, TerminalModes},
+};
 
 /// Most bytes of one read.
 const MAX_READ_BYTES: usize = 64 << 10;
@@ -23,7 +23,7 @@ const MAX_READ_BYTES: usize = 64 << 10;
 /// The keyboard of our stdin.
 pub(crate) struct Keyboard {
     terminal: AsyncFd<File>,
-    original_termios: Termios,
+    original_modes: TerminalModes,
     is_in_key_mode: bool,
 }
 
@@ -34,40 +34,35 @@ impl Keyboard {
         if !stdin.is_terminal() {
             return None;
         }
-        let original_termios = tcgetattr(&stdin).ok()?;
+        let original_modes = TerminalModes::of(&stdin)?;
         let terminal = File::from(stdin.as_fd().try_clone_to_owned().ok()?);
         #[expect(deprecated, reason = "what replaces it is unsafe, to promise what a file keeps: one descriptor, open as long as it lives")]
         let terminal = AsyncFd::with_interest(terminal, Interest::READABLE).ok()?;
-        Some(Self { terminal, original_termios, is_in_key_mode: false })
+        Some(Self { terminal, original_modes, is_in_key_mode: false })
     }
 
     /// Whether we are in the foreground: a program in the background must not touch its terminal.
     pub(crate) fn is_ours(&self) -> bool {
-        tcgetpgrp(self.terminal.get_ref()).is_ok_and(|group| group == getpgrp())
+        terminal_modes::is_in_foreground(self.terminal.get_ref())
     }
 
     /// From now on each key comes by itself and is not echoed. Keys that were pressed before are dropped: they were not
     /// meant as answers.
     pub(crate) fn enter_key_mode(&mut self) {
-        let mut modes = self.original_termios.clone();
-        modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-        modes.special_codes[SpecialCodeIndex::VMIN] = 1;
-        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
-        self.is_in_key_mode = tcsetattr(self.terminal.get_ref(), OptionalActions::Now, &modes).is_ok();
+        self.is_in_key_mode = self.original_modes.key_by_key().set(self.terminal.get_ref());
         self.drop_input();
     }
 
     /// Drops what was typed and not read yet.
     pub(crate) fn drop_input(&self) {
-        // Only a terminal that is gone refuses this, and then there are no keys either.
-        tcflush(self.terminal.get_ref(), QueueSelector::IFlush).ok();
+        terminal_modes::drop_input(self.terminal.get_ref());
     }
 
     /// Gives the terminal its modes back.
     pub(crate) fn leave_key_mode(&mut self) {
         if std::mem::take(&mut self.is_in_key_mode) {
             // A terminal that is gone has no modes.
-            tcsetattr(self.terminal.get_ref(), OptionalActions::Now, &self.original_termios).ok();
+            self.original_modes.set(self.terminal.get_ref());
         }
     }
 
@@ -77,19 +72,18 @@ impl Keyboard {
             let mut ready = self.terminal.readable().await?;
             // Other processes share the terminal's description, so it is never made non-blocking. We read only when
             // `poll` says that there is input.
-            let mut poll_fds = [PollFd::new(ready.get_inner(), PollFlags::IN)];
-            if poll(&mut poll_fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) == 0 {
+            if !descriptor::has_input(ready.get_inner()) {
                 ready.clear_ready();
                 continue;
             }
             let mut bytes = vec![0; MAX_READ_BYTES];
-            match rustix::io::read(ready.get_inner(), &mut bytes) {
+            match descriptor::read(ready.get_inner(), &mut bytes) {
                 Ok(length) => {
                     bytes.truncate(length);
                     return Ok(bytes);
                 }
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(error) => return Err(error),
             }
         }
     }

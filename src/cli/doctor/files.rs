@@ -100,8 +100,7 @@ fn file_system(dir: &Path) -> Finding {
 }
 
 fn free_space(dir: &Path) -> Option<Finding> {
-    let figures = rustix::fs::statvfs(dir).ok()?;
-    let free = figures.f_bavail.saturating_mul(figures.f_frsize);
+    let free = disk::free_bytes(dir)?;
     let detail = format!("{} free", format::bytes(free));
     let fix = "free up space, or use another disk: LOOMD_DATA_DIR";
     Some(match free {

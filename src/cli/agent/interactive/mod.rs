@@ -10,7 +10,6 @@ mod prompts;
 use std::{io::IsTerminal, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -38,6 +37,7 @@ use crate::{
         Entry, Failure, Kind, Run, RunState, Stream,
         calls::{AttachParams, ItemParams},
     },
+    process::Signal,
     rpc::{Notification, Notifications},
 };
 
