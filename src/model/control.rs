@@ -26,7 +26,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Failure, Run, RunId, Task, TerminalSize,
-    calls::{OnDisconnect, PermissionMode, Prompt},
+    calls::{OnDisconnect, PermissionMode, Prompt, RunSettings},
 };
 
 /// How many wake-ups a supervisor may have sent that the server has not confirmed.
@@ -141,6 +141,8 @@ pub(crate) enum Command {
     Answer { permission_id: String, option_id: Option<String>, message: Option<String> },
     /// Sets the model or the permission mode. The answer is the run.
     Configure { model: Option<String>, permissions: Option<PermissionMode> },
+    /// The same with options of the agent, which a supervisor of an older version does not know.
+    ConfigureOptions(RunSettings),
     /// Ends the program so that it can save its session, which goes on elsewhere. The answer is the run, once it is
     /// final.
     TakeOver,

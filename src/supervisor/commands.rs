@@ -17,7 +17,7 @@ use crate::{
     log::{Description, append::Reserve},
     model::{
         Failure, Run, RunId, TerminalSize,
-        calls::{OnDisconnect, Prompt, QueueResult},
+        calls::{OnDisconnect, Prompt, QueueResult, RunSettings},
         control::{Command, ControlRequest, Event, line},
     },
     process::ancestry::EnclosingRuns,
@@ -83,7 +83,11 @@ impl Supervisor {
             | Command::Unqueue { .. }
             | Command::SetSize(_)
             | Command::CloseInput => true,
-            Command::Answer { .. } | Command::Configure { .. } | Command::TakeOver | Command::Edit { .. } => false,
+            Command::Answer { .. }
+            | Command::Configure { .. }
+            | Command::ConfigureOptions(_)
+            | Command::TakeOver
+            | Command::Edit { .. } => false,
         };
         let Some(server) = self.connections.get_mut(&id) else { return Ok(()) };
         let peer = server.connection.peer();
@@ -152,14 +156,8 @@ impl Supervisor {
             Command::Answer { permission_id, option_id, message } => {
                 self.answer_question(&permission_id, Answer { option: option_id, message })
             }
-            Command::Configure { model, permissions } => match &mut self.agent {
-                Some(agent) => {
-                    let configured = agent.conversation.configure(model, permissions);
-                    self.perform_actions();
-                    configured.map(|()| json!(self.log.snapshot()))
-                }
-                None => Err(Failure::unsupported("configure", "a command has no model and no permissions to configure")),
-            },
+            Command::Configure { model, permissions } => self.configure(RunSettings { model, permissions, ..RunSettings::default() }),
+            Command::ConfigureOptions(settings) => self.configure(settings),
             Command::TakeOver => return self.take_over(waiter),
             Command::CloseInput if self.agent.is_some() => {
                 self.converse(Conversation::close_input);

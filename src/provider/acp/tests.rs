@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{
         RunState, Takeover, TakeoverKind,
-        calls::PermissionMode,
+        calls::{PermissionMode, RunSettings},
         task::{Task, text_block},
     },
     provider::{
@@ -169,7 +169,8 @@ fn a_configuration_is_made_before_the_next_prompt_and_its_refusal_fails_it() {
     let task = Task { interactive: true, ..task("acp", &["agent"]) };
     let mut driver = driver_in_turn(&task, "agent", session_modes("default", &["default", "acceptEdits"]));
     driver.respond(json!({ "stopReason": "end_turn" }));
-    driver.act(|it| it.configure(None, Some(PermissionMode::AcceptEdits)).expect("it can"));
+    driver
+        .act(|it| it.configure(RunSettings { permissions: Some(PermissionMode::AcceptEdits), ..RunSettings::default() }).expect("it can"));
     assert_eq!(driver.last_method(), "session/set_mode");
     driver.act(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(driver.last_method(), "session/set_mode", "the prompt waits");
@@ -177,7 +178,7 @@ fn a_configuration_is_made_before_the_next_prompt_and_its_refusal_fails_it() {
     assert_eq!(driver.last_method(), "session/set_mode", "and is not sent");
     let end = driver.log.iter().rfind(|entry| entry["turn"] == 2 && entry["state"] == "idle").expect("the turn ended");
     assert_eq!(end["error"]["kind"], "provider");
-    driver.act(|it| it.configure(None, Some(PermissionMode::Ask)).expect("it can"));
+    driver.act(|it| it.configure(RunSettings { permissions: Some(PermissionMode::Ask), ..RunSettings::default() }).expect("it can"));
     driver.act(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(driver.last_method(), "session/prompt");
 }

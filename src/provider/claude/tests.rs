@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     model::{
         Plain, Task,
-        calls::PermissionMode,
+        calls::{PermissionMode, RunSettings},
         entry::PermissionStatus,
         task::{ContentBlocks, text_block},
     },

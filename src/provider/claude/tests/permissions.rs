@@ -192,7 +192,9 @@ fn a_prompt_that_an_interrupt_dropped_gets_a_turn_of_its_own() {
 fn settings_are_control_requests_and_a_refused_one_is_a_notice() {
     let mut run = TestRun::started(&task("p"));
     run.result(json!({}));
-    run.conversation.configure(Some("opus".to_owned()), Some(PermissionMode::AcceptEdits)).expect("it can");
+    run.conversation
+        .configure(RunSettings { model: Some("opus".to_owned()), permissions: Some(PermissionMode::AcceptEdits), ..RunSettings::default() })
+        .expect("it can");
     run.drain_actions();
     let written: Vec<Value> = run.written.iter().rev().take(2).map(|written| written["request"].clone()).collect();
     assert_eq!(written[1], json!({ "subtype": "set_model", "model": "opus" }));

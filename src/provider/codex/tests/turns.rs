@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{CodexDriver, command, task};
 use crate::{
     model::{
-        calls::PermissionMode,
+        calls::{PermissionMode, RunSettings},
         task::{Task, text_block},
     },
     provider::Action,
@@ -105,7 +105,10 @@ fn a_turn_that_codex_starts_by_itself_is_a_turn() {
 fn settings_apply_from_the_next_turn_on() {
     let mut driver = CodexDriver::in_turn(&task(PermissionMode::Ask));
     assert_eq!(driver.last_request("turn/start").expect("it was requested")["params"].get("sandboxPolicy"), None);
-    driver.conversation.configure(Some("m2".to_owned()), Some(PermissionMode::ReadOnly)).expect("it can");
+    driver
+        .conversation
+        .configure(RunSettings { model: Some("m2".to_owned()), permissions: Some(PermissionMode::ReadOnly), ..RunSettings::default() })
+        .expect("it can");
     driver.conversation.send(vec![text_block("next")], false).expect("it is taken");
     driver.complete_turn("u1", "completed");
     let params = &driver.last_request("turn/start").expect("it was requested")["params"];
@@ -113,7 +116,7 @@ fn settings_apply_from_the_next_turn_on() {
         (&params["model"], &params["sandboxPolicy"], &params["approvalPolicy"]),
         (&json!("m2"), &json!({ "type": "readOnly" }), &json!("on-request"))
     );
-    driver.conversation.configure(None, Some(PermissionMode::Ask)).expect("it can");
+    driver.conversation.configure(RunSettings { permissions: Some(PermissionMode::Ask), ..RunSettings::default() }).expect("it can");
     driver.start_turn("u2");
     driver.conversation.send(vec![text_block("last")], false).expect("it is taken");
     driver.complete_turn("u2", "completed");
