@@ -47,8 +47,12 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     } else {
         let offer = run.agent.unwrap_or_default();
         let params = OptionsParams { provider: run.provider.clone(), cwd: Some(run.cwd) };
-        let choices = session.call(ProviderOptions, params).await?;
-        let has_models = !choices.models.is_empty();
+        let choices = match session.call(ProviderOptions, params).await {
+            // An agent that tells its options while it runs need not tell them without a run.
+            Err(_) if !option_lines(&offer).is_empty() => OptionsResult::default(),
+            choices => choices?,
+        };
+        let has_models = !choices.models.is_empty() || config_option::find(&offer.config_options, "model").is_some();
         let mut text = String::new();
         for (kind, choices) in [("model", choices.models), ("mode", choices.modes), ("permissions", permissions())] {
             for choice in choices {

@@ -17,13 +17,14 @@
 ---@field id string The agent's id of it.
 ---@field name string Its name, for people.
 
----What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` is.
+---What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` and `promptCapabilities` are.
 ---@class loomd.AgentOffer
 ---@field commands? loomd.AgentCommand[] The commands that a prompt may begin with, as `/name`.
 ---@field configOptions? table<string, any>[] The agent's own options, as ACP's `SessionConfigOption`.
 ---@field context? loomd.ContextUse How full the context of its model is.
 ---@field modeId? string The mode that the session is in.
 ---@field modes? loomd.AgentMode[] The modes of the session.
+---@field promptCapabilities? loomd.PromptCapabilities What a prompt may have beside text and links. Absent until the agent has told it.
 
 ---An answer to a permission request; either `optionId` or `cancelled`.
 ---@class loomd.AnswerParams
@@ -99,6 +100,7 @@
 ---Which settings of a run to change.
 ---@class loomd.ConfigureParams
 ---@field model? string The new model.
+---@field options? table<string, loomd.OptionValue> The agent's own options to set, by their ids in `Run.agent.configOptions`. `mode` sets one of `Run.agent.modes` where no option has that id.
 ---@field permissions? loomd.PermissionMode The new permission mode.
 ---@field runId loomd.RunId Which run.
 
@@ -273,6 +275,9 @@
 ---What happens to a run that no client follows any more.
 ---@alias loomd.OnDisconnect "detach"|"cancel"
 
+---What an option is set to.
+---@alias loomd.OptionValue boolean|string
+
 ---Which provider's options to list.
 ---@class loomd.OptionsParams
 ---@field cwd? string The directory in which a run would work; absolute. Default: the server's own working directory.
@@ -371,6 +376,12 @@
 
 ---Text, or ACP content blocks.
 ---@alias loomd.Prompt string|table<string, any>[]
+
+---What an agent takes in a prompt beside text and links, as in ACP.
+---@class loomd.PromptCapabilities
+---@field audio? boolean Whether it takes audio. Where it does not, a prompt with some is refused.
+---@field embeddedContext? boolean Whether it takes embedded resources. Where it does not, it gets their text.
+---@field image? boolean Whether it takes images. Where it does not, a prompt with one is refused.
 
 ---What a provider can do.
 ---@class loomd.ProviderCapabilities
