@@ -22,7 +22,7 @@ use crate::{
     claims::Claim,
     log::append::Reserve,
     model::{
-        Entry, Failure, PermissionEntry, RunId, SessionEntry, StateEntry, UpdateEntry,
+        Entry, Failure, PermissionEntry, RunId, RunState, SessionEntry, StateEntry, UpdateEntry,
         calls::{Prompt, RunSettings, SendResult},
         control::{Event, line},
         task,
@@ -165,6 +165,9 @@ impl Supervisor {
                 });
             }
             EntryBody::Permission { .. } | EntryBody::State { .. } => self.broadcast_entry(line)?,
+        }
+        if matches!(body, EntryBody::State { state: RunState::AwaitingPermission, .. }) {
+            self.notify_waiting();
         }
         Ok(())
     }

@@ -42,7 +42,9 @@ impl Supervisor {
                     connection.send(&Event::Changed(Box::new(self.log.snapshot())));
                 }
                 let (attached, shows_terminal) = (is_first && self.spec.attached, is_first && self.spec.shows_terminal);
-                self.connections.insert(connection.id, ServerConnection { connection, attached, shows_terminal, limits: None });
+                let can_answer = self.spec.can_answer.filter(|_| is_first);
+                let server = ServerConnection { connection, attached, shows_terminal, can_answer, limits: None };
+                self.connections.insert(server.connection.id, server);
             }
             ConnectionEvent::Closed(id) => {
                 self.set_attached(id, false);
@@ -73,6 +75,7 @@ impl Supervisor {
             | Command::Launch(_)
             | Command::Attached(_)
             | Command::ShowsTerminal(_)
+            | Command::CanAnswer(_)
             | Command::Queue
             | Command::Sync { .. } => {
                 return Ok(());
@@ -115,6 +118,12 @@ impl Supervisor {
             Command::ShowsTerminal(shows_terminal) => {
                 if let Some(server) = self.connections.get_mut(&waiter.0) {
                     server.shows_terminal = shows_terminal;
+                }
+                Ok(Value::Null)
+            }
+            Command::CanAnswer(can_answer) => {
+                if let Some(server) = self.connections.get_mut(&waiter.0) {
+                    server.can_answer = Some(can_answer);
                 }
                 Ok(Value::Null)
             }

@@ -66,6 +66,8 @@ pub(crate) struct ServerConnection {
     pub(crate) limits: Option<Vec<RunId>>,
     /// Its client, while it is attached, answers what programs ask of a terminal.
     pub(crate) shows_terminal: bool,
+    /// Whether a person can answer permission requests at its client. `None`: an older server does not say.
+    pub(crate) can_answer: Option<bool>,
 }
 
 /// The sending side of one connection.
