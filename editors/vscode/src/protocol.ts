@@ -605,7 +605,8 @@ export interface Choice {
  */
 export interface ClientCapabilities {
   /**
-   * A person can answer permission requests. This changes no delivery.
+   * A person can answer permission requests. This changes no delivery; while such a client is attached to a run, no notifier
+   * is started for it.
    */
   permissions?: boolean;
   /**
@@ -1708,6 +1709,10 @@ export interface Run {
    */
   tty?: TerminalSize | null;
   /**
+   * Whether a notifier is started when it waits for an answer or ends and nobody who can answer is attached.
+   */
+  notify?: boolean;
+  /**
    * The argv that was executed.
    */
   command: string[];
@@ -2188,6 +2193,11 @@ export interface StartParams {
    * no limit.
    */
   maxOutputBytes?: number | null;
+  /**
+   * Whether the user's notifier is started when the run waits for an answer or ends and nobody who can answer is attached.
+   * `true`: also by the desktop's own notifier, where the configuration has none. Default: if the configuration has one.
+   */
+  notify?: boolean | null;
   /**
    * A line for people.
    */

@@ -207,8 +207,8 @@ fn a_mode_of_the_older_form_is_set_as_an_option_and_a_refused_option_is_a_notice
     driver.respond(json!({}));
     driver.act(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(driver.last_method(), "session/prompt", "a refused option fails no prompt");
-    let offers = driver.actions.iter().filter_map(|action| if let Action::Offer(offer) = action { Some(json!(offer)) } else { None });
-    let last = offers.last().expect("an offer");
+    let mut offers = driver.actions.iter().filter_map(|action| if let Action::Offer(offer) = action { Some(json!(offer)) } else { None });
+    let last = offers.next_back().expect("an offer");
     assert_eq!((&last["modeId"], &last["configOptions"][0]), (&json!("plan"), &effort("high")), "an agent need not repeat its options");
 }
 

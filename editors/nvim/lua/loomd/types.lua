@@ -80,7 +80,7 @@
 ---What a client supports and which notifications it wants.
 ---@class loomd.ClientCapabilities
 ---@field output? loomd.OutputCapabilities How to deliver output.
----@field permissions? boolean A person can answer permission requests. This changes no delivery.
+---@field permissions? boolean A person can answer permission requests. This changes no delivery; while such a client is attached to a run, no notifier is started for it.
 ---@field terminal? boolean The client shows the terminals of runs in an emulator, which answers what programs ask of a terminal. Without such a client attached, loomd answers device attributes, device status and the cursor's position.
 ---@field watch? boolean True: notifications about all runs. False: only about runs that the client started or is attached to.
 
@@ -509,6 +509,7 @@
 ---@field id loomd.RunId Its identifier; ids sort by time of creation.
 ---@field labels table<string, string> Labels by which clients find the run.
 ---@field lastSeq integer The newest entry that is included here.
+---@field notify? boolean Whether a notifier is started when it waits for an answer or ends and nobody who can answer is attached.
 ---@field params table<string, any> The params of the `run/start` that started it, for a rerun. `envNames` replaces `env`, whose values are never stored. `stdinBytes` replaces a `stdin` of more than 1 MiB.
 ---@field parentRunId? loomd.RunId The run that this one resumed.
 ---@field permissions? loomd.PermissionEntry[] The open permission requests: the `requested` entries that nobody has answered.
@@ -660,6 +661,7 @@
 ---@field labels? table<string, string> Labels by which clients find the run.
 ---@field maxOutputBytes? integer A run that writes more bytes than this to both streams together is canceled with error `outputLimit`. Default: no limit.
 ---@field model? string For agents: the model, by the provider's own name.
+---@field notify? boolean Whether the user's notifier is started when the run waits for an answer or ends and nobody who can answer is attached. `true`: also by the desktop's own notifier, where the configuration has none. Default: if the configuration has one.
 ---@field onDisconnect? loomd.OnDisconnect What happens when the last attached client disconnects: the run goes on (`detach`, the default), or it is canceled after 5 s.
 ---@field permissions? loomd.PermissionMode The permission mode. Default `ask`: the agent waits until a client answers.
 ---@field prompt? loomd.Prompt The prompt for an agent: text, or ACP content blocks. loomd passes it over stdin or the agent's protocol, never through a shell.

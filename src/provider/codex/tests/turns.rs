@@ -141,9 +141,9 @@ fn the_effort_is_one_of_the_models_and_goes_with_each_turn() {
     );
     driver.start_turn("u1");
     let offered = |driver: &CodexDriver| {
-        let offers =
+        let mut offers =
             driver.other_actions.iter().filter_map(|action| if let Action::Offer(offer) = action { Some(json!(offer)) } else { None });
-        let options = offers.last().expect("an offer")["configOptions"].clone();
+        let options = offers.next_back().expect("an offer")["configOptions"].clone();
         [0, 1].map(|at| (options[at]["id"].clone(), options[at]["currentValue"].clone()))
     };
     assert_eq!(offered(&driver), [(json!("model"), json!("m1")), (json!("effort"), json!("low"))]);
