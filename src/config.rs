@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) keep: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) environment: EnvironmentConfig,
+    pub(crate) notify: NotifyConfig,
     /// Which runs the server deletes on its own.
     pub(crate) retention: Retention,
     pub(crate) providers: BTreeMap<String, ProviderConfig>,
@@ -57,6 +58,16 @@ pub(crate) struct EnvironmentConfig {
     pub(crate) shell: LoginShell,
     /// An argv that prints variables as JSON; it runs in a run's working directory before each start.
     pub(crate) command: Option<Vec<String>>,
+}
+
+/// What tells a person that a run waits for an answer or has ended.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct NotifyConfig {
+    /// An argv; it gets the run's facts in its environment.
+    pub(crate) command: Option<Vec<String>>,
+    /// How many seconds it may take; 10 if missing.
+    pub(crate) timeout_seconds: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -201,8 +212,10 @@ fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         wrong(line, format!("{}; fix it or remove it", error.message().trim_end()))
     })?;
-    if config.environment.command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
-        return Err(wrong(None, "`command` in [environment] is empty; add a program or remove it".to_owned()));
+    for (section, command) in [("environment", &config.environment.command), ("notify", &config.notify.command)] {
+        if command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+            return Err(wrong(None, format!("`command` in [{section}] is empty; add a program or remove it")));
+        }
     }
     for (name, provider) in &config.providers {
         check_provider(name, provider).map_err(|problem| {
@@ -336,6 +349,7 @@ mod tests {
         assert_eq!((all.pass.len(), all.shell, all.command.map_or(0, |command| command.len())), (2, LoginShell::Never, 3));
         assert_eq!(failure("[environment]\nshell = \"often\"\n").data["line"], 2);
         assert!(failure("[environment]\ncommand = []\n").message.contains("empty"));
+        assert!(failure("[notify]\ncommand = [\"\"]\n").message.contains("[notify] is empty"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::model::{
     Failure, FailureKind, ProviderCapabilities, ProviderInfo, Run,
-    calls::{CancelParams, ConfigureParams, OptionsParams, PermissionMode, RunIdParams},
+    calls::{CancelParams, ConfigureParams, OptionsParams, PermissionMode, RunIdParams, RunSettings},
+    config_option::{ConfigOption, OptionValue},
     methods::{ProviderOptions, RunCancel, RunConfigure, RunDelete},
 };
 
@@ -87,6 +88,7 @@ impl FrontEnd {
         let entries = MODES.map(|(_, value, name, description)| json!({ "value": value, "name": name, "description": description }));
         options.push(select(MODE_OPTION, "Permissions", "mode", mode, entries.to_vec()));
         let modes = MODES.map(|(_, id, name, description)| json!({ "id": id, "name": name, "description": description }));
+        options.extend(other_options(&state).map(|option| Value::Object(option.clone())));
         Ok((options.into(), json!({ "currentModeId": mode, "availableModes": modes })))
     }
 
@@ -234,7 +236,12 @@ impl FrontEnd {
     /// Handles `session/set_config_option`.
     pub(super) async fn set_config_option(self: Arc<Self>, params: ConfigOptionParams) -> Result<Value, Failure> {
         let session = self.session(params.session_id)?;
-        let value = params.value.as_str().ok_or_else(|| Failure::invalid_params("value", "`value` must be one of the option's values"))?;
+        let value = match params.value {
+            Value::String(value) => value,
+            Value::Bool(is_on) => is_on.to_string(),
+            _ => return Err(Failure::invalid_params("value", "`value` must be one of the option's values")),
+        };
+        let value = value.as_str();
         match params.config_id.as_str() {
             MODE_OPTION => {
                 self.choose_mode(&session, value).await?;
@@ -242,6 +249,10 @@ impl FrontEnd {
             }
             MODEL_OPTION => self.choose_model(&session, value).await?,
             AGENT_OPTION => self.choose_agent(&session, value).await?,
+            other if other_options(&session.state()).any(|option| option["id"] == other) => {
+                let value = OptionValue::Id(value.to_owned());
+                self.configure(&session, RunSettings { options: [(other.to_owned(), value)].into(), ..RunSettings::default() }).await?;
+            }
             other => return Err(Failure::invalid_params("configId", format!("there is no option `{other}`"))),
         }
         let (options, _) = self.offered(&session).await?;
@@ -252,25 +263,26 @@ impl FrontEnd {
     async fn choose_mode(&self, session: &AcpSession, id: &str) -> Result<(), Failure> {
         let mode = MODES.iter().find(|(_, name, ..)| *name == id).map(|(mode, ..)| *mode);
         let mode = mode.ok_or_else(|| Failure::invalid_params("modeId", format!("there is no mode `{id}`")))?;
-        self.configure(session, None, Some(mode)).await?;
+        self.configure(session, RunSettings { permissions: Some(mode), ..RunSettings::default() }).await?;
         session.state().settings.permissions = Some(mode);
         Ok(())
     }
 
     async fn choose_model(&self, session: &AcpSession, id: &str) -> Result<(), Failure> {
         let model = Some(id.to_owned()).filter(|id| !id.is_empty());
-        self.configure(session, model.clone(), None).await?;
+        self.configure(session, RunSettings { model: model.clone(), ..RunSettings::default() }).await?;
         session.state().settings.model = model;
         Ok(())
     }
 
     /// Changes the live run; a later one is started with the session's settings.
-    async fn configure(&self, session: &AcpSession, model: Option<String>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+    async fn configure(&self, session: &AcpSession, settings: RunSettings) -> Result<(), Failure> {
         let Some(run) = session.run().filter(|run| !run.state.is_final()) else { return Ok(()) };
-        if model.is_none() && permissions.is_none() {
+        if settings == RunSettings::default() {
             return Ok(());
         }
-        match self.call(RunConfigure, ConfigureParams { run_id: run.id, model, permissions }).await {
+        let RunSettings { model, permissions, options } = settings;
+        match self.call(RunConfigure, ConfigureParams { run_id: run.id, model, permissions, options }).await {
             Err(failure) if failure.kind != FailureKind::RunNotActive => Err(failure),
             _ => Ok(()),
         }
@@ -316,6 +328,16 @@ impl FrontEnd {
         self.call(RunCancel, CancelParams { run_id: run.id, grace_ms: Some(0) }).await?;
         self.call(RunDelete, RunIdParams { run_id: run.id }).await.map(drop)
     }
+}
+
+/// The agent's own options for which the front end has none of its own: how much it thinks, say.
+fn other_options(state: &SessionState) -> impl Iterator<Item = &ConfigOption> {
+    let offered = state.run.as_ref().and_then(|run| run.agent.as_ref()).map(|agent| &agent.config_options);
+    offered.into_iter().flatten().filter(|option| {
+        let member = |name: &str| option.get(name).and_then(Value::as_str).unwrap_or_default();
+        let is_own = |name: &str| [AGENT_OPTION, MODEL_OPTION, MODE_OPTION].contains(&name);
+        !member("id").is_empty() && !is_own(member("id")) && !is_own(member("category"))
+    })
 }
 
 /// Whether the session's agent has got a prompt, so that it cannot be exchanged.

@@ -49,6 +49,9 @@ pub(crate) struct StartOptions {
     /// When the last client disconnects [default: detach]
     #[arg(long, value_name = "ACTION")]
     pub(crate) on_disconnect: Option<OnDisconnectOption>,
+    /// Notify you when the run waits for an answer or ends and no client that can answer is attached
+    #[arg(long)]
+    pub(crate) notify: bool,
     /// Print entries as JSON lines, followed by the run itself
     #[arg(long)]
     pub(crate) json: bool,
@@ -119,6 +122,7 @@ impl StartOptions {
             title: later.title.or(self.title),
             label: [self.label, later.label].concat(),
             on_disconnect: later.on_disconnect.or(self.on_disconnect),
+            notify: self.notify || later.notify,
             json: self.json || later.json,
             quiet: self.quiet || later.quiet,
             model: later.model.or(self.model),
@@ -155,6 +159,7 @@ impl StartOptions {
             on_disconnect: (self.on_disconnect == Some(OnDisconnectOption::Cancel)).then_some(calls::OnDisconnect::Cancel),
             attach: self.detach.then_some(AttachChoice::Whether(false)),
             max_output_bytes: self.max_output,
+            notify: self.notify.then_some(true),
             title: self.title.clone(),
             labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
             model: self.model.clone(),

@@ -60,7 +60,7 @@ const NOT_FOUND: &str = "notFound";
 
 pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
     let is_command = has_dashes(std::env::args_os().collect(), &options.command);
-    let launch = &launch.for_interactive_use(!is_command && !options.start_options.detach && !options.start_options.json);
+    let launch = &launch.for_interactive_use(!options.start_options.detach && !options.start_options.json);
     let (session, notifications) = launch.open().await?;
     let agent = match provider(&options, &session.info.providers, is_command) {
         Some(provider) => Some(AgentStart::of(&options.start_options, &options.command, provider, launch, &session).await?),

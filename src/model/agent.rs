@@ -2,11 +2,17 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::entry::open_object;
+use super::{
+    Failure,
+    config_option::ConfigOption,
+    entry::open_object,
+    task::{ContentBlocks, text_of},
+};
 
-/// What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` is.
+/// What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` and
+/// `promptCapabilities` are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentOffer {
@@ -22,10 +28,25 @@ pub struct AgentOffer {
     /// The agent's own options, as ACP's `SessionConfigOption`.
     #[serde(default)]
     #[schemars(schema_with = "open_objects")]
-    pub(crate) config_options: Vec<Map<String, Value>>,
+    pub(crate) config_options: Vec<ConfigOption>,
     /// How full the context of its model is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<ContextUse>,
+    /// What a prompt may have beside text and links. Absent until the agent has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_capabilities: Option<PromptCapabilities>,
+}
+
+/// What an agent takes in a prompt beside text and links, as in ACP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PromptCapabilities {
+    /// Whether it takes images. Where it does not, a prompt with one is refused.
+    pub(crate) image: bool,
+    /// Whether it takes audio. Where it does not, a prompt with some is refused.
+    pub(crate) audio: bool,
+    /// Whether it takes embedded resources. Where it does not, it gets their text.
+    pub(crate) embedded_context: bool,
 }
 
 /// A command of an agent.
@@ -73,7 +94,10 @@ impl AgentOffer {
         match update.get("sessionUpdate").and_then(Value::as_str) {
             Some("available_commands_update") => self.set_commands(list("availableCommands").map(Vec::as_slice).unwrap_or_default()),
             Some("current_mode_update") => self.mode_id = update.get("currentModeId").and_then(Value::as_str).map(text),
-            Some("config_option_update") => self.set_options(list("configOptions").map(Vec::as_slice).unwrap_or_default()),
+            Some("config_option_update") => {
+                let options = list("configOptions").into_iter().flatten();
+                self.set_options(&options.filter_map(Value::as_object).cloned().collect::<Vec<_>>());
+            }
             Some("usage_update") => {
                 let count = |name: &str| update.get(name).and_then(Value::as_u64);
                 if let (Some(used), Some(size)) = (count("used"), count("size")) {
@@ -98,10 +122,10 @@ impl AgentOffer {
     }
 
     /// Sets the options, and the mode that one of them is.
-    pub(crate) fn set_options(&mut self, options: &[Value]) {
-        let length: usize = options.iter().map(|option| option.to_string().len()).sum();
+    pub(crate) fn set_options(&mut self, options: &[ConfigOption]) {
+        let length: usize = options.iter().map(|option| json!(option).to_string().len()).sum();
         if length <= MAX_OPTIONS_BYTES {
-            self.config_options = options.iter().filter_map(Value::as_object).cloned().collect();
+            self.config_options = options.to_vec();
         }
     }
 
@@ -117,6 +141,7 @@ impl AgentOffer {
         if !offer.config_options.is_empty() {
             self.config_options.clone_from(&offer.config_options);
         }
+        self.prompt_capabilities = offer.prompt_capabilities.or(self.prompt_capabilities);
     }
 
     /// The modes, from their ids and names.
@@ -127,7 +152,32 @@ impl AgentOffer {
 
     /// The run has ended: nothing can be chosen any more.
     pub(crate) fn end(&mut self) {
-        *self = Self { context: self.context, ..Self::default() };
+        *self = Self { context: self.context, prompt_capabilities: self.prompt_capabilities, ..Self::default() };
+    }
+
+    /// An offer of which only this is known.
+    pub(crate) fn of_prompts(takes: PromptCapabilities) -> Self {
+        Self { prompt_capabilities: Some(takes), ..Self::default() }
+    }
+}
+
+impl PromptCapabilities {
+    /// Refuses a prompt of which the agent would not get a part. `agent` names it for people.
+    pub(crate) fn check(self, agent: &str, prompt: &ContentBlocks) -> Result<(), Failure> {
+        for block in prompt {
+            let (capability, kind, is_taken) = match block.get("type").and_then(Value::as_str) {
+                Some("image") => ("image", "images", self.image),
+                Some("audio") => ("audio", "audio", self.audio),
+                Some("resource") => ("embeddedContext", "embedded files that are no text", self.embedded_context),
+                _ => continue,
+            };
+            // What has a text or an address goes as that.
+            let is_replaced = capability == "embeddedContext" && !text_of(&vec![block.clone()]).is_empty();
+            if !is_taken && !is_replaced {
+                return Err(Failure::unsupported(capability, format!("{agent} takes no {kind}; send the prompt without them")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -142,8 +192,6 @@ fn open_objects(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::model::task::object;
 

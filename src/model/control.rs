@@ -26,7 +26,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::{
     Failure, Run, RunId, Task, TerminalSize,
-    calls::{OnDisconnect, PermissionMode, Prompt},
+    calls::{OnDisconnect, PermissionMode, Prompt, RunSettings},
 };
 
 /// How many wake-ups a supervisor may have sent that the server has not confirmed.
@@ -72,6 +72,12 @@ pub(crate) struct LaunchSpec {
     /// Whether that client answers what programs ask of a terminal.
     #[serde(default)]
     pub(crate) shows_terminal: bool,
+    /// Whether a person can answer permission requests at that client. `None`: the server is older and does not say.
+    #[serde(default)]
+    pub(crate) can_answer: Option<bool>,
+    /// What is started when the run waits for an answer or has ended.
+    #[serde(default)]
+    pub(crate) notifier: Option<Notifier>,
     /// Notices about the start, as updates.
     #[serde(default)]
     pub(crate) notices: Vec<Map<String, Value>>,
@@ -83,6 +89,16 @@ pub(crate) struct LaunchSpec {
     /// The runs in whose trees the server that starts this one stands: what they may do to it, see [`ControlRequest::within`].
     #[serde(default)]
     pub(crate) within: Vec<RunId>,
+}
+
+/// The program that tells a person of a run while nobody who can answer is attached to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Notifier {
+    pub(crate) command: Vec<String>,
+    /// Whether a title and a text follow as its last two arguments.
+    pub(crate) takes_text: bool,
+    /// It is ended after this time.
+    pub(crate) timeout_ms: u64,
 }
 
 /// The answer to a [`LaunchSpec`] in version 0.
@@ -129,6 +145,9 @@ pub(crate) enum Command {
     /// Whether this server's client, while it is attached, answers what programs ask of a terminal. Sent only for a run
     /// whose `tty` is known: an older supervisor knows neither.
     ShowsTerminal(bool),
+    /// Whether a person can answer permission requests at this server's client, while it is attached. Sent only for a run with
+    /// `notify`: an older supervisor knows neither.
+    CanAnswer(bool),
     /// Changes the size of the run's terminal.
     SetSize(TerminalSize),
     /// Ends the run. The answer is the run, once it is final.
@@ -141,6 +160,8 @@ pub(crate) enum Command {
     Answer { permission_id: String, option_id: Option<String>, message: Option<String> },
     /// Sets the model or the permission mode. The answer is the run.
     Configure { model: Option<String>, permissions: Option<PermissionMode> },
+    /// The same with options of the agent, which a supervisor of an older version does not know.
+    ConfigureOptions(RunSettings),
     /// Ends the program so that it can save its session, which goes on elsewhere. The answer is the run, once it is
     /// final.
     TakeOver,

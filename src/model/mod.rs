@@ -6,6 +6,7 @@
 
 pub(crate) mod agent;
 pub mod calls;
+pub(crate) mod config_option;
 pub(crate) mod control;
 pub(crate) mod entry;
 pub(crate) mod failure;

@@ -45,6 +45,9 @@ pub struct Run {
     /// The size of its terminal, if it runs in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<TerminalSize>,
+    /// Whether a notifier is started when it waits for an answer or ends and nobody who can answer is attached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notify: bool,
     /// The argv that was executed.
     pub command: Vec<String>,
     /// Where it was executed, as `run/start` named it, but without `.`, double slashes and a slash at the end.
@@ -143,6 +146,7 @@ impl Run {
             pinned: false,
             params: Map::new(),
             tty: None,
+            notify: false,
             command,
             cwd: cwd.to_owned(),
             state: RunState::Starting,

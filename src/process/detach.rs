@@ -7,7 +7,7 @@
 
 use std::{
     ffi::OsStr,
-    io,
+    io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::{net::UnixStream, process::CommandExt},
@@ -79,6 +79,19 @@ pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: Opt
     // The child that we wait for is the intermediate process, which has exited already; this reaps it.
     command.spawn()?.wait()?;
     Ok(())
+}
+
+/// Starts this executable as `loomd ARGS…`, detached, and outside of the tree whose subreaper this process is: it gets the parent
+/// that our orphans would have without us. `input` comes over its control descriptor. For that moment this process adopts no
+/// orphans.
+pub(crate) fn spawn_outside(args: &[&OsStr], input: &[u8]) -> io::Result<()> {
+    let (mut near, far) = UnixStream::pair()?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(None)?;
+    let spawned = spawn_detached(args, far.as_fd(), None);
+    adopt_orphans()?;
+    spawned?;
+    near.write_all(input)
 }
 
 /// Takes the descriptors that [`spawn_detached`] passed on; the lock only if `has_lock`. The supervisor calls it once,

@@ -1,7 +1,7 @@
 //! Runs a short-lived program, such as a provider that lists its models, and ends it with everything that it started.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ffi::OsString,
     io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
@@ -13,7 +13,11 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{detach::RUN_MARK_VARIABLE, spawn::start_new_session, tree};
+use super::{
+    detach::RUN_MARK_VARIABLE,
+    spawn::start_new_session,
+    tree::{self, ObservedProcess},
+};
 
 /// A program to start, and how long it may take.
 #[derive(Debug)]
@@ -129,6 +133,24 @@ pub(crate) fn run(invocation: &Invocation, first_input: &[u8], mut on_line: impl
     Ok(Ending { stderr: tail.recv_timeout(Duration::from_millis(500)).unwrap_or_default(), status, timed_out })
 }
 
+/// Starts a program of which nothing is read, and waits until it has exited or its time is over. No process that it started is
+/// left. It gets no mark: every descendant of this process is one of its, which has to be their subreaper and to start nothing
+/// else.
+pub(crate) fn run_alone(invocation: &Invocation) -> io::Result<()> {
+    let deadline = Instant::now() + invocation.timeout;
+    let mut command = Command::new(&invocation.argv[0]);
+    command.args(&invocation.argv[1..]).current_dir(&invocation.cwd).env_clear();
+    command.envs(invocation.env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    start_new_session(&mut command);
+    let mut child = command.spawn()?;
+    while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(EXIT_POLL_INTERVAL);
+    }
+    end_processes(&mut child, |processes| tree::descendants(processes, std::process::id()));
+    Ok(())
+}
+
 fn read_tail(mut stream: impl Read) -> String {
     let mut tail = VecDeque::new();
     let mut buffer = [0; 4096];
@@ -148,13 +170,22 @@ fn end_tree(child: &mut Child, mark: &str) -> Option<ExitStatus> {
     while Instant::now() < exit_deadline && matches!(child.try_wait(), Ok(None)) {
         thread::sleep(Duration::from_millis(5));
     }
+    end_processes(child, |processes| {
+        let mut alive = tree::marked(processes, mark);
+        alive.extend(tree::descendants(processes, leader));
+        alive.extend(processes.get(&leader).cloned());
+        alive
+    });
+    // Reaps the program. It fails only if somebody else has reaped it.
+    child.wait().ok()
+}
+
+/// Sends SIGTERM to the processes that `find` finds until none is left, after half a second SIGKILL.
+fn end_processes(child: &mut Child, find: impl Fn(&BTreeMap<u32, ObservedProcess>) -> Vec<ObservedProcess>) {
     for signal in [Signal::TERM, Signal::KILL] {
         let signal_deadline = Instant::now() + Duration::from_millis(500);
         loop {
-            let processes = tree::all().unwrap_or_default();
-            let mut alive = tree::marked(&processes, mark);
-            alive.extend(tree::descendants(&processes, leader));
-            alive.extend(processes.get(&leader).cloned());
+            let mut alive = find(&tree::all().unwrap_or_default());
             alive.retain(|process| !process.zombie);
             if alive.is_empty() || Instant::now() >= signal_deadline {
                 break;
@@ -165,6 +196,4 @@ fn end_tree(child: &mut Child, mark: &str) -> Option<ExitStatus> {
             thread::sleep(Duration::from_millis(10));
         }
     }
-    // Reaps the program. It fails only if somebody else has reaped it.
-    child.wait().ok()
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{event_sink::EventSink, provider_event::SessionInfo};
 use crate::model::{
     Failure, ProviderCapabilities, Takeover, TakeoverKind,
-    calls::{ListedSession, PermissionMode},
+    agent::PromptCapabilities,
+    calls::{ListedSession, RunSettings},
     task::{ContentBlocks, Task},
 };
 
@@ -109,13 +110,18 @@ pub trait Adapter {
     /// [`EventSink::request_permission`]. `false`: the provider does not wait for it any more.
     fn answer(&mut self, question: &str, answer: &Answer, out: &mut EventSink) -> bool;
 
-    /// Checks whether these settings are possible. It is called before [`Self::configure`].
-    fn can_configure(&self, _model: Option<&str>, _permissions: Option<PermissionMode>) -> Result<(), Failure> {
-        Ok(())
+    /// What a prompt may have beside text and links. `None`: the provider has not told it yet.
+    fn prompt_capabilities(&self) -> Option<PromptCapabilities> {
+        None
     }
 
-    /// Changes settings from the next turn on; `None` leaves one as it is. It is called only between turns.
-    fn configure(&mut self, _model: Option<&str>, _permissions: Option<PermissionMode>, _out: &mut EventSink) {}
+    /// Checks whether these settings are possible. It is called before [`Self::configure`].
+    fn can_configure(&self, settings: &RunSettings) -> Result<(), Failure> {
+        if settings.options.is_empty() { Ok(()) } else { Err(Failure::unsupported("options", "this agent has no options to set")) }
+    }
+
+    /// Changes settings from the next turn on. It is called only between turns.
+    fn configure(&mut self, _settings: &RunSettings, _out: &mut EventSink) {}
 
     /// Lets the program end, because no turn runs and no prompt will follow. For most programs that is the end of their
     /// stdin.

@@ -14,6 +14,7 @@ pub mod event_sink;
 mod ids;
 mod json_lines;
 pub(crate) mod kind;
+mod model_options;
 pub(crate) mod plain;
 pub mod provider_event;
 mod reconcile;

@@ -147,7 +147,11 @@ impl RunsHandle {
     /// Starts a run, and keeps the token for it. There may be events of it before this returns.
     pub(crate) async fn start(&self, spec: LaunchSpec, token: Option<ClaimedToken>) -> Result<Run, Failure> {
         let (id, runs) = (spec.run.id, self.history.runs.clone());
-        let client = AttachedClient { attached: spec.attached, shows_terminal: spec.shows_terminal };
+        let client = AttachedClient {
+            attached: spec.attached,
+            shows_terminal: spec.shows_terminal,
+            can_answer: spec.can_answer.filter(|_| spec.notifier.is_some()),
+        };
         self.links.expect(id);
         let ready = Arc::clone(&self.ready);
         let starting = tokio::task::spawn_blocking(move || {

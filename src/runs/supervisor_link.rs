@@ -93,6 +93,8 @@ pub(super) struct LinkTask {
 pub(super) struct AttachedClient {
     pub(super) attached: bool,
     pub(super) shows_terminal: bool,
+    /// Told only of a run with `notify`.
+    pub(super) can_answer: Option<bool>,
 }
 
 impl LinkTask {
@@ -162,8 +164,12 @@ impl LinkTask {
         let mut text = Vec::new();
         let mut uncredited = 0;
         if is_again {
-            let AttachedClient { attached, shows_terminal } = self.client;
-            let commands = [shows_terminal.then_some(Command::ShowsTerminal(true)), attached.then_some(Command::Attached(true))];
+            let AttachedClient { attached, shows_terminal, can_answer } = self.client;
+            let commands = [
+                shows_terminal.then_some(Command::ShowsTerminal(true)),
+                can_answer.map(Command::CanAnswer),
+                attached.then_some(Command::Attached(true)),
+            ];
             for command in commands.into_iter().flatten() {
                 let request = self.request(command);
                 writer.write_all(&request).await.ok();
@@ -204,6 +210,7 @@ impl LinkTask {
                     match command {
                         Command::Attached(attached) => self.client.attached = attached,
                         Command::ShowsTerminal(shows) => self.client.shows_terminal = shows,
+                        Command::CanAnswer(can_answer) => self.client.can_answer = Some(can_answer),
                         _ => {}
                     }
                     self.waiting.insert(self.next_id, sender);

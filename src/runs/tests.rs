@@ -144,22 +144,22 @@ async fn a_run_has_one_connection_however_often_it_is_looked_for() {
 async fn a_connection_made_anew_begins_with_what_the_supervisor_knew_of_the_client() {
     let (_directory, runs, _events) = open();
     let played = PlayedRun::start(&runs.history.runs);
-    for command in [Command::ShowsTerminal(true), Command::Attached(true), Command::CloseInput] {
+    for command in [Command::ShowsTerminal(true), Command::CanAnswer(false), Command::Attached(true), Command::CloseInput] {
         drop(runs.push_command(played.id, command));
     }
     let mut first = played.accept().await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         within(first.read_line(&mut String::new())).await.expect("a command");
     }
     drop(first);
     let mut second = played.accept().await;
     let mut told = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let mut text = String::new();
         within(second.read_line(&mut text)).await.expect("a command");
         told.push(serde_json::from_str::<ControlRequest>(&text).expect("understood").command);
     }
-    assert!(matches!(told[..], [Command::ShowsTerminal(true), Command::Attached(true)]), "{told:?}");
+    assert!(matches!(told[..], [Command::ShowsTerminal(true), Command::CanAnswer(false), Command::Attached(true)]), "{told:?}");
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ use crate::{
     claims::Claim,
     log::append::Reserve,
     model::{
-        Entry, Failure, PermissionEntry, RunId, SessionEntry, StateEntry, UpdateEntry,
-        calls::{Prompt, SendResult},
+        Entry, Failure, PermissionEntry, RunId, RunState, SessionEntry, StateEntry, UpdateEntry,
+        calls::{Prompt, RunSettings, SendResult},
         control::{Event, line},
         task,
     },
@@ -166,6 +166,9 @@ impl Supervisor {
             }
             EntryBody::Permission { .. } | EntryBody::State { .. } => self.broadcast_entry(line)?,
         }
+        if matches!(body, EntryBody::State { state: RunState::AwaitingPermission, .. }) {
+            self.notify_waiting();
+        }
         Ok(())
     }
 
@@ -196,6 +199,15 @@ impl Supervisor {
         let taken = agent.conversation.unqueue(prompt_id)?;
         self.perform_actions();
         Ok(json!(taken))
+    }
+
+    pub(super) fn configure(&mut self, settings: RunSettings) -> Result<Value, Failure> {
+        let Some(agent) = &mut self.agent else {
+            return Err(Failure::unsupported("configure", "a command has no model and no permissions to configure"));
+        };
+        agent.conversation.configure(settings)?;
+        self.perform_actions();
+        Ok(json!(self.log.snapshot()))
     }
 
     pub(super) fn answer_question(&mut self, permission_id: &str, answer: Answer) -> Result<Value, Failure> {

@@ -17,7 +17,7 @@ use crate::{
     log::{Description, append::Reserve},
     model::{
         Failure, Run, RunId, TerminalSize,
-        calls::{OnDisconnect, Prompt, QueueResult},
+        calls::{OnDisconnect, Prompt, QueueResult, RunSettings},
         control::{Command, ControlRequest, Event, line},
     },
     process::ancestry::EnclosingRuns,
@@ -42,7 +42,9 @@ impl Supervisor {
                     connection.send(&Event::Changed(Box::new(self.log.snapshot())));
                 }
                 let (attached, shows_terminal) = (is_first && self.spec.attached, is_first && self.spec.shows_terminal);
-                self.connections.insert(connection.id, ServerConnection { connection, attached, shows_terminal, limits: None });
+                let can_answer = self.spec.can_answer.filter(|_| is_first);
+                let server = ServerConnection { connection, attached, shows_terminal, can_answer, limits: None };
+                self.connections.insert(server.connection.id, server);
             }
             ConnectionEvent::Closed(id) => {
                 self.set_attached(id, false);
@@ -73,6 +75,7 @@ impl Supervisor {
             | Command::Launch(_)
             | Command::Attached(_)
             | Command::ShowsTerminal(_)
+            | Command::CanAnswer(_)
             | Command::Queue
             | Command::Sync { .. } => {
                 return Ok(());
@@ -83,7 +86,11 @@ impl Supervisor {
             | Command::Unqueue { .. }
             | Command::SetSize(_)
             | Command::CloseInput => true,
-            Command::Answer { .. } | Command::Configure { .. } | Command::TakeOver | Command::Edit { .. } => false,
+            Command::Answer { .. }
+            | Command::Configure { .. }
+            | Command::ConfigureOptions(_)
+            | Command::TakeOver
+            | Command::Edit { .. } => false,
         };
         let Some(server) = self.connections.get_mut(&id) else { return Ok(()) };
         let peer = server.connection.peer();
@@ -111,6 +118,12 @@ impl Supervisor {
             Command::ShowsTerminal(shows_terminal) => {
                 if let Some(server) = self.connections.get_mut(&waiter.0) {
                     server.shows_terminal = shows_terminal;
+                }
+                Ok(Value::Null)
+            }
+            Command::CanAnswer(can_answer) => {
+                if let Some(server) = self.connections.get_mut(&waiter.0) {
+                    server.can_answer = Some(can_answer);
                 }
                 Ok(Value::Null)
             }
@@ -152,14 +165,8 @@ impl Supervisor {
             Command::Answer { permission_id, option_id, message } => {
                 self.answer_question(&permission_id, Answer { option: option_id, message })
             }
-            Command::Configure { model, permissions } => match &mut self.agent {
-                Some(agent) => {
-                    let configured = agent.conversation.configure(model, permissions);
-                    self.perform_actions();
-                    configured.map(|()| json!(self.log.snapshot()))
-                }
-                None => Err(Failure::unsupported("configure", "a command has no model and no permissions to configure")),
-            },
+            Command::Configure { model, permissions } => self.configure(RunSettings { model, permissions, ..RunSettings::default() }),
+            Command::ConfigureOptions(settings) => self.configure(settings),
             Command::TakeOver => return self.take_over(waiter),
             Command::CloseInput if self.agent.is_some() => {
                 self.converse(Conversation::close_input);

@@ -22,7 +22,7 @@ use crate::{
         Failure, RunId,
         control::{ControlRequest, Event, WAKE_CREDIT, line, version_answer},
     },
-    process::socket::{self, Socket, SocketReader},
+    process::socket::{self, Socket, SocketPath, SocketReader},
 };
 
 /// Bytes that may wait for one server.
@@ -62,6 +62,8 @@ pub(crate) struct ServerConnection {
     pub(crate) limits: Option<Vec<RunId>>,
     /// Its client, while it is attached, answers what programs ask of a terminal.
     pub(crate) shows_terminal: bool,
+    /// Whether a person can answer permission requests at its client. `None`: an older server does not say.
+    pub(crate) can_answer: Option<bool>,
 }
 
 /// The sending side of one connection.

@@ -93,6 +93,7 @@ impl Supervisor {
         let run = self.log.snapshot();
         self.connections.values().for_each(|server| server.connection.wake());
         self.connections.values().for_each(|server| server.connection.send_line(&final_line));
+        self.notify_ended();
         for waiter in self.timers.take_interrupt_waiters() {
             self.answer(waiter, Ok(json!({})));
         }

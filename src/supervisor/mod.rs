@@ -12,6 +12,7 @@ pub(crate) mod control;
 mod end;
 mod input;
 pub(crate) mod launch;
+mod notifier;
 mod phase;
 mod pump;
 mod run;
@@ -37,6 +38,9 @@ pub(crate) fn main() -> ExitCode {
     current_process::release_code_pages();
     current_process::set_private_umask();
     current_process::keep_memory_private();
+    if std::env::args_os().nth(2).is_some_and(|word| word == notifier::NOTIFIER_WORD) {
+        return notifier::main();
+    }
     let is_ready = std::env::args_os().nth(2).is_some_and(|word| word == detach::READY_WORD);
     let inherited = match detach::inherited_fds(!is_ready) {
         Ok(inherited) => inherited,

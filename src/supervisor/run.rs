@@ -1,6 +1,10 @@
 //! The main loop of a run. [`Supervisor`] owns everything about the run; connections and signals reach it as events.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use serde_json::json;
 use tokio::{
@@ -52,6 +56,8 @@ pub(crate) struct Supervisor {
     pub(super) watchdog: Watchdog,
     pub(super) phase: Phase,
     pub(super) timers: Timers,
+    /// The open permission requests at which the run began to wait.
+    pub(super) known_requests: BTreeSet<String>,
     /// The program was sent SIGINT.
     pub(super) interrupted: bool,
     /// The log takes nothing.
@@ -88,6 +94,7 @@ impl Supervisor {
             watchdog: Watchdog::new(&spec),
             phase: Phase::Running,
             timers: Timers::default(),
+            known_requests: BTreeSet::new(),
             interrupted: false,
             is_held: false,
             cancel_waiters: Vec::new(),

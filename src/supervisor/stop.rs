@@ -49,6 +49,8 @@ pub(crate) struct ProcessTree {
     /// Leader of the program's group.
     leader: u32,
     keep: Vec<String>,
+    /// For a moment the supervisor adopted no orphans, so that the mark alone may show a process.
+    may_have_strays: bool,
 }
 
 /// A sweep that is under way.
@@ -80,7 +82,12 @@ pub(crate) enum SweepOutcome {
 impl ProcessTree {
     pub(crate) fn new(run: String, leader: u32, keep: Vec<String>) -> Self {
         let keep = SPARED_PROGRAMS.iter().map(|name| (*name).to_owned()).chain(keep).collect();
-        Self { run, leader, keep }
+        Self { run, leader, keep, may_have_strays: false }
+    }
+
+    /// Notes that orphans may have left the tree, see [`detach::spawn_outside`](crate::process::detach::spawn_outside).
+    pub(crate) fn note_strays(&mut self) {
+        self.may_have_strays = true;
     }
 
     /// The program itself.
@@ -133,7 +140,7 @@ impl ProcessTree {
     /// Scans what is left after the program has ended, and sends the signal that is due.
     pub(crate) fn sweep(&self, sweep: &mut Sweep) -> SweepOutcome {
         // The supervisor is a subreaper and so the parent of every orphan: without a child there is no descendant.
-        if !children::has_children() {
+        if !self.may_have_strays && !children::has_children() {
             return SweepOutcome::Done(Vec::new());
         }
         let (members, spared) = self.members();

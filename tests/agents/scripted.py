@@ -9,6 +9,7 @@
     flood COUNT         asks so often for permission, all at once, and says how often it was granted once every answer is there
     during COMMAND      the next `ask` runs this shell command while its question is open, and says what it wrote
     edit PATH TEXT      writes a file, with a diff, after having asked
+    options             what its options are set to
     spawn               starts a command in a session of its own, which would run for long
     wait                until the turn is cancelled
     fail TEXT           the turn ends with an error
@@ -17,7 +18,7 @@
     exit CODE           ends at once; `half CODE` in the middle of a line; `kill` by SIGKILL
     refuse              the turn ends as a refusal
 
-Options: --silent (answers nothing), --stay (survives the end of its stdin and SIGTERM), --load (no session/resume, only session/load), --keep DIR (where sessions are kept).
+Options: --options (has a mode, a level of effort and a switch, and takes images), --silent (answers nothing), --stay (survives the end of its stdin and SIGTERM), --load (no session/resume, only session/load), --keep DIR (where sessions are kept).
 """
 
 from __future__ import annotations
@@ -50,6 +51,15 @@ class Agent:
         self.tools = 0
         self.cancelled = False
         self.during = ""
+        self.options: Json = {"mode": "default", "effort": "low", "fast": False}
+
+    def config_options(self) -> list[Json]:
+        def select(ident: str, category: str, values: list[str]) -> Json:
+            options = [{"value": value, "name": value.title()} for value in values]
+            return {"id": ident, "name": ident.title(), "category": category, "type": "select", "currentValue": self.options[ident], "options": options}
+
+        switch = {"id": "fast", "name": "Fast", "type": "boolean", "currentValue": self.options["fast"]}
+        return [select("mode", "mode", ["default", "plan"]), select("effort", "thought_level", ["low", "high"]), switch]
 
     def write(self, message: Json) -> None:
         sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
@@ -80,11 +90,17 @@ class Agent:
     def answer(self, method: str, params: Json) -> Json:
         if method == "initialize":
             sessions: Json = {} if "--load" in ARGS else {"resume": {}}
-            capabilities = {"loadSession": True, "sessionCapabilities": sessions}
+            capabilities: Json = {"loadSession": True, "sessionCapabilities": sessions}
+            if "--options" in ARGS:
+                capabilities["promptCapabilities"] = {"image": True}
             return {"result": {"protocolVersion": 1, "agentCapabilities": capabilities, "agentInfo": {"name": "scripted", "version": "1.0"}}}
         if method == "session/new":
             self.session = str(uuid.uuid4())
-            return {"result": {"sessionId": self.session}}
+            offered = {"configOptions": self.config_options()} if "--options" in ARGS else {}
+            return {"result": {"sessionId": self.session, **offered}}
+        if method == "session/set_config_option" and "--options" in ARGS:
+            self.options[params["configId"]] = params["value"]
+            return {"result": {"configOptions": self.config_options()}}
         if method in ("session/load", "session/resume"):
             kept = SESSION_DIR / params["sessionId"] if SESSION_DIR else None
             if kept is None or not kept.exists():
@@ -155,6 +171,8 @@ class Agent:
                 self.update("tool_call_update", toolCallId=call, status="failed")
         elif word == "spawn":
             subprocess.Popen(["sleep", "1000"], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        elif word == "options":
+            self.update("agent_message_chunk", content={"type": "text", "text": json.dumps(self.options)})
         elif word == "wait":
             while not self.cancelled:
                 self.handle(self.next())

@@ -91,6 +91,18 @@ fn a_permission_request_is_answered_by_a_key() {
 }
 
 #[test]
+fn whoever_attaches_to_a_run_with_one_prompt_answers_its_permission_requests() {
+    let home = Home::new();
+    assert!(home.loomd(&["run", "--detach", "acp", "ask", "--", "python3", AGENT]).status.success());
+    until("it asks", || (home.run()["state"] == "awaitingPermission").then_some(()));
+    assert_ne!(home.run()["params"]["interactive"], true);
+    let mut terminal = home.terminal(&["attach", &home.run_id()]);
+    terminal.shows("Esc to answer later");
+    terminal.answers(b"y", "You chose allow.");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
 fn a_key_that_is_pressed_as_a_question_appears_answers_nothing() {
     let home = Home::new();
     let mut terminal = home.agent(&["ask\nask"]);
@@ -424,6 +436,25 @@ fn a_note_tells_that_a_prompt_cannot_steer_and_is_queued() {
     let note = home.stderr(&["send", "--steer", &id, "say more"]);
     assert!(note.contains("Steering is not supported by acp; the prompt is queued for the next turn."), "{note}");
     assert_eq!(home.stderr(&["send", &id, "say more", "--close"]), "");
+}
+
+#[test]
+fn an_agents_own_options_are_listed_and_set() {
+    let home = Home::new();
+    let agent = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agents/scripted.py");
+    assert!(home.loomd(&["run", "--detach", "--interactive", "acp", "say hello", "--", "python3", agent, "--options"]).status.success());
+    let id = home.run_id();
+    until("it is idle", || (home.run()["state"] == "idle").then_some(()));
+    let list = home.stdout(&["configure", &id]);
+    for line in ["option  effort=low  Effort: Low (current)\n", "option  effort=high  Effort: High\n", "option  fast=true  Fast: On\n"] {
+        assert!(list.contains(line), "{line} in {list}");
+    }
+    assert!(home.stderr(&["configure", &id, "--option", "effort=max"]).contains("choose one of low, high"));
+    assert!(home.stderr(&["configure", &id, "--option", "effort"]).contains("ID=VALUE"));
+    assert!(home.loomd(&["configure", &id, "--option", "effort=high", "--option", "fast=true"]).status.success());
+    until("they are set", || home.stdout(&["configure", &id]).contains("fast=true  Fast: On (current)").then_some(()));
+    assert!(home.stdout(&["configure", &id]).contains("effort=high  Effort: High (current)"));
+    assert!(home.loomd(&["cancel", &id]).status.success());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{io::Read, os::fd::OwnedFd, process::Stdio};
 use rustix::process::{Signal, kill_process};
 
 use crate::agents::plain;
-use crate::home::Home;
+use crate::home::{Home, until};
 
 #[test]
 fn the_first_ctrl_c_interrupts_the_second_cancels_the_third_kills() {
@@ -363,4 +363,19 @@ fn a_run_is_in_the_directory_as_the_person_knows_it() {
     assert_eq!(run(&["--cwd", "below"], &link), link.join("below").display().to_string());
     let real = home.path("real").canonicalize().expect("it is there").display().to_string();
     assert_eq!(run(&[], &home.path(".")), real, "a PWD of another directory tells nothing");
+}
+
+#[test]
+fn whoever_asks_for_it_is_notified_by_the_desktop() {
+    let home = Home::new();
+    let (bin, shown) = (home.path("bin"), home.path("shown"));
+    std::fs::create_dir(&bin).expect("made");
+    let script = format!("#!/bin/sh\necho \"$2\" > {0}.new && mv {0}.new {0}\n", shown.display());
+    std::fs::write(bin.join("notify-send"), script).expect("written");
+    std::fs::set_permissions(bin.join("notify-send"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("changed");
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let ran = home.command(&["run", "--notify", "--", "sh", "-c", "exit 3"]).env("PATH", path).output().expect("it runs");
+    assert_eq!(ran.status.code(), Some(3));
+    let text = until("the desktop shows it", || std::fs::read_to_string(&shown).ok());
+    assert!(text.starts_with("Run ") && text.ends_with(" failed\n"), "{text}");
 }

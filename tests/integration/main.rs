@@ -23,6 +23,7 @@ mod items;
 mod kills;
 mod lifecycle;
 mod mcp;
+mod notifying;
 mod params;
 mod privacy;
 mod process_tree;

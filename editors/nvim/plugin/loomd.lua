@@ -41,7 +41,7 @@ for name, desc in pairs({
   takeover = "continue in a terminal",
   history = "show all runs",
   search = "search output",
-  configure = "change model and permissions",
+  configure = "change model, permissions and options",
   diff = "show changes",
   qf = "send errors to quickfix",
   rules = "list permission rules",

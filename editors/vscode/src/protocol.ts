@@ -293,6 +293,10 @@ export type NoticeSeverity = "info" | "warning" | "error";
  */
 export type OnDisconnect = "detach" | "cancel";
 /**
+ * What an option is set to.
+ */
+export type OptionValue = boolean | string;
+/**
  * A permission request of a provider, or its resolution.
  */
 export type PermissionEntry = PermissionEntry1 & PermissionEntry2;
@@ -446,7 +450,8 @@ export interface AgentMode {
   name: string;
 }
 /**
- * What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` is.
+ * What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` and
+ * `promptCapabilities` are.
  */
 export interface AgentOffer {
   /**
@@ -471,6 +476,10 @@ export interface AgentOffer {
    * How full the context of its model is.
    */
   context?: ContextUse | null;
+  /**
+   * What a prompt may have beside text and links. Absent until the agent has told it.
+   */
+  promptCapabilities?: PromptCapabilities | null;
 }
 /**
  * An answer to a permission request; either `optionId` or `cancelled`.
@@ -596,7 +605,8 @@ export interface Choice {
  */
 export interface ClientCapabilities {
   /**
-   * A person can answer permission requests. This changes no delivery.
+   * A person can answer permission requests. This changes no delivery; while such a client is attached to a run, no notifier
+   * is started for it.
    */
   permissions?: boolean;
   /**
@@ -655,6 +665,13 @@ export interface ConfigureParams {
    * The new permission mode.
    */
   permissions?: PermissionMode | null;
+  /**
+   * The agent's own options to set, by their ids in `Run.agent.configOptions`. `mode` sets one of `Run.agent.modes` where no
+   * option has that id.
+   */
+  options?: {
+    [k: string]: OptionValue;
+  };
 }
 /**
  * Tokens in the context of an agent's model.
@@ -1321,6 +1338,23 @@ export interface PlanItem {
   entries: PlanEntry[];
 }
 /**
+ * What an agent takes in a prompt beside text and links, as in ACP.
+ */
+export interface PromptCapabilities {
+  /**
+   * Whether it takes images. Where it does not, a prompt with one is refused.
+   */
+  image?: boolean;
+  /**
+   * Whether it takes audio. Where it does not, a prompt with some is refused.
+   */
+  audio?: boolean;
+  /**
+   * Whether it takes embedded resources. Where it does not, it gets their text.
+   */
+  embeddedContext?: boolean;
+}
+/**
  * What a provider can do.
  */
 export interface ProviderCapabilities {
@@ -1674,6 +1708,10 @@ export interface Run {
    * The size of its terminal, if it runs in one.
    */
   tty?: TerminalSize | null;
+  /**
+   * Whether a notifier is started when it waits for an answer or ends and nobody who can answer is attached.
+   */
+  notify?: boolean;
   /**
    * The argv that was executed.
    */
@@ -2155,6 +2193,11 @@ export interface StartParams {
    * no limit.
    */
   maxOutputBytes?: number | null;
+  /**
+   * Whether the user's notifier is started when the run waits for an answer or ends and nobody who can answer is attached.
+   * `true`: also by the desktop's own notifier, where the configuration has none. Default: if the configuration has one.
+   */
+  notify?: boolean | null;
   /**
    * A line for people.
    */

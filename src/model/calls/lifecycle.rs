@@ -45,7 +45,8 @@ pub(crate) struct ClientInfo {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ClientCapabilities {
-    /// A person can answer permission requests. This changes no delivery.
+    /// A person can answer permission requests. This changes no delivery; while such a client is attached to a run, no notifier
+    /// is started for it.
     pub(crate) permissions: bool,
     /// True: notifications about all runs. False: only about runs that the client started or is attached to.
     pub(crate) watch: bool,

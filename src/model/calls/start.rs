@@ -78,6 +78,10 @@ pub(crate) struct StartParams {
     /// no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_output_bytes: Option<u64>,
+    /// Whether the user's notifier is started when the run waits for an answer or ends and nobody who can answer is attached.
+    /// `true`: also by the desktop's own notifier, where the configuration has none. Default: if the configuration has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notify: Option<bool>,
     /// A line for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) title: Option<String>,

@@ -1,11 +1,17 @@
 //! Params and results of the methods that act on a run.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::start::{PermissionMode, Prompt};
+use super::{
+    map_or_empty_list,
+    start::{PermissionMode, Prompt},
+};
 use crate::model::{
+    config_option::OptionValue,
     provider::{Takeover, TakeoverKind},
     state::RunId,
 };
@@ -145,6 +151,33 @@ pub(crate) struct ConfigureParams {
     /// The new permission mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) permissions: Option<PermissionMode>,
+    /// The agent's own options to set, by their ids in `Run.agent.configOptions`. `mode` sets one of `Run.agent.modes` where no
+    /// option has that id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "map_or_empty_list")]
+    pub(crate) options: BTreeMap<String, OptionValue>,
+}
+
+/// What `run/configure` changes; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunSettings {
+    pub(crate) model: Option<String>,
+    pub(crate) permissions: Option<PermissionMode>,
+    pub(crate) options: BTreeMap<String, OptionValue>,
+}
+
+impl RunSettings {
+    /// Adds later settings, which take precedence.
+    pub(crate) fn extend(&mut self, later: Self) {
+        if later.model.is_some() {
+            self.options.remove("model");
+            self.model = later.model;
+        }
+        if later.options.contains_key("model") {
+            self.model = None;
+        }
+        self.permissions = later.permissions.or(self.permissions);
+        self.options.extend(later.options);
+    }
 }
 
 /// How to take a session over.

@@ -156,8 +156,14 @@ run without a prompt begins `idle`, without a turn.
 | `tool_call_update` at the end of a turn | A tool call that the provider left open is `failed`. What the provider says of it afterwards still counts. |
 | `notice` | Warnings and retries, where the provider's output distinguishes them from the agent's own words; and what loomd itself has to tell, of a command's run too. |
 
-**What an agent offers**, its commands, modes and options, and how full its context is, stands in `Run.agent`. Each
-change comes as `run/changed`.
+**What an agent offers**, its commands, modes and options, what a prompt may have, and how full its context is, stands
+in `Run.agent`. Each change comes as `run/changed`. `run/configure` sets the options from the next turn on; one that is
+not offered is `invalidParams` and names those that are. A prompt with a block that the agent would not get is
+`unsupported`; one that came before the agent had told what it takes fails its turn.
+
+**A notifier** of the user's is started when a run with `notify` begins to wait for an answer or has ended, and no
+client with the capability `permissions` is attached: once for each, by the supervisor. `[notify]` in the configuration
+names it.
 
 **Permission requests.** `run/permission` `requested` has the whole tool call; a `tool_call` with the same id precedes
 it. The first `run/answer` counts, from any client of any server. A sub-agent in the background may ask between turns of

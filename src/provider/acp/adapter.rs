@@ -22,7 +22,8 @@ use super::{
 use crate::{
     model::{
         Failure, RunError, Takeover,
-        calls::PermissionMode,
+        agent::{AgentOffer, PromptCapabilities},
+        calls::{PermissionMode, RunSettings},
         task::{ContentBlocks, Task},
     },
     provider::{
@@ -176,7 +177,7 @@ impl AcpAdapter {
             }
             (PendingRequest::ReopenSession { by_load }, Err(error)) => self.handle_reopen_error(by_load, &error, out),
             (PendingRequest::HistoryEnd, _) => self.next_setting(out),
-            (PendingRequest::Setting(setting), outcome) => self.handle_setting_response(&setting, outcome.err(), out),
+            (PendingRequest::Setting(setting), outcome) => self.handle_setting_response(&setting, outcome, out),
             (PendingRequest::Prompt, outcome) => self.handle_prompt_response(outcome, out),
         }
     }
@@ -239,7 +240,7 @@ impl AcpAdapter {
         self.choices = Choices::new(result);
         self.session = Some(id.clone());
         out.session(&id, None, self.is_saved);
-        out.offer(self.choices.offer(&result["configOptions"]));
+        out.offer(AgentOffer { prompt_capabilities: Some(self.agent.takes), ..self.choices.offer() });
         self.choose_mode(self.task.permissions, out);
         if let Some(model) = self.task.model.clone() {
             self.choose_model(&model);
@@ -354,18 +355,23 @@ impl Adapter for AcpAdapter {
         is_open
     }
 
-    fn can_configure(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
-        self.check_settings(model, permissions)
+    fn prompt_capabilities(&self) -> Option<PromptCapabilities> {
+        self.session.as_ref().map(|_| self.agent.takes)
     }
 
-    fn configure(&mut self, model: Option<&str>, permissions: Option<PermissionMode>, out: &mut EventSink) {
+    fn can_configure(&self, settings: &RunSettings) -> Result<(), Failure> {
+        self.check_settings(settings)
+    }
+
+    fn configure(&mut self, settings: &RunSettings, out: &mut EventSink) {
         self.settings_error = None;
-        if let Some(permissions) = permissions {
+        if let Some(permissions) = settings.permissions {
             self.choose_mode(permissions, out);
         }
-        if let Some(model) = model {
+        if let Some(model) = &settings.model {
             self.choose_model(model);
         }
+        self.choose_options(&settings.options, out);
         if !self.pending.values().any(|request| matches!(request, PendingRequest::Setting(_))) {
             self.next_setting(out);
         }

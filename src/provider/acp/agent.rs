@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::wire::{AUTH_REQUIRED, RpcError, text_at};
 use crate::{
-    model::{RunError, calls::PermissionMode},
+    model::{RunError, agent::PromptCapabilities, calls::PermissionMode},
     provider::error_kind,
 };
 
@@ -23,9 +23,7 @@ pub(crate) struct AcpAgent {
     /// It has `session/list`.
     pub(crate) can_list: bool,
     /// Content blocks that it takes in a prompt, beside text and links.
-    pub(crate) takes_images: bool,
-    pub(crate) takes_audio: bool,
-    pub(crate) takes_resources: bool,
+    pub(crate) takes: PromptCapabilities,
     /// The messages of its model have ids; the messages that the agent's own program adds have none.
     pub(crate) names_model_messages: bool,
     /// The ways to log in, as the agent describes them.
@@ -120,9 +118,7 @@ impl AcpAgent {
             can_load: offers(&capabilities["loadSession"]),
             can_resume: offers(&session["resume"]),
             can_list: offers(&session["list"]),
-            takes_images: prompt("image"),
-            takes_audio: prompt("audio"),
-            takes_resources: prompt("embeddedContext"),
+            takes: PromptCapabilities { image: prompt("image"), audio: prompt("audio"), embedded_context: prompt("embeddedContext") },
             names_model_messages: product_name.is_some_and(|name| name.starts_with("@agentclientprotocol/")),
             login_methods: methods
                 .filter_map(|login| text_at(login, &["description"]).or(text_at(login, &["name"])))
@@ -209,7 +205,7 @@ mod tests {
             &json!({ "agentCapabilities": { "loadSession": false, "sessionCapabilities": { "resume": null, "list": {} } } }),
             &[],
         );
-        assert!(!agent.can_load && !agent.can_resume && agent.can_list && !agent.takes_images);
+        assert!(!agent.can_load && !agent.can_resume && agent.can_list && !agent.takes.image);
     }
 
     #[test]

@@ -6,13 +6,19 @@
 use serde_json::{Value, json};
 
 use super::wire::text_at;
-use crate::model::agent::AgentOffer;
+use crate::model::{
+    Failure,
+    agent::AgentOffer,
+    config_option::{self, ConfigOption, OptionValue},
+};
 
 /// What can be chosen for a session. Each list holds one entry for each form in which the agent offers the choice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choices {
     modes: Vec<OfferedChoice>,
     models: Vec<OfferedChoice>,
+    /// All configuration options as the agent sent them, those for mode and model too.
+    config_options: Vec<ConfigOption>,
 }
 
 /// One choice, in one of the two forms.
@@ -38,12 +44,17 @@ enum SetMethod {
 pub(crate) enum SettingKind {
     Mode,
     Model,
+    /// Any other configuration option.
+    Other,
 }
 
 /// A request that makes a setting.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Setting {
     pub(crate) kind: SettingKind,
+    /// The configuration option that is set, if it is one.
+    option: Option<String>,
+    /// What is chosen.
     pub(crate) id: String,
     pub(crate) method: &'static str,
     pub(crate) params: Value,
@@ -61,22 +72,18 @@ impl Choices {
         choices
     }
 
-    /// Reads configuration options. Those that are known by their id are replaced.
+    /// Reads all configuration options.
     pub(crate) fn update_options(&mut self, config_options: &Value) {
-        for option in config_options.as_array().into_iter().flatten() {
-            let Some(id) = text_at(option, &["id"]) else { continue };
-            let known = match text_at(option, &["category"]) {
-                Some("mode") => &mut self.modes,
-                Some("model") => &mut self.models,
-                _ => continue,
+        let Some(config_options) = config_options.as_array() else { return };
+        self.config_options = config_options.iter().filter_map(Value::as_object).cloned().collect();
+        for option in &self.config_options {
+            let Some(id) = option.get("id").and_then(Value::as_str) else { continue };
+            let known = match kind_of(option) {
+                SettingKind::Mode => &mut self.modes,
+                SettingKind::Model => &mut self.models,
+                SettingKind::Other => continue,
             };
-            let mut options = Vec::new();
-            for entry in option["options"].as_array().into_iter().flatten() {
-                // Options may stand in groups.
-                let members = entry["options"].as_array();
-                options.extend(members.into_iter().flatten().chain([entry]).filter_map(|entry| id_and_name(entry, "value")));
-            }
-            let current = text_at(option, &["currentValue"]).unwrap_or_default().to_owned();
+            let (options, current) = (config_option::values(option), config_option::current(option).unwrap_or_default());
             known.retain(|choice| !matches!(&choice.set_by, SetMethod::ConfigOption(known) if known == id));
             known.push(OfferedChoice { set_by: SetMethod::ConfigOption(id.to_owned()), current, options });
         }
@@ -87,6 +94,53 @@ impl Choices {
         for choice in self.choices_of_kind_mut(kind).iter_mut().filter(|choice| choice.options.iter().any(|(offered, _)| offered == id)) {
             id.clone_into(&mut choice.current);
         }
+        let option = self.config_options.iter_mut().filter(|option| kind != SettingKind::Other && kind_of(option) == kind);
+        for option in option.filter(|option| config_option::values(option).iter().any(|(offered, _)| offered == id)) {
+            option.insert("currentValue".to_owned(), json!(id));
+        }
+    }
+
+    /// Notes that the agent has accepted a setting.
+    pub(crate) fn accepted(&mut self, setting: &Setting) {
+        self.set_current(setting.kind, &setting.id);
+        if let Some(option) = &setting.option {
+            config_option::set_current(&mut self.config_options, option, &OptionValue::Id(setting.id.clone()));
+        }
+    }
+
+    /// Checks that the agent offers this. In its older form the modes and models count as the options `mode` and `model`.
+    pub(crate) fn check_option(&self, id: &str, value: &OptionValue) -> Result<(), Failure> {
+        let mut options = self.config_options.clone();
+        for (id, choices) in [("mode", &self.modes), ("model", &self.models)] {
+            if let Some(choice) = choices.iter().find(|choice| !matches!(choice.set_by, SetMethod::ConfigOption(_)))
+                && config_option::find(&options, id).is_none()
+            {
+                options.push(config_option::select(id, id, id, &choice.current, &choice.options));
+            }
+        }
+        config_option::check(&options, id, value)
+    }
+
+    /// Whether this sets the mode of the session.
+    pub(crate) fn is_mode(&self, id: &str) -> bool {
+        config_option::find(&self.config_options, id).map_or(id == "mode", |option| kind_of(option) == SettingKind::Mode)
+    }
+
+    /// The request that sets an option. `None`: it is set so already, or not offered.
+    pub(crate) fn set_option(&self, id: &str, value: &OptionValue, session: &str) -> Option<Setting> {
+        let Some(option) = config_option::find(&self.config_options, id) else {
+            let kind = if id == "mode" { SettingKind::Mode } else { SettingKind::Model };
+            return self.choose(kind, &value.id(), session).flatten();
+        };
+        if config_option::current(option) == Some(value.id()) {
+            return None;
+        }
+        let mut params = json!({ "sessionId": session, "configId": id, "value": value.id() });
+        if config_option::is_switch(option) {
+            params["type"] = json!("boolean");
+            params["value"] = json!(value.is_on());
+        }
+        Some(Setting { kind: kind_of(option), option: Some(id.to_owned()), id: value.id(), method: "session/set_config_option", params })
     }
 
     /// The current mode, as far as it is known.
@@ -126,11 +180,11 @@ impl Choices {
     }
 
     /// What a client can choose: the modes, and the agent's options as it sent them.
-    pub(crate) fn offer(&self, config_options: &Value) -> AgentOffer {
+    pub(crate) fn offer(&self) -> AgentOffer {
         let mut offer = AgentOffer::default();
         let modes = self.modes.first().map(|choice| choice.options.clone()).unwrap_or_default();
         offer.set_modes(modes, self.current_mode());
-        offer.set_options(config_options.as_array().map(Vec::as_slice).unwrap_or_default());
+        offer.set_options(&self.config_options);
         offer
     }
 
@@ -156,6 +210,7 @@ impl Choices {
         match kind {
             SettingKind::Mode => &self.modes,
             SettingKind::Model => &self.models,
+            SettingKind::Other => &[],
         }
     }
 
@@ -163,7 +218,16 @@ impl Choices {
         match kind {
             SettingKind::Mode => &mut self.modes,
             SettingKind::Model => &mut self.models,
+            SettingKind::Other => &mut [],
         }
+    }
+}
+
+fn kind_of(option: &ConfigOption) -> SettingKind {
+    match option.get("category").and_then(Value::as_str) {
+        Some("mode") => SettingKind::Mode,
+        Some("model") => SettingKind::Model,
+        _ => SettingKind::Other,
     }
 }
 
@@ -173,7 +237,8 @@ fn setting(choice: &OfferedChoice, kind: SettingKind, id: &str, session: &str) -
         SetMethod::Model => ("session/set_model", json!({ "sessionId": session, "modelId": id })),
         SetMethod::ConfigOption(option) => ("session/set_config_option", json!({ "sessionId": session, "configId": option, "value": id })),
     };
-    Setting { kind, id: id.to_owned(), method, params }
+    let option = if let SetMethod::ConfigOption(option) = &choice.set_by { Some(option.clone()) } else { None };
+    Setting { kind, option, id: id.to_owned(), method, params }
 }
 
 /// Reads a list in the older form: the options are in the member `list`, each with its id in `id`; the id of the

@@ -1,6 +1,10 @@
 //! Mode and model of the session. They are chosen from what the agent offers and made one after another, before the
 //! next prompt is sent.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::{
     adapter::{AcpAdapter, PendingRequest},
     agent,
@@ -8,7 +12,11 @@ use super::{
     wire::RpcError,
 };
 use crate::{
-    model::{Failure, RunError, calls::PermissionMode},
+    model::{
+        Failure, RunError,
+        calls::{PermissionMode, RunSettings},
+        config_option::OptionValue,
+    },
     provider::event_sink::{EventSink, Severity},
 };
 
@@ -49,17 +57,49 @@ impl AcpAdapter {
 
     /// Whether these settings can be made. Before the session is ready its choices are unknown, so everything is
     /// accepted then and checked when it opens.
-    pub(super) fn check_settings(&self, model: Option<&str>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
+    pub(super) fn check_settings(&self, settings: &RunSettings) -> Result<(), Failure> {
         if !self.ready {
             return Ok(());
         }
+        let RunSettings { model, permissions, options } = settings;
+        let permissions = *permissions;
         if permissions.is_some_and(|permissions| self.cannot_enforce(permissions)) {
             return Err(Failure::unsupported("permissions", self.no_read_only_message()));
         }
-        match model.filter(|model| self.choices.choose(SettingKind::Model, model, "").is_none()) {
-            Some(model) => Err(Failure::unsupported("model", self.unknown_model_message(model))),
-            None => Ok(()),
+        if let Some(model) = model.as_ref().filter(|model| self.choices.choose(SettingKind::Model, model, "").is_none()) {
+            return Err(Failure::unsupported("model", self.unknown_model_message(model)));
         }
+        let permissions = permissions.unwrap_or(self.permissions);
+        for (id, value) in options {
+            self.choices.check_option(id, value)?;
+            if self.choices.is_mode(id) && self.leaves_read_only(permissions, &value.id()) {
+                let message = format!("the run is read-only, which the mode `{}` is not; set other `permissions` first", value.id());
+                return Err(Failure::unsupported("options", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues the agent's own options. One that it does not offer is told and passed over.
+    pub(super) fn choose_options(&mut self, options: &BTreeMap<String, OptionValue>, out: &mut EventSink) {
+        let session = self.session.clone().unwrap_or_default();
+        // What a model offers may differ, so it is chosen first.
+        let mut options: Vec<_> = options.iter().collect();
+        options.sort_by_key(|(id, _)| *id != "model");
+        for (id, value) in options {
+            match self.choices.check_option(id, value) {
+                Ok(()) if self.choices.is_mode(id) && self.leaves_read_only(self.permissions, &value.id()) => {}
+                Ok(()) => self.settings.extend(self.choices.set_option(id, value, &session)),
+                Err(failure) => out.notice(Severity::Warning, "an option was not set", Some(&failure.message)),
+            }
+        }
+    }
+
+    /// Whether a session that is only to read would not be so in this mode of the agent.
+    fn leaves_read_only(&self, permissions: PermissionMode, mode: &str) -> bool {
+        let reading = self.agent.product.modes(PermissionMode::ReadOnly);
+        let has_mode = self.choices.first_offered(SettingKind::Mode, reading).is_some();
+        permissions == PermissionMode::ReadOnly && has_mode && !reading.contains(&mode)
     }
 
     /// Whether nothing would keep the agent from changing files in `readOnly`: it has no such mode, and it does not
@@ -100,15 +140,24 @@ impl AcpAdapter {
 
     /// The response to a setting. A refusal ends the run if it comes before the session is ready; after that, it
     /// fails the prompts until `run/configure` brings other settings.
-    pub(super) fn handle_setting_response(&mut self, setting: &Setting, error: Option<RpcError>, out: &mut EventSink) {
-        match error {
-            None => self.choices.set_current(setting.kind, &setting.id),
-            Some(error) if setting.kind == SettingKind::Mode && self.permissions == PermissionMode::Bypass => {
+    pub(super) fn handle_setting_response(&mut self, setting: &Setting, outcome: Result<Value, RpcError>, out: &mut EventSink) {
+        match outcome {
+            Ok(result) => {
+                self.choices.accepted(setting);
+                // An option may change what others offer, so the agent answers with all of them.
+                self.choices.update_options(&result["configOptions"]);
+                out.offer(self.choices.offer());
+            }
+            Err(error) if setting.kind == SettingKind::Other => {
+                let title = format!("{} did not accept the option `{}`", self.agent.name, setting.id);
+                out.notice(Severity::Warning, &title, Some(&agent::error_text(&error)));
+            }
+            Err(error) if setting.kind == SettingKind::Mode && self.permissions == PermissionMode::Bypass => {
                 // The agent stays in a mode that asks, and the run's policy allows everything.
                 let title = format!("{} did not accept the mode `{}`: {}", self.agent.name, setting.id, agent::error_text(&error));
                 out.notice(Severity::Warning, &title, None);
             }
-            Some(error) => {
+            Err(error) => {
                 let kind_name = if setting.kind == SettingKind::Mode { "mode" } else { "model" };
                 let message = format!("{} did not accept the {kind_name} `{}`: {}", self.agent.name, setting.id, agent::error_text(&error));
                 let settings_error = RunError { message, ..self.agent.error(&error) };

@@ -15,11 +15,12 @@ use super::{
 use crate::{
     model::{
         RunState, Takeover, TakeoverKind,
-        calls::PermissionMode,
+        calls::{PermissionMode, RunSettings},
+        config_option::OptionValue,
         task::{Task, text_block},
     },
     provider::{
-        Provider,
+        Action, Provider,
         kind::{Probe, ProbeQuery, Reply},
         provider_event::SessionInfo,
         tests::conversation_driver::{ConversationDriver, task},
@@ -169,7 +170,8 @@ fn a_configuration_is_made_before_the_next_prompt_and_its_refusal_fails_it() {
     let task = Task { interactive: true, ..task("acp", &["agent"]) };
     let mut driver = driver_in_turn(&task, "agent", session_modes("default", &["default", "acceptEdits"]));
     driver.respond(json!({ "stopReason": "end_turn" }));
-    driver.act(|it| it.configure(None, Some(PermissionMode::AcceptEdits)).expect("it can"));
+    driver
+        .act(|it| it.configure(RunSettings { permissions: Some(PermissionMode::AcceptEdits), ..RunSettings::default() }).expect("it can"));
     assert_eq!(driver.last_method(), "session/set_mode");
     driver.act(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(driver.last_method(), "session/set_mode", "the prompt waits");
@@ -177,9 +179,37 @@ fn a_configuration_is_made_before_the_next_prompt_and_its_refusal_fails_it() {
     assert_eq!(driver.last_method(), "session/set_mode", "and is not sent");
     let end = driver.log.iter().rfind(|entry| entry["turn"] == 2 && entry["state"] == "idle").expect("the turn ended");
     assert_eq!(end["error"]["kind"], "provider");
-    driver.act(|it| it.configure(None, Some(PermissionMode::Ask)).expect("it can"));
+    driver.act(|it| it.configure(RunSettings { permissions: Some(PermissionMode::Ask), ..RunSettings::default() }).expect("it can"));
     driver.act(|it| it.send(vec![text_block("more")], false).expect("taken"));
     assert_eq!(driver.last_method(), "session/prompt");
+}
+
+#[test]
+fn a_mode_of_the_older_form_is_set_as_an_option_and_a_refused_option_is_a_notice() {
+    let mut session = session_modes("default", &["default", "plan"]);
+    let effort = |current: &str| json!({ "id": "effort", "currentValue": current, "options": [{ "value": "low" }, { "value": "high" }] });
+    session["configOptions"] = json!([effort("low")]);
+    let task = Task { interactive: true, ..task("acp", &["agent"]) };
+    let mut driver = driver_in_turn(&task, "agent", session);
+    driver.respond(json!({ "stopReason": "end_turn" }));
+    let set = |id: &str, value: &str| RunSettings {
+        options: [(id.to_owned(), OptionValue::Id(value.to_owned()))].into(),
+        ..RunSettings::default()
+    };
+    driver.act(|it| it.configure(set("mode", "plan")).expect("it can"));
+    assert_eq!((driver.last_method(), &driver.last_written()["params"]["modeId"]), ("session/set_mode", &json!("plan")));
+    driver.respond(json!({}));
+    driver.act(|it| it.configure(set("effort", "high")).expect("it can"));
+    assert_eq!(driver.last_written()["params"], json!({ "sessionId": "s", "configId": "effort", "value": "high" }));
+    driver.respond_with_error(-32602, "not today");
+    assert_eq!(driver.updates("notice")[0]["description"], "not today");
+    driver.act(|it| it.configure(set("effort", "high")).expect("it can"));
+    driver.respond(json!({}));
+    driver.act(|it| it.send(vec![text_block("more")], false).expect("taken"));
+    assert_eq!(driver.last_method(), "session/prompt", "a refused option fails no prompt");
+    let mut offers = driver.actions.iter().filter_map(|action| if let Action::Offer(offer) = action { Some(json!(offer)) } else { None });
+    let last = offers.next_back().expect("an offer");
+    assert_eq!((&last["modeId"], &last["configOptions"][0]), (&json!("plan"), &effort("high")), "an agent need not repeat its options");
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! A turn of an ACP agent: the prompt in the forms that the agent takes, the permission requests of the agent, and how
 //! the turn ended.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value, json};
 
 use super::{
     adapter::{AcpAdapter, AcpTurn, PendingRequest, drop_reserved_meta},
-    agent::AcpAgent,
     takeover,
     wire::{self, RpcError, text_at},
 };
 use crate::{
-    model::task::{ContentBlocks, text_block, text_of},
+    model::{
+        RunError,
+        agent::PromptCapabilities,
+        task::{ContentBlocks, text_block, text_of},
+    },
     provider::{
         action::TurnEnd,
         error_kind,
@@ -29,10 +30,12 @@ impl AcpAdapter {
             return out.turn_ended(TurnEnd::failed(error));
         }
         let Some(session) = self.session.clone() else { return };
-        let (blocks, left_out) = accepted_blocks(blocks, &self.agent);
-        if let Some(kinds) = left_out {
-            out.notice(Severity::Warning, &format!("{} does not accept {kinds}; the prompt was sent without them", self.agent.name), None);
+        // What came before the agent had told what it takes.
+        if let Err(failure) = self.agent.takes.check(&self.agent.name, blocks) {
+            self.turn = None;
+            return out.turn_ended(TurnEnd::failed(RunError { kind: "unsupported".to_owned(), message: failure.message }));
         }
+        let blocks = accepted_blocks(blocks, self.agent.takes);
         out.prompt_accepted();
         self.updates.turn_began(&text_of(&blocks));
         self.request(PendingRequest::Prompt, "session/prompt", json!({ "sessionId": session, "prompt": blocks }), out);
@@ -125,31 +128,18 @@ impl AcpAdapter {
     }
 }
 
-/// The prompt with the blocks that the agent takes. A block that it does not take is replaced by its text if it has
-/// one, else left out; the second value names the kinds of those.
-fn accepted_blocks(blocks: &ContentBlocks, agent: &AcpAgent) -> (ContentBlocks, Option<String>) {
-    let mut accepted = ContentBlocks::new();
-    let mut dropped = BTreeSet::new();
-    for block in blocks {
-        let kind = block.get("type").and_then(|kind| kind.as_str()).unwrap_or_default();
-        let is_taken = match kind {
-            "image" => agent.takes_images,
-            "audio" => agent.takes_audio,
-            "resource" => agent.takes_resources,
+/// The prompt with the blocks that the agent takes. A block that it does not take is replaced by its text or address;
+/// `PromptCapabilities::check` refuses one that has neither.
+fn accepted_blocks(blocks: &ContentBlocks, takes: PromptCapabilities) -> ContentBlocks {
+    let accepted = blocks.iter().map(|block| {
+        let is_taken = match block.get("type").and_then(Value::as_str) {
+            Some("resource") => takes.embedded_context,
             _ => true,
         };
-        let text = if is_taken { String::new() } else { text_of(&vec![block.clone()]) };
-        match (is_taken, text.is_empty()) {
-            (true, _) => accepted.push(block.clone()),
-            (false, false) => accepted.push(text_block(&text)),
-            (false, true) => drop(dropped.insert(kind)),
-        }
-    }
-    if accepted.is_empty() {
-        accepted.push(text_block(""));
-    }
-    let kinds: Vec<&str> = dropped.into_iter().collect();
-    (accepted, (!kinds.is_empty()).then(|| kinds.join(" and ")))
+        if is_taken { block.clone() } else { text_block(&text_of(&vec![block.clone()])) }
+    });
+    let accepted: ContentBlocks = accepted.collect();
+    if accepted.is_empty() { vec![text_block("")] } else { accepted }
 }
 
 #[cfg(test)]
@@ -160,17 +150,25 @@ mod tests {
     use crate::model::task::object;
 
     #[test]
-    fn unsupported_blocks_become_text_or_are_left_out() {
+    fn blocks_that_an_agent_does_not_take_become_text_or_are_refused() {
         let blocks = vec![
             text_block("look"),
-            object(json!({ "type": "image", "data": "AA==", "mimeType": "image/png" })),
             object(json!({ "type": "resource", "resource": { "uri": "file:///a", "text": "content" } })),
             object(json!({ "type": "resource_link", "uri": "file:///b", "name": "b" })),
         ];
-        let (accepted, dropped) = accepted_blocks(&blocks, &AcpAgent::default());
-        assert_eq!(json!(accepted), json!([{ "type": "text", "text": "look" }, { "type": "text", "text": "content" }, blocks[3]]));
-        assert_eq!(dropped.as_deref(), Some("image"));
-        let (accepted, dropped) = accepted_blocks(&blocks, &AcpAgent { takes_images: true, takes_resources: true, ..AcpAgent::default() });
-        assert_eq!((accepted, dropped), (blocks, None));
+        let (nothing, all) = (PromptCapabilities::default(), PromptCapabilities { image: true, audio: true, embedded_context: true });
+        let expected = json!([{ "type": "text", "text": "look" }, { "type": "text", "text": "content" }, blocks[2]]);
+        assert_eq!(json!(accepted_blocks(&blocks, nothing)), expected);
+        assert_eq!(accepted_blocks(&blocks, all), blocks);
+        assert_eq!(nothing.check("it", &blocks), Ok(()));
+        for (block, capability) in [
+            (json!({ "type": "image", "data": "AA==", "mimeType": "image/png" }), "image"),
+            (json!({ "type": "audio", "data": "AA==", "mimeType": "audio/wav" }), "audio"),
+            (json!({ "type": "resource", "resource": { "blob": "AA==" } }), "embeddedContext"),
+        ] {
+            let prompt = vec![text_block("look"), object(block)];
+            assert_eq!(nothing.check("it", &prompt).expect_err("it takes none").data["capability"], capability);
+            assert_eq!(all.check("it", &prompt), Ok(()));
+        }
     }
 }

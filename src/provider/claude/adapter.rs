@@ -10,20 +10,21 @@ use serde_json::{Map, Value, json};
 
 use super::{
     messages::Messages,
-    mode,
+    options::PROMPT_CAPABILITIES,
     prompts::Prompts,
     questions::{self, Questions},
     takeovers,
     turn_end::TurnCost,
 };
 use crate::{
-    model::{Takeover, Task, agent::AgentOffer, calls::PermissionMode, task::ContentBlocks},
+    model::{Failure, Takeover, Task, agent::PromptCapabilities, calls::RunSettings, task::ContentBlocks},
     provider::{
         Adapter, Answer, Exit,
         action::TurnEnd,
         error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
+        model_options::ModelOptions,
         provider_event::SessionInfo,
     },
 };
@@ -67,14 +68,19 @@ pub(crate) struct ClaudeAdapter {
     /// MCP servers that could not be used, and that a notice was logged for.
     pub(super) told_servers: BTreeSet<String>,
     pub(super) session: ClaudeSession,
+    /// The models and levels of effort.
+    pub(super) options: ModelOptions,
 }
 
 #[derive(Debug)]
 pub(super) enum ClaudeRequest {
     Initialize,
     Interrupt,
-    /// Describes the setting, for people.
-    Set(String),
+    /// A setting, described for people; `before`: what was chosen among the options.
+    Set {
+        what: String,
+        before: Option<(String, Option<String>)>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +112,7 @@ impl ClaudeAdapter {
             cost: TurnCost::new(task.resume.is_some()),
             doubtful_result: None,
             told_servers: BTreeSet::new(),
+            options: ModelOptions::default(),
             session: ClaudeSession::new(task.resume.clone(), task.args.iter().any(|word| word == "--fork-session")),
             task,
         }
@@ -113,7 +120,7 @@ impl ClaudeAdapter {
 
     // What loomd sends.
 
-    fn request(&mut self, body: &Value, request: ClaudeRequest, out: &mut EventSink) {
+    pub(super) fn request(&mut self, body: &Value, request: ClaudeRequest, out: &mut EventSink) {
         self.sent_count += 1;
         let id = format!("loomd-{}", self.sent_count);
         out.send(&json!({ "type": "control_request", "request_id": id, "request": body }));
@@ -154,7 +161,7 @@ impl ClaudeAdapter {
                 if error.is_none() && self.task.resume.is_none() {
                     self.session.announce(&self.task.session_id, out);
                 }
-                self.offer_commands(&response["response"]["commands"], out);
+                self.offer(&response["response"], out);
                 self.mark_ready(out);
             }
             ClaudeRequest::Interrupt => match error {
@@ -164,9 +171,10 @@ impl ClaudeAdapter {
                 None => {}
                 Some(error) => out.notice(Severity::Warning, "claude could not be interrupted", Some(error)),
             },
-            ClaudeRequest::Set(what) => {
+            ClaudeRequest::Set { what, before } => {
                 if let Some(error) = error {
                     out.notice(Severity::Warning, &format!("claude did not accept {what}"), Some(error));
+                    self.take_back(before, out);
                 }
             }
         }
@@ -219,15 +227,6 @@ impl ClaudeAdapter {
         } else {
             self.apply_line(&line, out);
         }
-    }
-
-    /// Reports Claude's commands in the form of ACP.
-    fn offer_commands(&self, commands: &Value, out: &mut EventSink) {
-        let Some(commands) = commands.as_array().filter(|commands| !commands.is_empty()) else { return };
-        let command = |command: &Value| json!({ "name": command["name"], "description": command["description"], "input": { "hint": command["argumentHint"] } });
-        let mut offer = AgentOffer::default();
-        offer.set_commands(&commands.iter().map(command).collect::<Vec<_>>());
-        out.offer(offer);
     }
 
     fn mark_ready(&mut self, out: &mut EventSink) {
@@ -301,26 +300,16 @@ impl Adapter for ClaudeAdapter {
         true
     }
 
-    fn configure(&mut self, model: Option<&str>, permissions: Option<PermissionMode>, out: &mut EventSink) {
-        if let Some(model) = model {
-            self.request(&json!({ "subtype": "set_model", "model": model }), ClaudeRequest::Set(format!("the model {model}")), out);
-        }
-        let Some(permissions) = permissions else { return };
-        let before = std::mem::replace(&mut self.task.permissions, permissions);
-        // A running process takes the mode `bypassPermissions` only if it was started with it.
-        let mode = if permissions == PermissionMode::Bypass { "default" } else { mode(permissions, self.task.is_root) };
-        self.request(&json!({ "subtype": "set_permission_mode", "mode": mode }), ClaudeRequest::Set(format!("the mode {mode}")), out);
-        match (before, permissions) {
-            (PermissionMode::ReadOnly, PermissionMode::ReadOnly) => {}
-            (PermissionMode::ReadOnly, _) => {
-                out.notice(Severity::Info, "claude was started without the tools that change anything; start a new run to have them", None);
-            }
-            (_, PermissionMode::ReadOnly) => {
-                let title = "claude's permission requests are refused from now on, but claude requests no permission for what its own settings allow";
-                out.notice(Severity::Warning, title, Some("Only a run that starts with readOnly has no tools that change anything."));
-            }
-            _ => {}
-        }
+    fn prompt_capabilities(&self) -> Option<PromptCapabilities> {
+        Some(PROMPT_CAPABILITIES)
+    }
+
+    fn can_configure(&self, settings: &RunSettings) -> Result<(), Failure> {
+        self.options.check(settings, "claude")
+    }
+
+    fn configure(&mut self, settings: &RunSettings, out: &mut EventSink) {
+        self.change_settings(settings, out);
     }
 
     fn handle_timer(&mut self, token: u32, out: &mut EventSink) {

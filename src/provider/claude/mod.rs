@@ -6,6 +6,7 @@
 mod adapter;
 mod messages;
 mod notices;
+mod options;
 mod probe;
 mod prompts;
 mod questions;
@@ -84,6 +85,9 @@ impl Provider for Claude {
     }
 
     fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure> {
+        if let Some(prompt) = &task.prompt {
+            options::PROMPT_CAPABILITIES.check("claude", prompt)?;
+        }
         let mut argv = protocol_argv(program);
         let (option, id) = match &task.resume {
             Some(id) => ("--resume", id),

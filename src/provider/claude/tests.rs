@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     model::{
         Plain, Task,
-        calls::PermissionMode,
+        calls::{PermissionMode, RunSettings},
         entry::PermissionStatus,
         task::{ContentBlocks, text_block},
     },
@@ -51,6 +51,7 @@ struct TestRun {
     /// What was written to the program.
     written: Vec<Value>,
     timers: Vec<u32>,
+    offers: Vec<Value>,
     finished: bool,
 }
 
@@ -69,6 +70,7 @@ impl TestRun {
             entries: Vec::new(),
             written: Vec::new(),
             timers: Vec::new(),
+            offers: Vec::new(),
             finished: false,
         };
         run.conversation.start();
@@ -159,12 +161,8 @@ impl TestRun {
                 Action::Write(bytes) => self.written.push(serde_json::from_slice(&bytes).expect("a line of JSON")),
                 Action::SetTimer { token, .. } | Action::SetStartDeadline { token, .. } => self.timers.push(token),
                 Action::Finish => self.finished = true,
-                Action::CloseStdin
-                | Action::TurnStarted
-                | Action::TurnEnded
-                | Action::EndCommands
-                | Action::Offer(_)
-                | Action::QueueLength(_) => {}
+                Action::Offer(offer) => self.offers.push(json!(offer)),
+                Action::CloseStdin | Action::TurnStarted | Action::TurnEnded | Action::EndCommands | Action::QueueLength(_) => {}
             }
         }
     }

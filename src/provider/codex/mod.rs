@@ -19,6 +19,7 @@ mod approvals;
 mod calls;
 mod changes;
 mod items;
+mod options;
 mod probe;
 mod turn;
 
@@ -54,7 +55,10 @@ impl Provider for Codex {
         native_programs(found, std::env::consts::OS, std::env::consts::ARCH)
     }
 
-    fn launch(&self, _task: &Task, program: &[String]) -> Result<Launch, Failure> {
+    fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure> {
+        if let Some(prompt) = &task.prompt {
+            options::PROMPT_CAPABILITIES.check("codex", prompt)?;
+        }
         Ok(launch(program))
     }
 

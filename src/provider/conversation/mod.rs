@@ -28,7 +28,7 @@ use super::{
 };
 use crate::model::{
     Failure, FailureKind, RunError, Session,
-    calls::{PermissionMode, QueuedPrompt},
+    calls::{QueuedPrompt, RunSettings},
     entry::ResolvedBy,
     task::{ContentBlocks, Task},
 };
@@ -57,8 +57,8 @@ pub struct Conversation {
     /// conversation starts.
     steered_prompts: VecDeque<ContentBlocks>,
     requests: PermissionRequests,
-    /// The model and permission mode to set before the next turn.
-    pending_settings: Option<(Option<String>, Option<PermissionMode>)>,
+    /// What to set before the next turn.
+    pending_settings: Option<RunSettings>,
     session: Option<Session>,
     fatal_error: Option<RunError>,
 }
@@ -185,6 +185,9 @@ impl Conversation {
         if self.input != Input::Open || self.stage.is_finishing() {
             return Err(Failure::unsupported("send", "the run accepts no more prompts; resume its session with a new run"));
         }
+        if let Some(takes) = self.adapter.prompt_capabilities() {
+            takes.check(&self.facts.provider, &prompt)?;
+        }
         let can_steer = self.stage == Stage::Ready && self.turn.as_ref().is_some_and(|turn| !turn.is_interrupted);
         if steer && can_steer && self.adapter.steer(&prompt, &mut self.out) {
             self.steered_prompts.push_back(prompt);
@@ -277,10 +280,9 @@ impl Conversation {
     }
 
     /// Changes settings from the next turn on.
-    pub(crate) fn configure(&mut self, model: Option<String>, permissions: Option<PermissionMode>) -> Result<(), Failure> {
-        self.adapter.can_configure(model.as_deref(), permissions)?;
-        let (old_model, old_permissions) = self.pending_settings.take().unwrap_or_default();
-        self.pending_settings = Some((model.or(old_model), permissions.or(old_permissions)));
+    pub(crate) fn configure(&mut self, settings: RunSettings) -> Result<(), Failure> {
+        self.adapter.can_configure(&settings)?;
+        self.pending_settings.get_or_insert_default().extend(settings);
         if self.turn.is_none() && self.stage.has_been_ready() {
             self.apply_settings();
         }

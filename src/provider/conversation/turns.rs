@@ -196,9 +196,9 @@ impl Conversation {
     }
 
     pub(super) fn apply_settings(&mut self) {
-        if let Some((model, permissions)) = self.pending_settings.take() {
-            self.requests.set_mode(permissions);
-            self.adapter.configure(model.as_deref(), permissions, &mut self.out);
+        if let Some(settings) = self.pending_settings.take() {
+            self.requests.set_mode(settings.permissions);
+            self.adapter.configure(&settings, &mut self.out);
         }
     }
 

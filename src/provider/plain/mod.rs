@@ -26,6 +26,7 @@ use self::{
 use crate::{
     model::{
         Failure, FailureKind, ProviderCapabilities, RunError, Takeover, TakeoverKind,
+        agent::{AgentOffer, PromptCapabilities},
         calls::PermissionMode,
         task::{ContentBlocks, Plain, Task, object, text_of},
     },
@@ -142,6 +143,9 @@ fn check_task(task: &Task) -> Result<(), Failure> {
         let message = format!("loomd cannot choose the model of {name}; set it in `args`");
         return Err(Failure::unsupported("model", message));
     }
+    if let Some(prompt) = &task.prompt {
+        PromptCapabilities::default().check(name, prompt)?;
+    }
     if task.interactive {
         let message = format!("{name} handles one prompt and ends; continue its session in a new run");
         return Err(Failure::unsupported("send", message));
@@ -187,6 +191,7 @@ impl PlainAdapter {
 
 impl Adapter for PlainAdapter {
     fn start(&mut self, out: &mut EventSink) {
+        out.offer(AgentOffer::of_prompts(PromptCapabilities::default()));
         out.ready();
     }
 
@@ -230,6 +235,10 @@ impl Adapter for PlainAdapter {
 
     fn answer(&mut self, _question: &str, _answer: &Answer, _out: &mut EventSink) -> bool {
         false
+    }
+
+    fn prompt_capabilities(&self) -> Option<PromptCapabilities> {
+        Some(PromptCapabilities::default())
     }
 
     /// The program ends by itself, because its stdin was closed after the prompt.

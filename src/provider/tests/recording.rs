@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::{Action, Adapter, Answer, Conversation, EntryBody, Exit};
 use crate::model::{
-    calls::PermissionMode,
+    calls::{PermissionMode, RunSettings},
     entry::PermissionStatus,
     task::{ContentBlocks, Task},
 };
@@ -248,7 +248,8 @@ impl Playback<'_> {
             }
             ClientAction::Interrupt => drop(self.conversation.interrupt()),
             ClientAction::Configure(model, mode) => {
-                self.conversation.configure(model.map(str::to_owned), mode).expect("what was recorded was possible")
+                let settings = RunSettings { model: model.map(str::to_owned), permissions: mode, ..RunSettings::default() };
+                self.conversation.configure(settings).expect("what was recorded was possible")
             }
             ClientAction::Answer(kind) => {
                 if let Some((id, options)) = self.questions.pop() {

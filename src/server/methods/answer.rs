@@ -11,7 +11,7 @@ use crate::{
     history::{ForwardReader, History, ReadOutcome},
     model::{
         Entry, Failure, FailureKind, Kind, Run, RunId, Takeover, TakeoverKind,
-        calls::{AnswerParams, ConfigureParams, Empty, RunResult, TakeoverParams, TakeoverResult},
+        calls::{AnswerParams, ConfigureParams, Empty, RunResult, RunSettings, TakeoverParams, TakeoverResult},
         control::Command,
         line,
     },
@@ -68,8 +68,13 @@ fn is_known_permission(history: &History, id: RunId, permission_id: &str) -> Res
 
 pub(crate) async fn configure(params: ConfigureParams, request: Request) -> Result<RunResult, Failure> {
     super::start::check_model(params.model.as_deref())?;
-    let command = Command::Configure { model: params.model, permissions: params.permissions };
-    let run: Run = request.server.runs.send_command(params.run_id, command).await?;
+    let ConfigureParams { run_id, model, permissions, options } = params;
+    let command = if options.is_empty() {
+        Command::Configure { model, permissions }
+    } else {
+        Command::ConfigureOptions(RunSettings { model, permissions, options })
+    };
+    let run: Run = request.server.runs.send_command(run_id, command).await?;
     Ok(RunResult { run })
 }
 

@@ -5,6 +5,7 @@ use std::{ffi::OsStr, path::Path};
 
 use serde_json::{Map, Value, json};
 
+use super::notifier::{missing_notice, notifier};
 use crate::{
     config::COMMAND_KIND,
     environment::{Overlay, RunNeeds},
@@ -105,6 +106,8 @@ pub(crate) fn launch_spec(
         adapter: launch.as_ref().map_or(&[], |launch| &launch.env),
         explicit: &explicit,
     };
+    let notifier = notifier(&server.config.notify, params.notify)?;
+    let missing = notifier.as_ref().and_then(missing_notice);
     let env = environment.overlay(&needs, &from_command);
     let protocol_on_stdin = launch.as_ref().is_some_and(|launch| launch.stdin == StdinUse::Protocol);
     let argv = launch.map_or(program, |launch| launch.argv);
@@ -116,6 +119,7 @@ pub(crate) fn launch_spec(
         has_transcript: task.as_ref().is_some_and(has_updates),
         labels: params.labels.clone(),
         tty,
+        notify: notifier.is_some(),
         parent_run_id: parent,
         enclosing_run_ids: EnclosingRuns::own().all(),
         ..Run::new(id, &params.provider, command, &cwd, now())
@@ -139,7 +143,9 @@ pub(crate) fn launch_spec(
         keep,
         attached: delivery.is_some(),
         shows_terminal: delivery.is_some_and(|delivery| delivery.shows_terminal(&server.client)),
-        notices: problems.iter().map(|(title, description)| notice("warning", title, Some(description))).collect(),
+        can_answer: Some(server.client.permissions),
+        notifier,
+        notices: problems.iter().map(|(title, description)| notice("warning", title, Some(description))).chain(missing).collect(),
         config: server.config.file.as_ref().map(|file| file.to_string_lossy().into_owned()),
         // The client that starts the run gets entries as they are in the log, so they are no longer than it wants them.
         chunk_bytes: usize::try_from(server.client.output.max_chunk_bytes).unwrap_or(MAX_CHUNK_BYTES).min(MAX_CHUNK_BYTES),

@@ -9,6 +9,7 @@ mod control;
 mod export;
 mod launch_spec;
 mod list;
+mod notifier;
 mod provider;
 mod read;
 mod start;

@@ -227,6 +227,9 @@ pub(crate) fn follow(request: &Request, run: &Run, after: u64, delivery: Deliver
         if run.tty.is_some() {
             drop(link.push(Command::ShowsTerminal(delivery.shows_terminal(&server.client))));
         }
+        if run.notify {
+            drop(link.push(Command::CanAnswer(server.client.permissions)));
+        }
         drop(link.push(Command::Attached(true)));
     }
     server.broadcast.attach(id);

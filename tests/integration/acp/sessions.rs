@@ -150,6 +150,28 @@ fn another_agent_can_be_chosen_before_the_first_prompt() {
 }
 
 #[test]
+fn the_agents_own_options_are_offered_and_set() {
+    let home = Home::new();
+    let mut arguments = vec!["--".to_owned()];
+    arguments.extend(scripted(&home, &["--options"]));
+    let mut peer = PeerSetup { arguments, ..PeerSetup::scripted(&home) }.start(&home);
+    let session = peer.new_session(&home);
+    assert_eq!(peer.turn(&session, "say hello"), "end_turn");
+    let set = |id: &str, value: Value| json!({ "sessionId": session, "configId": id, "value": value });
+    peer.call("session/set_config_option", set("effort", json!("high")));
+    peer.wait("the option to be set", |peer| {
+        let told = peer.updates_of("config_option_update").last();
+        let options = told.and_then(|update| update["configOptions"].as_array());
+        options.into_iter().flatten().any(|option| option["id"] == "effort" && option["currentValue"] == "high")
+    });
+    let error = peer.expect_error("session/set_config_option", set("effort", json!("max")));
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("low, high")), "{error}");
+    assert_eq!(peer.turn(&session, "options"), "end_turn");
+    assert!(peer.text("agent_message_chunk").contains("\"effort\": \"high\""));
+    end(&home, &session);
+}
+
+#[test]
 fn an_agent_that_handles_one_prompt_a_run_has_a_session_all_the_same() {
     let home = Home::new();
     let mut peer = configured(&home, "tool");

@@ -7,6 +7,7 @@ mod files;
 mod forbidden;
 mod limits;
 mod odd;
+mod options;
 mod permissions;
 mod replayed;
 mod rules;

@@ -92,7 +92,7 @@ fn what_an_agent_offers_is_in_its_run_and_changes_are_told() {
     let changed = server.notification("run/changed", |params| params["run"]["agent"]["context"]["used"] == 5);
     let expected = json!({ "commands": [{ "name": "init", "description": "Begins", "hint": "where" }],
         "modes": [{ "id": "default", "name": "Default" }, { "id": "plan", "name": "Plan" }], "modeId": "plan", "configOptions": [],
-        "context": { "used": 5, "size": 50 } });
+        "context": { "used": 5, "size": 50 }, "promptCapabilities": { "image": false, "audio": false, "embeddedContext": false } });
     assert_eq!(changed["run"]["agent"], expected);
     let id = run["id"].as_str().expect("an id");
     assert_eq!(server.get(id)["agent"], expected);

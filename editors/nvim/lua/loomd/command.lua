@@ -177,7 +177,7 @@ M.subcommands = {
     if not text then
       return configure.prompt(run)
     end
-    local settings, problem = configure.parse(text)
+    local settings, problem = configure.parse(run, text)
     if settings then
       configure.set(run, settings)
     else

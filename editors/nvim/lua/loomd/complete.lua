@@ -51,6 +51,7 @@ end
 ---@field source? loomd.Source
 ---@field cwd string
 ---@field commands loomd.AgentCommand[]
+---@field run? loomd.Run
 ---@field files? string[] read once
 ---@field mentions? string those for which `shown` was made
 ---@field shown? table[] the lines below the text

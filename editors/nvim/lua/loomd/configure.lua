@@ -1,5 +1,5 @@
--- Changes the model and the permission mode of an agent's run, from its next turn. The settings are typed
--- (`model=NAME permissions=MODE`) or picked from the options of the provider.
+-- Changes the model, the permission mode and the own options of an agent's run, from its next turn. The settings are typed
+-- (`model=NAME permissions=MODE effort=high`) or picked from what the agent and its provider offer.
 
 local format = require("loomd.format")
 local notify = require("loomd.notify")
@@ -21,22 +21,65 @@ local modes = {
 
 ---@alias loomd.Choice { id: string, name: string }
 
+---@class loomd.AgentOption an option of the agent itself
+---@field id string
+---@field name string
+---@field category? string
+---@field choices loomd.Choice[]
+---@field current? string
+
+---@return loomd.AgentOption
+local function agent_option(option)
+  local choices = {}
+  if option.type == "boolean" then
+    choices = { { id = "true", name = "on" }, { id = "false", name = "off" } }
+  end
+  for _, each in ipairs(option.options or {}) do
+    for _, choice in ipairs(each.options or { each }) do
+      choices[#choices + 1] = { id = choice.value, name = choice.name or choice.value }
+    end
+  end
+  local current = option.currentValue ~= nil and tostring(option.currentValue) or nil
+  return { id = option.id, name = option.name or option.id, category = option.category, choices = choices, current = current }
+end
+
+-- The options that the agent of the run itself offers, its modes among them.
+---@param run loomd.Run
+---@return loomd.AgentOption[]
+local function options_of_agent(run)
+  local agent = run.agent or {}
+  local options = vim.tbl_map(agent_option, agent.configOptions or {})
+  local has_mode = vim.iter(options):any(function(option)
+    return option.id == "mode" or option.category == "mode"
+  end)
+  if not has_mode and #(agent.modes or {}) > 0 then
+    table.insert(options, 1, { id = "mode", name = "Mode", category = "mode", choices = agent.modes, current = agent.modeId })
+  end
+  return options
+end
+
+local function is_model(option)
+  return option.category == "model" or option.id == "model"
+end
+
 -- The models that the agent of the run itself offers, and the current one.
 ---@param run loomd.Run
 ---@return loomd.Choice[] models, string? current
 local function models_of_agent(run)
-  for _, option in ipairs(run.agent and run.agent.configOptions or {}) do
-    if option.category == "model" or option.id == "model" then
-      local models = {}
-      for _, each in ipairs(option.options or {}) do
-        for _, choice in ipairs(each.options or { each }) do
-          models[#models + 1] = { id = choice.value, name = choice.name or choice.value }
-        end
-      end
-      return models, option.currentValue
-    end
+  local option = vim.iter(options_of_agent(run)):find(is_model)
+  if option then
+    return option.choices, option.current
   end
   return {}
+end
+
+-- Its options beside the model.
+---@param run loomd.Run
+---@return loomd.AgentOption[]
+local function other_options(run)
+  return vim.tbl_filter(function(option)
+    return not is_model(option)
+  end, options_of_agent(run))
 end
 
 -- The name of the mode that the agent's session is in.
@@ -81,7 +124,7 @@ function M.options(run, done)
 end
 
 ---@param run loomd.Run
----@param settings { model?: string, permissions?: loomd.PermissionMode }
+---@param settings { model?: string, permissions?: loomd.PermissionMode, options?: table<string, string> }
 ---@param done? fun(run?: loomd.Run)
 function M.set(run, settings, done)
   server.request("run/configure", vim.tbl_extend("error", { runId = run.id }, settings), function(failure, result)
@@ -93,6 +136,9 @@ function M.set(run, settings, done)
       for _, name in ipairs({ "model", "permissions" }) do
         applied[#applied + 1] = settings[name] and (name .. " " .. settings[name])
       end
+      for id, value in vim.spairs(settings.options or {}) do
+        applied[#applied + 1] = id .. " " .. value
+      end
       notify.show(("%s: %s, applies from the next turn"):format(format.short_id(run.id), table.concat(applied, ", ")))
     end
     if done then
@@ -102,17 +148,29 @@ function M.set(run, settings, done)
 end
 
 -- Parses the text after the run.
+---@param run loomd.Run
 ---@param text string
----@return { model?: string, permissions?: string }? settings
+---@return { model?: string, permissions?: string, options?: table<string, string> }? settings
 ---@return string? problem
-function M.parse(text)
+function M.parse(run, text)
+  local ids = vim.tbl_map(function(option)
+    return option.id
+  end, other_options(run))
   local settings = {}
   for word in text:gmatch("%S+") do
-    local name, value = word:match("^(%w+)=(.+)$")
-    if name ~= "model" and name ~= "permissions" then
-      return nil, ("Invalid setting: %s (expected model=NAME or permissions=MODE)"):format(word)
+    local name, value = word:match("^([^=]+)=(.+)$")
+    if name == "model" or name == "permissions" then
+      settings[name] = value
+    elseif vim.tbl_contains(ids, name) then
+      settings.options = settings.options or {}
+      settings.options[name] = value
+    else
+      local known = vim.list_extend({ "model=NAME", "permissions=MODE" }, vim.tbl_map(function(id)
+        return id .. "=VALUE"
+      end, ids))
+      local last = table.remove(known)
+      return nil, ("Invalid setting: %s (expected %s or %s)"):format(word, table.concat(known, ", "), last)
     end
-    settings[name] = value
   end
   return settings
 end
@@ -120,7 +178,7 @@ end
 ---@param choices loomd.Choice[]
 ---@param prompt string
 ---@param current? string
----@param done fun(id: string)
+---@param done fun(id: string, choice: loomd.Choice)
 local function pick(choices, prompt, current, done)
   vim.ui.select(choices, {
     prompt = prompt,
@@ -131,7 +189,7 @@ local function pick(choices, prompt, current, done)
     end,
   }, function(choice)
     if choice then
-      done(choice.id)
+      done(choice.id, choice)
     end
   end)
 end
@@ -143,9 +201,17 @@ function M.prompt(run)
   local _, model_of_agent = models_of_agent(run)
   local model, permissions = model_of_agent or params.model, params.permissions or "ask"
   local settings = { { id = "model", name = model or "default" }, { id = "permissions", name = permissions } }
+  for _, option in ipairs(other_options(run)) do
+    settings[#settings + 1] = { id = option.id, name = option.current or "?", option = option }
+  end
   local mode_name = M.mode_name(run)
   local title = format.fit(format.title(run), 40) .. (mode_name and (" (mode: %s)"):format(mode_name) or "")
-  pick(settings, ("Configure %s:"):format(title), nil, function(kind)
+  pick(settings, ("Configure %s:"):format(title), nil, function(kind, setting)
+    if setting.option then
+      return pick(setting.option.choices, setting.option.name .. ":", setting.option.current, function(value)
+        M.set(run, { options = { [kind] = value } })
+      end)
+    end
     if kind == "permissions" then
       return pick(modes, "Permission mode:", permissions, function(mode)
         M.set(run, { permissions = mode })
@@ -178,6 +244,11 @@ function M.completions(run)
   local found = vim.tbl_map(function(mode)
     return "permissions=" .. mode.id
   end, modes)
+  for _, option in ipairs(other_options(run)) do
+    for _, choice in ipairs(option.choices) do
+      found[#found + 1] = option.id .. "=" .. choice.id
+    end
+  end
   local has_response = false
   local call = M.options(run, function(options)
     has_response = true

@@ -35,6 +35,19 @@ local function text_of(buffer)
   return vim.trim(table.concat(vim.api.nvim_buf_get_lines(buffer, 0, -1, false), "\n"))
 end
 
+-- Reads the mentions of a prompt; an image that its agent does not take is a problem.
+---@param of_prompt loomd.PromptContext
+local function read(of_prompt, text)
+  local sent, attachments, problems = context.read(text, of_prompt.source, of_prompt.cwd)
+  local takes = of_prompt.run and of_prompt.run.agent and of_prompt.run.agent.promptCapabilities
+  for _, attachment in ipairs(takes and takes.image == false and attachments or {}) do
+    if attachment.block.type == "image" then
+      problems[#problems + 1] = ("%s: %s takes no images"):format(attachment.name, of_prompt.run.provider)
+    end
+  end
+  return sent, attachments, problems
+end
+
 -- Shows below the text what goes with it, and what is not found. Files are read only when the mentions change.
 ---@param buffer integer
 ---@param of_prompt loomd.PromptContext
@@ -45,7 +58,7 @@ local function show_attachments(buffer, of_prompt)
   end
   local key = table.concat(mentions, " ")
   if of_prompt.mentions ~= key then
-    local _, attachments, problems = context.read(text_of(buffer), of_prompt.source, of_prompt.cwd)
+    local _, attachments, problems = read(of_prompt, text_of(buffer))
     of_prompt.mentions, of_prompt.shown = key, {}
     for _, attachment in ipairs(attachments) do
       table.insert(of_prompt.shown, { { "+ " .. attachment.name, "LoomdKey" }, { " " .. attachment.detail, "LoomdQuiet" } })
@@ -92,7 +105,7 @@ end
 ---@param done fun(prompt?: loomd.Prompt, text?: string) nil: the window was closed; `text`: as it was typed
 function M.ask(options, done)
   local run = options.run
-  local of_prompt = { source = context.source(options.range), cwd = options.cwd or run and run.cwd or vim.fn.getcwd(), commands = run and run.agent and run.agent.commands or {} }
+  local of_prompt = { source = context.source(options.range), cwd = options.cwd or run and run.cwd or vim.fn.getcwd(), commands = run and run.agent and run.agent.commands or {}, run = run }
   local footer = "<C-s> send · @ context" .. (#of_prompt.commands > 0 and " · / commands" or "") .. (run and " · gC model" or "") .. " · g? help · q close"
   local lines = initial_lines(options)
   local buffer, win = window.float(lines, options.title .. (run and described(run) or ""), { footer = { footer, "<C-s> send · g? help · q close", "<C-s> send" }, width = 80, height = 8 })
@@ -104,7 +117,7 @@ function M.ask(options, done)
   complete.attach(buffer)
   local prompt, typed
   local function send()
-    local text, attachments, problems = context.read(text_of(buffer), of_prompt.source, of_prompt.cwd)
+    local text, attachments, problems = read(of_prompt, text_of(buffer))
     if #problems > 0 then
       return require("loomd.notify").show("Not sent: " .. table.concat(problems, "; "), vim.log.levels.ERROR)
     end
@@ -118,10 +131,10 @@ function M.ask(options, done)
   end
   map({ "n", "i" }, "<C-s>", "send", send)
   map("n", "gp", "show all that would be sent", function()
-    local text, attachments = context.read(text_of(buffer), of_prompt.source, of_prompt.cwd)
+    local text, attachments = read(of_prompt, text_of(buffer))
     window.float(M.preview_lines(text, attachments), "What is sent")
   end)
-  map("n", "gC", "change model and permissions", function()
+  map("n", "gC", "change model, permissions and options", function()
     if run then
       require("loomd.configure").prompt(require("loomd.store").runs[run.id] or run)
     end
@@ -131,7 +144,7 @@ function M.ask(options, done)
       " <C-s>   send",
       " <Tab>   complete @file, @selection, @diagnostics, @symbols, @PATH, /command",
       " gp      show all that would be sent",
-      " gC      change model and permissions",
+      " gC      change model, permissions and the agent's own options",
       " q       close; the text is kept",
     }, "Keymaps")
   end)

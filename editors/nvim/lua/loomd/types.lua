@@ -17,13 +17,14 @@
 ---@field id string The agent's id of it.
 ---@field name string Its name, for people.
 
----What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` is.
+---What an agent offers to whoever writes its prompts. It is known while the run lives; afterwards only `context` and `promptCapabilities` are.
 ---@class loomd.AgentOffer
 ---@field commands? loomd.AgentCommand[] The commands that a prompt may begin with, as `/name`.
 ---@field configOptions? table<string, any>[] The agent's own options, as ACP's `SessionConfigOption`.
 ---@field context? loomd.ContextUse How full the context of its model is.
 ---@field modeId? string The mode that the session is in.
 ---@field modes? loomd.AgentMode[] The modes of the session.
+---@field promptCapabilities? loomd.PromptCapabilities What a prompt may have beside text and links. Absent until the agent has told it.
 
 ---An answer to a permission request; either `optionId` or `cancelled`.
 ---@class loomd.AnswerParams
@@ -79,7 +80,7 @@
 ---What a client supports and which notifications it wants.
 ---@class loomd.ClientCapabilities
 ---@field output? loomd.OutputCapabilities How to deliver output.
----@field permissions? boolean A person can answer permission requests. This changes no delivery.
+---@field permissions? boolean A person can answer permission requests. This changes no delivery; while such a client is attached to a run, no notifier is started for it.
 ---@field terminal? boolean The client shows the terminals of runs in an emulator, which answers what programs ask of a terminal. Without such a client attached, loomd answers device attributes, device status and the cursor's position.
 ---@field watch? boolean True: notifications about all runs. False: only about runs that the client started or is attached to.
 
@@ -99,6 +100,7 @@
 ---Which settings of a run to change.
 ---@class loomd.ConfigureParams
 ---@field model? string The new model.
+---@field options? table<string, loomd.OptionValue> The agent's own options to set, by their ids in `Run.agent.configOptions`. `mode` sets one of `Run.agent.modes` where no option has that id.
 ---@field permissions? loomd.PermissionMode The new permission mode.
 ---@field runId loomd.RunId Which run.
 
@@ -273,6 +275,9 @@
 ---What happens to a run that no client follows any more.
 ---@alias loomd.OnDisconnect "detach"|"cancel"
 
+---What an option is set to.
+---@alias loomd.OptionValue boolean|string
+
 ---Which provider's options to list.
 ---@class loomd.OptionsParams
 ---@field cwd? string The directory in which a run would work; absolute. Default: the server's own working directory.
@@ -371,6 +376,12 @@
 
 ---Text, or ACP content blocks.
 ---@alias loomd.Prompt string|table<string, any>[]
+
+---What an agent takes in a prompt beside text and links, as in ACP.
+---@class loomd.PromptCapabilities
+---@field audio? boolean Whether it takes audio. Where it does not, a prompt with some is refused.
+---@field embeddedContext? boolean Whether it takes embedded resources. Where it does not, it gets their text.
+---@field image? boolean Whether it takes images. Where it does not, a prompt with one is refused.
 
 ---What a provider can do.
 ---@class loomd.ProviderCapabilities
@@ -498,6 +509,7 @@
 ---@field id loomd.RunId Its identifier; ids sort by time of creation.
 ---@field labels table<string, string> Labels by which clients find the run.
 ---@field lastSeq integer The newest entry that is included here.
+---@field notify? boolean Whether a notifier is started when it waits for an answer or ends and nobody who can answer is attached.
 ---@field params table<string, any> The params of the `run/start` that started it, for a rerun. `envNames` replaces `env`, whose values are never stored. `stdinBytes` replaces a `stdin` of more than 1 MiB.
 ---@field parentRunId? loomd.RunId The run that this one resumed.
 ---@field permissions? loomd.PermissionEntry[] The open permission requests: the `requested` entries that nobody has answered.
@@ -649,6 +661,7 @@
 ---@field labels? table<string, string> Labels by which clients find the run.
 ---@field maxOutputBytes? integer A run that writes more bytes than this to both streams together is canceled with error `outputLimit`. Default: no limit.
 ---@field model? string For agents: the model, by the provider's own name.
+---@field notify? boolean Whether the user's notifier is started when the run waits for an answer or ends and nobody who can answer is attached. `true`: also by the desktop's own notifier, where the configuration has none. Default: if the configuration has one.
 ---@field onDisconnect? loomd.OnDisconnect What happens when the last attached client disconnects: the run goes on (`detach`, the default), or it is canceled after 5 s.
 ---@field permissions? loomd.PermissionMode The permission mode. Default `ask`: the agent waits until a client answers.
 ---@field prompt? loomd.Prompt The prompt for an agent: text, or ACP content blocks. loomd passes it over stdin or the agent's protocol, never through a shell.

@@ -563,7 +563,7 @@ describe("an agent's run", function()
     local options_of = { { value = "s", name = "Small" }, { group = "g", name = "Group", options = { { value = "l", name = "Large" } } } }
     run({
       state = "idle",
-      agent = { modes = { { id = "p", name = "Plan" } }, modeId = "p", context = { used = 52000, size = 200000 }, configOptions = { { id = "m", category = "model", currentValue = "l", options = options_of } } },
+      agent = { modes = { { id = "p", name = "Plan" } }, modeId = "p", context = { used = 52000, size = 200000 }, configOptions = { { id = "m", category = "model", currentValue = "l", options = options_of }, { id = "fast", name = "Fast", type = "boolean", currentValue = false } } },
     })
     local select, shown = vim.ui.select, {}
     vim.ui.select = function(items, options_, done)
@@ -580,7 +580,7 @@ describe("an agent's run", function()
     assert.equal(" Message to fix the parser · mode Plan · context 26%, 148k left ", vim.api.nvim_win_get_config(0).title[1][1])
     support.press("gC")
     vim.ui.select = select
-    assert.same({ "Configure fix the parser (mode: Plan):", { "model  (l)", "permissions  (ask)" } }, shown[1])
+    assert.same({ "Configure fix the parser (mode: Plan):", { "model  (l)", "permissions  (ask)", "mode  (p)", "fast  (false)" } }, shown[1])
     assert.same({ "Model:", { "s  (Small)", "l  (Large) · current" } }, shown[2])
     local configured = vim.tbl_filter(function(call)
       return call.method == "run/configure" or call.method == "provider/options"
@@ -588,6 +588,36 @@ describe("an agent's run", function()
     assert.same({ { runId = id, model = "s" } }, vim.tbl_map(function(call)
       return call.params
     end, configured))
+    -- An option of the agent itself.
+    vim.ui.select = function(items, options_, done)
+      table.insert(shown, { options_.prompt, vim.tbl_map(options_.format_item, items) })
+      done(items[#items == 2 and 1 or 4])
+    end
+    support.press("gC")
+    vim.ui.select = select
+    assert.same({ "Fast:", { "true  (on)", "false  (off) · current" } }, { shown[4][1], shown[4][2] })
+    support.wait("the message", function()
+      return support.find_notification("fast true, applies from the next turn")
+    end)
+  end)
+
+  it("is configured with its own options by a command", function()
+    start()
+    run({ state = "idle", agent = { modes = { { id = "p", name = "Plan" }, { id = "d", name = "Default" } }, modeId = "p", configOptions = { { id = "effort", options = { { value = "low" }, { value = "high" } } } } } })
+    local short = id:sub(-8)
+    assert.same({ "effort=high", "effort=low" }, vim.fn.getcompletion(("Loomd configure %s eff"):format(short), "cmdline"))
+    vim.cmd(("Loomd configure %s effort=high mode=d"):format(short))
+    support.wait("the message", function()
+      return support.find_notification(short .. ": effort high, mode d, applies from the next turn")
+    end)
+    local calls = vim.tbl_filter(function(call)
+      return call.method == "run/configure"
+    end, support.request("fake/calls").calls)
+    assert.same({ { runId = id, options = { effort = "high", mode = "d" } } }, vim.tbl_map(function(call)
+      return call.params
+    end, calls))
+    vim.cmd(("Loomd configure %s color=red"):format(short))
+    assert.is_truthy(support.find_notification("Invalid setting: color=red %(expected model=NAME, permissions=MODE, mode=VALUE or effort=VALUE%)"))
   end)
 
   it("has the step of its plan and its context in the winbar while the turn runs, and gp shows the plan", function()

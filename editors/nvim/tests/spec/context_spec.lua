@@ -110,6 +110,19 @@ describe("a prompt", function()
     assert.equal("local a = 10\nlocal b = 2\nreturn a + b\n", changed.block.resource.text)
   end)
 
+  it("takes no image for an agent that takes none, and says so", function()
+    vim.fn.writefile({ "not really an image" }, "shot.png")
+    local run = support.store().runs[id]
+    run.agent.promptCapabilities = { image = false, audio = false, embeddedContext = true }
+    vim.cmd("Loomd send " .. id:sub(-8))
+    local buffer = prompt_window()
+    type_text("Look at @shot.png")
+    assert.is_truthy(vim.tbl_contains(attached(buffer), ("! @shot.png: %s takes no images"):format(run.provider)))
+    support.press("<C-s>")
+    assert.is_truthy(support.find_notification("Not sent: @shot.png: .* takes no images"))
+    assert.same({}, sent())
+  end)
+
   it("takes diagnostics and symbols of the file, and is not sent with what is missing", function()
     vim.cmd.edit("sum.lua")
     local namespace = vim.api.nvim_create_namespace("a linter")

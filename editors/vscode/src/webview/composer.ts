@@ -1,6 +1,8 @@
 // The message box: queues a message for the next turn or sends it into the running one. After the end of the run it
 // resumes the session.
 import type { Attachment } from "../transcript/context";
+import { currentOptions } from "../runs/agent-options";
+import { visible } from "../runs/run";
 import type { Header, ToExtension } from "../transcript/messages";
 import { Attachments } from "./attachments";
 import { Completion, type Word } from "./complete";
@@ -13,6 +15,8 @@ export class Composer {
   private readonly mode = element("select", { aria: { label: "When to send" } });
   private readonly sendButton: HTMLButtonElement;
   private readonly stopButton: HTMLButtonElement;
+  /** What the agent's own options are set to. */
+  private readonly options: HTMLButtonElement;
   private readonly attachments = new Attachments(() => this.draw());
   private readonly completion: Completion;
   private header: Header | undefined;
@@ -33,9 +37,11 @@ export class Composer {
     }
     this.sendButton = button("Send", () => this.send(), "primary");
     this.stopButton = button("Stop", () => this.post({ kind: "interrupt" }), "secondary");
+    this.options = button("", () => this.post({ kind: "configure" }), "link");
+    this.options.title = "Change Model or Permission Mode";
     this.completion = new Completion(this.textarea, word => this.complete(word));
-    this.form.append(this.completion.list, ...this.attachments.elements, this.textarea, element("div", { class: "composer-row" }, this.mode, element("span", { class: "quiet hint" }, "Enter to send, Shift+Enter for a new line"), this.stopButton, this.sendButton));
-    takeImages(this.form, images => (this.attachments.add(images), this.draw()), showError);
+    this.form.append(this.completion.list, ...this.attachments.elements, this.textarea, element("div", { class: "composer-row" }, this.mode, element("span", { class: "quiet hint" }, "Enter to send, Shift+Enter for a new line"), this.options, this.stopButton, this.sendButton));
+    takeImages(this.form, images => (this.attachments.add(images), this.draw()), showError, () => (this.header?.run.agent?.promptCapabilities?.image === false ? `${this.header.provider} takes no images.` : undefined));
     this.form.addEventListener("submit", event => event.preventDefault());
     this.textarea.addEventListener("keydown", event => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -113,10 +119,14 @@ export class Composer {
   private draw(): void {
     if (!this.header) return;
     const { can, final, run } = this.header;
-    const visible = can.send || can.resume;
+    const isUsable = can.send || can.resume;
     const busy = !final && run.state !== "idle";
-    this.form.hidden = !visible;
+    this.form.hidden = !isUsable;
     this.mode.hidden = !(busy && can.steer);
+    const current = can.configure ? currentOptions(run) : "";
+    this.options.hidden = current === "";
+    this.options.textContent = visible(current);
+    this.options.ariaLabel = `Options: ${visible(current)}`;
     this.stopButton.hidden = !(busy && can.interrupt);
     this.textarea.placeholder = final ? "Resume this session…" : busy ? "Queue a message…" : "Ask a follow-up…";
     this.sendButton.textContent = final ? "Resume" : "Send";

@@ -80,7 +80,7 @@ function start(): void {
   vscode.postMessage({ kind: "start", input: input() });
 }
 
-takeImages(form, images => isAgent() && (attachments.add(images), save()), message => (([error.textContent, error.hidden] = [message, false])));
+takeImages(form, images => isAgent() && (attachments.add(images), save()), message => (([error.textContent, error.hidden] = [message, false])), () => (isAgent() ? undefined : "A command takes no images."));
 form.addEventListener("submit", event => event.preventDefault());
 form.addEventListener("input", ({ target }) => {
   if (target === selects.provider) providerChanged();

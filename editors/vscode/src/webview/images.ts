@@ -6,9 +6,11 @@ import { decodedUri } from "./uri";
 /** Agents take no larger ones, and a transcript would be slow with them. */
 const MAX_IMAGE_BYTES = 5_000_000;
 
-/** `taken` gets what goes with the prompt, `refused` a message about what does not. */
-export function takeImages(box: HTMLElement, taken: (attachments: Attachment[]) => void, refused: (message: string) => void): void {
+/** `taken` gets what goes with the prompt, `refused` a message about what does not. `obstacle` says why no image can go with it. */
+export function takeImages(box: HTMLElement, taken: (attachments: Attachment[]) => void, refused: (message: string) => void, obstacle: () => string | undefined): void {
   const take = async (files: readonly File[]) => {
+    const message = obstacle();
+    if (message !== undefined) return refused(message);
     const large = files.find(({ size }) => size > MAX_IMAGE_BYTES);
     if (large) refused(`${large.name} is larger than ${formatBytes(MAX_IMAGE_BYTES)}.`);
     taken(await Promise.all(files.filter(({ size }) => size <= MAX_IMAGE_BYTES).map(imageOf)));

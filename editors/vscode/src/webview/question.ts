@@ -75,7 +75,7 @@ export class Questions {
       if (this.answered.has(permissionId)) made.disabled = true;
       row.append(made);
     };
-    for (const option of options) add(option.name, option.kind.startsWith("allow"), option.kind === "allow_once" ? "primary" : "secondary", option.optionId, () => this.send(item, this.outcome(item, option)), option.kind.endsWith("always") ? agentReach : "");
+    for (const option of options) add(option.name, option.kind.startsWith("allow"), option.kind === "allow_once" ? "primary" : "secondary", `option-${option.optionId}`, () => this.send(item, this.outcome(item, option)), option.kind.endsWith("always") ? agentReach : "");
     if (!options.some(({ kind }) => kind.startsWith("reject"))) add("Deny", false, "secondary", "deny", () => this.send(item, this.outcome(item, undefined)));
     add("Always allow in loomd…", true, "link", "always", () => this.post({ kind: "always", permissionId }), LOOMD_REACH);
     box.append(element("p", { class: "permission-title" }, icon("bell-dot"), `Allow ${agent} to ${actionText(item.toolCall["kind"])}?`), shown(item), row, element("p", { class: "reach quiet" }, `${always ? `“${options.filter(({ kind }) => kind.endsWith("always")).map(({ name }) => name).join("”, “")}” ${agentReach} ` : ""}“Always allow in loomd…” ${LOOMD_REACH}`), reason);

@@ -1,5 +1,5 @@
 // What a reader has in an item that is drawn again: the focus and typed text, the selection, and how far boxes are
-// scrolled. Elements are found again by their `data-key`.
+// scrolled. Elements are found again by their `data-key`; a control without one by its name and its place among those of that name.
 
 /** A box scrolled this close to its end follows the end. */
 const END_DISTANCE_PX = 4;
@@ -16,12 +16,19 @@ export function saveState(box: HTMLElement): () => void {
 
 const find = (box: HTMLElement, key: string | undefined) => (key === undefined ? null : box.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`));
 
+/** The controls of an item that a reader cannot tell from this one but by their places. */
+function namesakes(box: HTMLElement, control: HTMLElement): HTMLElement[] {
+  const name = (each: HTMLElement) => each.getAttribute("aria-label") ?? each.textContent;
+  return [...box.querySelectorAll<HTMLElement>(control.tagName)].filter(each => name(each) === name(control));
+}
+
 function saveFocus(box: HTMLElement): () => void {
   const active = document.activeElement as HTMLElement | null;
   if (!active || active === box || !box.contains(active)) return () => {};
+  const place = namesakes(box, active).indexOf(active);
   return () => {
     if (active.isConnected) return;
-    const again = find(box, active.dataset["key"]);
+    const again = find(box, active.dataset["key"]) ?? namesakes(box, active)[place];
     if (again instanceof HTMLInputElement && active instanceof HTMLInputElement) again.setSelectionRange(active.selectionStart, active.selectionEnd);
     (again ?? box).focus({ preventScroll: true });
   };

@@ -175,6 +175,46 @@ describe("the transcript's page", () => {
     ok(state && box && state.width > 30 && state.x + state.width <= box.x + box.width, JSON.stringify({ state, box }));
   });
 
+  it("cuts a long thought with an ellipsis, and scrolls nothing sideways", async () => {
+    const long = "unbreakable".repeat(200);
+    const thoughts = thought(1, `${"a long thought ".repeat(60)}\n\nand more`, { endAt: 2 });
+    await transcript.items(thoughts, message(2, `${long}\n\n\`\`\`\n${long}\n\`\`\`\n\n| a | b |\n|---|---|\n| ${long} | ${long} |`), message(3, long, { role: "user" }), tool(4, { title: long, output: { text: long } }), question(5, { shown: [{ label: "title", text: long }] }), notice(6, { title: long, description: long }));
+    const cut = await item(1).locator(".preview").evaluate(preview => [getComputedStyle(preview).textOverflow, preview.scrollWidth > preview.clientWidth, preview.getBoundingClientRect().right <= preview.closest("article")!.getBoundingClientRect().right]);
+    deepStrictEqual(cut, ["ellipsis", true, true]);
+    const wide = await transcript.page.evaluate(() => [document.documentElement, document.querySelector(".scroller")!, ...document.querySelectorAll("article")].filter(box => box.scrollWidth > box.clientWidth + 1).map(box => `${box.tagName} ${(box as HTMLElement).dataset["item"] ?? box.className}`));
+    deepStrictEqual(wide, []);
+  });
+
+  it("says who speaks and when, and has headings of their sizes and buttons of their ranks", async () => {
+    await transcript.items(message(1, "Fix it", { role: "user" }), message(2, "# One\n\n## Two\n\n### Three\n\ntext"), question(3));
+    deepStrictEqual([await item(1).locator(".who").textContent(), await item(2).locator(".who").textContent()], ["You", "Codex"]);
+    for (const number of [1, 2]) ok((await item(number).locator("time").textContent())?.match(/\d/));
+    const sizes = await item(2).evaluate(article => ["h1, [aria-level='1']", "h2, [aria-level='2']", "h3, [aria-level='3']", "p"].map(selector => parseFloat(getComputedStyle(article.querySelector(`.markdown :is(${selector})`)!).fontSize)));
+    ok(sizes[0]! > sizes[1]! && sizes[1]! > sizes[2]! && sizes[2]! >= sizes[3]!, String(sizes));
+    const background = (name: string) => item(3).getByRole("button", { name, exact: true }).evaluate(button => getComputedStyle(button).backgroundColor);
+    ok((await background("Allow")) !== (await background("Reject")));
+  });
+
+  it("keeps the focus on every control while the agent works", async () => {
+    await transcript.items(message(1, "A [link](https://example.org).\n\n```\ncode\n```", { endAt: 2 }), tool(2, { status: "in_progress", output: { text: "a\n" } }), question(3));
+    const controls = "button, select, textarea, input, a[href], [tabindex='0']";
+    const visible = (selector: string) => [...document.querySelectorAll<HTMLElement>(selector)].filter(each => each.checkVisibility() && !(each as HTMLButtonElement).disabled);
+    const find = `(${visible.toString()})(${JSON.stringify(controls)})`;
+    // A control that is drawn anew is another element, but the same one for the reader.
+    const name = (control: Element | null) => control && [control.closest("article")?.getAttribute("data-item"), control.tagName, control.getAttribute("aria-label"), control.className, control.tagName === "PRE" || control.tagName === "ARTICLE" ? "" : control.textContent].join(" ");
+    const count = await transcript.page.evaluate<number>(`${find}.length`);
+    ok(count > 12, String(count));
+    for (let at = 0; at < count; at++) {
+      const focused = () => transcript.page.evaluate<string>(`(${name.toString()})(document.activeElement)`);
+      await transcript.page.evaluate(`${find}[${at}]?.focus()`);
+      const before = await focused();
+      await transcript.append(2, 100 + at, { output: { text: "more\n" } });
+      await transcript.header({ lastSeq: 100 + at, usage: { inputTokens: at } });
+      await transcript.changes(question(3, { lastSeq: 200 + at }));
+      strictEqual(await focused(), before);
+    }
+  });
+
   describe("a permission request", () => {
     it("is answered by click, once, and shows the answer", async () => {
       await transcript.items(tool(1), question(2, { shown: [{ label: "title", text: "rm -r build" }, { label: "cwd", text: "/w" }] }));
@@ -500,6 +540,27 @@ describe("the transcript's page", () => {
     await transcript.page.getByRole("button", { name: "Send", exact: true }).click();
     const { context } = await transcript.posted("send");
     deepStrictEqual(context.map(({ block }) => block), [{ type: "image", mimeType: "image/png", data: "AAAA" }, { type: "image", mimeType: "image/jpeg", data: "AAAAAAAA" }]);
+  });
+
+  it("takes no image for an agent that takes none, and says so", async () => {
+    await transcript.header({ agent: { promptCapabilities: { image: false, audio: false, embeddedContext: true } } });
+    await transcript.page.getByLabel("Message", { exact: true }).evaluate(box => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(3)], "shot.png", { type: "image/png" }));
+      box.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+    });
+    await transcript.page.getByText("Codex takes no images.").waitFor();
+    strictEqual(await transcript.page.getByRole("button", { name: "shot.png", exact: true }).count(), 0);
+  });
+
+  it("shows beside the message box what the agent's options are set to, and changes them from there", async () => {
+    const option = (id: string, current: unknown) => ({ id, name: id, type: typeof current === "boolean" ? "boolean" : "select", currentValue: current, options: [{ value: "low", name: "Low" }, { value: "high", name: "High" }] });
+    const configOptions = [option("effort", "high"), option("fast", true), option("quiet", false)];
+    await transcript.header({ agent: { modes: [{ id: "plan", name: "Plan" }], modeId: "plan", configOptions } });
+    await transcript.page.getByRole("button", { name: "Options: Plan · High · fast", exact: true }).click();
+    await transcript.posted("configure");
+    await transcript.header({ agent: { configOptions: [] } });
+    strictEqual(await transcript.page.getByRole("button", { name: /^Options/ }).count(), 0);
   });
 
   it("takes files that are dropped from VS Code's views as links", async () => {

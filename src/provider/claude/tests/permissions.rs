@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::{model::FailureKind, provider::Answer};
+use crate::{
+    model::{FailureKind, config_option::OptionValue},
+    provider::Answer,
+};
 
 fn choose(run: &mut TestRun, permission: &str, option: Option<&str>) {
     let answer = Answer { option: option.map(str::to_owned), message: None };
@@ -192,7 +195,9 @@ fn a_prompt_that_an_interrupt_dropped_gets_a_turn_of_its_own() {
 fn settings_are_control_requests_and_a_refused_one_is_a_notice() {
     let mut run = TestRun::started(&task("p"));
     run.result(json!({}));
-    run.conversation.configure(Some("opus".to_owned()), Some(PermissionMode::AcceptEdits)).expect("it can");
+    run.conversation
+        .configure(RunSettings { model: Some("opus".to_owned()), permissions: Some(PermissionMode::AcceptEdits), ..RunSettings::default() })
+        .expect("it can");
     run.drain_actions();
     let written: Vec<Value> = run.written.iter().rev().take(2).map(|written| written["request"].clone()).collect();
     assert_eq!(written[1], json!({ "subtype": "set_model", "model": "opus" }));
@@ -200,6 +205,31 @@ fn settings_are_control_requests_and_a_refused_one_is_a_notice() {
     let id = run.last_written()["request_id"].clone();
     run.receive(&json!({ "type": "control_response", "response": { "subtype": "error", "request_id": id, "error": "no such mode" } }));
     assert_eq!(run.updates("notice")[0]["description"], "no such mode");
+}
+
+#[test]
+fn the_effort_is_a_flag_setting_and_a_refused_one_is_taken_back() {
+    let mut run = TestRun::without_handshake(&Task { prompt: None, ..task("p") });
+    let id = run.written[0]["request_id"].clone();
+    let models = json!([{ "value": "default", "displayName": "Default", "supportedEffortLevels": ["low", "high"] }, { "value": "haiku" }]);
+    run.receive(
+        &json!({ "type": "control_response", "response": { "subtype": "success", "request_id": id, "response": { "models": models } } }),
+    );
+    let set =
+        |value: &str| RunSettings { options: [("effort".to_owned(), OptionValue::Id(value.to_owned()))].into(), ..RunSettings::default() };
+    assert!(run.conversation.configure(set("max")).expect_err("there is none").message.contains("default, low, high"));
+    run.conversation.configure(set("high")).expect("it can");
+    run.drain_actions();
+    let request = run.last_written().clone();
+    assert_eq!(request["request"], json!({ "subtype": "apply_flag_settings", "settings": { "effortLevel": "high" } }));
+    let effort = |run: &TestRun| run.offers.last().expect("an offer")["configOptions"][1]["currentValue"].clone();
+    assert_eq!(effort(&run), "high");
+    let refusal = json!({ "subtype": "error", "request_id": request["request_id"], "error": "too old" });
+    run.receive(&json!({ "type": "control_response", "response": refusal }));
+    assert_eq!((effort(&run), &run.updates("notice")[0]["description"]), (json!("default"), &json!("too old")));
+    run.conversation.configure(set("default")).expect("it can");
+    run.drain_actions();
+    assert_eq!(run.last_written()["request"]["settings"], json!({ "effortLevel": null }), "Claude's own choice");
 }
 
 #[test]

@@ -17,13 +17,15 @@ use super::{
     approvals::{self, Approvals},
     initialize_request,
     items::Items,
+    options::{CodexOptions, PROMPT_CAPABILITIES},
     sandbox_type,
     turn::{CodexTurn, TokenUsage, TurnStage},
 };
 use crate::{
     model::{
-        Takeover,
-        calls::PermissionMode,
+        Failure, Takeover,
+        agent::{AgentOffer, PromptCapabilities},
+        calls::{PermissionMode, RunSettings},
         task::{ContentBlocks, Task, object},
     },
     provider::{
@@ -48,7 +50,9 @@ pub(crate) struct CodexAdapter {
     token_usage: TokenUsage,
     /// What `run/configure` changed. It is sent with each turn from then on.
     model: Option<String>,
+    effort: Option<String>,
     permissions: Option<PermissionMode>,
+    options: CodexOptions,
     /// The last error that Codex does not retry. It is the reason of a turn that fails without one.
     error: Value,
     /// The titles of warnings that were logged. Codex repeats some of them with each turn.
@@ -78,6 +82,8 @@ enum ClientRequest {
     Turn,
     Steer,
     Interrupt,
+    /// `model/list`.
+    Models,
 }
 
 impl CodexAdapter {
@@ -92,7 +98,9 @@ impl CodexAdapter {
             approvals: Approvals::default(),
             token_usage: TokenUsage::default(),
             model: None,
+            effort: None,
             permissions: None,
+            options: CodexOptions::default(),
             error: Value::Null,
             reported_warnings: BTreeSet::new(),
             parents: BTreeMap::new(),
@@ -173,9 +181,20 @@ impl Adapter for CodexAdapter {
         true
     }
 
-    fn configure(&mut self, model: Option<&str>, permissions: Option<PermissionMode>, _out: &mut EventSink) {
-        self.model = model.map(str::to_owned).or(self.model.take());
-        self.permissions = permissions.or(self.permissions);
+    fn prompt_capabilities(&self) -> Option<PromptCapabilities> {
+        Some(PROMPT_CAPABILITIES)
+    }
+
+    fn can_configure(&self, settings: &RunSettings) -> Result<(), Failure> {
+        self.options.choices.check(settings, "codex")
+    }
+
+    fn configure(&mut self, settings: &RunSettings, out: &mut EventSink) {
+        let (model, effort) = self.options.choices.apply(settings);
+        self.model = model.or(self.model.take());
+        self.effort = effort.or(self.effort.take());
+        self.permissions = settings.permissions.or(self.permissions);
+        out.offer(AgentOffer { config_options: self.options.choices.config_options(), ..AgentOffer::default() });
     }
 
     fn handle_timer(&mut self, token: u32, out: &mut EventSink) {
@@ -198,6 +217,9 @@ impl CodexAdapter {
         let mut settings = Map::new();
         if let Some(model) = &self.model {
             settings.insert("model".to_owned(), json!(model));
+        }
+        if let Some(effort) = &self.effort {
+            settings.insert("effort".to_owned(), json!(effort));
         }
         if let Some(permissions) = self.permissions {
             // The writable roots and network rules of the user's configuration belong to the sandbox of the thread,

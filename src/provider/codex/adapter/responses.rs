@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::{ClientRequest, CodexAdapter, Thread};
 use crate::{
-    model::RunError,
+    model::{RunError, agent::AgentOffer},
     provider::{
         action::TurnEnd,
-        codex::{approval_and_sandbox, turn::TurnStage},
+        codex::{approval_and_sandbox, options::PROMPT_CAPABILITIES, turn::TurnStage},
         error_kind,
         event_sink::{EventSink, Severity},
     },
@@ -54,6 +54,12 @@ impl CodexAdapter {
                 }
             }
             (ClientRequest::Steer, None) | (ClientRequest::Interrupt, None) => {}
+            (ClientRequest::Models, None) => {
+                self.options.models_listed(result);
+                out.offer(AgentOffer { config_options: self.options.choices.config_options(), ..AgentOffer::default() });
+            }
+            // A version that does not list its models has no options.
+            (ClientRequest::Models, Some(_)) => {}
             (ClientRequest::Steer, Some(_)) => self.return_steer(id, out),
             (ClientRequest::Interrupt, Some(reason)) => {
                 if self.turn.is_interrupt_requested {
@@ -101,6 +107,9 @@ impl CodexAdapter {
         if let Some(thread) = &mut self.thread {
             thread.sandbox = result["sandbox"].clone();
         }
+        self.options.thread_opened(result);
+        out.offer(AgentOffer::of_prompts(PROMPT_CAPABILITIES));
+        self.request(ClientRequest::Models, "model/list", &json!({}), out);
         out.ready();
     }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{CodexDriver, command, task};
 use crate::{
     model::{
-        calls::PermissionMode,
+        calls::{PermissionMode, RunSettings},
+        config_option::OptionValue,
         task::{Task, text_block},
     },
     provider::Action,
@@ -105,7 +106,10 @@ fn a_turn_that_codex_starts_by_itself_is_a_turn() {
 fn settings_apply_from_the_next_turn_on() {
     let mut driver = CodexDriver::in_turn(&task(PermissionMode::Ask));
     assert_eq!(driver.last_request("turn/start").expect("it was requested")["params"].get("sandboxPolicy"), None);
-    driver.conversation.configure(Some("m2".to_owned()), Some(PermissionMode::ReadOnly)).expect("it can");
+    driver
+        .conversation
+        .configure(RunSettings { model: Some("m2".to_owned()), permissions: Some(PermissionMode::ReadOnly), ..RunSettings::default() })
+        .expect("it can");
     driver.conversation.send(vec![text_block("next")], false).expect("it is taken");
     driver.complete_turn("u1", "completed");
     let params = &driver.last_request("turn/start").expect("it was requested")["params"];
@@ -113,13 +117,55 @@ fn settings_apply_from_the_next_turn_on() {
         (&params["model"], &params["sandboxPolicy"], &params["approvalPolicy"]),
         (&json!("m2"), &json!({ "type": "readOnly" }), &json!("on-request"))
     );
-    driver.conversation.configure(None, Some(PermissionMode::Ask)).expect("it can");
+    driver.conversation.configure(RunSettings { permissions: Some(PermissionMode::Ask), ..RunSettings::default() }).expect("it can");
     driver.start_turn("u2");
     driver.conversation.send(vec![text_block("last")], false).expect("it is taken");
     driver.complete_turn("u2", "completed");
     let params = &driver.last_request("turn/start").expect("it was requested")["params"];
     assert_eq!(params["sandboxPolicy"]["writableRoots"], json!(["/r"]), "the user's own sandbox comes back");
     assert_eq!(params["model"], "m2");
+}
+
+#[test]
+fn the_effort_is_one_of_the_models_and_goes_with_each_turn() {
+    let mut driver = CodexDriver::new(&task(PermissionMode::Ask));
+    driver.respond("initialize", &json!({}));
+    driver.respond("thread/start", &json!({ "thread": { "id": "t" }, "model": "m1", "reasoningEffort": "low" }));
+    let model = |id: &str, efforts: &[&str]| {
+        let efforts: Vec<_> = efforts.iter().map(|effort| json!({ "reasoningEffort": effort, "description": "" })).collect();
+        json!({ "id": id, "displayName": id, "supportedReasoningEfforts": efforts, "defaultReasoningEffort": efforts[0]["reasoningEffort"] })
+    };
+    driver.respond(
+        "model/list",
+        &json!({ "data": [model("m1", &["low", "high"]), model("m2", &["medium"]), { "id": "h", "hidden": true }] }),
+    );
+    driver.start_turn("u1");
+    let offered = |driver: &CodexDriver| {
+        let mut offers =
+            driver.other_actions.iter().filter_map(|action| if let Action::Offer(offer) = action { Some(json!(offer)) } else { None });
+        let options = offers.next_back().expect("an offer")["configOptions"].clone();
+        [0, 1].map(|at| (options[at]["id"].clone(), options[at]["currentValue"].clone()))
+    };
+    assert_eq!(offered(&driver), [(json!("model"), json!("m1")), (json!("effort"), json!("low"))]);
+    let set = |options: &[(&str, &str)]| RunSettings {
+        options: options.iter().map(|(id, value)| ((*id).to_owned(), OptionValue::Id((*value).to_owned()))).collect(),
+        ..RunSettings::default()
+    };
+    let refused = driver.conversation.configure(set(&[("effort", "medium")])).expect_err("m1 has no such level");
+    assert!(refused.message.contains("low, high"), "{refused:?}");
+    driver.conversation.configure(set(&[("effort", "high")])).expect("it can");
+    driver.complete_turn("u1", "completed");
+    driver.conversation.send(vec![text_block("next")], false).expect("it is taken");
+    driver.run_actions();
+    assert_eq!(driver.last_request("turn/start").expect("it was requested")["params"]["effort"], "high");
+    assert_eq!(offered(&driver)[1].1, "high");
+    driver.conversation.configure(RunSettings { model: Some("m2".to_owned()), ..RunSettings::default() }).expect("it can");
+    driver.start_turn("u2");
+    driver.complete_turn("u2", "completed");
+    driver.conversation.send(vec![text_block("last")], false).expect("it is taken");
+    driver.run_actions();
+    let params = &driver.last_request("turn/start").expect("it was requested")["params"];
+    assert_eq!((&params["model"], &params["effort"]), (&json!("m2"), &json!("medium")), "m2 has no high effort");
 }
 
 #[test]
