@@ -10,6 +10,7 @@ use super::{
     chain::COMMAND_LABEL,
     front_end::FrontEnd,
     prompt_queue::PromptOutcome,
+    prompts::Steered,
     session::{AcpSession, AgentSettings},
 };
 use crate::model::{
@@ -109,8 +110,10 @@ impl FrontEnd {
             CommandName::Search => self.search_runs(session, argument).await?,
             CommandName::Steer => {
                 let argument = required("steer", "a message", argument)?;
-                if !self.steer(session, vec![text_block(argument)]).await? {
-                    return Ok(Some(self.deliver(session, vec![text_block(argument)]).await?));
+                match self.steer(session, vec![text_block(argument)]).await? {
+                    Some(Steered::Injected) => {}
+                    Some(Steered::Queued) => self.say(session, "This agent cannot be steered; the message is queued."),
+                    None => return Ok(Some(self.deliver(session, vec![text_block(argument)]).await?)),
                 }
             }
             CommandName::Run => self.start_command(session, argument).await?,

@@ -72,6 +72,19 @@ impl PromptQueue {
         self.steered.push(blocks);
     }
 
+    /// A prompt that was meant for the running turn waits for one of its own; nobody is told when that ends.
+    pub(super) fn queue_steered(&mut self, blocks: &ContentBlocks) {
+        if self.take_steered(blocks) {
+            drop(self.push(blocks.clone()));
+        }
+    }
+
+    /// Forgets a prompt that was meant for the running turn. False: the log has told it already.
+    pub(super) fn take_steered(&mut self, blocks: &ContentBlocks) -> bool {
+        let at = self.steered.iter().position(|steered| steered == blocks);
+        at.map(|at| self.steered.remove(at)).is_some()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -82,6 +82,22 @@ fn a_steered_message_is_no_prompt_of_a_turn() {
 }
 
 #[test]
+fn a_message_that_could_not_be_steered_is_the_prompt_of_its_own_turn() {
+    let mut queue = PromptQueue::default();
+    let _first = push(&mut queue, "a");
+    queue.change_state(&state(RunState::Running, 1, None));
+    assert!(taken(&mut queue, "a", "1"));
+    queue.steer(vec![text_block("more")]);
+    queue.queue_steered(&vec![text_block("more")]);
+    let _behind = push(&mut queue, "b");
+    assert_eq!(queue.change_state(&state(RunState::Idle, 1, Some("end_turn"))).len(), 1);
+    queue.change_state(&state(RunState::Running, 2, None));
+    assert!(taken(&mut queue, "more", "2"), "the client shows it already");
+    assert_eq!(queue.change_state(&state(RunState::Idle, 2, Some("end_turn"))).len(), 1, "the one behind it still waits");
+    assert!(!queue.is_empty());
+}
+
+#[test]
 fn whoever_follows_a_turn_gets_its_end_and_nobody_waits_for_a_run_that_has_ended() {
     let mut queue = PromptQueue::default();
     assert!(queue.follow().is_none(), "none runs");

@@ -15,10 +15,24 @@ use super::{
 };
 use crate::model::{
     Failure, FailureKind, Run, RunId,
-    calls::{AttachChoice, EditParams, Prompt, Resume, RunIdParams, SendMode, SendParams, StartParams},
+    calls::{AttachChoice, EditParams, Prompt, Resume, RunIdParams, SendMode, SendParams, SendResult, StartParams},
     methods::{RunEdit, RunGet, RunInterrupt, RunSend, RunStart},
     task::{ContentBlocks, text_of},
 };
+
+/// What became of a prompt that was meant for the running turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Steered {
+    Injected,
+    /// The agent cannot be steered: the prompt has a turn of its own, behind the running one.
+    Queued,
+}
+
+impl Steered {
+    fn of(sent: &SendResult) -> Self {
+        if sent.prompt_id.is_some() { Self::Queued } else { Self::Injected }
+    }
+}
 
 impl FrontEnd {
     /// Handles `session/prompt`: answers when the prompt's turn has ended.
@@ -51,7 +65,7 @@ impl FrontEnd {
         if let Some(run) = session.run().filter(|run| !run.state.is_final()) {
             let (number, outcome) = session.state().prompts.push(blocks.clone());
             match self.send(&run, blocks.clone(), SendMode::Queue).await {
-                Ok(()) => {
+                Ok(_) => {
                     self.name_session(session, &blocks);
                     return Ok(outcome);
                 }
@@ -72,20 +86,28 @@ impl FrontEnd {
         continued.map(|()| outcome)
     }
 
-    /// Puts a prompt into the running turn. False: none runs.
-    pub(super) async fn steer(self: &Arc<Self>, session: &Arc<AcpSession>, blocks: ContentBlocks) -> Result<bool, Failure> {
+    /// Puts a prompt into the running turn. `None`: none runs.
+    pub(super) async fn steer(self: &Arc<Self>, session: &Arc<AcpSession>, blocks: ContentBlocks) -> Result<Option<Steered>, Failure> {
         let _sending = session.sending.lock().await;
         self.catch_up(session).await?;
-        let Some(run) = session.run().filter(|_| session.state().prompts.is_running()) else { return Ok(false) };
+        let Some(run) = session.run().filter(|_| session.state().prompts.is_running()) else { return Ok(None) };
         session.state().prompts.steer(blocks.clone());
-        self.send(&run, blocks, SendMode::Steer).await.map(|()| true)
+        let sent = self.send(&run, blocks.clone(), SendMode::Steer).await;
+        match &sent {
+            Ok(SendResult { prompt_id: None }) => {}
+            Ok(SendResult { prompt_id: Some(_) }) => session.state().prompts.queue_steered(&blocks),
+            Err(_) => drop(session.state().prompts.take_steered(&blocks)),
+        }
+        sent.map(|sent| Some(Steered::of(&sent)))
     }
 
     /// Handles `_session/steering`.
     pub(super) async fn steering(self: Arc<Self>, params: PromptParams) -> Result<Value, Failure> {
         let session = self.session(params.session_id)?;
-        if self.steer(&session, params.prompt.clone()).await? {
-            return Ok(json!({ "outcome": "injected" }));
+        match self.steer(&session, params.prompt.clone()).await? {
+            Some(Steered::Injected) => return Ok(json!({ "outcome": "injected" })),
+            Some(Steered::Queued) => return Ok(json!({ "outcome": "startedNewTurn" })),
+            None => {}
         }
         if params.idle_behavior.as_deref() == Some("promptRequired") {
             return Ok(json!({ "outcome": "promptRequired", "reason": "noRunningTurn" }));
@@ -138,13 +160,13 @@ impl FrontEnd {
         Ok(())
     }
 
-    async fn send(&self, run: &Run, blocks: ContentBlocks, mode: SendMode) -> Result<(), Failure> {
+    async fn send(&self, run: &Run, blocks: ContentBlocks, mode: SendMode) -> Result<SendResult, Failure> {
         let params = if !is_command(run) {
             SendParams { run_id: run.id, text: None, prompt: Some(Prompt::Blocks(blocks)), mode: Some(mode) }
         } else {
             SendParams { run_id: run.id, text: Some(format!("{}\n", text_of(&blocks))), prompt: None, mode: None }
         };
-        self.call(RunSend, params).await.map(drop)
+        self.call(RunSend, params).await
     }
 
     /// Starts a run that goes on with the session's last one.

@@ -6,6 +6,7 @@
 mod adapter;
 mod agent;
 mod choices;
+mod opening;
 mod presets;
 mod probe;
 mod questions;

@@ -10,6 +10,7 @@ mod options;
 mod probe;
 mod prompts;
 mod questions;
+mod session;
 mod tools;
 mod turn_end;
 mod turns;

@@ -136,10 +136,13 @@ fn steering_says_what_became_of_the_message() {
     assert_eq!(peer.call("_session/steering", steer("x"))["outcome"], "promptRequired");
     let prompt = peer.prompt(&session, "ask execute");
     let question = peer.question();
-    assert_eq!(peer.call("_session/steering", steer("say steered"))["outcome"], "injected");
+    // This agent cannot be steered, so the message has a turn of its own.
+    assert_eq!(peer.call("_session/steering", steer("say steered"))["outcome"], "startedNewTurn");
+    let behind = peer.prompt(&session, "refuse");
     peer.answer(&question, "yes");
-    assert_eq!(peer.stop_reason(prompt), "end_turn");
+    assert_eq!([prompt, behind].map(|prompt| peer.stop_reason(prompt)), ["end_turn", "refusal"], "each prompt has its own turn's end");
     peer.wait_for_text("steered");
+    assert_eq!(peer.text("user_message_chunk"), "", "the client shows its own messages itself");
     let mut idle = steer("say by itself");
     idle.as_object_mut().expect("an object").remove("idleBehavior");
     home.server().get_until(&session, "the end of the steered turn", |run| run["state"] == "idle");

@@ -1,0 +1,76 @@
+//! How a session is opened: a new one, or that of an earlier run, and what comes before its first prompt.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    adapter::{AcpAdapter, HISTORY_TIMER, PendingRequest},
+    agent,
+    choices::Choices,
+    updates::Updates,
+    wire::{self, RpcError},
+};
+use crate::{
+    model::agent::AgentOffer,
+    provider::{error_kind, event_sink::EventSink},
+};
+
+/// How long an agent may take to send its history and to answer that request.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl AcpAdapter {
+    /// Opens the session of an earlier run.
+    pub(super) fn reopen_session(&mut self, by_load: bool, out: &mut EventSink) {
+        let id = self.task.resume.clone().unwrap_or_default();
+        let method = if by_load { "session/load" } else { "session/resume" };
+        self.request(PendingRequest::ReopenSession { by_load }, method, wire::load_session_params(&id, &self.task.cwd), out);
+    }
+
+    /// An agent without `session/resume` is asked for `session/load`. Every other error ends the run: it never
+    /// continues in a new session in place of the one that was asked for.
+    pub(super) fn handle_reopen_error(&mut self, by_load: bool, error: &RpcError, out: &mut EventSink) {
+        if error.code == wire::METHOD_NOT_FOUND && !by_load && self.agent.can_load {
+            return self.reopen_session(true, out);
+        }
+        let text = agent::error_text(error);
+        let other = self.agent.error(error);
+        // OpenCode says no more of a session that it does not have than that it failed.
+        let says_nothing = other.kind == "provider" && text.starts_with("Internal error");
+        let is_refused = error.code == wire::RESOURCE_NOT_FOUND || error_kind::is_unknown_session(&text) || says_nothing;
+        if error.code == wire::AUTH_REQUIRED || !is_refused {
+            return out.fatal(other);
+        }
+        let mut run_error = error_kind::session_not_found(self.task.resume.as_deref().unwrap_or_default(), &self.agent.name);
+        run_error.message = format!("{} (the agent's error: {text})", run_error.message);
+        out.fatal(run_error);
+    }
+
+    /// The session is open: chooses its settings and makes the first of them.
+    pub(super) fn handle_opened(&mut self, id: String, result: &Value, out: &mut EventSink) {
+        self.updates = Updates::new(&self.agent, self.task.resume.is_none());
+        self.choices = Choices::new(result);
+        self.session = Some(id.clone());
+        out.session(&id, None, self.is_saved);
+        out.offer(AgentOffer { prompt_capabilities: Some(self.agent.takes), ..self.choices.offer() });
+        self.choose_mode(self.task.permissions, out);
+        if let Some(model) = self.task.model.clone() {
+            self.choose_model(&model);
+        }
+        // Agents send the history before their response to `session/load`, or after it. Their response to one more
+        // request comes after the history, so the mode that the agent is in is set once more, or a method is called that
+        // no agent has, and `ready` waits for that.
+        let needs_mark = self.is_loaded && self.settings.is_empty();
+        if needs_mark {
+            self.settings.extend(self.choices.repeat_mode(&id));
+        }
+        match self.settings_error.take() {
+            Some(error) => out.fatal(error),
+            None if needs_mark && self.settings.is_empty() => {
+                self.request(PendingRequest::HistoryEnd, "_loomd/historyEnd", json!({ "sessionId": id }), out);
+                out.set_timer(HISTORY_TIMEOUT, HISTORY_TIMER);
+            }
+            None => self.next_setting(out),
+        }
+    }
+}
