@@ -49,15 +49,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// `1234567` as `1,234,567`.
 pub(crate) fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    indicatif::HumanCount(n).to_string()
 }
 
 /// The sentence in the middle of a text that is not shown whole.

@@ -1,17 +1,21 @@
-//! Escapes text from agents and programs for the page: messages as prose, everything else as text. None of it becomes a tag, or an
-//! address that loads by itself.
+//! Text from agents and programs on the page: messages as prose, everything else as [`Visible`] text. None of it becomes a tag, or
+//! an address that loads by itself.
 
+use maud::{PreEscaped, Render};
 use pulldown_cmark::{Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use crate::export::summary::{is_unsafe_char, may_be_unsafe_char};
 
-/// Text between tags or in an attribute. Line feeds and tabs stay.
-pub(crate) fn text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 8);
-    push(&mut out, text);
-    out
+/// Text between tags or in an attribute, whose invisible characters are marked. Line feeds and tabs stay.
+pub(crate) struct Visible<S>(pub(crate) S);
+
+impl<S: AsRef<str>> Render for Visible<S> {
+    fn render_to(&self, out: &mut String) {
+        push(out, self.0.as_ref());
+    }
 }
 
+/// Appends text as [`Visible`] does.
 pub(crate) fn push(out: &mut String, text: &str) {
     let mut rest = text;
     loop {
@@ -35,13 +39,13 @@ pub(crate) fn push(out: &mut String, text: &str) {
 }
 
 /// A message, which is Markdown, as HTML: its own HTML is shown as text, only links to the web and to people are links, images are links too.
-pub(crate) fn prose(message: &str) -> String {
+pub(crate) fn prose(message: &str) -> PreEscaped<String> {
     let message: String =
         message.chars().filter(|c| *c != '\r').map(|c| if is_unsafe_char(c) && !matches!(c, '\n' | '\t') { '␣' } else { c }).collect();
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut out = String::with_capacity(message.len() * 3 / 2);
     pulldown_cmark::html::push_html(&mut out, Parser::new_ext(&message, options).map(Sanitized::default().maker()));
-    out
+    PreEscaped(out)
 }
 
 /// The elements that are open.
@@ -94,7 +98,7 @@ impl Sanitized {
 }
 
 fn open(address: &str) -> String {
-    format!("<a href=\"{}\" rel=\"noopener noreferrer nofollow\">", text(address))
+    format!("<a href=\"{}\" rel=\"noopener noreferrer nofollow\">", Visible(address).render().into_string())
 }
 
 /// Addresses that only a click follows, and that run nothing.
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn prose_is_rendered() {
-        let html = prose("# One\n\na **b** `c<d` [e](https://x.org/?a=1&b=2) <f@x.org>\n\n- [x] done\n");
+        let PreEscaped(html) = prose("# One\n\na **b** `c<d` [e](https://x.org/?a=1&b=2) <f@x.org>\n\n- [x] done\n");
         assert!(html.contains("<h3>One</h3>") && html.contains("<strong>b</strong>") && html.contains("<code>c&lt;d</code>"), "{html}");
         assert!(html.contains("<a href=\"https://x.org/?a=1&amp;b=2\" rel=\"noopener noreferrer nofollow\">e</a>"), "{html}");
         assert!(html.contains("☑ done") && !html.contains("<input"), "{html}");
@@ -143,7 +147,7 @@ mod tests {
             "[ ![i](https://x.org/i.png) ](https://x.org)",
         ];
         for message in hostile {
-            let html = prose(message);
+            let PreEscaped(html) = prose(message);
             super::super::tests::assert_harmless(&html, message);
         }
     }

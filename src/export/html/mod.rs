@@ -1,7 +1,7 @@
 //! `html`: one page that needs nothing else. It reads without its script, which only searches.
 //!
 //! The page says itself that nothing but its own style and script counts (Content-Security-Policy, by a nonce that nobody could know
-//! who wrote the text), and everything that comes from elsewhere goes through [`escape`].
+//! who wrote the text). Everything that comes from elsewhere goes through [`escape`]; the type of a template's values decides that.
 
 mod escape;
 mod items;
@@ -9,7 +9,8 @@ mod term;
 
 use std::io::{self, Write};
 
-use escape::text;
+use escape::Visible;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use term::{Colors, OutputLog};
 
 use super::{Render, item_queue::ItemQueue, output_of, summary, transcript_entry};
@@ -45,69 +46,96 @@ impl<'a> HtmlPage<'a> {
         Self { run, nonce: nonce.to_owned(), colors: Colors::default(), began, last: began, body }
     }
 
-    fn head(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (nonce, title) = (&self.nonce, text(&summary::title(self.run)));
-        let class = if matches!(self.body, PageBody::Output(_)) { " class=\"wide\"" } else { "" };
-        write!(
-            out,
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; \
-             base-uri 'none'; form-action 'none'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
-             <meta name=\"generator\" content=\"loomd {}\">\n<title>{title}</title>\n<style nonce=\"{nonce}\">\n{STYLE}</style>\n</head>\n\
-             <body{class}>\n<a class=\"skip\" href=\"#main\">Skip to the transcript</a>\n<header>\n<h1>{title}</h1>\n<dl>\n",
-            env!("CARGO_PKG_VERSION")
-        )?;
-        self.facts(out)?;
-        write!(
-            out,
-            "</dl>\n</header>\n<nav aria-label=\"Search in this page\" hidden>\n<form role=\"search\">\n\
-             <input type=\"search\" aria-label=\"Search in this page\" placeholder=\"Search ( / )\" autocomplete=\"off\">\n\
-             <output aria-live=\"polite\"></output>\n<button type=\"submit\">Next</button>\n\
-             <button type=\"button\" data-way=\"back\">Previous</button>\n"
-        )?;
-        if matches!(self.body, PageBody::Transcript(_)) {
-            write!(
-                out,
-                "<button type=\"button\" data-way=\"open\">Unfold all</button>\n<button type=\"button\" data-way=\"close\">Fold all</button>\n"
-            )?;
+    /// All before what was said or printed. `main` is left open.
+    fn head(&self) -> Markup {
+        let (nonce, title) = (&self.nonce, Visible(summary::title(self.run)));
+        let is_output = matches!(self.body, PageBody::Output(_));
+        let policy =
+            format!("default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'");
+        html! {
+            (DOCTYPE) "\n"
+            (PreEscaped("<html lang=\"en\">\n"))
+            head {
+                "\n" meta charset="utf-8";
+                "\n" meta http-equiv="Content-Security-Policy" content=(policy);
+                "\n" meta name="viewport" content="width=device-width, initial-scale=1";
+                "\n" meta name="referrer" content="no-referrer";
+                "\n" meta name="generator" content={ "loomd " (env!("CARGO_PKG_VERSION")) };
+                "\n" title { (title) }
+                "\n" style nonce=(nonce) { "\n" (PreEscaped(STYLE)) }
+                "\n"
+            }
+            "\n"
+            (PreEscaped(if is_output { "<body class=\"wide\">\n" } else { "<body>\n" }))
+            a.skip href="#main" { "Skip to the transcript" } "\n"
+            header { "\n" h1 { (title) } "\n" dl { "\n" (self.facts(is_output)) } "\n" } "\n"
+            nav aria-label="Search in this page" hidden {
+                "\n"
+                form role="search" {
+                    "\n" input type="search" aria-label="Search in this page" placeholder="Search ( / )" autocomplete="off";
+                    "\n" output aria-live="polite" {}
+                    "\n" button type="submit" { "Next" }
+                    "\n" button type="button" data-way="back" { "Previous" }
+                    "\n"
+                    @if !is_output {
+                        button type="button" data-way="open" { "Unfold all" } "\n"
+                        button type="button" data-way="close" { "Fold all" } "\n"
+                    }
+                }
+                "\n"
+            }
+            "\n"
+            (PreEscaped("<main id=\"main\">\n"))
         }
-        writeln!(out, "</form>\n</nav>\n<main id=\"main\">")
     }
 
-    fn facts(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn facts(&self, is_output: bool) -> Markup {
         let run = self.run;
-        let mut fact = |name: &str, value: &str| writeln!(out, "<dt>{name}</dt><dd>{value}</dd>");
+        let fact = |name: &str, value: Markup| html! { dt { (name) } dd { (value) } "\n" };
+        let code = |text: &str| html! { code { (Visible(text)) } };
+        let date = |at: UnixMs| html! { time datetime=(summary::iso(at)) { (summary::date(at)) } };
         let color = match run.state {
             RunState::Succeeded => "good",
             RunState::Failed | RunState::TimedOut | RunState::Lost => "bad",
             _ => "warn",
         };
-        fact("Outcome", &format!("<span class=\"state {color}\">{}</span>", text(&summary::outcome(run))))?;
-        fact("Provider", &text(&run.provider))?;
-        if matches!(self.body, PageBody::Output(_)) {
-            fact("Command", &format!("<code>{}</code>", text(&summary::command_line(&run.command))))?;
+        html! {
+            (fact("Outcome", html! { span.state.(color) { (Visible(summary::outcome(run))) } }))
+            (fact("Provider", html! { (Visible(&run.provider)) }))
+            @if is_output { (fact("Command", code(&summary::command_line(&run.command)))) }
+            (fact("Directory", code(&run.cwd)))
+            (fact("Started", date(self.began)))
+            @if let Some(end) = run.ended_at {
+                (fact("Ended", html! { (date(end)) ", after " (summary::duration(end.saturating_sub(self.began))) }))
+            }
+            @if let Some(usage) = run.usage.as_ref().and_then(summary::usage) { (fact("Usage", html! { (Visible(usage)) })) }
+            @if let Some(session) = &run.session { (fact("Session", code(&session.id))) }
+            (fact("Run", code(&run.id.to_string())))
         }
-        fact("Directory", &format!("<code>{}</code>", text(&run.cwd)))?;
-        let date = |at: UnixMs| format!("<time datetime=\"{}\">{}</time>", summary::iso(at), summary::date(at));
-        fact("Started", &date(self.began))?;
-        if let Some(end) = run.ended_at {
-            fact("Ended", &format!("{}, after {}", date(end), summary::duration(end.saturating_sub(self.began))))?;
+    }
+
+    /// All behind it.
+    fn foot(&self) -> Markup {
+        let (nonce, rules) = (&self.nonce, self.colors.rules());
+        html! {
+            (PreEscaped("</main>\n"))
+            footer {
+                "Exported by loomd " (env!("CARGO_PKG_VERSION")) ". Times are relative to the start of the run; dates are in UTC."
+            }
+            "\n"
+            @if !rules.is_empty() { style nonce=(nonce) { "\n" (PreEscaped(rules)) } "\n" }
+            script nonce=(nonce) { "\n" (PreEscaped(SCRIPT)) }
+            "\n"
+            (PreEscaped("</body>\n</html>\n"))
         }
-        if let Some(usage) = run.usage.as_ref().and_then(summary::usage) {
-            fact("Usage", &text(&usage))?;
-        }
-        if let Some(session) = &run.session {
-            fact("Session", &format!("<code>{}</code>", text(&session.id)))?;
-        }
-        fact("Run", &format!("<code>{}</code>", run.id))
     }
 }
 
 impl Render for HtmlPage<'_> {
     fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.head(out)?;
+        out.write_all(self.head().into_string().as_bytes())?;
         match self.body {
+            // It is closed at the end of the output.
             PageBody::Output(_) => writeln!(out, "<section class=\"log\" aria-label=\"Output\">"),
             PageBody::Transcript(_) => Ok(()),
         }
@@ -122,7 +150,8 @@ impl Render for HtmlPage<'_> {
             }
             PageBody::Transcript(queue) => {
                 let Some(entry) = transcript_entry(line)? else { return Ok(()) };
-                items::write(&queue.take(&entry), self.began, &mut self.colors, out)
+                let items = items::nodes(&queue.take(&entry), self.began, &mut self.colors);
+                out.write_all(items.into_string().as_bytes())
             }
         }
     }
@@ -137,19 +166,11 @@ impl Render for HtmlPage<'_> {
                 }
             }
             PageBody::Transcript(queue) => {
-                items::write(&queue.finish(), self.began, &mut self.colors, out)?;
+                let items = items::nodes(&queue.finish(), self.began, &mut self.colors);
+                out.write_all(items.into_string().as_bytes())?;
             }
         }
-        let (nonce, rules) = (&self.nonce, self.colors.rules());
-        writeln!(
-            out,
-            "</main>\n<footer>Exported by loomd {}. Times are relative to the start of the run; dates are in UTC.</footer>",
-            env!("CARGO_PKG_VERSION")
-        )?;
-        if !rules.is_empty() {
-            writeln!(out, "<style nonce=\"{nonce}\">\n{rules}</style>")?;
-        }
-        writeln!(out, "<script nonce=\"{nonce}\">\n{SCRIPT}</script>\n</body>\n</html>")
+        out.write_all(self.foot().into_string().as_bytes())
     }
 }
 

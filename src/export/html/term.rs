@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
+use maud::{Markup, PreEscaped, html};
+
 use super::escape;
 use crate::{
     export::{
@@ -112,7 +114,7 @@ impl Colors {
 }
 
 /// A text that holds a terminal's colors.
-pub(crate) fn colored(text: &str, colors: &mut Colors) -> String {
+pub(crate) fn colored(text: &str, colors: &mut Colors) -> PreEscaped<String> {
     let mut out = String::with_capacity(text.len() * 2);
     let mut screen = Screen::default();
     let mut take = |spans: &[Span], ended: bool| {
@@ -123,7 +125,7 @@ pub(crate) fn colored(text: &str, colors: &mut Colors) -> String {
     };
     screen.feed(Stream::Stdout, text.as_bytes(), &mut take);
     screen.finish(&mut take);
-    out
+    PreEscaped(out)
 }
 
 fn name((r, g, b): (u8, u8, u8)) -> String {
@@ -202,7 +204,7 @@ impl BlockWriter {
             self.close();
         }
         if self.open.is_none() {
-            let time = time(at, self.began);
+            let time = time(at, self.began).into_string();
             // The parser drops the first line feed of a block.
             writeln!(self.out, "<div class=\"b\">{time}<pre data-t>").expect("a string takes everything");
             (self.open, self.lines, self.bytes) = (Some(at), 0, 0);
@@ -225,9 +227,9 @@ impl BlockWriter {
 }
 
 /// When something was: since the run began, and the date.
-pub(crate) fn time(at: UnixMs, began: UnixMs) -> String {
+pub(crate) fn time(at: UnixMs, began: UnixMs) -> Markup {
     let after = summary::duration(at.saturating_sub(began));
-    format!("<time datetime=\"{}\" title=\"{}\">+{after}</time>", summary::iso(at), summary::date(at))
+    html! { time datetime=(summary::iso(at)) title=(summary::date(at)) { "+" (after) } }
 }
 
 #[cfg(test)]
@@ -237,7 +239,7 @@ mod tests {
     #[test]
     fn colors_become_classes_and_rules() {
         let mut colors = Colors::default();
-        let html = colored("\x1b[1;31ma\x1b[0m<b>\x1b[38;5;208mc\x1b[48;2;0;0;1md\x1b[7me\x1b[0m\n", &mut colors);
+        let PreEscaped(html) = colored("\x1b[1;31ma\x1b[0m<b>\x1b[38;5;208mc\x1b[48;2;0;0;1md\x1b[7me\x1b[0m\n", &mut colors);
         let expected = "<span class=\"x f1\">a</span>&lt;b&gt;<span class=\"fff8700\">c</span>\
                         <span class=\"fff8700 g000001\">d</span><span class=\"f000001 gff8700\">e</span>\n";
         assert_eq!(html, expected);
