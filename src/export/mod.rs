@@ -18,8 +18,8 @@ mod text_writer;
 use std::io::{self, Write};
 
 use crate::{
-    history::{ForwardReader, History, ReadOutcome},
-    model::{Entry, Failure, Kind, Run, calls::ExportFormat, line},
+    history::{ForwardReader, History, HistoryError, ReadOutcome},
+    model::{Entry, Kind, Run, calls::ExportFormat, line},
 };
 
 /// How much of a log is read at a time.
@@ -33,7 +33,7 @@ pub(crate) enum ExportError {
     /// The bytes cannot be written.
     Write(io::Error),
     /// The run cannot be read.
-    Read(Failure),
+    Read(HistoryError),
     Cancelled,
 }
 
@@ -43,9 +43,9 @@ impl From<io::Error> for ExportError {
     }
 }
 
-impl From<Failure> for ExportError {
-    fn from(failure: Failure) -> Self {
-        Self::Read(failure)
+impl From<HistoryError> for ExportError {
+    fn from(error: HistoryError) -> Self {
+        Self::Read(error)
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn write(
         lines.clear();
         if reader.read(history, READ_BLOCK_BYTES, &mut lines)? == ReadOutcome::Nothing {
             // The run was there a moment ago, so it has been deleted since.
-            return Err(Failure::run_not_found(run.id).into());
+            return Err(HistoryError::NotFound(run.id).into());
         }
         for line in line::lines(&lines) {
             if line::head(line).is_some_and(|head| head.seq > run.last_seq) {
@@ -90,11 +90,8 @@ pub(crate) fn write(
             }
             render.line(line, out).map_err(|error| match error.kind() {
                 io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                    let path = history.dir(run.id).path().to_owned();
-                    ExportError::Read(Failure::store(
-                        path,
-                        format!("cannot read an entry of the run: {error}; run `loomd doctor` for details"),
-                    ))
+                    let dir = history.dir(run.id).path().to_owned();
+                    ExportError::Read(HistoryError::Log { dir, source: error })
                 }
                 _ => ExportError::Write(error),
             })?;

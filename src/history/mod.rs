@@ -3,15 +3,17 @@
 //! A reader looks into the log first. If a segment file is gone, it was sealed, and its entries are in the store. The
 //! reader begins its store transaction after it has missed the file, so it sees every entry that has left the log.
 
+mod error;
 mod output_text;
 
+pub use error::HistoryError;
 pub(crate) use output_text::byte_count;
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
     log::{Description, FollowRead, LogCursor, RunDir, head, seek, seek::BackwardRead},
-    model::{Entry, Failure, Kind, Run, RunError, RunId, RunState, Stream, line},
+    model::{Entry, Kind, Run, RunError, RunId, RunState, Stream, line},
     store::{Block, BlockEntry, PartCache, Store},
 };
 
@@ -70,13 +72,13 @@ impl History {
     }
 
     /// The run as of its newest entry; `None` if there is no such run.
-    pub(crate) fn run(&self, id: RunId) -> Result<Option<Run>, Failure> {
+    pub(crate) fn run(&self, id: RunId) -> Result<Option<Run>, HistoryError> {
         let dir = self.dir(id);
         // Between this look into the log and the one into the store, the run may move from the log into the store,
         // never back.
         match head::snapshot(&dir) {
             Ok(run) if run.id != id => {
-                Err(log_unreadable(&dir, &io::Error::new(io::ErrorKind::InvalidData, format!("it is the log of run {}", run.id))))
+                Err(log_unreadable(&dir, io::Error::new(io::ErrorKind::InvalidData, format!("it is the log of run {}", run.id))))
             }
             Ok(mut run) => {
                 if !run.state.is_final() && dir.adopting().exists() {
@@ -90,33 +92,33 @@ impl History {
                 tracing::trace!(%error, run = %id, "not in a log");
                 Ok(self.store.run(id)?.filter(|stored| stored.finished).map(|stored| stored.run))
             }
-            Err(error) => Err(log_unreadable(&dir, &error)),
+            Err(error) => Err(log_unreadable(&dir, error)),
         }
     }
 
     /// The runs that have a log, in no particular order.
-    pub(crate) fn runs_in_logs(&self) -> Result<Vec<RunId>, Failure> {
+    pub(crate) fn runs_in_logs(&self) -> Result<Vec<RunId>, HistoryError> {
         let runs = &self.runs;
-        let names = std::fs::read_dir(runs).map_err(|error| Failure::store(runs, format!("cannot list {}: {error}", runs.display())))?;
+        let names = std::fs::read_dir(runs).map_err(|source| HistoryError::List { runs: runs.clone(), source })?;
         Ok(names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
     }
 
     /// Stands for a run that cannot be read, where others are listed beside it: its error says why. What its description
     /// tells is there, if that can be read.
-    pub(crate) fn unreadable_run(&self, id: RunId, failure: Failure) -> Run {
+    pub(crate) fn unreadable_run(&self, id: RunId, error: &HistoryError) -> Run {
         let described = Description::read(&self.dir(id)).map(|description| description.run).ok().filter(|run| run.id == id);
         let mut run = described.unwrap_or_else(|| Run::new(id, UNKNOWN_PROVIDER, Vec::new(), "", id.created_at()));
         if run.display_title.is_empty() {
             run.display_title = "A run that cannot be read".to_owned();
         }
         (run.state, run.pid, run.permissions) = (RunState::Lost, None, Vec::new());
-        run.error = Some(RunError { kind: "storage".to_owned(), message: failure.message });
+        run.error = Some(RunError { kind: "storage".to_owned(), message: error.to_string() });
         run
     }
 
     /// The run, or the failure `runNotFound`.
-    pub(crate) fn known_run(&self, id: RunId) -> Result<Run, Failure> {
-        self.run(id)?.ok_or_else(|| Failure::run_not_found(id))
+    pub(crate) fn known_run(&self, id: RunId) -> Result<Run, HistoryError> {
+        self.run(id)?.ok_or(HistoryError::NotFound(id))
     }
 }
 
@@ -153,11 +155,11 @@ impl ForwardReader {
     }
 
     /// Appends whole lines to `out`: about `max` bytes, but at least one line if there is one.
-    pub fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<ReadOutcome, Failure> {
+    pub fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<ReadOutcome, HistoryError> {
         let (id, after) = (self.id, self.seq);
         let reads_pages = self.reads_pages;
         let stored = || match reads_pages {
-            true => history.store.page_block_at(id, after + 1),
+            true => Ok(history.store.page_block_at(id, after + 1)?),
             false => Ok(history.store.block_at(id, after + 1)?.map(Arc::new)),
         };
         Ok(match self.step(history, max, out, stored)? {
@@ -179,10 +181,10 @@ impl ForwardReader {
         max: usize,
         bodies: &mut PartCache,
         mut visit: impl FnMut(u64, Stream, u64, &[u8]),
-    ) -> Result<ReadOutcome, Failure> {
+    ) -> Result<ReadOutcome, HistoryError> {
         let (id, after) = (self.id, self.seq);
         let mut lines = Vec::new();
-        match self.step(history, max, &mut lines, || history.store.output_after(id, after, bodies))? {
+        match self.step(history, max, &mut lines, || Ok(history.store.output_after(id, after, bodies)?))? {
             ReadStep::Lines { at_end } => {
                 line::lines(&lines).for_each(|line| visit_line(line, &mut visit));
                 Ok(ReadOutcome::Lines { at_end })
@@ -207,10 +209,10 @@ impl ForwardReader {
         history: &History,
         max: usize,
         out: &mut Vec<u8>,
-        mut sealed: impl FnMut() -> Result<Option<T>, Failure>,
-    ) -> Result<ReadStep<T>, Failure> {
+        mut sealed: impl FnMut() -> Result<Option<T>, HistoryError>,
+    ) -> Result<ReadStep<T>, HistoryError> {
         let dir = history.dir(self.id);
-        let failed = |error: io::Error| log_unreadable(&dir, &error);
+        let failed = |error: io::Error| log_unreadable(&dir, error);
         for _ in 0..MAX_READ_ATTEMPTS {
             if let Some(cursor) = &mut self.cursor {
                 cursor.set_woken(self.is_woken);
@@ -261,13 +263,13 @@ impl BackwardReader {
 
     /// Replaces `out` by the lines before this reader, ascending: about `max` bytes, but at least one line if there is
     /// one.
-    pub(crate) fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<ReadOutcome, Failure> {
+    pub(crate) fn read(&mut self, history: &History, max: usize, out: &mut Vec<u8>) -> Result<ReadOutcome, HistoryError> {
         out.clear();
         if self.before <= 1 {
             return Ok(ReadOutcome::Nothing);
         }
         let dir = history.dir(self.id);
-        let failed = |error: io::Error| log_unreadable(&dir, &error);
+        let failed = |error: io::Error| log_unreadable(&dir, error);
         for _ in 0..MAX_READ_ATTEMPTS {
             if self.log.is_none() {
                 self.log = seek::BackwardCursor::open(&dir, self.before).map_err(failed)?;
@@ -301,6 +303,6 @@ impl BackwardReader {
     }
 }
 
-fn log_unreadable(dir: &RunDir, error: &io::Error) -> Failure {
-    Failure::store(dir.path(), format!("cannot read the log in {}: {error}; run `loomd doctor` for details", dir.path().display()))
+fn log_unreadable(dir: &RunDir, source: io::Error) -> HistoryError {
+    HistoryError::Log { dir: dir.path().to_owned(), source }
 }

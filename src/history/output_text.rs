@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{BackwardReader, ForwardReader, History, MAX_READ_ATTEMPTS, READ_BLOCK_BYTES, ReadOutcome, log_unreadable};
+use super::{BackwardReader, ForwardReader, History, HistoryError, MAX_READ_ATTEMPTS, READ_BLOCK_BYTES, ReadOutcome, log_unreadable};
 use crate::{
     log::{seek, text::char_boundary},
-    model::{Failure, RunBytes, RunId, Stream, line},
+    model::{RunBytes, RunId, Stream, line},
     store::BlockEntry,
 };
 
@@ -21,7 +21,7 @@ pub struct OutputText {
 impl History {
     /// Reads at most about `max` bytes of output from byte `offset` on: of one stream, or of both in order of arrival.
     /// An `offset` inside a character counts as the character's first byte, and no character is cut at the end.
-    pub fn text(&self, id: RunId, stream: Option<Stream>, offset: u64, max: usize) -> Result<OutputText, Failure> {
+    pub fn text(&self, id: RunId, stream: Option<Stream>, offset: u64, max: usize) -> Result<OutputText, HistoryError> {
         let total = byte_count(self.known_run(id)?.bytes, stream);
         let offset = offset.min(total);
         let mut text = OutputText { raw: Vec::new(), offset, total };
@@ -43,7 +43,7 @@ impl History {
                     continue;
                 }
                 let mut raw = Vec::new();
-                output.raw(&mut raw).map_err(|error| Failure::store(self.dir(id).path(), error.to_string()))?;
+                output.raw(&mut raw).map_err(|source| HistoryError::Line { dir: self.dir(id).path().to_owned(), source })?;
                 if start < text.offset {
                     let skip = char_boundary(&raw, usize::try_from(text.offset - start).unwrap_or(usize::MAX));
                     raw.drain(..skip);
@@ -59,7 +59,7 @@ impl History {
     }
 
     /// Reads the last `count` lines, at most `max` bytes of them.
-    pub fn last_lines(&self, id: RunId, stream: Option<Stream>, count: u64, max: usize) -> Result<OutputText, Failure> {
+    pub fn last_lines(&self, id: RunId, stream: Option<Stream>, count: u64, max: usize) -> Result<OutputText, HistoryError> {
         let run = self.known_run(id)?;
         let total = byte_count(run.bytes, stream);
         let mut reader = BackwardReader::new(id, run.last_seq + 1);
@@ -73,7 +73,7 @@ impl History {
                     continue;
                 }
                 let mut raw = Vec::new();
-                output.raw(&mut raw).map_err(|error| Failure::store(self.dir(id).path(), error.to_string()))?;
+                output.raw(&mut raw).map_err(|source| HistoryError::Line { dir: self.dir(id).path().to_owned(), source })?;
                 length += raw.len();
                 line_feeds += memchr::memchr_iter(b'\n', &raw).count() as u64;
                 pieces.push_front(raw);
@@ -91,10 +91,10 @@ impl History {
 
     /// The entry after which a reader must begin, so that its first output holds byte `offset`. `None`: the run has no
     /// such byte.
-    fn entry_before_byte(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<u64>, Failure> {
+    fn entry_before_byte(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<u64>, HistoryError> {
         let dir = self.dir(id);
         for _ in 0..MAX_READ_ATTEMPTS {
-            if let Some(after) = seek::entry_before_byte(&dir, stream, offset).map_err(|error| log_unreadable(&dir, &error))? {
+            if let Some(after) = seek::entry_before_byte(&dir, stream, offset).map_err(|error| log_unreadable(&dir, error))? {
                 return Ok(Some(after));
             }
             if let Some(block) = self.store.block_at_offset(id, stream, offset)? {
@@ -108,9 +108,9 @@ impl History {
     }
 
     /// Bytes of both streams up to and including entry `after`, counted over the entries around it.
-    fn bytes_before(&self, id: RunId, after: u64) -> Result<RunBytes, Failure> {
+    fn bytes_before(&self, id: RunId, after: u64) -> Result<RunBytes, HistoryError> {
         let dir = self.dir(id);
-        if let Some(bytes) = seek::bytes_before(&dir, after).map_err(|error| log_unreadable(&dir, &error))? {
+        if let Some(bytes) = seek::bytes_before(&dir, after).map_err(|error| log_unreadable(&dir, error))? {
             return Ok(bytes);
         }
         let block = self.store.page_block_at(id, after + 1)?;

@@ -39,7 +39,7 @@ pub(crate) struct OutputLine<'a> {
 /// A line that is not in the canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the line is not in the canonical form")]
-pub(crate) struct NotCanonical;
+pub struct NotCanonical;
 
 /// Appends an entry as a line, with its line feed.
 pub fn write(out: &mut Vec<u8>, entry: &Entry) {

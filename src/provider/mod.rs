@@ -20,7 +20,7 @@ pub mod provider_event;
 mod reconcile;
 mod tools;
 
-pub use action::{Action, EntryBody, FinalState};
+pub use action::{Action, EntryBody, FinalState, TurnEnd};
 pub use conversation::Conversation;
 pub(crate) use conversation::{PermissionRules, RuleAnswer};
 pub use kind::{Adapter, Answer, Exit, Launch, Preset, Probe, ProbeQuery, Provider, Reply, SessionFiles, StdinUse};

@@ -73,7 +73,7 @@ impl RunsHandle {
     pub(crate) async fn current_run(&self, id: RunId) -> Result<Run, Failure> {
         let history = self.history.clone();
         let reading = tokio::task::spawn_blocking(move || history.known_run(id)).await;
-        reading.map_err(|error| Failure::internal(format!("the request failed: {error}")))?
+        Ok(reading.map_err(|error| Failure::internal(format!("the request failed: {error}")))??)
     }
 
     /// Whether the run's supervisor answers anything at all.

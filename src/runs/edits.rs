@@ -124,7 +124,7 @@ impl RunsHandle {
             return self.current_run(id).await;
         }
         let edit = move |run: &mut Run| run.edit(params.title, params.labels, params.pinned);
-        let editing = self.commit(move |history| history.store.edit(id, edit));
+        let editing = self.commit(move |history| Ok(history.store.edit(id, edit)?));
         let Ok(edited) = tokio::time::timeout(STORE_TIMEOUT, editing).await else {
             let message = "another loomd holds the store and does not continue (is it stopped?); the edit is made once it does";
             return Err(Failure::store(self.history.store.path(), message));

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::adopt::{self, Liveness};
 use crate::{
-    history::History,
+    history::{History, HistoryError},
     model::{Failure, Run, RunId, RunState},
     supervisor::control,
 };
@@ -74,7 +74,7 @@ impl Adopter {
     }
 
     /// The run as it is now; one whose supervisor is gone is closed first. Blocking.
-    pub(crate) fn run(&self, id: RunId) -> Result<Option<Run>, Failure> {
+    pub(crate) fn run(&self, id: RunId) -> Result<Option<Run>, HistoryError> {
         let run = self.history.run(id)?;
         if run.as_ref().is_none_or(|run| run.state.is_final()) {
             return Ok(run);

@@ -94,9 +94,9 @@ impl Unsealed {
                 break;
             }
             // The run may be sealed or deleted meanwhile; then the store knows. One that cannot be read is shown as such.
-            let run = self.adopter.run(id).or_else(|failure| match self.history.dir(id).is_there() {
-                true => Ok(Some(self.history.unreadable_run(id, failure))),
-                false => Err(failure),
+            let run = self.adopter.run(id).or_else(|error| match self.history.dir(id).is_there() {
+                true => Ok(Some(self.history.unreadable_run(id, &error))),
+                false => Err(error),
             });
             if let Some(run) = run?.filter(&matches) {
                 found.insert(id, run);

@@ -220,6 +220,6 @@ pub(crate) fn compact_store(history: &History) -> (bool, Option<String>) {
                 "another program uses the store, so its file did not shrink; new runs use the free space, or prune again later".to_owned(),
             ),
         ),
-        Err(failure) => (false, Some(failure.message)),
+        Err(error) => (false, Some(error.to_string())),
     }
 }

@@ -249,7 +249,7 @@ impl SealDestination<'_> {
 
 /// Records a run that is in a log in the store. False if the run was deleted meanwhile.
 fn record_run(history: &History, dir: &RunDir, run: &Run) -> Result<bool, Failure> {
-    history.store.put_run(&record_of(run), token_hash(dir), || dir.path().exists())
+    Ok(history.store.put_run(&record_of(run), token_hash(dir), || dir.path().exists())?)
 }
 
 /// Records runs that are in logs in the store, those that have not ended: sealing records the others.
@@ -260,7 +260,10 @@ pub(super) fn record_runs(history: &History, ids: &BTreeSet<RunId>) -> Result<()
         Some((record_of(&run), token_hash(&dir)))
     });
     let live: Vec<_> = live.collect();
-    if live.is_empty() { Ok(()) } else { history.store.put_runs(&live, |id| history.dir(id).path().exists()) }
+    if !live.is_empty() {
+        history.store.put_runs(&live, |id| history.dir(id).path().exists())?;
+    }
+    Ok(())
 }
 
 /// A live run as the store records it. Open permissions may hold whole files, and requests about a live run are answered

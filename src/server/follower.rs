@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Server, merge::Merger};
 use crate::{
-    history::{ForwardReader, ReadOutcome},
+    history::{ForwardReader, HistoryError, ReadOutcome},
     model::{
         Failure, Kind, RunId, RunState,
         calls::{AttachForm, ClientCapabilities},
@@ -306,7 +306,7 @@ impl PendingFollower {
     }
 }
 
-type ReadTask = JoinHandle<(ForwardReader, Vec<u8>, Result<ReadOutcome, Failure>)>;
+type ReadTask = JoinHandle<(ForwardReader, Vec<u8>, Result<ReadOutcome, HistoryError>)>;
 
 /// Where a follower's lines come from: an idle reader, or one that is reading ahead.
 struct ReadSource {

@@ -30,7 +30,7 @@ use crate::{
     process::{ancestry::EnclosingRuns, current_process, data_file, disk},
     rpc::{ConnectionEnd, FrameCodec, Framing, Outgoing, connection, stdio},
     runs::RunsHandle,
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// How long the last answers may take to reach a client that has sent `exit` or closed the connection.
@@ -205,7 +205,7 @@ fn make_private_if_empty(dir: &std::path::Path) -> std::io::Result<()> {
 
 /// Checks the store. A server that was stopped in the middle of a commit must not hold this client up: after
 /// [`STORE_CHECK_TIMEOUT`] its store is taken to be good, as it was when that server opened it.
-fn check_store(store: &Store) -> Result<(), Failure> {
+fn check_store(store: &Store) -> Result<(), StoreError> {
     let (sender, checked) = std::sync::mpsc::channel();
     let store = store.clone();
     std::thread::spawn(move || drop(sender.send(store.check())));

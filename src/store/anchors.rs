@@ -11,7 +11,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
     builds::Builds,
-    error::StoreError,
+    error::StoreErrorKind,
     row::MAX_PREFIXED_RAW_BYTES,
     tables::{ANCHORS, AnchorValue, BLOCK_ANCHORS, BlockKey, RunKey, block_key},
 };
@@ -107,7 +107,7 @@ pub(super) struct Anchors<'t> {
 }
 
 impl<'t> Anchors<'t> {
-    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreErrorKind> {
         Ok(Self { anchors: transaction.open_table(ANCHORS)?, of_blocks: transaction.open_table(BLOCK_ANCHORS)?, recorded: BTreeMap::new() })
     }
 
@@ -117,7 +117,7 @@ impl<'t> Anchors<'t> {
         samples: &[Sample],
         runs: &impl ReadableTable<RunKey, &'static [u8]>,
         builds: &Builds<'_>,
-    ) -> Result<Vec<Hit>, StoreError> {
+    ) -> Result<Vec<Hit>, StoreErrorKind> {
         let mut hits = Vec::new();
         for sample in smallest(samples, radius(samples.last().map_or(0, |sample| sample.end)) / LOOKUP_RADIUS_DIVISOR) {
             let Some(value) = self.anchors.get(sample.key)?.map(|value| *value.value()) else { continue };
@@ -136,7 +136,7 @@ impl<'t> Anchors<'t> {
         first_seq: u64,
         runs: &impl ReadableTable<RunKey, &'static [u8]>,
         builds: &Builds<'_>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, StoreErrorKind> {
         let recorded = match self.recorded.get(&run) {
             Some(recorded) => *recorded,
             None => {
@@ -149,7 +149,13 @@ impl<'t> Anchors<'t> {
     }
 
     /// Stores anchors for what of a block is new: `ranges` of its body.
-    pub(super) fn store(&mut self, run: RunId, first_seq: u64, samples: &[Sample], ranges: &[(usize, usize)]) -> Result<(), StoreError> {
+    pub(super) fn store(
+        &mut self,
+        run: RunId,
+        first_seq: u64,
+        samples: &[Sample],
+        ranges: &[(usize, usize)],
+    ) -> Result<(), StoreErrorKind> {
         let bytes: usize = ranges.iter().map(|(begin, end)| end - begin).sum();
         if bytes < MIN_ANCHORED_BYTES {
             return Ok(());
@@ -172,7 +178,7 @@ impl<'t> Anchors<'t> {
     }
 
     /// Removes the anchors of a block that is removed.
-    pub(super) fn remove(&mut self, run: RunId, first_seq: u64) -> Result<(), StoreError> {
+    pub(super) fn remove(&mut self, run: RunId, first_seq: u64) -> Result<(), StoreErrorKind> {
         let block = block_key(run, first_seq);
         let keys = self.of_blocks.remove(&block)?.map(|keys| keys.value().to_vec()).unwrap_or_default();
         for key in keys.chunks_exact(8) {

@@ -4,7 +4,7 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     row::{head_at, head_at_offset},
     tables::{BASES, RowKey, RunKey, SealedPart, StoredRun},
 };
@@ -32,7 +32,7 @@ pub(super) fn choose(
     transaction: &WriteTransaction,
     runs: &impl ReadableTable<RunKey, &'static [u8]>,
     run: &Run,
-) -> Result<Option<RunId>, StoreError> {
+) -> Result<Option<RunId>, StoreErrorKind> {
     let Some(base) = transaction.open_table(BASES)?.get(&key_of(run))?.map(|id| RunId::from_bytes(*id.value())) else { return Ok(None) };
     let is_whole = base != run.id && StoredRun::load(runs, base)?.is_some_and(|base| base.finished);
     Ok(is_whole.then_some(base))
@@ -44,7 +44,7 @@ pub(super) fn update_finished(
     transaction: &WriteTransaction,
     runs: &impl ReadableTable<RunKey, &'static [u8]>,
     record: &mut StoredRun,
-) -> Result<(), StoreError> {
+) -> Result<(), StoreErrorKind> {
     let mut bases = transaction.open_table(BASES)?;
     let key = key_of(&record.run);
     let (sealed, followed) = (record.sealed, record.base);
@@ -70,11 +70,11 @@ pub(super) fn update_finished(
 }
 
 /// Takes note that a run's record is removed: no later run builds on it as its base.
-pub(super) fn update_deleted(transaction: &WriteTransaction, record: &StoredRun) -> Result<(), StoreError> {
+pub(super) fn update_deleted(transaction: &WriteTransaction, record: &StoredRun) -> Result<(), StoreErrorKind> {
     remove(&mut transaction.open_table(BASES)?, &key_of(&record.run), record.run.id)
 }
 
-fn remove(bases: &mut Table<'_, &'static [u8; 32], RunKey>, key: &[u8; 32], id: RunId) -> Result<(), StoreError> {
+fn remove(bases: &mut Table<'_, &'static [u8; 32], RunKey>, key: &[u8; 32], id: RunId) -> Result<(), StoreErrorKind> {
     let is_current = bases.get(key)?.is_some_and(|base| base.value() == id.as_bytes());
     if is_current {
         bases.remove(key)?;
@@ -100,7 +100,7 @@ impl Base {
         &self,
         rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
         at: u64,
-    ) -> Result<Option<(u64, usize)>, StoreError> {
+    ) -> Result<Option<(u64, usize)>, StoreErrorKind> {
         let head = match at < self.bytes {
             true => head_at_offset(rows, self.id, self.last_seq, None, at)?,
             false => head_at(rows, self.id, self.last_seq)?,

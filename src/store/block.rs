@@ -6,7 +6,7 @@
 //! wrote. Held by `any_lines_come_back`.
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     extract::{self, Reference, escaped_len},
     row::{BlockHead, HAS_REFERENCES, read_number, write_number},
     unpack::return_spare,
@@ -85,7 +85,7 @@ impl BlockBuilder {
     }
 
     /// Adds the next entry, a line without its line feed.
-    pub(super) fn push(&mut self, line: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn push(&mut self, line: &[u8]) -> Result<(), StoreErrorKind> {
         let before = self.payload.len();
         if let Some(output) = line::output(line)
             && self.run_text.as_bytes() == &line[26..62]
@@ -125,8 +125,8 @@ impl BlockBuilder {
         self.ends[which] = end;
     }
 
-    fn push_verbatim(&mut self, line: &[u8]) -> Result<(), StoreError> {
-        let not_an_entry = || StoreError::NotAnEntry { run: self.run, sealed: self.head.last_seq };
+    fn push_verbatim(&mut self, line: &[u8]) -> Result<(), StoreErrorKind> {
+        let not_an_entry = || StoreErrorKind::NotAnEntry { run: self.run, sealed: self.head.last_seq };
         let is_output = line::head(line).is_none_or(|head| head.kind == crate::model::Kind::Output);
         if is_output && let Entry::Output(output) = line::parse(line).map_err(|_| not_an_entry())? {
             self.ends[output.stream as usize] = output.offset.saturating_add(output.raw_len());
@@ -146,9 +146,9 @@ impl BlockBuilder {
     /// returns its hash.
     pub(super) fn finish(
         &mut self,
-        keep_text: impl FnMut(&[u8]) -> Result<[u8; 32], StoreError>,
-        emit: impl FnOnce(&BlockHead, u16, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        keep_text: impl FnMut(&[u8]) -> Result<[u8; 32], StoreErrorKind>,
+        emit: impl FnOnce(&BlockHead, u16, &[u8]) -> Result<(), StoreErrorKind>,
+    ) -> Result<(), StoreErrorKind> {
         let references = extract::extract(&self.payload, &mut self.remaining_payload, keep_text)?;
         let flags = if references.is_empty() { 0 } else { HAS_REFERENCES };
         if flags != 0 {
@@ -228,12 +228,12 @@ impl Block {
         run: RunId,
         head: &BlockHead,
         body: &[u8],
-        text: impl FnMut(&Reference) -> Result<Vec<u8>, StoreError>,
-    ) -> Result<Self, StoreError> {
+        text: impl FnMut(&Reference) -> Result<Vec<u8>, StoreErrorKind>,
+    ) -> Result<Self, StoreErrorKind> {
         let (body, references) = extract::split_references(body)?;
         let payload_bytes = usize::try_from(head.payload_bytes).unwrap_or(usize::MAX);
         let (payload, numbering) =
-            body.split_at_checked(payload_bytes).ok_or_else(|| StoreError::damaged("a block is shorter than its payload"))?;
+            body.split_at_checked(payload_bytes).ok_or_else(|| StoreErrorKind::damaged("a block is shorter than its payload"))?;
         let mut body = extract::put_back(payload, &references, text)?;
         let head = BlockHead { payload_bytes: body.len() as u64, ..*head };
         body.extend_from_slice(numbering);
@@ -241,9 +241,9 @@ impl Block {
     }
 
     /// The block of a whole body. Fails unless the numbering accounts for every byte and every entry.
-    pub(super) fn new(run: RunId, head: &BlockHead, body: Vec<u8>) -> Result<Self, StoreError> {
+    pub(super) fn new(run: RunId, head: &BlockHead, body: Vec<u8>) -> Result<Self, StoreErrorKind> {
         let contradicts =
-            || StoreError::damaged(format!("the entries of run {run} are not numbered in order after entry {}", head.first_seq));
+            || StoreErrorKind::damaged(format!("the entries of run {run} are not numbered in order after entry {}", head.first_seq));
         let payload_bytes = usize::try_from(head.payload_bytes).ok().filter(|bytes| *bytes <= body.len()).ok_or_else(contradicts)?;
         let block = Self {
             run,

@@ -6,7 +6,7 @@ use super::{
     anchors::{self, Anchors, Hit, Sample},
     base::Base,
     builds::Builds,
-    error::StoreError,
+    error::StoreErrorKind,
     pack::{Row, RowSink},
     prefix::{self, FoundPrefix, PartCache},
     row::{BlockHead, MAX_PREFIXED_RAW_BYTES},
@@ -59,7 +59,7 @@ impl<'t> BlockRows<'t> {
         runs: &'t RunTable<'t>,
         record: &StoredRun,
         base: Option<Base>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, StoreErrorKind> {
         let sealed = &record.sealed;
         Ok(Self {
             run: record.run.id,
@@ -83,7 +83,7 @@ impl<'t> BlockRows<'t> {
     }
 
     /// Begins a block.
-    pub(super) fn begin(&mut self, head: &BlockHead, body: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self, head: &BlockHead, body: &[u8]) -> Result<(), StoreErrorKind> {
         (self.head, self.at) = (*head, 0);
         self.new.clear();
         self.samples = if body.len() < MIN_SEARCHED_BYTES { Vec::new() } else { anchors::samples(&body[..head.payload_bytes as usize]) };
@@ -92,7 +92,7 @@ impl<'t> BlockRows<'t> {
     }
 
     /// Ends the block whose rows were taken.
-    pub(super) fn end(&mut self) -> Result<(), StoreError> {
+    pub(super) fn end(&mut self) -> Result<(), StoreErrorKind> {
         self.anchors.store(self.run, self.head.first_seq, &self.samples, &self.new)
     }
 
@@ -120,7 +120,7 @@ impl<'t> BlockRows<'t> {
 }
 
 impl RowSink for BlockRows<'_> {
-    fn find(&mut self, body: &[u8], at: usize, weak: bool) -> Result<Option<FoundPrefix>, StoreError> {
+    fn find(&mut self, body: &[u8], at: usize, weak: bool) -> Result<Option<FoundPrefix>, StoreErrorKind> {
         let raw_bytes = (body.len() - at).min(MAX_PREFIXED_RAW_BYTES);
         let mut hits = self.hits_at(at).to_vec();
         // What is worth a prefix for the bytes up to the next long range only, or if there is none and it is similar.
@@ -161,7 +161,7 @@ impl RowSink for BlockRows<'_> {
         later.windows(2).find(follows).map_or(body.len(), |pair| pair[0].at)
     }
 
-    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreError> {
+    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreErrorKind> {
         let key = row_key(self.run, self.head.first_seq, row.part);
         let stored = (key.len() + row.bytes.len()) as u64;
         self.stored.bytes += stored;

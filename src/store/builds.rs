@@ -4,7 +4,7 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     tables::{
         BUILDERS, BUILDS, BlockKey, BuildKey, META, OLD_DELETED_BASES, OLD_FOLLOWERS, RUNS, RowKey, RunKey, SUM_DELETED_BASES, StoredRun,
         add, block_key, build_key, row_key,
@@ -22,12 +22,12 @@ pub(super) struct Builds<'t> {
 }
 
 impl<'t> Builds<'t> {
-    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreErrorKind> {
         Ok(Self { builds: transaction.open_table(BUILDS)?, builders: transaction.open_table(BUILDERS)? })
     }
 
     /// Whether another run builds on a block.
-    pub(super) fn is_built_on(&self, run: RunId, first_seq: u64) -> Result<bool, StoreError> {
+    pub(super) fn is_built_on(&self, run: RunId, first_seq: u64) -> Result<bool, StoreErrorKind> {
         let is_there = |first_seq| self.builders.get(&block_key(run, first_seq)).map(|builders| builders.is_some());
         Ok(is_there(first_seq)? || is_there(ALL_BLOCKS)?)
     }
@@ -39,7 +39,7 @@ impl<'t> Builds<'t> {
         builder: RunId,
         run: RunId,
         first_seq: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), StoreErrorKind> {
         if builder == run || self.builds.insert(&build_key(builder, run, first_seq), ())?.is_some() {
             return Ok(());
         }
@@ -54,14 +54,14 @@ impl<'t> Builds<'t> {
     }
 
     /// The blocks of a run that others build on, in order; `None` if all of them stay.
-    pub(super) fn kept_blocks(&self, run: RunId) -> Result<Option<Vec<u64>>, StoreError> {
+    pub(super) fn kept_blocks(&self, run: RunId) -> Result<Option<Vec<u64>>, StoreErrorKind> {
         let kept = self.kept(run)?;
         Ok((kept.first().map(|(first_seq, _)| *first_seq) != Some(ALL_BLOCKS))
             .then(|| kept.into_iter().map(|(first_seq, _)| first_seq).collect()))
     }
 
     /// Bytes of the rows of a run that others build on.
-    pub(super) fn kept_bytes(&self, run: RunId) -> Result<u64, StoreError> {
+    pub(super) fn kept_bytes(&self, run: RunId) -> Result<u64, StoreErrorKind> {
         let kept = self.kept(run)?;
         Ok(match kept.first() {
             Some((ALL_BLOCKS, bytes)) => *bytes,
@@ -69,7 +69,7 @@ impl<'t> Builds<'t> {
         })
     }
 
-    fn kept(&self, run: RunId) -> Result<Vec<(u64, u64)>, StoreError> {
+    fn kept(&self, run: RunId) -> Result<Vec<(u64, u64)>, StoreErrorKind> {
         let (first, last) = (block_key(run, 0), block_key(run, u64::MAX));
         let kept = self.builders.range::<&BlockKey>(&first..=&last)?;
         kept.map(|entry| {
@@ -87,12 +87,12 @@ impl<'t> Builds<'t> {
         deleted: &mut Table<'_, RunKey, ()>,
         builder: RunId,
         limit: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<usize, StoreErrorKind> {
         let none = RunId::from_bytes([0; 16]);
         let (first, last) = (build_key(builder, none, 0), build_key(builder, RunId::from_bytes([0xff; 16]), u64::MAX));
         let keys = self.builds.range::<&BuildKey>(&first..=&last)?.take(limit);
         let keys: Vec<BuildKey> =
-            keys.map(|entry| entry.map(|(key, _)| *key.value())).collect::<Result<_, _>>().map_err(StoreError::from)?;
+            keys.map(|entry| entry.map(|(key, _)| *key.value())).collect::<Result<_, _>>().map_err(StoreErrorKind::from)?;
         if keys.is_empty() {
             return Ok(0);
         }
@@ -120,10 +120,10 @@ impl<'t> Builds<'t> {
 }
 
 /// Length of a block's rows with their keys.
-fn stored_bytes(rows: &impl ReadableTable<&'static RowKey, &'static [u8]>, run: RunId, first_seq: u64) -> Result<u64, StoreError> {
+fn stored_bytes(rows: &impl ReadableTable<&'static RowKey, &'static [u8]>, run: RunId, first_seq: u64) -> Result<u64, StoreErrorKind> {
     let (first, last) = (row_key(run, first_seq, 0), row_key(run, first_seq, u32::MAX));
     let rows = rows.range::<&RowKey>(&first..=&last)?;
-    rows.map(|row| row.map(|(key, row)| (key.value().len() + row.value().len()) as u64).map_err(StoreError::from)).sum()
+    rows.map(|row| row.map(|(key, row)| (key.value().len() + row.value().len()) as u64).map_err(StoreErrorKind::from)).sum()
 }
 
 fn first_seq_of(key: &BlockKey) -> u64 {
@@ -131,7 +131,7 @@ fn first_seq_of(key: &BlockKey) -> u64 {
 }
 
 /// Makes notes of what the records of formats 2 and 3 say: each run builds on one other, as a whole.
-pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), StoreError> {
+pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), StoreErrorKind> {
     let mut builds = transaction.open_table(BUILDS)?;
     let mut builders = transaction.open_table(BUILDERS)?;
     let runs = transaction.open_table(RUNS)?;

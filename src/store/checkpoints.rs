@@ -4,14 +4,14 @@ use redb::{ReadableTable, TableError, WriteTransaction};
 
 use super::{
     Store, TransactionOutcome,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     tables::{BlockKey, CHECKPOINTS, RUNS, block_key},
 };
-use crate::model::{Failure, RunId};
+use crate::model::RunId;
 
 impl Store {
     /// The newest checkpoint of a run at or before entry `seq`, and the entry that it is as of.
-    pub(crate) fn checkpoint_before(&self, id: RunId, seq: u64) -> Result<Option<(u64, Vec<u8>)>, Failure> {
+    pub(crate) fn checkpoint_before(&self, id: RunId, seq: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         let found = self.read(|transaction| {
             let checkpoints = match transaction.open_table(CHECKPOINTS) {
                 // The file has an older format.
@@ -29,7 +29,7 @@ impl Store {
     }
 
     /// Keeps checkpoints of a run, by the entries that they are as of. Does nothing if the run is not there.
-    pub(crate) fn put_checkpoints(&self, id: RunId, checkpoints: &[(u64, Vec<u8>)]) -> Result<(), Failure> {
+    pub(crate) fn put_checkpoints(&self, id: RunId, checkpoints: &[(u64, Vec<u8>)]) -> Result<(), StoreError> {
         self.change(|transaction| {
             if transaction.open_table(RUNS)?.get(id.as_bytes())?.is_none() {
                 return Ok(TransactionOutcome::Unchanged(()));
@@ -45,7 +45,7 @@ impl Store {
 }
 
 /// Removes the checkpoints of a deleted run, at most `limit`. Returns how many were removed.
-pub(super) fn remove(transaction: &WriteTransaction, id: RunId, limit: usize) -> Result<usize, StoreError> {
+pub(super) fn remove(transaction: &WriteTransaction, id: RunId, limit: usize) -> Result<usize, StoreErrorKind> {
     let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
     let (first, last) = (block_key(id, 0), block_key(id, u64::MAX));
     let keys = checkpoints.range::<&BlockKey>(&first..=&last)?.take(limit);

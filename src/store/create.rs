@@ -15,7 +15,7 @@ use redb::{ConcurrencyMode, Database, ReadableTable, WriteTransaction};
 
 use super::{
     FORMAT_VERSION, builds,
-    error::StoreError,
+    error::StoreErrorKind,
     index,
     tables::{
         ANCHORS, BASES, BLOCK_ANCHORS, BUILDERS, BUILDS, CHECKPOINTS, DELETED, INDEX, META, ROWS, RUNS, TEXT_USES, TEXTS, TOKENS, TOUCHED,
@@ -52,24 +52,24 @@ const FIRST_BLOCK_BUILDS_VERSION: u64 = 4;
 const MAX_CREATE_ATTEMPTS: usize = 16;
 
 /// Creates the store at `path`. It is no error if another process was first.
-pub(super) fn create(path: &Path, step: &mut dyn FnMut(CreateStep) -> io::Result<()>) -> Result<(), StoreError> {
+pub(super) fn create(path: &Path, step: &mut dyn FnMut(CreateStep) -> io::Result<()>) -> Result<(), StoreErrorKind> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| StoreError::Io("create its directory", error))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| StoreErrorKind::Io("create its directory", error))?;
     sweep(path);
     for _ in 0..MAX_CREATE_ATTEMPTS {
         let staging = directory.join(format!("{}{}", prefix(path), RunId::new()));
-        if let Some(lock) = make_staging(&staging, step).map_err(|error| StoreError::Io("create it", error))? {
+        if let Some(lock) = make_staging(&staging, step).map_err(|error| StoreErrorKind::Io("create it", error))? {
             let result = build(&staging.join("new"), path, step);
             // A simulated kill cleans nothing up, as a real one would not.
             if result.is_ok() {
                 drop(remove_staging(&staging));
-                step(CreateStep::Removed).map_err(|error| StoreError::Io("create it", error))?;
+                step(CreateStep::Removed).map_err(|error| StoreErrorKind::Io("create it", error))?;
             }
             drop(lock);
             return result;
         }
     }
-    Err(StoreError::Io("create it", io::Error::other("its temporary directory was removed repeatedly")))
+    Err(StoreErrorKind::Io("create it", io::Error::other("its temporary directory was removed repeatedly")))
 }
 
 /// Removes the staging directories of killed processes. What cannot be removed is left for the next call.
@@ -105,8 +105,8 @@ fn make_staging(staging: &Path, step: &mut dyn FnMut(CreateStep) -> io::Result<(
     Ok(still_there.then_some(directory))
 }
 
-fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(CreateStep) -> io::Result<()>) -> Result<(), StoreError> {
-    let failed = |error| StoreError::Io("create it", error);
+fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(CreateStep) -> io::Result<()>) -> Result<(), StoreErrorKind> {
+    let failed = |error| StoreErrorKind::Io("create it", error);
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(new).map_err(failed)?;
     // The umask may have removed the owner's permissions as well.
     file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
@@ -130,7 +130,7 @@ fn build(new: &PathBuf, path: &Path, step: &mut dyn FnMut(CreateStep) -> io::Res
 }
 
 /// Writes into a new file what every store has: the format's version and the tables.
-pub(super) fn fill(handle: &Database) -> Result<(), StoreError> {
+pub(super) fn fill(handle: &Database) -> Result<(), StoreErrorKind> {
     let mut transaction = handle.begin_write()?;
     transaction.set_quick_repair(true);
     transaction.open_table(META)?.insert(VERSION, FORMAT_VERSION)?;
@@ -138,7 +138,7 @@ pub(super) fn fill(handle: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn make_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
+fn make_tables(transaction: &WriteTransaction) -> Result<(), StoreErrorKind> {
     transaction.open_table(RUNS)?;
     transaction.open_table(ROWS)?;
     transaction.open_table(TOKENS)?;
@@ -159,12 +159,12 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), StoreError> {
 
 /// Makes an older file one of this format, in the first transaction that writes to it. Fails if a newer server has
 /// upgraded the file to its own format meanwhile.
-pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), StoreError> {
+pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), StoreErrorKind> {
     let mut meta = transaction.open_table(META)?;
     let found = meta.get(VERSION)?.map_or(FORMAT_VERSION, |version| version.value());
     match found {
         FORMAT_VERSION => Ok(()),
-        newer if newer > FORMAT_VERSION => Err(StoreError::Newer(newer)),
+        newer if newer > FORMAT_VERSION => Err(StoreErrorKind::Newer(newer)),
         older => {
             meta.insert(VERSION, FORMAT_VERSION)?;
             make_tables(transaction)?;

@@ -1,13 +1,31 @@
 //! Errors of the store, and the messages that people read.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::FORMAT_VERSION;
 use crate::model::{Failure, RunId};
 
-/// An error inside the store; callers of the store receive it as a [`Failure`].
+/// Why the store's file cannot be used. Its words are for people: what is wrong with which file, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
+#[error("{}", kind.sentence(path))]
+pub struct StoreError {
+    path: PathBuf,
+    #[source]
+    kind: Box<StoreErrorKind>,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::store(&error.path, error.to_string())
+    }
+}
+
+/// What went wrong inside the store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreErrorKind {
     /// The text says what was tried, as it follows "failed to".
     #[error("failed to {0}: {1}")]
     Io(&'static str, #[source] io::Error),
@@ -29,7 +47,7 @@ pub(super) enum StoreError {
     Unsealed { run: RunId, last: u64, sealed: u64 },
 }
 
-impl StoreError {
+impl StoreErrorKind {
     pub(super) fn vanished() -> Self {
         Self::Io("open it", io::Error::new(io::ErrorKind::NotFound, "it was removed meanwhile"))
     }
@@ -43,10 +61,14 @@ impl StoreError {
         matches!(self, Self::Redb(_) | Self::Damaged(_) | Self::Io(..))
     }
 
-    /// The message for a person: what is wrong with which file, and what to do.
-    pub(super) fn at(self, path: &Path) -> Failure {
+    /// The error that callers get.
+    pub(super) fn at(self, path: &Path) -> StoreError {
+        StoreError { path: path.to_owned(), kind: Box::new(self) }
+    }
+
+    fn sentence(&self, path: &Path) -> String {
         let name = path.display();
-        let message = match &self {
+        match self {
             Self::Foreign(what) => {
                 format!("{name} is not a loomd store ({what}); move it away, or set LOOMD_DATA_DIR to another directory")
             }
@@ -64,8 +86,7 @@ impl StoreError {
             Self::Gap { .. } | Self::NotAnEntry { .. } | Self::Unsealed { .. } => {
                 format!("{self}; the log stays unchanged beside the store {name}")
             }
-        };
-        Failure::store(path, message)
+        }
     }
 }
 
@@ -95,7 +116,7 @@ fn remedy(error: &io::Error) -> &'static str {
 
 macro_rules! from_redb {
     ($($error:ident),*) => {$(
-        impl From<redb::$error> for StoreError {
+        impl From<redb::$error> for StoreErrorKind {
             fn from(error: redb::$error) -> Self {
                 Self::Redb(Box::new(error.into()))
             }
@@ -105,7 +126,7 @@ macro_rules! from_redb {
 
 from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError);
 
-impl From<redb::Error> for StoreError {
+impl From<redb::Error> for StoreErrorKind {
     fn from(error: redb::Error) -> Self {
         Self::Redb(Box::new(error))
     }

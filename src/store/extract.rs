@@ -4,7 +4,7 @@
 //! a program's raw line of JSON gives the same text as the update that was made of it, and it does not matter into how
 //! many entries the line was cut. We only take a text out if escaping its decoded form gives the same bytes again.
 
-use super::error::StoreError;
+use super::error::StoreErrorKind;
 use crate::model::{Stream, line::OutputLine};
 
 /// Shorter texts stay in the payload: stored apart they would take more than zstd makes of them among similar data.
@@ -33,8 +33,8 @@ pub(super) fn ends_in_a_long_line(bytes: &[u8]) -> bool {
 pub(super) fn extract(
     payload: &[u8],
     rest: &mut Vec<u8>,
-    mut keep_text: impl FnMut(&[u8]) -> Result<[u8; 32], StoreError>,
-) -> Result<Vec<Reference>, StoreError> {
+    mut keep_text: impl FnMut(&[u8]) -> Result<[u8; 32], StoreErrorKind>,
+) -> Result<Vec<Reference>, StoreErrorKind> {
     rest.clear();
     let mut references = Vec::new();
     let (mut decoded, mut copied_to) = (Vec::new(), 0);
@@ -60,18 +60,18 @@ pub(super) fn extract(
 pub(super) fn put_back(
     rest: &[u8],
     references: &[Reference],
-    mut text: impl FnMut(&Reference) -> Result<Vec<u8>, StoreError>,
-) -> Result<Vec<u8>, StoreError> {
+    mut text: impl FnMut(&Reference) -> Result<Vec<u8>, StoreErrorKind>,
+) -> Result<Vec<u8>, StoreErrorKind> {
     let more: usize = references.iter().map(|reference| reference.length as usize).sum();
     let mut payload = Vec::with_capacity(rest.len() + more + more / 16);
     let mut copied_to = 0;
     let mut quoted = Vec::new();
     for reference in references {
         let position = reference.position as usize;
-        let between = rest.get(copied_to..position).ok_or_else(|| StoreError::damaged("a text has a position outside of its block"))?;
+        let between = rest.get(copied_to..position).ok_or_else(|| StoreErrorKind::damaged("a text has a position outside of its block"))?;
         payload.extend_from_slice(between);
         let decoded = text(reference)?;
-        let decoded = simdutf8::basic::from_utf8(&decoded).map_err(|_| StoreError::damaged("a text is not UTF-8"))?;
+        let decoded = simdutf8::basic::from_utf8(&decoded).map_err(|_| StoreErrorKind::damaged("a text is not UTF-8"))?;
         quoted.clear();
         json_escape_simd::escape_into(decoded, &mut quoted);
         payload.extend_from_slice(&quoted[1..quoted.len() - 1]);
@@ -92,8 +92,8 @@ pub(super) fn write_references(references: &[Reference], body: &mut Vec<u8>) {
 }
 
 /// Splits a body into what precedes the references at its end, and these references.
-pub(super) fn split_references(body: &[u8]) -> Result<(&[u8], Vec<Reference>), StoreError> {
-    let damaged = || StoreError::damaged("a block does not list the texts that were taken out of it");
+pub(super) fn split_references(body: &[u8]) -> Result<(&[u8], Vec<Reference>), StoreErrorKind> {
+    let damaged = || StoreErrorKind::damaged("a block does not list the texts that were taken out of it");
     let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
     let (body, count) = body.split_last_chunk::<4>().ok_or_else(damaged)?;
     let bytes = (word(count) as usize).checked_mul(REFERENCE_BYTES).filter(|bytes| *bytes <= body.len()).ok_or_else(damaged)?;

@@ -19,7 +19,7 @@ use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableD
 use super::{
     FORMAT_VERSION,
     create::{self, builder},
-    error::StoreError,
+    error::StoreErrorKind,
     tables::{META, VERSION},
 };
 use crate::process::{data_file, disk};
@@ -52,7 +52,7 @@ pub(super) enum Handle {
 }
 
 impl Handle {
-    pub(super) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, StoreErrorKind> {
         Ok(match self {
             Self::Reading(handle) => handle.begin_read()?,
             Self::Writing(handle) => handle.begin_read()?,
@@ -70,15 +70,15 @@ impl Handles {
     }
 
     /// See [`super::Store::check`].
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<(), StoreErrorKind> {
         let exists = self.for_reading()?.is_some();
         let written_path = if exists { Some(self.path.as_path()) } else { self.path.parent().filter(|directory| directory.exists()) };
         let Some(written_path) = written_path else { return Ok(()) };
-        disk::writing_allowed(written_path).map_err(|error| StoreError::Io("write to it", error))
+        disk::writing_allowed(written_path).map_err(|error| StoreErrorKind::Io("write to it", error))
     }
 
     /// The handle to read with: the writing one if it is open. `None` when there is no file.
-    pub(super) fn for_reading(&self) -> Result<Option<Handle>, StoreError> {
+    pub(super) fn for_reading(&self) -> Result<Option<Handle>, StoreErrorKind> {
         let Some(file) = FileId::of(&self.path)? else { return Ok(None) };
         if let Some(writer) = self.writer.try_lock()
             && let Some(open) = writer.as_ref().filter(|open| open.file == file)
@@ -101,7 +101,7 @@ impl Handles {
 
     /// The handle to write with. Opening it waits while another process is in a write transaction. `None` when there is
     /// no file.
-    pub(super) fn for_writing(&self) -> Result<Option<Arc<Database>>, StoreError> {
+    pub(super) fn for_writing(&self) -> Result<Option<Arc<Database>>, StoreErrorKind> {
         let mut writer = self.writer.lock();
         let Some(file) = FileId::of(&self.path)? else {
             *writer = None;
@@ -124,7 +124,7 @@ impl Handles {
     }
 
     /// Creates the file unless it exists.
-    pub(super) fn make_file(&self) -> Result<(), StoreError> {
+    pub(super) fn make_file(&self) -> Result<(), StoreErrorKind> {
         if FileId::of(&self.path)?.is_some() {
             return Ok(());
         }
@@ -139,7 +139,7 @@ impl Handles {
 }
 
 /// Opens a store's file without changing it. `None` if a killed writer left it; opening it for writing will repair it.
-fn open_to_read(path: &Path) -> Result<Option<ReadOnlyDatabase>, StoreError> {
+fn open_to_read(path: &Path) -> Result<Option<ReadOnlyDatabase>, StoreErrorKind> {
     check_header(path)?;
     catch_panics(|| match builder().open_read_only(path) {
         Ok(handle) => {
@@ -151,16 +151,16 @@ fn open_to_read(path: &Path) -> Result<Option<ReadOnlyDatabase>, StoreError> {
     })
 }
 
-fn check_format(transaction: &ReadTransaction) -> Result<(), StoreError> {
+fn check_format(transaction: &ReadTransaction) -> Result<(), StoreErrorKind> {
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
         Err(TableError::Storage(error)) => return Err(error.into()),
-        Err(_) => return Err(StoreError::Foreign("it is a redb file of another program")),
+        Err(_) => return Err(StoreErrorKind::Foreign("it is a redb file of another program")),
     };
     match redb::ReadableTable::get(&meta, VERSION)?.map(|version| version.value()) {
         Some(version) if version <= FORMAT_VERSION => Ok(()),
-        Some(version) => Err(StoreError::Newer(version)),
-        None => Err(StoreError::Foreign("it is a redb file of another program")),
+        Some(version) => Err(StoreErrorKind::Newer(version)),
+        None => Err(StoreErrorKind::Foreign("it is a redb file of another program")),
     }
 }
 
@@ -169,22 +169,22 @@ fn check_format(transaction: &ReadTransaction) -> Result<(), StoreError> {
 /// The fields are those of redb's design document, "Super-header". A file shorter than they say was cut by another
 /// program, for redb shrinks a file only after it has written a smaller layout, and writes a larger layout only after
 /// growing the file.
-fn check_header(path: &Path) -> Result<(), StoreError> {
+fn check_header(path: &Path) -> Result<(), StoreErrorKind> {
     let mut file = data_file::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => StoreError::Foreign("it is not a file, or a link to one"),
-        _ => StoreError::Io("open it", error),
+        io::ErrorKind::InvalidData => StoreErrorKind::Foreign("it is not a file, or a link to one"),
+        _ => StoreErrorKind::Io("open it", error),
     })?;
-    let metadata = file.metadata().map_err(|error| StoreError::Io("inspect it", error))?;
+    let metadata = file.metadata().map_err(|error| StoreErrorKind::Io("inspect it", error))?;
     if metadata.len() == 0 {
-        return Err(StoreError::damaged("it is empty"));
+        return Err(StoreErrorKind::damaged("it is empty"));
     }
     let mut header = [0; 32];
     match file.read_exact(&mut header) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(StoreError::damaged("its end is missing")),
-        read => read.map_err(|error| StoreError::Io("read it", error))?,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(StoreErrorKind::damaged("its end is missing")),
+        read => read.map_err(|error| StoreErrorKind::Io("read it", error))?,
     }
     if header[..9] != *b"redb\x1a\x0a\xa9\x0d\x0a" {
-        return Err(StoreError::Foreign("it is not a redb file"));
+        return Err(StoreErrorKind::Foreign("it is not a redb file"));
     }
     // Another process may shrink the file between our reading the header and the length, so a second comparison
     // decides.
@@ -194,8 +194,8 @@ fn check_header(path: &Path) -> Result<(), StoreError> {
         Ok(length_in(&header) > file.metadata()?.len())
     };
     let is_short = is_cut_short().and_then(|is_short| if is_short { is_cut_short() } else { Ok(false) });
-    if is_short.map_err(|error| StoreError::Io("read it", error))? {
-        return Err(StoreError::damaged("its end is missing"));
+    if is_short.map_err(|error| StoreErrorKind::Io("read it", error))? {
+        return Err(StoreErrorKind::damaged("its end is missing"));
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ thread_local! {
 
 /// Makes an error of a panic. redb may panic if another program overwrote pages of the file; that must neither end the
 /// process nor be what a person reads.
-pub(super) fn catch_panics<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn catch_panics<T>(work: impl FnOnce() -> Result<T, StoreErrorKind>) -> Result<T, StoreErrorKind> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let others = std::panic::take_hook();
@@ -226,15 +226,15 @@ pub(super) fn catch_panics<T>(work: impl FnOnce() -> Result<T, StoreError>) -> R
     let before = CATCHES_PANICS.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     CATCHES_PANICS.set(before);
-    result.unwrap_or_else(|_| Err(StoreError::damaged("its pages contradict each other")))
+    result.unwrap_or_else(|_| Err(StoreErrorKind::damaged("its pages contradict each other")))
 }
 
 impl FileId {
-    fn of(path: &Path) -> Result<Option<Self>, StoreError> {
+    fn of(path: &Path) -> Result<Option<Self>, StoreErrorKind> {
         match fs::symlink_metadata(path) {
             Ok(metadata) => Ok(Some(Self { device: metadata.dev(), inode: metadata.ino() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::Io("inspect it", error)),
+            Err(error) => Err(StoreErrorKind::Io("inspect it", error)),
         }
     }
 }
@@ -243,7 +243,7 @@ impl FileId {
 mod tests {
     use super::*;
     use crate::{
-        model::{FailureKind, RunId, Stream, line},
+        model::{RunId, Stream, line},
         store::{SealResult, Store, tests::run},
     };
 
@@ -284,9 +284,8 @@ mod tests {
             store.check().expect_err(what),
         ];
         for failure in failures {
-            assert_eq!(failure.kind, FailureKind::Store);
-            assert!(failure.message.contains(message_part), "{what}: {failure}");
-            assert!(failure.message.contains(&*store.path().to_string_lossy()), "{what}: {failure}");
+            assert!(failure.to_string().contains(message_part), "{what}: {failure}");
+            assert!(failure.to_string().contains(&*store.path().to_string_lossy()), "{what}: {failure}");
         }
         assert!(fs::read(store.path()).expect("readable") == bytes, "{what}: the file was written to");
     }
@@ -332,7 +331,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::at(directory.path());
         fs::create_dir(store.path()).expect("made");
-        assert!(store.check().expect_err("a directory").message.contains("not a file"));
+        assert!(store.check().expect_err("a directory").to_string().contains("not a file"));
         store.put_run(&run(RunId::new()), None, || true).expect_err("a directory");
     }
 

@@ -10,10 +10,10 @@ use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use super::{
     Store,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     tables::{INDEX, IndexKey, RUNS, RunKey, StoredRun, TOUCHED},
 };
-use crate::model::{Failure, Run, RunId, RunState};
+use crate::model::{Run, RunId, RunState};
 
 /// The key of a term: the first half of the blake3 of its kind and its value.
 pub(super) type TermHash = [u8; 16];
@@ -76,7 +76,7 @@ impl Store {
         filter: &Filter,
         before: Option<RunId>,
         mut visit: impl FnMut(StoredRun) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StoreError> {
         self.read(|transaction| {
             let is_indexed = has_index(transaction)?;
             if filter.needs_index && !is_indexed {
@@ -90,7 +90,7 @@ impl Store {
             while let Some(at) = bound {
                 let Some(id) = newest_of_all(&index, &filter.groups, at)? else { break };
                 let record = StoredRun::load(&runs, RunId::from_bytes(id))?;
-                let record = record.ok_or_else(|| StoreError::damaged("a run in the index has no record"))?;
+                let record = record.ok_or_else(|| StoreErrorKind::damaged("a run in the index has no record"))?;
                 if visit(record).is_break() {
                     break;
                 }
@@ -106,7 +106,7 @@ fn scan(
     transaction: &ReadTransaction,
     before: Option<RunId>,
     visit: &mut impl FnMut(StoredRun) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Result<(), StoreErrorKind> {
     let runs = transaction.open_table(RUNS)?;
     let end = before.map(|id| *id.as_bytes());
     let records = match &end {
@@ -121,7 +121,7 @@ fn scan(
     Ok(())
 }
 
-fn has_index(transaction: &ReadTransaction) -> Result<bool, StoreError> {
+fn has_index(transaction: &ReadTransaction) -> Result<bool, StoreErrorKind> {
     match transaction.open_table(INDEX) {
         Ok(_) => Ok(true),
         Err(TableError::TableDoesNotExist(_)) => Ok(false),
@@ -134,7 +134,7 @@ fn newest_of_all(
     index: &impl ReadableTable<IndexKey, ()>,
     groups: &[Vec<TermHash>],
     bound: [u8; 16],
-) -> Result<Option<[u8; 16]>, StoreError> {
+) -> Result<Option<[u8; 16]>, StoreErrorKind> {
     let (mut candidate, mut agreed) = (bound, 0);
     for group in groups.iter().cycle() {
         let mut newest = None;
@@ -152,7 +152,7 @@ fn newest_of_all(
 }
 
 /// The newest run at or before `bound` that has this term.
-fn newest_of(index: &impl ReadableTable<IndexKey, ()>, term: &TermHash, bound: [u8; 16]) -> Result<Option<[u8; 16]>, StoreError> {
+fn newest_of(index: &impl ReadableTable<IndexKey, ()>, term: &TermHash, bound: [u8; 16]) -> Result<Option<[u8; 16]>, StoreErrorKind> {
     let (first, last) = (index_key(term, &[0; 16]), index_key(term, &bound));
     let found = index.range::<&[u8; 32]>(&first..=&last)?.next_back().transpose()?;
     Ok(found.map(|(key, _)| key.value()[16..].try_into().expect("sixteen bytes")))
@@ -169,7 +169,7 @@ pub(super) fn update(
     id: RunId,
     before: Option<&StoredRun>,
     after: Option<&StoredRun>,
-) -> Result<(), StoreError> {
+) -> Result<(), StoreErrorKind> {
     let terms_of = |record: Option<&StoredRun>| record.filter(|record| record.finished).map_or(Vec::new(), |record| terms(&record.run));
     let (old, new) = (terms_of(before), terms_of(after));
     if old == new {
@@ -186,7 +186,7 @@ pub(super) fn update(
 }
 
 /// Notes which files the part of a run that is being sealed names.
-pub(super) fn note_files(transaction: &WriteTransaction, id: RunId, files: &BTreeSet<String>) -> Result<(), StoreError> {
+pub(super) fn note_files(transaction: &WriteTransaction, id: RunId, files: &BTreeSet<String>) -> Result<(), StoreErrorKind> {
     if files.is_empty() {
         return Ok(());
     }
@@ -201,7 +201,7 @@ pub(super) fn note_files(transaction: &WriteTransaction, id: RunId, files: &BTre
 }
 
 /// Makes a run that is finished by now found by the files that it names.
-pub(super) fn add_files(transaction: &WriteTransaction, id: RunId) -> Result<(), StoreError> {
+pub(super) fn add_files(transaction: &WriteTransaction, id: RunId) -> Result<(), StoreErrorKind> {
     let terms = terms_of_files(&transaction.open_table(TOUCHED)?, id)?;
     let mut index = transaction.open_table(INDEX)?;
     for term in &terms {
@@ -211,7 +211,7 @@ pub(super) fn add_files(transaction: &WriteTransaction, id: RunId) -> Result<(),
 }
 
 /// Forgets the files that a deleted run names.
-pub(super) fn remove_files(transaction: &WriteTransaction, id: RunId) -> Result<(), StoreError> {
+pub(super) fn remove_files(transaction: &WriteTransaction, id: RunId) -> Result<(), StoreErrorKind> {
     let mut touched = transaction.open_table(TOUCHED)?;
     let terms = terms_of_files(&touched, id)?;
     touched.remove(id.as_bytes())?;
@@ -222,14 +222,14 @@ pub(super) fn remove_files(transaction: &WriteTransaction, id: RunId) -> Result<
     Ok(())
 }
 
-fn terms_of_files(touched: &impl ReadableTable<RunKey, &'static [u8]>, id: RunId) -> Result<Vec<TermHash>, StoreError> {
+fn terms_of_files(touched: &impl ReadableTable<RunKey, &'static [u8]>, id: RunId) -> Result<Vec<TermHash>, StoreErrorKind> {
     let row = touched.get(id.as_bytes())?;
     let terms = row.iter().flat_map(|row| row.value().as_chunks().0.to_vec());
     Ok(terms.collect())
 }
 
 /// Builds the index of a file that has none.
-pub(super) fn rebuild(transaction: &WriteTransaction) -> Result<(), StoreError> {
+pub(super) fn rebuild(transaction: &WriteTransaction) -> Result<(), StoreErrorKind> {
     let runs = transaction.open_table(RUNS)?;
     for record in runs.range::<&[u8; 16]>(..)? {
         let record = StoredRun::parse(record?.1.value())?;

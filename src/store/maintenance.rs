@@ -3,8 +3,13 @@
 
 use redb::ReadableTable;
 
-use super::{Store, TransactionOutcome, create::builder, error::StoreError, tables::META};
-use crate::model::{Failure, UnixMs};
+use super::{
+    Store, TransactionOutcome,
+    create::builder,
+    error::{StoreError, StoreErrorKind},
+    tables::META,
+};
+use crate::model::UnixMs;
 
 /// Free bytes in the file below which it is not compacted.
 const MIN_FREE_BYTES: u64 = 8 << 20;
@@ -51,7 +56,7 @@ impl Store {
     /// redb moves what stands at the end of the file into the gaps before it and cuts the end off. Meanwhile nobody can
     /// read or write, for one to two seconds a gigabyte, so we only do it where much is gained, and not while anybody
     /// is reading.
-    pub(crate) fn compact(&self) -> Result<Compaction, Failure> {
+    pub(crate) fn compact(&self) -> Result<Compaction, StoreError> {
         let stats = self.stats()?;
         let free = stats.file_bytes.saturating_sub(stats.stored_bytes);
         if free < MIN_FREE_BYTES || free < stats.file_bytes / MIN_FREE_DIVISOR {
@@ -63,7 +68,7 @@ impl Store {
             let compacted = match handle.compact() {
                 Ok(_) => Ok(Compaction::Done),
                 Err(redb::CompactionError::TransactionInProgress) => Ok(Compaction::Busy),
-                Err(error) => Err(StoreError::from(redb::Error::from(error))),
+                Err(error) => Err(StoreErrorKind::from(redb::Error::from(error))),
             };
             handle.close()?;
             compacted
@@ -72,7 +77,7 @@ impl Store {
     }
 
     /// Changes the retention marks. Writes nothing if `change` changes nothing, or if there is no file.
-    pub(crate) fn mark_retention(&self, change: impl FnOnce(&mut RetentionMarks)) -> Result<(), Failure> {
+    pub(crate) fn mark_retention(&self, change: impl FnOnce(&mut RetentionMarks)) -> Result<(), StoreError> {
         self.change(|transaction| {
             let mut meta = transaction.open_table(META)?;
             let mut before = RetentionMarks::default();

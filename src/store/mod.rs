@@ -38,13 +38,13 @@ use redb::{Durability, ReadTransaction, WriteTransaction};
 
 pub(crate) use self::{
     block::{Block, BlockEntry},
+    error::StoreError,
     index::Filter,
     maintenance::{Compaction, RetentionMarks},
     prefix::PartCache,
     seal::{EndedRun, SealResult},
 };
-use self::{error::StoreError, handles::Handles, read::RecentBlocks};
-use crate::model::Failure;
+use self::{error::StoreErrorKind, handles::Handles, read::RecentBlocks};
 
 /// Name of the store's file in the data directory.
 pub(crate) const FILE_NAME: &str = "loomd.redb";
@@ -101,12 +101,12 @@ impl Store {
     }
 
     /// Fails if the store cannot be used. A missing file is fine; one that a killed writer left behind is repaired.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.handles.check().map_err(|error| error.at(self.path()))
     }
 
     /// Runs `work` in a read transaction that begins now. `None` when there is no file.
-    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>) -> Result<Option<T>, Failure> {
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, StoreErrorKind>) -> Result<Option<T>, StoreError> {
         let attempt = || {
             let Some(handle) = self.handles.for_reading()? else { return Ok(None) };
             work(&handle.begin_read()?).map(Some)
@@ -115,17 +115,20 @@ impl Store {
     }
 
     /// Runs `work` in a write transaction, after waiting for the write lock. Creates the file if there is none.
-    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>) -> Result<T, Failure> {
+    fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreErrorKind>) -> Result<T, StoreError> {
         let attempt = || {
             self.handles.make_file()?;
-            let handle = self.handles.for_writing()?.ok_or_else(StoreError::vanished)?;
+            let handle = self.handles.for_writing()?.ok_or_else(StoreErrorKind::vanished)?;
             transact(&handle, &self.commits, work)
         };
         handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
 
     /// As [`Self::write`], but returns `None` when there is no file.
-    fn change<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>) -> Result<Option<T>, Failure> {
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreErrorKind>,
+    ) -> Result<Option<T>, StoreError> {
         let attempt = || {
             let Some(handle) = self.handles.for_writing()? else { return Ok(None) };
             transact(&handle, &self.commits, work).map(Some)
@@ -133,9 +136,9 @@ impl Store {
         handles::catch_panics(attempt).map_err(|error| self.failed(error))
     }
 
-    /// Makes a [`Failure`] of an error. redb refuses all work on a handle after one failed read or write of the file,
+    /// Makes a [`StoreError`] of an error. redb refuses all work on a handle after one failed read or write of the file,
     /// so the handles are closed, and the next call opens the file anew.
-    fn failed(&self, error: StoreError) -> Failure {
+    fn failed(&self, error: StoreErrorKind) -> StoreError {
         if error.spoils_handles() {
             self.handles.close();
         }
@@ -146,8 +149,8 @@ impl Store {
 fn transact<T>(
     handle: &redb::Database,
     commits: &AtomicU64,
-    work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreError>,
-) -> Result<T, StoreError> {
+    work: impl FnOnce(&WriteTransaction) -> Result<TransactionOutcome<T>, StoreErrorKind>,
+) -> Result<T, StoreErrorKind> {
     let mut transaction = handle.begin_write()?;
     transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
     transaction.set_quick_repair(true);

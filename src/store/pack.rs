@@ -11,7 +11,7 @@ use zstd::{
 };
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     prefix::FoundPrefix,
     row::{
         BlockHead, CHECKSUM_BYTES, HAS_PREFIX, MAX_PREFIXED_RAW_BYTES, MAX_RAW_BYTES, MAX_ROW_BYTES, PLAIN, PrefixLocation, ROW_FORMAT,
@@ -60,12 +60,12 @@ pub(super) struct Row<'a> {
 /// Where rows go, and what they may build on.
 pub(super) trait RowSink {
     /// The prefix for the bytes of a body from `at` on. `weak`: one that may only be similar will do.
-    fn find(&mut self, body: &[u8], at: usize, weak: bool) -> Result<Option<FoundPrefix>, StoreError>;
+    fn find(&mut self, body: &[u8], at: usize, weak: bool) -> Result<Option<FoundPrefix>, StoreErrorKind>;
 
     /// Where a row without a prefix that begins at `at` should end at the latest, because the store has what follows.
     fn end_of_new(&self, body: &[u8], at: usize) -> usize;
 
-    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreError>;
+    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreErrorKind>;
 }
 
 /// Makes rows of bodies. A new one is made for each sealing, because its zstd context takes about a megabyte.
@@ -128,7 +128,13 @@ impl Packer {
     }
 
     /// Makes rows of one body, or of a text if there is no head, and gives each to `sink`.
-    pub(super) fn pack(&mut self, head: Option<&BlockHead>, flags: u16, body: &[u8], sink: &mut impl RowSink) -> Result<(), StoreError> {
+    pub(super) fn pack(
+        &mut self,
+        head: Option<&BlockHead>,
+        flags: u16,
+        body: &[u8],
+        sink: &mut impl RowSink,
+    ) -> Result<(), StoreErrorKind> {
         let mut at = 0;
         for part in 0.. {
             let (head, flags) = if part == 0 { (head, flags) } else { (None, 0) };
@@ -166,7 +172,7 @@ impl Packer {
         at: usize,
         capacity: usize,
         sink: &mut impl RowSink,
-    ) -> Result<(PackedPart, Option<FoundPrefix>), StoreError> {
+    ) -> Result<(PackedPart, Option<FoundPrefix>), StoreErrorKind> {
         let mut end = sink.end_of_new(body, at);
         if let Some(found) = sink.find(body, at, self.wants_weak_prefix())? {
             let end_of_prefixed = found.end.min(body.len());
@@ -184,7 +190,7 @@ impl Packer {
     }
 
     /// How much of `rest` fits into `capacity`, and in which codec. Leaves compressed data in `self.compressed`.
-    fn compress(&mut self, rest: &[u8], capacity: usize) -> Result<PackedPart, StoreError> {
+    fn compress(&mut self, rest: &[u8], capacity: usize) -> Result<PackedPart, StoreErrorKind> {
         let plain = PackedPart { raw_bytes: rest.len().min(capacity), codec: PLAIN };
         if self.parts_to_skip > 0 {
             self.parts_to_skip -= 1;
@@ -219,7 +225,7 @@ impl Packer {
         capacity: usize,
         found: &FoundPrefix,
         at: usize,
-    ) -> Result<Option<PackedPart>, StoreError> {
+    ) -> Result<Option<PackedPart>, StoreErrorKind> {
         let mut raw_bytes = rest.len().min(MAX_PREFIXED_RAW_BYTES);
         let same_to = found.same.1 - at;
         let mut compressed_bytes = self.zstd_with_prefix(&rest[..raw_bytes], &found.prefix.bytes)?;
@@ -253,8 +259,8 @@ impl Packer {
         self.ratio = if ratio < self.ratio { ratio } else { (self.ratio + ratio) / 2.0 };
     }
 
-    fn zstd(&mut self, raw: &[u8]) -> Result<usize, StoreError> {
-        let failed = |error| StoreError::Io("compress", error);
+    fn zstd(&mut self, raw: &[u8]) -> Result<usize, StoreErrorKind> {
+        let failed = |error| StoreErrorKind::Io("compress", error);
         let zstd = match &mut self.zstd {
             Some(zstd) => zstd,
             none => none.insert(bulk::Compressor::new(self.level).map_err(failed)?),
@@ -265,11 +271,11 @@ impl Packer {
     }
 
     /// Always at the default level: the fast one finds few matches in a prefix.
-    fn zstd_with_prefix(&mut self, raw: &[u8], prefix: &[u8]) -> Result<usize, StoreError> {
-        let failed = |code| StoreError::Io("compress", std::io::Error::other(get_error_name(code)));
+    fn zstd_with_prefix(&mut self, raw: &[u8], prefix: &[u8]) -> Result<usize, StoreErrorKind> {
+        let failed = |code| StoreErrorKind::Io("compress", std::io::Error::other(get_error_name(code)));
         self.compressed.clear();
         self.compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let mut zstd = CCtx::try_create().ok_or_else(|| StoreError::Io("compress", std::io::ErrorKind::OutOfMemory.into()))?;
+        let mut zstd = CCtx::try_create().ok_or_else(|| StoreErrorKind::Io("compress", std::io::ErrorKind::OutOfMemory.into()))?;
         zstd.set_parameter(CParameter::CompressionLevel(DEFAULT_LEVEL)).map_err(failed)?;
         zstd.set_parameter(CParameter::WindowLog(WINDOW_LOG)).map_err(failed)?;
         zstd.ref_prefix(prefix).map_err(failed)?;

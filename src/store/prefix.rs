@@ -7,7 +7,7 @@ use redb::ReadableTable;
 
 use super::{
     anchors::Hit,
-    error::StoreError,
+    error::StoreErrorKind,
     row::{HAS_PREFIX, MAX_PREFIX_BYTES, PrefixLocation, RowHeader},
     tables::{RowKey, first_seq_of, part_of, row_key},
     unpack::Unpacker,
@@ -48,8 +48,8 @@ pub(super) fn at_anchor(
     hit: Hit,
     body: &[u8],
     (at, raw_bytes): (usize, usize),
-    stays: impl FnMut(u64) -> Result<bool, StoreError>,
-) -> Result<Option<FoundPrefix>, StoreError> {
+    stays: impl FnMut(u64) -> Result<bool, StoreErrorKind>,
+) -> Result<Option<FoundPrefix>, StoreErrorKind> {
     let before = hit.at - at + SLACK_BYTES;
     let Some((prefix, in_prefix)) = around(rows, parts, (hit.run, hit.first_seq, hit.end), before, prefix_bytes(raw_bytes), stays)? else {
         return Ok(None);
@@ -74,7 +74,7 @@ pub(super) fn in_base(
     (base, first_seq, position): (RunId, u64, usize),
     at: usize,
     raw_bytes: usize,
-) -> Result<Option<FoundPrefix>, StoreError> {
+) -> Result<Option<FoundPrefix>, StoreErrorKind> {
     let length = MAX_PREFIX_BYTES;
     let before = (length - raw_bytes.min(length)) / 2;
     let found = around(rows, parts, (base, first_seq, position), before, length, |_| Ok(true))?;
@@ -90,8 +90,8 @@ fn around(
     (run, first_seq, position): (RunId, u64, usize),
     before: usize,
     length: usize,
-    mut stays: impl FnMut(u64) -> Result<bool, StoreError>,
-) -> Result<Option<(Prefix, usize)>, StoreError> {
+    mut stays: impl FnMut(u64) -> Result<bool, StoreErrorKind>,
+) -> Result<Option<(Prefix, usize)>, StoreErrorKind> {
     let (mut part, mut begin) = (0, 0);
     loop {
         let Some(row) = rows.get(&row_key(run, first_seq, part))? else { return Ok(None) };
@@ -155,7 +155,7 @@ pub(super) fn read(
     rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
     location: &PrefixLocation,
     parts: &mut PartCache,
-) -> Result<Vec<u8>, StoreError> {
+) -> Result<Vec<u8>, StoreErrorKind> {
     let (start, end) = (location.start as usize, location.start as usize + location.length as usize);
     let (mut bytes, mut passed) = (Vec::with_capacity(location.length as usize), 0);
     let (from, to) = (row_key(location.run, location.first_seq, 0), row_key(location.run, u64::MAX, u32::MAX));
@@ -176,13 +176,13 @@ pub(super) fn read(
         return Err(missing(location.run));
     }
     if crc32fast::hash(&bytes) != location.checksum {
-        return Err(StoreError::damaged(format!("rows of run {} that another row builds on have changed", location.run)));
+        return Err(StoreErrorKind::damaged(format!("rows of run {} that another row builds on have changed", location.run)));
     }
     Ok(bytes)
 }
 
-fn missing(run: RunId) -> StoreError {
-    StoreError::damaged(format!("rows of run {run} that another row builds on are missing"))
+fn missing(run: RunId) -> StoreErrorKind {
+    StoreErrorKind::damaged(format!("rows of run {run} that another row builds on are missing"))
 }
 
 /// Decoded parts of bodies that rows build on, the most recently used first. Successive rows build on the same parts.
@@ -205,7 +205,7 @@ impl PartCache {
         run: RunId,
         first_seq: u64,
         part: u32,
-    ) -> Result<Option<&[u8]>, StoreError> {
+    ) -> Result<Option<&[u8]>, StoreErrorKind> {
         let is_it = |cached: &CachedPart| (cached.run, cached.first_seq, cached.part) == (run, first_seq, part);
         let cached = match self.0.iter().position(is_it) {
             Some(at) => self.0.remove(at),

@@ -10,14 +10,14 @@ use redb::ReadTransaction;
 
 use super::{
     Block, PartCache, Store,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     prefix,
     row::{BlockHead, head_at, head_at_offset, missing},
     tables::{ROWS, RUNS, StoredRun, TEXTS, row_key},
     text,
     unpack::Unpacker,
 };
-use crate::model::{Failure, RunId, Stream};
+use crate::model::{RunId, Stream};
 
 /// Blocks without output that are skipped in one transaction.
 const MAX_SKIPPED_BLOCKS: usize = 256;
@@ -57,7 +57,7 @@ impl RecentBlocks {
 impl Store {
     /// The block that holds entry `seq`; `None` if the store does not have the entry. A block with a huge entry holds
     /// only that one.
-    pub(crate) fn block_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, Failure> {
+    pub(crate) fn block_at(&self, id: RunId, seq: u64) -> Result<Option<Block>, StoreError> {
         let block = self.read(|transaction| {
             let head = head_at(&transaction.open_table(ROWS)?, id, seq)?;
             self.block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq), &mut PartCache::default())
@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// [`Self::block_at`] for a caller that may need a part of the block only, and the rest soon.
-    pub(crate) fn page_block_at(&self, id: RunId, seq: u64) -> Result<Option<Arc<Block>>, Failure> {
+    pub(crate) fn page_block_at(&self, id: RunId, seq: u64) -> Result<Option<Arc<Block>>, StoreError> {
         let block = self.read(|transaction| {
             let head = head_at(&transaction.open_table(ROWS)?, id, seq)?;
             self.recent_block_of(transaction, id, head.filter(|head| seq >= head.first_seq && seq <= head.last_seq))
@@ -78,7 +78,7 @@ impl Store {
     /// without decompressing them; after `MAX_SKIPPED_BLOCKS` of them the result is the last entry that was skipped,
     /// and no block. `None` beyond what is sealed. A caller that reads on, in this run or a similar one, passes the
     /// same `bodies` again.
-    pub(crate) fn output_after(&self, id: RunId, seq: u64, bodies: &mut PartCache) -> Result<Option<(u64, Option<Block>)>, Failure> {
+    pub(crate) fn output_after(&self, id: RunId, seq: u64, bodies: &mut PartCache) -> Result<Option<(u64, Option<Block>)>, StoreError> {
         let found = self.read(|transaction| {
             let rows = transaction.open_table(ROWS)?;
             let mut skipped_to = seq;
@@ -98,7 +98,7 @@ impl Store {
 
     /// The block that holds byte `offset` of a stream, or of both counted together in order of arrival. `None` beyond
     /// what is sealed. Only this block is decompressed.
-    pub(crate) fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Arc<Block>>, Failure> {
+    pub(crate) fn block_at_offset(&self, id: RunId, stream: Option<Stream>, offset: u64) -> Result<Option<Arc<Block>>, StoreError> {
         let block = self.read(|transaction| {
             let Some(record) = StoredRun::load(&transaction.open_table(RUNS)?, id)? else { return Ok(None) };
             let head = head_at_offset(&transaction.open_table(ROWS)?, id, record.sealed.seq, stream, offset)?;
@@ -113,18 +113,23 @@ impl Store {
         id: RunId,
         head: Option<BlockHead>,
         bodies: &mut PartCache,
-    ) -> Result<Option<Block>, StoreError> {
+    ) -> Result<Option<Block>, StoreErrorKind> {
         let Some(head) = head else { return Ok(None) };
         self.decoded_blocks.fetch_add(1, Ordering::Relaxed);
         match whole_block(transaction, id, &head, bodies) {
             // The run is being deleted: what its rows build on may be removed before they are.
-            Err(StoreError::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
+            Err(StoreErrorKind::Damaged(_)) if StoredRun::load(&transaction.open_table(RUNS)?, id)?.is_none() => Ok(None),
             block => block.map(Some),
         }
     }
 
     /// [`Self::block_of`] that decodes a block once for several pages.
-    fn recent_block_of(&self, transaction: &ReadTransaction, id: RunId, head: Option<BlockHead>) -> Result<Option<Arc<Block>>, StoreError> {
+    fn recent_block_of(
+        &self,
+        transaction: &ReadTransaction,
+        id: RunId,
+        head: Option<BlockHead>,
+    ) -> Result<Option<Arc<Block>>, StoreErrorKind> {
         let Some(head) = head else { return Ok(None) };
         if let Some(block) = self.recent.find(id, &head) {
             return Ok(Some(block));
@@ -135,7 +140,7 @@ impl Store {
     }
 }
 
-fn whole_block(transaction: &ReadTransaction, id: RunId, head: &BlockHead, bodies: &mut PartCache) -> Result<Block, StoreError> {
+fn whole_block(transaction: &ReadTransaction, id: RunId, head: &BlockHead, bodies: &mut PartCache) -> Result<Block, StoreErrorKind> {
     let rows = transaction.open_table(ROWS)?;
     let mut unpacker = Unpacker::new(head)?;
     for part in 0.. {

@@ -7,7 +7,7 @@
 use redb::ReadableTable;
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     tables::{RowKey, first_seq_of, row_key},
 };
 use crate::model::{RunId, Stream};
@@ -124,23 +124,23 @@ pub(super) struct RowHeader<'a> {
 
 impl<'a> RowHeader<'a> {
     /// Reads the header of a row that must be part `part`.
-    pub(super) fn read(row: &'a [u8], part: u32) -> Result<Self, StoreError> {
-        let (header, rest) = row.split_at_checked(ROW_HEADER_BYTES).ok_or_else(|| StoreError::damaged("a row is too short"))?;
+    pub(super) fn read(row: &'a [u8], part: u32) -> Result<Self, StoreErrorKind> {
+        let (header, rest) = row.split_at_checked(ROW_HEADER_BYTES).ok_or_else(|| StoreErrorKind::damaged("a row is too short"))?;
         let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
         let flags = u16::from_le_bytes([header[2], header[3]]);
         if header[0] != ROW_FORMAT || flags & !(HAS_PREFIX | HAS_REFERENCES) != 0 {
-            return Err(StoreError::NewerRow);
+            return Err(StoreErrorKind::NewerRow);
         }
         if number(4) != part {
-            return Err(StoreError::damaged("a row is stored under the key of another row"));
+            return Err(StoreErrorKind::damaged("a row is stored under the key of another row"));
         }
         Ok(Self { codec: header[1], flags, raw_bytes: number(8) as usize, rest })
     }
 }
 
 /// The head of a block, from its first row.
-fn head_of(row: &[u8]) -> Result<BlockHead, StoreError> {
-    BlockHead::read(RowHeader::read(row, 0)?.rest).ok_or_else(|| StoreError::damaged("a row is too short for its head"))
+fn head_of(row: &[u8]) -> Result<BlockHead, StoreErrorKind> {
+    BlockHead::read(RowHeader::read(row, 0)?.rest).ok_or_else(|| StoreErrorKind::damaged("a row is too short for its head"))
 }
 
 /// The head of the last block that begins at or before entry `seq`.
@@ -148,7 +148,7 @@ pub(super) fn head_at(
     rows: &impl ReadableTable<&'static RowKey, &'static [u8]>,
     id: RunId,
     seq: u64,
-) -> Result<Option<BlockHead>, StoreError> {
+) -> Result<Option<BlockHead>, StoreErrorKind> {
     let range = row_key(id, 0, 0)..=row_key(id, seq, u32::MAX);
     let Some(row) = rows.range::<&RowKey>(range.start()..=range.end())?.next_back() else { return Ok(None) };
     let (key, row) = row?;
@@ -161,7 +161,7 @@ pub(super) fn head_at(
         }
     };
     if head.first_seq != first_seq || head.last_seq < first_seq {
-        return Err(StoreError::damaged("a row is stored under the key of another row"));
+        return Err(StoreErrorKind::damaged("a row is stored under the key of another row"));
     }
     Ok(Some(head))
 }
@@ -174,7 +174,7 @@ pub(super) fn head_at_offset(
     last_seq: u64,
     stream: Option<Stream>,
     offset: u64,
-) -> Result<Option<BlockHead>, StoreError> {
+) -> Result<Option<BlockHead>, StoreErrorKind> {
     // We look for the last block that begins at or before the offset. A block without a byte of the stream begins where
     // the next one does, so the last of several that begin at the same offset is the one with the byte.
     let mut candidate = None;
@@ -201,8 +201,8 @@ fn begin_and_end(head: &BlockHead, stream: Option<Stream>) -> (u64, u64) {
 }
 
 /// The error for rows that other rows or the run's record say must be there.
-pub(super) fn missing(id: RunId, seq: u64) -> StoreError {
-    StoreError::damaged(format!("rows of run {id} at entry {seq} are missing"))
+pub(super) fn missing(id: RunId, seq: u64) -> StoreErrorKind {
+    StoreErrorKind::damaged(format!("rows of run {id} at entry {seq} are missing"))
 }
 
 /// Appends a number in LEB128: seven bits a byte, the lowest first, the top bit set on all bytes but the last.

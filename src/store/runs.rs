@@ -10,7 +10,7 @@ use super::{
     base,
     builds::Builds,
     checkpoints,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     index,
     tables::{
         DELETED, META, ROWS, RUNS, RowKey, SUM_DEDUPED, SUM_DELETED_BASES, SUM_DELTA, SUM_DELTA_STORED, SUM_ENTRIES, SUM_LOGICAL, SUM_RUNS,
@@ -18,7 +18,7 @@ use super::{
     },
     text,
 };
-use crate::model::{Failure, Run, RunId};
+use crate::model::{Run, RunId};
 
 /// Rows that one transaction of a deletion removes: about 16 MiB, so that no other server waits long.
 const ROWS_PER_TRANSACTION: usize = 256;
@@ -61,19 +61,19 @@ impl Store {
     /// Records a run, or its present state; what is sealed stays. `token` is the blake3 of its `clientToken`.
     /// `still_exists` is called inside the transaction: if it returns `false`, nothing is written, for a deleted run
     /// must not come back. A finished record is not changed. Returns whether the record now holds `run`.
-    pub fn put_run(&self, run: &Run, token: Option<[u8; 32]>, still_exists: impl FnOnce() -> bool) -> Result<bool, Failure> {
+    pub fn put_run(&self, run: &Run, token: Option<[u8; 32]>, still_exists: impl FnOnce() -> bool) -> Result<bool, StoreError> {
         self.write(|transaction| put_record(transaction, run, token, still_exists))
     }
 
     /// Finishes the record of a run that is wholly sealed. Fails if entries are missing. Returns `false` if the run
     /// does not exist. If the run was finished already, by this process or another, nothing changes.
-    pub fn finish(&self, run: &Run) -> Result<bool, Failure> {
+    pub fn finish(&self, run: &Run) -> Result<bool, StoreError> {
         let finished = self.change(|transaction| finish_record(transaction, run))?;
         Ok(finished.unwrap_or(false))
     }
 
     /// Changes a run's record (title, labels, pinned). `None` if the run does not exist.
-    pub(crate) fn edit(&self, id: RunId, edit: impl FnOnce(&mut Run)) -> Result<Option<Run>, Failure> {
+    pub(crate) fn edit(&self, id: RunId, edit: impl FnOnce(&mut Run)) -> Result<Option<Run>, StoreError> {
         let edited = self.change(|transaction| {
             let mut runs = transaction.open_table(RUNS)?;
             let Some(mut record) = StoredRun::load(&runs, id)? else { return Ok(TransactionOutcome::Unchanged(None)) };
@@ -93,7 +93,7 @@ impl Store {
     /// their rows, a bounded number in each transaction. Rows that others build on stay until those are removed. What a
     /// killed deletion left is removed as well. With `spare_pinned`, runs that are pinned by now stay. Returns the runs
     /// that existed and were removed, and the bytes of records, rows and texts that were freed.
-    pub(crate) fn delete_all(&self, ids: &[RunId], spare_pinned: bool) -> Result<(Vec<RunId>, u64), Failure> {
+    pub(crate) fn delete_all(&self, ids: &[RunId], spare_pinned: bool) -> Result<(Vec<RunId>, u64), StoreError> {
         let (mut gone, mut freed) = (Vec::new(), 0);
         for batch in ids.chunks(RUNS_PER_TRANSACTION) {
             let records = self.change(|transaction| {
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Removes all that deletions of runs have left. Returns the bytes of rows that were freed.
-    pub(crate) fn tidy(&self) -> Result<u64, Failure> {
+    pub(crate) fn tidy(&self) -> Result<u64, StoreError> {
         let mut freed = 0;
         while let Some(more) = self.change(remove_some_rows)?.flatten() {
             freed += more;
@@ -124,12 +124,12 @@ impl Store {
         Ok(freed)
     }
 
-    pub(crate) fn run(&self, id: RunId) -> Result<Option<StoredRun>, Failure> {
+    pub(crate) fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
         Ok(self.read(|transaction| StoredRun::load(&transaction.open_table(RUNS)?, id))?.flatten())
     }
 
     /// The run that was started with a `clientToken`, by the token's blake3.
-    pub(crate) fn token(&self, hash: &[u8; 32]) -> Result<Option<RunId>, Failure> {
+    pub(crate) fn token(&self, hash: &[u8; 32]) -> Result<Option<RunId>, StoreError> {
         let run = self.read(|transaction| {
             let tokens = transaction.open_table(TOKENS)?;
             let run = tokens.get(hash)?;
@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// Ids of the newest runs before `before`, at most `limit`; their records are not looked at.
-    pub(crate) fn ids_before(&self, before: Option<RunId>, limit: usize) -> Result<Vec<RunId>, Failure> {
+    pub(crate) fn ids_before(&self, before: Option<RunId>, limit: usize) -> Result<Vec<RunId>, StoreError> {
         let ids = self.read(|transaction| {
             let runs = transaction.open_table(RUNS)?;
             let end = before.map(|id| *id.as_bytes());
@@ -148,16 +148,16 @@ impl Store {
                 None => runs.range::<&[u8; 16]>(..)?,
             };
             let ids = records.rev().take(limit).map(|record| Ok(RunId::from_bytes(*record?.0.value())));
-            ids.collect::<Result<Vec<_>, StoreError>>()
+            ids.collect::<Result<Vec<_>, StoreErrorKind>>()
         })?;
         Ok(ids.unwrap_or_default())
     }
 
     /// What the store holds, from the sums in `META`; all zero without a file.
-    pub fn stats(&self) -> Result<Stats, Failure> {
+    pub fn stats(&self) -> Result<Stats, StoreError> {
         let stats = self.read(|transaction| {
             let meta = transaction.open_table(META)?;
-            let sum = |name| Ok::<_, StoreError>(meta.get(name)?.map_or(0, |sum| sum.value()));
+            let sum = |name| Ok::<_, StoreErrorKind>(meta.get(name)?.map_or(0, |sum| sum.value()));
             Ok(Stats {
                 runs: sum(SUM_RUNS)?,
                 entries: sum(SUM_ENTRIES)?,
@@ -184,7 +184,7 @@ pub(super) fn put_record(
     run: &Run,
     token: Option<[u8; 32]>,
     still_exists: impl FnOnce() -> bool,
-) -> Result<TransactionOutcome<bool>, StoreError> {
+) -> Result<TransactionOutcome<bool>, StoreErrorKind> {
     if !still_exists() {
         return Ok(TransactionOutcome::Unchanged(false));
     }
@@ -211,14 +211,14 @@ pub(super) fn put_record(
 }
 
 /// [`Store::finish`] in its transaction.
-pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result<TransactionOutcome<bool>, StoreError> {
+pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result<TransactionOutcome<bool>, StoreErrorKind> {
     let mut runs = transaction.open_table(RUNS)?;
     let Some(mut record) = StoredRun::load(&runs, run.id)? else { return Ok(TransactionOutcome::Unchanged(false)) };
     if record.finished {
         return Ok(TransactionOutcome::Unchanged(true));
     }
     if record.sealed.seq != run.last_seq {
-        return Err(StoreError::Unsealed { run: run.id, last: run.last_seq, sealed: record.sealed.seq });
+        return Err(StoreErrorKind::Unsealed { run: run.id, last: run.last_seq, sealed: record.sealed.seq });
     }
     record.run = run.clone();
     record.finished = true;
@@ -230,7 +230,7 @@ pub(super) fn finish_record(transaction: &WriteTransaction, run: &Run) -> Result
 }
 
 /// Removes the record of a run and puts the run into [`DELETED`] if it has rows. Returns the record's length.
-pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) -> Result<Option<u64>, StoreError> {
+pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pinned: bool) -> Result<Option<u64>, StoreErrorKind> {
     let mut runs = transaction.open_table(RUNS)?;
     let Some(record) = StoredRun::load(&runs, id)?.filter(|record| !(spare_pinned && record.run.pinned)) else { return Ok(None) };
     let record_bytes = runs.remove(id.as_bytes())?.map_or(0, |record| record.value().len() as u64);
@@ -261,7 +261,7 @@ pub(super) fn remove_record(transaction: &WriteTransaction, id: RunId, spare_pin
 }
 
 /// Removes some of what deletions of runs have left. Returns the bytes that were freed; `None` if nothing is left.
-pub(super) fn remove_some_rows(transaction: &WriteTransaction) -> Result<TransactionOutcome<Option<u64>>, StoreError> {
+pub(super) fn remove_some_rows(transaction: &WriteTransaction) -> Result<TransactionOutcome<Option<u64>>, StoreErrorKind> {
     let mut deleted = transaction.open_table(DELETED)?;
     if deleted.is_empty()? {
         return Ok(TransactionOutcome::Unchanged(None));
@@ -317,7 +317,7 @@ impl Store {
     }
 
     /// Removes a run. Returns the bytes of record, rows and texts that were freed; `None` if the run does not exist.
-    pub(crate) fn delete(&self, id: RunId) -> Result<Option<u64>, Failure> {
+    pub(crate) fn delete(&self, id: RunId) -> Result<Option<u64>, StoreError> {
         let (gone, freed) = self.delete_all(&[id], false)?;
         Ok((!gone.is_empty()).then_some(freed))
     }

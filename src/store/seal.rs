@@ -9,14 +9,14 @@ use super::{
     base::{self, Base},
     block::BlockBuilder,
     block_rows::{BlockRows, RunTable},
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     index,
     pack::Packer,
     runs,
     tables::{META, RUNS, SUM_DELTA, SUM_DELTA_STORED, SUM_ENTRIES, SUM_LOGICAL, SUM_STORED, SealedPart, StoredRun, add},
     text::Texts,
 };
-use crate::model::{Failure, Run, RunId, line};
+use crate::model::{Run, RunId, line};
 
 /// The result of sealing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +52,12 @@ impl Store {
     /// processes may seal the same lines. An entry that does not follow the last one is an error, and then nothing is
     /// written. When this returns, the entries up to the one in the result survive a power cut, and their log file may
     /// be removed.
-    pub fn seal(&self, id: RunId, lines: &[u8]) -> Result<SealResult, Failure> {
+    pub fn seal(&self, id: RunId, lines: &[u8]) -> Result<SealResult, StoreError> {
         self.seal_naming(id, lines, &BTreeSet::new())
     }
 
     /// [`Store::seal`] of lines that name these files, by which the run is found once it is finished.
-    pub(crate) fn seal_naming(&self, id: RunId, lines: &[u8], files: &BTreeSet<String>) -> Result<SealResult, Failure> {
+    pub(crate) fn seal_naming(&self, id: RunId, lines: &[u8], files: &BTreeSet<String>) -> Result<SealResult, StoreError> {
         let sealed = self.change(|transaction| seal_lines(transaction, id, lines, files))?;
         Ok(sealed.unwrap_or(SealResult::Gone))
     }
@@ -65,7 +65,7 @@ impl Store {
     /// Records, seals and finishes runs in one durable transaction, for a commit costs about as much for a hundred short runs as
     /// for one: all of them, or none if there is an error. `still_exists` is asked as for
     /// [`Store::put_run`]. Returns for each run whether its record holds it now.
-    pub(crate) fn put_ended(&self, ended: &[EndedRun], still_exists: impl Fn(RunId) -> bool) -> Result<Vec<bool>, Failure> {
+    pub(crate) fn put_ended(&self, ended: &[EndedRun], still_exists: impl Fn(RunId) -> bool) -> Result<Vec<bool>, StoreError> {
         self.write(|transaction| {
             let (mut is_changed, mut known) = (false, Vec::new());
             for EndedRun { run, token, lines, files } in ended {
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// [`Store::put_run`] for many runs.
-    pub(crate) fn put_runs(&self, records: &[(Run, Option<[u8; 32]>)], still_exists: impl Fn(RunId) -> bool) -> Result<(), Failure> {
+    pub(crate) fn put_runs(&self, records: &[(Run, Option<[u8; 32]>)], still_exists: impl Fn(RunId) -> bool) -> Result<(), StoreError> {
         self.write(|transaction| {
             let mut is_changed = false;
             for (run, token) in records {
@@ -98,7 +98,7 @@ pub(super) fn seal_lines(
     id: RunId,
     lines: &[u8],
     files: &BTreeSet<String>,
-) -> Result<TransactionOutcome<SealResult>, StoreError> {
+) -> Result<TransactionOutcome<SealResult>, StoreErrorKind> {
     let mut runs = transaction.open_table(RUNS)?;
     let Some(mut record) = StoredRun::load(&runs, id)? else { return Ok(TransactionOutcome::Unchanged(SealResult::Gone)) };
     let before = record.sealed;
@@ -138,7 +138,7 @@ impl<'t> Sealing<'t> {
         runs: &'t RunTable<'t>,
         record: &StoredRun,
         base: Option<Base>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, StoreErrorKind> {
         let sealed = &record.sealed;
         Ok(Self {
             texts: Texts::open(transaction, record.run.id)?,
@@ -147,13 +147,13 @@ impl<'t> Sealing<'t> {
         })
     }
 
-    fn seal(mut self, transaction: &WriteTransaction, record: &mut StoredRun, lines: &[u8]) -> Result<(), StoreError> {
+    fn seal(mut self, transaction: &WriteTransaction, record: &mut StoredRun, lines: &[u8]) -> Result<(), StoreErrorKind> {
         let id = record.run.id;
         let sealed = &mut record.sealed;
         let mut builder = BlockBuilder::new(id, sealed.seq, [sealed.stdout, sealed.stderr]);
         let mut rest = lines;
         while !rest.is_empty() {
-            let not_an_entry = || StoreError::NotAnEntry { run: id, sealed: builder.last_seq() };
+            let not_an_entry = || StoreErrorKind::NotAnEntry { run: id, sealed: builder.last_seq() };
             let end = memchr::memchr(b'\n', rest).ok_or_else(not_an_entry)?;
             let line = &rest[..end];
             rest = &rest[end + 1..];
@@ -162,7 +162,7 @@ impl<'t> Sealing<'t> {
                 continue;
             }
             if found != builder.last_seq() + 1 {
-                return Err(StoreError::Gap { run: id, sealed: builder.last_seq(), found });
+                return Err(StoreErrorKind::Gap { run: id, sealed: builder.last_seq(), found });
             }
             // A line is longer than what is stored of it, so a large entry begins a block of its own instead of ending
             // one of small entries.
@@ -186,7 +186,7 @@ impl<'t> Sealing<'t> {
     }
 
     /// Makes rows of the block that `builder` has built.
-    fn flush(&mut self, builder: &mut BlockBuilder) -> Result<(), StoreError> {
+    fn flush(&mut self, builder: &mut BlockBuilder) -> Result<(), StoreErrorKind> {
         let Self { texts, packer, rows } = self;
         builder.finish(
             |text| texts.keep(text),

@@ -3,7 +3,7 @@
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::error::StoreError;
+use super::error::StoreErrorKind;
 use crate::model::{Run, RunId};
 
 pub(super) type RunKey = &'static [u8; 16];
@@ -114,12 +114,12 @@ pub(crate) struct SealedPart {
 }
 
 impl StoredRun {
-    pub(super) fn load(runs: &impl ReadableTable<RunKey, &'static [u8]>, id: RunId) -> Result<Option<Self>, StoreError> {
+    pub(super) fn load(runs: &impl ReadableTable<RunKey, &'static [u8]>, id: RunId) -> Result<Option<Self>, StoreErrorKind> {
         runs.get(id.as_bytes())?.map(|record| Self::parse(record.value())).transpose()
     }
 
-    pub(super) fn parse(record: &[u8]) -> Result<Self, StoreError> {
-        serde_json::from_slice(record).map_err(|error| StoreError::damaged(format!("the record of a run does not parse: {error}")))
+    pub(super) fn parse(record: &[u8]) -> Result<Self, StoreErrorKind> {
+        serde_json::from_slice(record).map_err(|error| StoreErrorKind::damaged(format!("the record of a run does not parse: {error}")))
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -180,7 +180,7 @@ pub(super) fn part_of(key: &RowKey) -> u32 {
 }
 
 /// Adds `more` to a sum in [`META`] and takes `less` from it.
-pub(super) fn add(meta: &mut redb::Table<'_, &'static str, u64>, name: &'static str, more: u64, less: u64) -> Result<(), StoreError> {
+pub(super) fn add(meta: &mut redb::Table<'_, &'static str, u64>, name: &'static str, more: u64, less: u64) -> Result<(), StoreErrorKind> {
     let now = meta.get(name)?.map_or(0, |value| value.value());
     meta.insert(name, now.saturating_add(more).saturating_sub(less))?;
     Ok(())

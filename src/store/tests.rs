@@ -157,7 +157,7 @@ fn a_gap_or_a_torn_line_writes_nothing() {
     log.output(Stream::Stdout, b"one\n").take();
     let second = log.output(Stream::Stdout, b"two\n").take();
     let failure = store.seal(id, &second).expect_err("entry 1 is missing");
-    assert!(failure.message.contains("entry 2 follows entry 0"), "{failure}");
+    assert!(failure.to_string().contains("entry 2 follows entry 0"), "{failure}");
     let whole = LogFixture::of(id).output(Stream::Stdout, b"one\n").take();
     for torn in [&whole[..whole.len() - 1], &whole[..whole.len() - 3], b"{}\n", b"\n"] {
         store.seal(id, torn).expect_err("not an entry");
@@ -324,7 +324,7 @@ fn a_finished_run_is_not_unfinished_again() {
     last.state = RunState::Succeeded;
     last.last_seq = 1;
     let failure = store.finish(&last).expect_err("entry 1 is not sealed");
-    assert!(failure.message.contains("only 0 are stored"), "{failure}");
+    assert!(failure.to_string().contains("only 0 are stored"), "{failure}");
     store.seal(id, &LogFixture::of(id).output(Stream::Stdout, b"all\n").take()).expect("sealed");
     assert!(store.finish(&last).expect("finished"));
     assert!(store.finish(&last).expect("finished again"));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     pack::{Packer, Row, RowSink},
     prefix::FoundPrefix,
     tables::{
@@ -50,7 +50,7 @@ struct UseCount {
 }
 
 impl<'t> Texts<'t> {
-    pub(super) fn open(transaction: &'t WriteTransaction, run: RunId) -> Result<Self, StoreError> {
+    pub(super) fn open(transaction: &'t WriteTransaction, run: RunId) -> Result<Self, StoreErrorKind> {
         Ok(Self {
             run,
             texts: transaction.open_table(TEXTS)?,
@@ -62,7 +62,7 @@ impl<'t> Texts<'t> {
     }
 
     /// Stores a text, or counts one more use of it. Returns its hash.
-    pub(super) fn keep(&mut self, text: &[u8]) -> Result<[u8; 32], StoreError> {
+    pub(super) fn keep(&mut self, text: &[u8]) -> Result<[u8; 32], StoreErrorKind> {
         let hash = *blake3::hash(text).as_bytes();
         if let Some(counted) = self.counts.get_mut(&hash) {
             counted.uses += 1;
@@ -73,7 +73,7 @@ impl<'t> Texts<'t> {
         Ok(hash)
     }
 
-    fn store(&mut self, hash: &[u8; 32], text: &[u8]) -> Result<u64, StoreError> {
+    fn store(&mut self, hash: &[u8; 32], text: &[u8]) -> Result<u64, StoreErrorKind> {
         let packer = self.packer.get_or_insert_with(|| Packer::new(false, None, false));
         let mut rows = TextRows { texts: &mut self.texts, hash, stored: 0 };
         packer.pack(None, 0, text, &mut rows)?;
@@ -81,7 +81,7 @@ impl<'t> Texts<'t> {
     }
 
     /// Writes the counted uses. Must be called before the transaction is committed.
-    pub(super) fn finish(mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+    pub(super) fn finish(mut self, transaction: &WriteTransaction) -> Result<(), StoreErrorKind> {
         if self.counts.is_empty() {
             return Ok(());
         }
@@ -113,7 +113,7 @@ struct TextRows<'a, 't> {
 }
 
 impl RowSink for TextRows<'_, '_> {
-    fn find(&mut self, _: &[u8], _: usize, _: bool) -> Result<Option<FoundPrefix>, StoreError> {
+    fn find(&mut self, _: &[u8], _: usize, _: bool) -> Result<Option<FoundPrefix>, StoreErrorKind> {
         Ok(None)
     }
 
@@ -121,7 +121,7 @@ impl RowSink for TextRows<'_, '_> {
         text.len()
     }
 
-    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreError> {
+    fn emit(&mut self, row: Row<'_>) -> Result<(), StoreErrorKind> {
         let key = text_key(self.hash, row.part);
         self.stored += (key.len() + row.bytes.len()) as u64;
         self.texts.insert(&key, row.bytes)?;
@@ -130,7 +130,7 @@ impl RowSink for TextRows<'_, '_> {
 }
 
 /// Removes at most `limit` of a deleted run's uses, and the texts that nobody uses any more.
-pub(super) fn remove_uses(transaction: &WriteTransaction, run: RunId, limit: usize) -> Result<RemovedUses, StoreError> {
+pub(super) fn remove_uses(transaction: &WriteTransaction, run: RunId, limit: usize) -> Result<RemovedUses, StoreErrorKind> {
     let mut uses = transaction.open_table(USES)?;
     let (first, last) = (use_key(run, &[0; 32]), use_key(run, &[0xff; 32]));
     let batch = uses.range::<&UseKey>(&first..=&last)?.take(limit);
@@ -169,11 +169,11 @@ pub(super) fn read(
     texts: &impl ReadableTable<&'static TextKey, &'static [u8]>,
     hash: &[u8; 32],
     length: u32,
-) -> Result<Vec<u8>, StoreError> {
+) -> Result<Vec<u8>, StoreErrorKind> {
     let mut unpacker = Unpacker::of_text(length.into())?;
     for part in 0.. {
-        let row = texts.get(&text_key(hash, part))?.ok_or_else(|| StoreError::damaged("a text that a run uses is missing"))?;
-        unpacker.push(part, row.value(), |_| Err(StoreError::damaged("a text builds on a run")))?;
+        let row = texts.get(&text_key(hash, part))?.ok_or_else(|| StoreErrorKind::damaged("a text that a run uses is missing"))?;
+        unpacker.push(part, row.value(), |_| Err(StoreErrorKind::damaged("a text builds on a run")))?;
         if unpacker.is_whole() {
             break;
         }

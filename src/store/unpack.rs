@@ -10,7 +10,7 @@ use zstd::{
 };
 
 use super::{
-    error::StoreError,
+    error::StoreErrorKind,
     row::{BlockHead, CHECKSUM_BYTES, HAS_PREFIX, HAS_REFERENCES, MAX_RAW_BYTES, PLAIN, PrefixLocation, RowHeader, ZSTD},
 };
 
@@ -31,22 +31,22 @@ pub(super) struct Unpacker {
 
 impl Unpacker {
     /// An unpacker for the body of a block.
-    pub(super) fn new(head: &BlockHead) -> Result<Self, StoreError> {
+    pub(super) fn new(head: &BlockHead) -> Result<Self, StoreErrorKind> {
         Self::with_length(head.body_bytes, true)
     }
 
     /// An unpacker for a text, which has no head.
-    pub(super) fn of_text(length: u64) -> Result<Self, StoreError> {
+    pub(super) fn of_text(length: u64) -> Result<Self, StoreErrorKind> {
         Self::with_length(length, false)
     }
 
     /// An unpacker for one part of a block's body.
-    pub(super) fn of_part(raw_bytes: u64) -> Result<Self, StoreError> {
+    pub(super) fn of_part(raw_bytes: u64) -> Result<Self, StoreErrorKind> {
         Self::with_length(raw_bytes, true)
     }
 
-    fn with_length(body_bytes: u64, has_head: bool) -> Result<Self, StoreError> {
-        let zstd = bulk::Decompressor::new().map_err(|error| StoreError::Io("decompress", error))?;
+    fn with_length(body_bytes: u64, has_head: bool) -> Result<Self, StoreErrorKind> {
+        let zstd = bulk::Decompressor::new().map_err(|error| StoreErrorKind::Io("decompress", error))?;
         Ok(Self { zstd, body: take_spare((body_bytes as usize).min(MAX_RAW_BYTES)), body_bytes, has_head, has_references: false })
     }
 
@@ -55,11 +55,11 @@ impl Unpacker {
         &mut self,
         part: u32,
         row: &[u8],
-        prefix: impl FnOnce(&PrefixLocation) -> Result<Vec<u8>, StoreError>,
-    ) -> Result<(), StoreError> {
-        let (row, checksum) = row.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(|| StoreError::damaged("a row is too short"))?;
+        prefix: impl FnOnce(&PrefixLocation) -> Result<Vec<u8>, StoreErrorKind>,
+    ) -> Result<(), StoreErrorKind> {
+        let (row, checksum) = row.split_last_chunk::<CHECKSUM_BYTES>().ok_or_else(|| StoreErrorKind::damaged("a row is too short"))?;
         if crc32fast::hash(row) != u32::from_le_bytes(*checksum) {
-            return Err(StoreError::damaged("the checksum of a row is wrong"));
+            return Err(StoreErrorKind::damaged("the checksum of a row is wrong"));
         }
         let RowHeader { codec, flags, raw_bytes, rest } = RowHeader::read(row, part)?;
         let data = if part == 0 && self.has_head { rest.get(BlockHead::BYTES..).unwrap_or_default() } else { rest };
@@ -71,18 +71,18 @@ impl Unpacker {
             ZSTD if raw_bytes <= MAX_RAW_BYTES => {
                 self.body.resize(before + raw_bytes, 0);
                 let bytes = if has_prefix {
-                    let location = PrefixLocation::read(data).ok_or_else(|| StoreError::damaged("a row does not name its base"))?;
+                    let location = PrefixLocation::read(data).ok_or_else(|| StoreErrorKind::damaged("a row does not name its base"))?;
                     decompress_with_prefix(&data[PrefixLocation::BYTES..], &mut self.body[before..], &prefix(&location)?)
                 } else {
                     self.zstd.decompress_to_buffer(data, &mut self.body[before..]).map_err(|error| error.to_string())
                 };
                 match bytes {
                     Ok(bytes) if bytes == raw_bytes => {}
-                    Ok(_) => return Err(StoreError::damaged("a row is shorter than it says")),
-                    Err(error) => return Err(StoreError::damaged(format!("a row does not decompress: {error}"))),
+                    Ok(_) => return Err(StoreErrorKind::damaged("a row is shorter than it says")),
+                    Err(error) => return Err(StoreErrorKind::damaged(format!("a row does not decompress: {error}"))),
                 }
             }
-            _ => return Err(StoreError::damaged("a row has an unknown encoding")),
+            _ => return Err(StoreErrorKind::damaged("a row has an unknown encoding")),
         }
         Ok(())
     }

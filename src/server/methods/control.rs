@@ -1,6 +1,6 @@
 //! `run/cancel`, `run/interrupt`, `run/send`, `run/queue`, `run/unqueue`, `run/setSize`, `run/closeInput`, `run/sync`: the commands to a live run.
 
-use super::{Request, on_blocking_thread};
+use super::Request;
 use crate::model::{
     Failure, FailureKind, TerminalSize,
     calls::{
@@ -75,7 +75,7 @@ pub(crate) async fn close_input(params: RunIdParams, request: Request) -> Result
 
 pub(crate) async fn sync(params: SyncParams, request: Request) -> Result<SyncResult, Failure> {
     let (server, id) = (&request.server, params.run_id);
-    let run = on_blocking_thread(server, move |history| history.known_run(id)).await?;
+    let run = super::known_run(server, id).await?;
     if params.seq.is_some_and(|seq| seq > run.last_seq) {
         let message = format!("the log ends at entry {}; there is no entry {}", run.last_seq, params.seq.unwrap_or(0));
         return Err(Failure::invalid_params("seq", message));

@@ -68,7 +68,7 @@ fn inline(history: &History, params: &ExportParams, is_cancelled: &dyn Fn() -> b
 fn export_failure(error: ExportError, write_failure: impl FnOnce(io::Error) -> Failure) -> Failure {
     match error {
         ExportError::Write(error) => write_failure(error),
-        ExportError::Read(failure) => failure,
+        ExportError::Read(error) => error.into(),
         ExportError::Cancelled => Failure::cancelled(),
     }
 }

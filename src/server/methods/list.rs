@@ -39,7 +39,7 @@ pub(crate) async fn get(params: RunIdParams, request: Request) -> Result<RunResu
     // it.
     let id = params.run_id;
     request.server.runs.ensure_liveness(id).await?;
-    Ok(RunResult { run: on_blocking_thread(&request.server, move |history| history.known_run(id)).await? })
+    Ok(RunResult { run: super::known_run(&request.server, id).await? })
 }
 
 pub(crate) async fn list(params: ListParams, request: Request) -> Result<ListResult, Failure> {

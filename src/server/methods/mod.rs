@@ -24,7 +24,7 @@ use super::{Server, lifecycle::ClientSession};
 use crate::{
     history::History,
     model::{
-        Failure,
+        Failure, Run, RunId,
         methods::{self, Method, MethodName},
     },
     process::{ancestry::EnclosingRuns, current_process},
@@ -184,6 +184,11 @@ pub(crate) async fn large_answer<T: Send + 'static>(
     let _turn = server.large_answers.acquire().await;
     server.out.control_below(MAX_UNREAD_BYTES).await;
     on_blocking_thread(server, work).await
+}
+
+/// The run as it is now.
+pub(crate) async fn known_run(server: &Arc<Server>, id: RunId) -> Result<Run, Failure> {
+    on_blocking_thread(server, move |history| Ok(history.known_run(id)?)).await
 }
 
 /// Runs `work`, which reads files or the store, on a thread that may block.

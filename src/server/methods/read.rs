@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Request, WrittenResult, large_answer, on_blocking_thread};
+use super::{Request, WrittenResult, large_answer};
 use crate::{
     history::{BackwardReader, ForwardReader, History, ReadOutcome},
     model::{
@@ -192,14 +192,14 @@ pub(crate) async fn attach(params: AttachParams, request: Request) -> Result<Run
     let delivery = Delivery::of(params.kinds.as_deref(), params.form)?;
     let (id, after) = (params.run_id, params.after_seq.unwrap_or(0));
     request.server.runs.ensure_liveness(id).await?;
-    let run = on_blocking_thread(&request.server, move |history| history.known_run(id)).await?;
+    let run = super::known_run(&request.server, id).await?;
     if after > run.last_seq {
         let message = format!("the log ends at entry {}; attach after that or an earlier one", run.last_seq);
         return Err(Failure::invalid_params("afterSeq", message));
     }
     follow(&request, &run, after, delivery);
     // From here on the client is notified about the run only by the follower, so this snapshot misses nothing.
-    Ok(RunResult { run: on_blocking_thread(&request.server, move |history| history.known_run(id)).await? })
+    Ok(RunResult { run: super::known_run(&request.server, id).await? })
 }
 
 pub(crate) async fn detach(params: RunIdParams, request: Request) -> Result<Empty, Failure> {
@@ -211,7 +211,7 @@ pub(crate) async fn detach(params: RunIdParams, request: Request) -> Result<Empt
     {
         drop(link.push(Command::Attached(false)));
     }
-    let run = on_blocking_thread(&server, move |history| history.known_run(id)).await?;
+    let run = super::known_run(&server, id).await?;
     // The client was not sent the newest entries, so it is notified how the run stands.
     if sent.is_some_and(|sent| sent < run.last_seq) {
         request.context.after.run(move || server.broadcast.notify_changed(&run));

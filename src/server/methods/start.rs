@@ -90,7 +90,7 @@ pub(crate) async fn start(params: StartParams, request: Request) -> Result<RunRe
 /// Answers with the run that the token means, and attaches the client to it.
 async fn attach_to(id: RunId, params: &StartParams, request: &Request) -> Result<RunResult, Failure> {
     let server = &request.server;
-    let run = super::on_blocking_thread(server, move |history| history.known_run(id)).await?;
+    let run = super::known_run(server, id).await?;
     // A client that sends the token again on the same connection has its cursor already, or has been sent everything.
     server.broadcast.forget_held(id);
     if let Some(delivery) = delivery(params.attach.as_ref())?.filter(|_| !server.broadcast.is_attached(id)) {
