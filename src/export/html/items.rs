@@ -126,7 +126,7 @@ fn tool(node: &ItemNode, call: &ToolItem, began: UnixMs, colors: &mut Colors) ->
                 (time(at, began))
             }
             "\n"
-            div.body { (tool_body(node, call, began, colors)) }
+            div.body { "\n" (tool_body(node, call, began, colors)) }
         }
         "\n"
     }
