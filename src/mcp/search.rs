@@ -135,7 +135,7 @@ pub(super) async fn search_runs(front_end: &Arc<McpFrontEnd>, arguments: SearchR
                 let cursor = before.map(|before| before.run.to_string());
                 let (runs, next) = filter.page(front_end, cursor, PAGE_RUNS).await?;
                 if runs.is_empty() {
-                    let Some(next) = next else { return Ok(text.ending_with(&format!("These are all; {searched} runs were searched."))) };
+                    let Some(next) = next else { return Ok(text.ending_with(&format!("These are all; runs searched: {searched}."))) };
                     let next = next.parse::<SearchPosition>()?;
                     if Instant::now() >= query.end {
                         return Ok(text.ending_with(&more(&next)));
@@ -160,11 +160,7 @@ pub(super) async fn search_runs(front_end: &Arc<McpFrontEnd>, arguments: SearchR
                 // A run that has many hits is left for its own search, unless this answer ended in the middle of it.
                 let within = hits.next.filter(|_| hits.lines.len() < MAX_HITS_OF_RUN);
                 let position = SearchPosition { run: run.id, within };
-                return Ok(text.ending_with(&format!(
-                    "{} ({searched} runs were searched, back to {})",
-                    more(&position),
-                    time(run.created_at)
-                )));
+                return Ok(text.ending_with(&format!("{} (runs searched: {searched}, back to {})", more(&position), time(run.created_at))));
             }
             position = Some(SearchPosition { run: run.id, within: None });
         }
