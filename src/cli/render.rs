@@ -13,7 +13,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{EarlyExit, format, screen};
 use crate::{
     model::{Failure, FailureKind, RunState, TerminalSize, UnixMs},
-    process::terminal_modes,
+    process::descriptor,
 };
 
 const DIM: Style = Style::new().dimmed();
@@ -147,17 +147,17 @@ pub(crate) fn columns() -> Option<usize> {
     if !stdout.is_terminal() {
         return None;
     }
-    terminal_modes::size(&stdout).map(|size| usize::from(size.cols)).filter(|cols| *cols > 0)
+    descriptor::terminal_size(&stdout).map(|size| usize::from(size.cols)).filter(|cols| *cols > 0)
 }
 
 /// Height of the terminal on stdout.
 pub(crate) fn rows() -> usize {
-    terminal_modes::size(std::io::stdout()).map(|size| usize::from(size.rows)).filter(|rows| *rows > 0).unwrap_or(24)
+    descriptor::terminal_size(std::io::stdout()).map(|size| usize::from(size.rows)).filter(|rows| *rows > 0).unwrap_or(24)
 }
 
 /// The size of the terminal that we stand in, on stdout or else on another of our streams.
 pub(crate) fn terminal_size() -> Option<TerminalSize> {
-    use terminal_modes::size;
+    use descriptor::terminal_size as size;
     let sizes = [size(std::io::stdout()), size(std::io::stderr()), size(std::io::stdin())];
     sizes.into_iter().flatten().find(|size| size.rows > 0 && size.cols > 0)
 }

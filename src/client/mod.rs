@@ -1,8 +1,6 @@
 //! The client that all commands and front ends share. It starts a server of its own, initializes it, and finds runs by
 //! some digits of their ID.
 
-pub(crate) mod run_ids;
-
 use std::{
     borrow::Borrow,
     ffi::OsString,
@@ -179,15 +177,15 @@ impl ServerSession {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let digits = run_ids::parse_id_digits(text)?;
+        let digits = parse_id_digits(text)?;
         let mut matches = Vec::new();
         let mut params = ListParams { limit: Some(MAX_PAGE_RUNS), ..ListParams::default() };
         loop {
             let page = self.call(RunList, &params).await?;
-            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| run_ids::matches_id(*id, &digits)));
+            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| matches_id(*id, &digits)));
             match page.next_cursor {
                 Some(cursor) => params.cursor = Some(cursor),
-                None => return run_ids::only_match(matches, text),
+                None => return only_match(matches, text),
             }
         }
     }
@@ -237,6 +235,56 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Digits of a short ID. They are the last ones, which are random; the first ones of a UUID version 7 are its time.
+const SHORT_ID_DIGITS: usize = 8;
+
+/// Fewest digits that name a run.
+const MIN_ID_DIGITS: usize = 4;
+
+/// The last digits of an ID, as lists show them.
+pub(crate) fn short_id(id: RunId) -> String {
+    let id = id.to_string();
+    id[id.len() - SHORT_ID_DIGITS..].to_owned()
+}
+
+/// The digits of a part of an ID.
+pub(crate) fn parse_id_digits(text: &str) -> Result<String, Failure> {
+    let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    if digits.len() < MIN_ID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let message = format!("invalid run ID `{text}`: use the last {MIN_ID_DIGITS} or more digits of an ID that `loomd list` shows");
+        return Err(Failure::invalid_params("runId", message));
+    }
+    Ok(digits)
+}
+
+/// Whether an ID begins or ends with these digits.
+fn matches_id(id: RunId, digits: &str) -> bool {
+    let id = id.to_string().replace('-', "");
+    id.starts_with(digits) || id.ends_with(digits)
+}
+
+/// The one run among `matches`, which `text` names.
+fn only_match(matches: Vec<RunId>, text: &str) -> Result<RunId, Failure> {
+    match matches[..] {
+        [id] => Ok(id),
+        [] => Err(Failure::invalid_params("runId", format!("no such run: {text} (`loomd list --all` shows all runs)"))),
+        _ => {
+            let shown: Vec<String> = matches.iter().take(4).map(|id| short_id(*id)).collect();
+            let more = if matches.len() > shown.len() { ", …" } else { "" };
+            let message = format!("ambiguous run ID `{text}`: it matches {} runs ({}{more})", matches.len(), shown.join(", "));
+            Err(Failure::invalid_params("runId", message).with(AMBIGUOUS, matches.len()))
+        }
+    }
+}
+
+/// The member of a [`Failure`]'s data that tells how many runs an ID matches.
+const AMBIGUOUS: &str = "matches";
+
+/// Whether the failure is that of [`only_match`] for several runs.
+pub(crate) fn is_ambiguous(failure: &Failure) -> bool {
+    failure.data.contains_key(AMBIGUOUS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,5 +299,29 @@ mod tests {
         assert_eq!(launch.arguments(), ["serve", "--stdio", "--data-dir", "/my runs", "--config", "c.toml"]);
         assert_eq!(launch.command_prefix(), "loomd --data-dir '/my runs'");
         assert_eq!(ServerLaunch::default().command_prefix(), "loomd");
+    }
+
+    fn id(text: &str) -> RunId {
+        text.parse().expect("an id")
+    }
+
+    #[test]
+    fn a_run_is_found_by_the_beginning_or_the_end_of_its_id() {
+        let one = id("01890a5d-ac96-774b-bcce-b302099a8057");
+        let other = id("01890a5d-ac96-774b-bcce-b302099affff");
+        let find = |text: &str| {
+            let digits = parse_id_digits(text)?;
+            only_match([one, other].into_iter().filter(|id| matches_id(*id, &digits)).collect(), text)
+        };
+        assert_eq!(short_id(one), "099a8057");
+        assert_eq!(find("099A8057"), Ok(one));
+        assert_eq!(find("b302099affff"), Ok(other));
+        assert_eq!(find("bcce-b302099a8057"), Ok(one));
+        let several = find("01890a5d").expect_err("two begin so");
+        assert!(is_ambiguous(&several) && several.message.contains("099a8057") && several.message.contains("099affff"), "{several}");
+        assert!(find("1234").expect_err("none").message.contains("no such run: 1234"));
+        for bad in ["", "057", "run-one", "latest"] {
+            assert!(find(bad).expect_err("no id").message.contains("invalid run ID"), "{bad}");
+        }
     }
 }

@@ -3,18 +3,16 @@
 //! A reader looks into the log first. If a segment file is gone, it was sealed, and its entries are in the store. The
 //! reader begins its store transaction after it has missed the file, so it sees every entry that has left the log.
 
-mod error;
 mod output_text;
 
-pub use error::HistoryError;
 pub(crate) use output_text::byte_count;
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
     log::{Description, FollowRead, LogCursor, RunDir, head, seek, seek::BackwardRead},
-    model::{Entry, Kind, Run, RunError, RunId, RunState, Stream, line},
-    store::{Block, BlockEntry, PartCache, Store},
+    model::{Entry, Failure, Kind, Run, RunError, RunId, RunState, Stream, line},
+    store::{Block, BlockEntry, PartCache, Store, StoreError},
 };
 
 /// A reader gives up after so many attempts, if a log is sealed between its look into the log and its look into the
@@ -30,6 +28,33 @@ const UNKNOWN_PROVIDER: &str = "unknown";
 pub struct History {
     pub runs: PathBuf,
     pub store: Store,
+}
+
+/// Why a run, or the list of runs, cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error("there is no run {0}; `run/list` lists all runs")]
+    NotFound(RunId),
+    #[error("cannot read the log in {}: {source}; run `loomd doctor` for details", dir.display())]
+    Log { dir: PathBuf, source: io::Error },
+    #[error("cannot read the log in {}: {source}; run `loomd doctor` for details", dir.display())]
+    Line { dir: PathBuf, source: line::NotCanonical },
+    #[error("cannot list {}: {source}", runs.display())]
+    List { runs: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        let message = error.to_string();
+        match error {
+            HistoryError::NotFound(id) => Self::run_not_found(id),
+            HistoryError::Log { dir, .. } | HistoryError::Line { dir, .. } => Self::store(&dir, message),
+            HistoryError::List { runs, .. } => Self::store(&runs, message),
+            HistoryError::Store(error) => error.into(),
+        }
+    }
 }
 
 /// Moves forward over a run's entries, from the log and the store alike.

@@ -10,7 +10,6 @@ mod finding;
 mod front_end;
 mod items;
 mod reading;
-mod resources;
 mod search;
 mod service;
 mod steering;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 use strum::EnumString;
 
-use super::{front_end::McpFrontEnd, resources, tools};
+use super::{front_end::McpFrontEnd, reading, tools};
 use crate::{
     model::{Failure, FailureKind},
     rpc::{Flow, HandlerFuture, RequestContext, Service, read_params},
@@ -94,11 +94,11 @@ impl Service for McpService {
                     .map(|CallToolParams { name, arguments }| async move { tools::call(&front_end, &name, arguments).await }),
             ),
             McpMethod::ListResources => {
-                answer(read_params(params).map(|PageParams { cursor }| async move { resources::list(&front_end, cursor).await }))
+                answer(read_params(params).map(|PageParams { cursor }| async move { reading::list_resources(&front_end, cursor).await }))
             }
-            McpMethod::ListResourceTemplates => answer(Ok(async { Ok(resources::templates()) })),
+            McpMethod::ListResourceTemplates => answer(Ok(async { Ok(reading::resource_templates()) })),
             McpMethod::ReadResource => {
-                answer(read_params(params).map(|ReadResourceParams { uri }| async move { resources::read(&front_end, &uri).await }))
+                answer(read_params(params).map(|ReadResourceParams { uri }| async move { reading::read_resource(&front_end, &uri).await }))
             }
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::{
     fs::Mode,
-    process::{getuid, umask},
+    process::{Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpgid, getuid, umask, wait, waitid},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -289,4 +289,24 @@ fn argv_end() -> Option<usize> {
     let (start, end): (usize, usize) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     let length: usize = std::env::args_os().map(|word| word.len() + 1).sum();
     (start != 0 && end.checked_sub(start)? == length).then_some(end)
+}
+
+/// Whether any child is left, including zombies that are not reaped.
+pub(crate) fn has_children() -> bool {
+    let asked = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, asked), Err(rustix::io::Errno::CHILD))
+}
+
+/// Reaps every child that has ended. This process waits for children nowhere else, because a run's orphans become its
+/// children.
+pub(crate) fn reap(mut ended: impl FnMut(u32, WaitStatus)) {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        ended(pid.as_raw_nonzero().get().cast_unsigned(), status);
+    }
+}
+
+/// The process group of a process; `None` if there is no such process.
+pub(crate) fn group_of(pid: u32) -> Option<u32> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    getpgid(Some(pid)).ok().map(|group| group.as_raw_nonzero().get().cast_unsigned())
 }

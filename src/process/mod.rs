@@ -4,7 +4,6 @@
 //! (tests `imports_go_down_only` and `only_one_module_knows_the_system` in `tests/tidy`).
 
 pub(crate) mod ancestry;
-pub(crate) mod children;
 pub(crate) mod current_process;
 pub(crate) mod data_file;
 pub(crate) mod descriptor;
@@ -16,7 +15,6 @@ pub(crate) mod run_once;
 pub(crate) mod signal_name;
 pub(crate) mod socket;
 pub mod spawn;
-pub(crate) mod terminal_modes;
 pub(crate) mod tree;
 
 pub(crate) use rustix::process::Signal;

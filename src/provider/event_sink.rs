@@ -16,9 +16,8 @@ use serde_json::{Map, Value, json};
 
 use self::messages::{LastMessage, MessageKey, StreamedMessage};
 use super::{
-    action::{Action, EntryBody, TurnEnd},
     ids::UsedIds,
-    provider_event::{PermissionRequest, ProviderEvent, SessionInfo},
+    provider_event::{Action, EntryBody, PermissionRequest, ProviderEvent, SessionInfo, TurnEnd},
     reconcile::TurnText,
     tools::Tools,
 };

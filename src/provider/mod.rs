@@ -5,7 +5,6 @@
 //! providers; docs/providers.md shows how one is added.
 
 pub(crate) mod acp;
-pub(crate) mod action;
 pub(crate) mod claude;
 pub(crate) mod codex;
 pub(crate) mod conversation;
@@ -20,10 +19,10 @@ pub mod provider_event;
 mod reconcile;
 mod tools;
 
-pub use action::{Action, EntryBody, FinalState, TurnEnd};
 pub use conversation::Conversation;
 pub(crate) use conversation::{PermissionRules, RuleAnswer};
 pub use kind::{Adapter, Answer, Exit, Launch, Preset, Probe, ProbeQuery, Provider, Reply, SessionFiles, StdinUse};
+pub use provider_event::{Action, EntryBody, FinalState, TurnEnd};
 
 /// Compiles and runs the example of docs/providers.md as a test.
 #[cfg(doctest)]

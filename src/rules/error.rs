@@ -2,8 +2,14 @@
 
 use std::{io, path::PathBuf};
 
-use super::file::{FILE_VERSION, MAX_FILE_BYTES, MAX_RULES};
 use crate::model::{Failure, FailureKind};
+
+/// The version of the file that this build reads and writes.
+pub(super) const FILE_VERSION: u64 = 2;
+/// Longest file that is read.
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Most rules.
+pub(super) const MAX_RULES: usize = 1000;
 
 /// Why rules cannot be read or changed.
 #[derive(Debug, thiserror::Error)]

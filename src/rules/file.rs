@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    error::{FileProblem, RulesError},
+    error::{FILE_VERSION, FileProblem, MAX_FILE_BYTES, MAX_RULES, RulesError},
     path::{resolve, resolve_pattern},
 };
 use crate::{
@@ -21,14 +21,8 @@ use crate::{
     process::{disk, lock::Lock},
 };
 
-/// The version of the file that this build reads and writes.
-pub(super) const FILE_VERSION: u64 = 2;
-/// Longest file that is read.
-pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Longest member of a rule.
 const MAX_MEMBER_BYTES: usize = 32 << 10;
-/// Most rules.
-pub(super) const MAX_RULES: usize = 1000;
 /// How long another server may take to change the file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the lock on the file is tried meanwhile.

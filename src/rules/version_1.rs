@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use super::{
     RulesFile,
-    error::{FileProblem, RulesError},
-    file::MAX_FILE_BYTES,
+    error::{FileProblem, MAX_FILE_BYTES, RulesError},
 };
 use crate::{
     model::rule::{CommandPattern, RuleDecision, RuleTerms},

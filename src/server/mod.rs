@@ -13,7 +13,6 @@ mod probe;
 mod providers;
 mod sessions;
 mod takeovers;
-mod unsealed_files;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -21,7 +20,6 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use self::unsealed_files::UnsealedFiles;
 use crate::{
     config::{Config, Locations},
     environment::Environment,
@@ -31,6 +29,7 @@ use crate::{
     rpc::{ConnectionEnd, FrameCodec, Framing, Outgoing, connection, stdio},
     runs::RunsHandle,
     store::{Store, StoreError},
+    transcript::touched::UnsealedFiles,
 };
 
 /// How long the last answers may take to reach a client that has sent `exit` or closed the connection.

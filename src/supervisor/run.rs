@@ -28,7 +28,7 @@ use super::{
 use crate::{
     log::{Appender, RunDir, append::Reserve, text},
     model::{RunError, Stream, control::LaunchSpec},
-    process::{children, current_process, signal_name::signal_name, spawn::SpawnedProgram},
+    process::{current_process, signal_name::signal_name, spawn::SpawnedProgram},
     provider::{Conversation, Exit},
 };
 
@@ -192,7 +192,7 @@ impl Supervisor {
 
     fn reap(&mut self) {
         let program = self.tree.leader();
-        children::reap(|pid, status| {
+        current_process::reap(|pid, status| {
             if pid == program {
                 let exit = Exit { code: status.exit_status(), signal: status.terminating_signal().map(signal_name) };
                 self.phase.note_exit(exit, Instant::now());

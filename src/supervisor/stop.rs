@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     model::entry::LeftProcess,
     process::{
-        Signal, ancestry, children,
+        Signal, ancestry, current_process,
         tree::{self, ObservedProcess},
     },
 };
@@ -140,7 +140,7 @@ impl ProcessTree {
     /// Scans what is left after the program has ended, and sends the signal that is due.
     pub(crate) fn sweep(&self, sweep: &mut Sweep) -> SweepOutcome {
         // The supervisor is a subreaper and so the parent of every orphan: without a child there is no descendant.
-        if !self.may_have_strays && !children::has_children() {
+        if !self.may_have_strays && !current_process::has_children() {
             return SweepOutcome::Done(Vec::new());
         }
         let (members, spared) = self.members();
@@ -195,7 +195,7 @@ impl ProcessTree {
     }
 
     fn signal_outside_group(&self, process: &ObservedProcess, signal: Signal) {
-        if children::group_of(process.pid) != Some(self.leader) {
+        if current_process::group_of(process.pid) != Some(self.leader) {
             // A process that is gone needs no signal.
             tree::signal(process, signal).ok();
         }

@@ -13,9 +13,7 @@ use super::{
     head_tail::{HeadTail, OutputGrowth},
     json_bytes,
     messages::{MAX_PATH_BYTES, NewItems},
-    meta, omitted_value, patch,
-    raw_output::raw_output_text,
-    shortened,
+    meta, omitted_value, patch, raw_output_text, shortened,
 };
 use crate::model::item::{FileDiff, Item, ItemAppend, ItemChange, ItemKind, OutputAppend, ToolItem, ToolLocation};
 

@@ -1,12 +1,16 @@
 //! Which files the tool calls of a run name, so that runs are found by them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::{meta, patch};
-use crate::model::{Entry, Kind, line};
+use crate::{
+    history::{ForwardReader, History, HistoryError, ReadOutcome},
+    model::{Entry, Kind, Run, RunId, line},
+};
 
 /// Files by which one run is found; of further ones it is not known that it names them.
 const MAX_FILES: usize = 2000;
@@ -127,6 +131,47 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// How much of a log is read at a time.
+const READ_BLOCK_BYTES: usize = 1 << 20;
+
+/// What was found in each run so far, so that only what a run has said since is read.
+#[derive(Debug, Default)]
+pub(crate) struct UnsealedFiles(Mutex<BTreeMap<RunId, ReadPart>>);
+
+/// The part of a run that was read.
+#[derive(Debug)]
+struct ReadPart {
+    seq: u64,
+    files: TouchedFiles,
+}
+
+impl UnsealedFiles {
+    /// Whether the run names a file; `path` is a searched path. Blocking.
+    pub(crate) fn name(&self, history: &History, run: &Run, path: &str) -> Result<bool, HistoryError> {
+        if !run.has_transcript {
+            return Ok(false);
+        }
+        let mut parts = self.0.lock();
+        let part = parts.entry(run.id).or_insert_with(|| ReadPart { seq: 0, files: TouchedFiles::new(&run.cwd) });
+        let mut reader = ForwardReader::new(run.id, part.seq);
+        let mut lines = Vec::new();
+        while part.seq < run.last_seq {
+            lines.clear();
+            if reader.read(history, READ_BLOCK_BYTES, &mut lines)? == ReadOutcome::Nothing {
+                break;
+            }
+            part.files.take_lines(&lines);
+            part.seq = reader.seq();
+        }
+        Ok(part.files.contains(path))
+    }
+
+    /// Forgets the runs that are sealed by now, or deleted.
+    pub(crate) fn forget_sealed(&self, history: &History) {
+        self.0.lock().retain(|id, _| history.dir(*id).is_there());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -134,7 +179,7 @@ mod tests {
     use super::*;
 
     fn lines_of(updates: &[Value]) -> Vec<u8> {
-        let run = crate::model::RunId::new();
+        let run = RunId::new();
         let line = |(number, update): (usize, &Value)| {
             format!("{}\n", json!({ "kind": "update", "runId": run, "seq": number + 1, "at": 1, "update": update }))
         };

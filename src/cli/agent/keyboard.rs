@@ -12,10 +12,7 @@ use std::{
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::process::{
-    descriptor,
-    terminal_modes::{self, TerminalModes},
-};
+use crate::process::descriptor::{self, TerminalModes};
 
 /// Most bytes of one read.
 const MAX_READ_BYTES: usize = 64 << 10;
@@ -43,7 +40,7 @@ impl Keyboard {
 
     /// Whether we are in the foreground: a program in the background must not touch its terminal.
     pub(crate) fn is_ours(&self) -> bool {
-        terminal_modes::is_in_foreground(self.terminal.get_ref())
+        descriptor::is_in_foreground(self.terminal.get_ref())
     }
 
     /// From now on each key comes by itself and is not echoed. Keys that were pressed before are dropped: they were not
@@ -55,7 +52,7 @@ impl Keyboard {
 
     /// Drops what was typed and not read yet.
     pub(crate) fn drop_input(&self) {
-        terminal_modes::drop_input(self.terminal.get_ref());
+        descriptor::drop_input(self.terminal.get_ref());
     }
 
     /// Gives the terminal its modes back.

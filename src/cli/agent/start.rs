@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::{
     interactive::{self, Interactive, ViewOptions},
-    past,
+    past_arguments,
     renderer::Renderer,
 };
 use crate::{
@@ -61,7 +61,7 @@ impl AgentStart {
         let mut agent_start = params_of(before.clone(), line, provider, supports_format, has_terminal, || read_prompt(io::stdin().lock()))?;
         if agent_start.start_options.past {
             let args = agent_start.params.args.take().unwrap_or_default();
-            agent_start.params.args = Some([past::arguments(provider, launch)?, args].concat());
+            agent_start.params.args = Some([past_arguments(provider, launch)?, args].concat());
         }
         if let Some(resume) = &agent_start.start_options.resume {
             agent_start.params.resume = Some(resolve_resume(session, resume).await?);

@@ -27,12 +27,10 @@ use crate::{
         task::{ContentBlocks, Task},
     },
     provider::{
-        Adapter, Answer, Exit,
-        action::TurnEnd,
-        error_kind,
+        Adapter, Answer, Exit, error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
-        provider_event::SessionInfo,
+        provider_event::{SessionInfo, TurnEnd},
     },
 };
 
@@ -43,7 +41,7 @@ const SESSION_SAVE_DELAY: Duration = Duration::from_millis(250);
 /// Fires when the agent has not answered `initialize` in time.
 const INITIALIZE_TIMER: u32 = 1;
 /// Fires when the session is not ready in time.
-const SESSION_TIMER: u32 = 2;
+pub(super) const SESSION_TIMER: u32 = 2;
 /// Fires when the agent has saved the session, [`SESSION_SAVE_DELAY`] after its first output.
 const SESSION_SAVED_TIMER: u32 = 3;
 /// Fires when the input of a tool call has stopped growing.
@@ -177,32 +175,6 @@ impl AcpAdapter {
             (PendingRequest::HistoryEnd, _) => self.next_setting(out),
             (PendingRequest::Setting(setting), outcome) => self.handle_setting_response(&setting, outcome, out),
             (PendingRequest::Prompt, outcome) => self.handle_prompt_response(outcome, out),
-        }
-    }
-
-    /// Checks the protocol version of the agent and opens the session.
-    fn handle_initialized(&mut self, result: &Value, out: &mut EventSink) {
-        self.agent = AcpAgent::new(result, &self.task.program);
-        out.set_start_deadline(self.task.start_timeout(), SESSION_TIMER);
-        // Some agents write it as a text.
-        match name_of(&result["protocolVersion"]).as_deref() {
-            Some("1" | "1.0") => {}
-            version => {
-                let version = version.map_or_else(|| "no version".to_owned(), |version| format!("version {version}"));
-                let name = &self.agent.name;
-                return out.fatal(error_kind::protocol_error(&format!(
-                    "{name} supports {version} of the Agent Client Protocol; loomd supports version 1"
-                )));
-            }
-        }
-        match self.task.resume.clone() {
-            None => self.request(PendingRequest::NewSession, "session/new", wire::new_session_params(&self.task.cwd), out),
-            Some(_) if self.agent.can_resume => self.reopen_session(false, out),
-            Some(_) if self.agent.can_load => self.reopen_session(true, out),
-            Some(_) => {
-                let message = format!("{} can neither resume nor load a session; start a new run without `resume`", self.agent.name);
-                out.fatal(RunError { kind: "unsupported".to_owned(), message });
-            }
         }
     }
 

@@ -5,21 +5,47 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    adapter::{AcpAdapter, HISTORY_TIMER, PendingRequest},
-    agent,
+    adapter::{AcpAdapter, HISTORY_TIMER, PendingRequest, SESSION_TIMER},
+    agent::{self, AcpAgent},
     choices::Choices,
     updates::Updates,
     wire::{self, RpcError},
 };
 use crate::{
-    model::agent::AgentOffer,
-    provider::{error_kind, event_sink::EventSink},
+    model::{RunError, agent::AgentOffer},
+    provider::{error_kind, event_sink::EventSink, ids::name_of},
 };
 
 /// How long an agent may take to send its history and to answer that request.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl AcpAdapter {
+    /// Checks the protocol version of the agent and opens the session.
+    pub(super) fn handle_initialized(&mut self, result: &Value, out: &mut EventSink) {
+        self.agent = AcpAgent::new(result, &self.task.program);
+        out.set_start_deadline(self.task.start_timeout(), SESSION_TIMER);
+        // Some agents write it as a text.
+        match name_of(&result["protocolVersion"]).as_deref() {
+            Some("1" | "1.0") => {}
+            version => {
+                let version = version.map_or_else(|| "no version".to_owned(), |version| format!("version {version}"));
+                let name = &self.agent.name;
+                return out.fatal(error_kind::protocol_error(&format!(
+                    "{name} supports {version} of the Agent Client Protocol; loomd supports version 1"
+                )));
+            }
+        }
+        match self.task.resume.clone() {
+            None => self.request(PendingRequest::NewSession, "session/new", wire::new_session_params(&self.task.cwd), out),
+            Some(_) if self.agent.can_resume => self.reopen_session(false, out),
+            Some(_) if self.agent.can_load => self.reopen_session(true, out),
+            Some(_) => {
+                let message = format!("{} can neither resume nor load a session; start a new run without `resume`", self.agent.name);
+                out.fatal(RunError { kind: "unsupported".to_owned(), message });
+            }
+        }
+    }
+
     /// Opens the session of an earlier run.
     pub(super) fn reopen_session(&mut self, by_load: bool, out: &mut EventSink) {
         let id = self.task.resume.clone().unwrap_or_default();

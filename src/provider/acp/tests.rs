@@ -380,3 +380,17 @@ fn options_are_those_of_a_new_session() {
         json!({ "models": [{ "id": "m", "name": "M" }], "modes": [{ "id": "a", "name": "a" }, { "id": "b", "name": "b" }] })
     );
 }
+
+#[test]
+fn each_preset_is_well_formed() {
+    let mut names = std::collections::BTreeSet::new();
+    for super::Preset { name, title, kind, command, install_hint } in super::PRESETS {
+        assert!(names.insert(name) && crate::provider::kind(name).is_none(), "{name} is there already");
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !title.is_empty(), "{name}");
+        assert!(crate::provider::kind(kind).is_some(), "{name}");
+        let is_word = |word: &&str| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"$`;|&/".contains(c));
+        assert!(!command.is_empty() && command.iter().all(is_word), "{name}: {command:?}");
+        let is_command = install_hint.strip_prefix("install it with `").is_some_and(|rest| rest.ends_with('`'));
+        assert!(is_command || install_hint.starts_with("install it from https://"), "{name}: {install_hint}");
+    }
+}

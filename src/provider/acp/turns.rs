@@ -15,10 +15,10 @@ use crate::{
         task::{ContentBlocks, text_block, text_of},
     },
     provider::{
-        action::TurnEnd,
         error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
+        provider_event::TurnEnd,
     },
 };
 

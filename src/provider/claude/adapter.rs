@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
+    PROMPT_CAPABILITIES,
     messages::Messages,
-    options::PROMPT_CAPABILITIES,
     prompts::Prompts,
     questions::{self, Questions},
     session::ClaudeSession,
@@ -20,13 +20,11 @@ use super::{
 use crate::{
     model::{Failure, Takeover, Task, agent::PromptCapabilities, calls::RunSettings, task::ContentBlocks},
     provider::{
-        Adapter, Answer, Exit,
-        action::TurnEnd,
-        error_kind,
+        Adapter, Answer, Exit, error_kind,
         event_sink::{EventSink, Severity},
         ids::name_of,
         model_options::ModelOptions,
-        provider_event::SessionInfo,
+        provider_event::{SessionInfo, TurnEnd},
     },
 };
 

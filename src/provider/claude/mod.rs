@@ -20,7 +20,10 @@ use super::{
     kind::{resumable_takeover, unavailable_takeover},
     provider_event::SessionInfo,
 };
-use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, Task, calls::PermissionMode};
+use crate::model::{Failure, ProviderCapabilities, Takeover, TakeoverKind, Task, agent::PromptCapabilities, calls::PermissionMode};
+
+/// What Claude takes in a prompt beside text and links.
+pub(crate) const PROMPT_CAPABILITIES: PromptCapabilities = PromptCapabilities { image: true, audio: false, embedded_context: true };
 
 /// Claude Code.
 pub(crate) struct Claude;
@@ -87,7 +90,7 @@ impl Provider for Claude {
 
     fn launch(&self, task: &Task, program: &[String]) -> Result<Launch, Failure> {
         if let Some(prompt) = &task.prompt {
-            options::PROMPT_CAPABILITIES.check("claude", prompt)?;
+            PROMPT_CAPABILITIES.check("claude", prompt)?;
         }
         let mut argv = protocol_argv(program);
         let (option, id) = match &task.resume {

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
+    PROMPT_CAPABILITIES,
     adapter::{ClaudeAdapter, ClaudeRequest},
     mode,
 };
 use crate::{
     model::{
-        agent::{AgentOffer, PromptCapabilities},
+        agent::AgentOffer,
         calls::{PermissionMode, RunSettings},
     },
     provider::{
@@ -16,9 +17,6 @@ use crate::{
         model_options::AgentModel,
     },
 };
-
-/// What Claude takes in a prompt beside text and links.
-pub(crate) const PROMPT_CAPABILITIES: PromptCapabilities = PromptCapabilities { image: true, audio: false, embedded_context: true };
 
 /// The model, and the effort, that are what Claude itself would choose.
 const DEFAULT_CHOICE: &str = "default";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::messages::CliError;
 use crate::{
     model::{Usage, task::object},
-    provider::{action::TurnEnd, error_kind},
+    provider::{error_kind, provider_event::TurnEnd},
 };
 
 /// The cost before this turn. Claude reports the total of its process, and continues the session's total when it

@@ -16,7 +16,7 @@ use crate::{
         entry::PermissionStatus,
         task::{Plain, Task, text_block},
     },
-    provider::{Action, Answer, Conversation, EntryBody, Exit, action::TurnEnd, kind::Provider, provider_event::SessionInfo},
+    provider::{Action, Answer, Conversation, EntryBody, Exit, kind::Provider, provider_event::SessionInfo, provider_event::TurnEnd},
 };
 
 pub(super) fn task(permissions: PermissionMode) -> Task {

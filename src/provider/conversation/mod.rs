@@ -6,7 +6,6 @@
 mod permissions;
 mod stage;
 mod turns;
-mod waiting_prompts;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -15,16 +14,14 @@ use serde_json::Value;
 pub(crate) use self::permissions::{PermissionRules, RuleAnswer};
 use self::{
     permissions::{PermissionRequests, Resolution},
-    stage::{Input, Stage},
+    stage::{Input, Stage, WaitingPrompts},
     turns::{EndedTurn, Turn, TurnPrompt},
-    waiting_prompts::WaitingPrompts,
 };
 use super::{
     Adapter, Answer, Exit,
-    action::{Action, FinalState, TurnEnd},
     event_sink::{EventSink, Severity},
     json_lines::{JsonLines, ReadLine},
-    provider_event::ProviderEvent,
+    provider_event::{Action, FinalState, ProviderEvent, TurnEnd},
 };
 use crate::model::{
     Failure, FailureKind, RunError, Session,

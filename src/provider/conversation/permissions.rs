@@ -17,9 +17,8 @@ use crate::{
     },
     provider::{
         Answer,
-        action::{Action, EntryBody},
         event_sink::Severity,
-        provider_event::PermissionRequest,
+        provider_event::{Action, EntryBody, PermissionRequest},
     },
 };
 

@@ -11,9 +11,8 @@ use crate::{
     },
     provider::{
         Adapter, Answer, Exit,
-        action::{Action, EntryBody, TurnEnd},
         event_sink::EventSink,
-        provider_event::SessionInfo,
+        provider_event::{Action, EntryBody, SessionInfo, TurnEnd},
     },
 };
 

@@ -8,10 +8,9 @@ use crate::{
     model::{RunError, RunState, Session, Takeover, TakeoverKind, entry::ResolvedBy, task::ContentBlocks},
     provider::{
         Exit,
-        action::{Action, EntryBody, FinalState, TurnEnd},
         event_sink::Severity,
         kind,
-        provider_event::{ProviderEvent, SessionInfo},
+        provider_event::{Action, EntryBody, FinalState, ProviderEvent, SessionInfo, TurnEnd},
     },
 };
 

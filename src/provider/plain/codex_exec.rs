@@ -10,11 +10,11 @@ use crate::{
     model::{RunError, Usage, item::OMITTED_KEY, task::object},
     provider::{
         Exit,
-        action::TurnEnd,
         codex::take_mcp_result,
         error_kind,
         event_sink::{EventSink, Role, Severity},
         ids::{MadeNames, status_of},
+        provider_event::TurnEnd,
     },
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     model::task::object,
-    provider::{Exit, action::TurnEnd, event_sink::EventSink},
+    provider::{Exit, event_sink::EventSink, provider_event::TurnEnd},
 };
 
 /// Interprets one output format.

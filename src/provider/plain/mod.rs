@@ -31,13 +31,11 @@ use crate::{
         task::{ContentBlocks, Plain, Task, object, text_of},
     },
     provider::{
-        Adapter, Answer, Exit,
-        action::TurnEnd,
-        error_kind,
+        Adapter, Answer, Exit, error_kind,
         event_sink::EventSink,
         kind::{Launch, Provider, StdinUse},
         kind::{available_takeover, unavailable_takeover},
-        provider_event::SessionInfo,
+        provider_event::{SessionInfo, TurnEnd},
     },
 };
 

@@ -6,10 +6,9 @@ use super::format::{OutputFormat, PlainSession, describe_tool, object_member, st
 use crate::{
     model::{RunError, Usage, task::object},
     provider::{
-        Exit,
-        action::TurnEnd,
-        error_kind,
+        Exit, error_kind,
         event_sink::{EventSink, Role},
+        provider_event::TurnEnd,
     },
 };
 

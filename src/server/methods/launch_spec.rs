@@ -1,23 +1,29 @@
 //! Turns the params of `run/start` into the launch spec, which holds everything that a supervisor needs to start the
 //! program.
 
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value, json};
 
-use super::notifier::{missing_notice, notifier};
 use crate::{
-    config::COMMAND_KIND,
+    config::{COMMAND_KIND, NotifyConfig},
     environment::{Overlay, RunNeeds},
     model::{
         Failure, Plain, Run, RunId, Task,
         calls::{OnDisconnect, PermissionMode, Resume, StartParams, TtyChoice},
-        control::LaunchSpec,
+        control::{LaunchSpec, Notifier},
         entry::notice,
         run::normalize_directory,
         task,
     },
-    process::{ancestry::EnclosingRuns, current_process},
+    process::{
+        ancestry::EnclosingRuns,
+        current_process,
+        find::{self, FindError},
+    },
     provider::{Launch, StdinUse},
     server::{Server, follower::Delivery, merge::MAX_CHUNK_BYTES, providers::KnownProvider},
     supervisor::now,
@@ -170,6 +176,41 @@ pub(crate) fn rerun_params(params: &StartParams) -> Map<String, Value> {
         recorded.insert("stdinBytes".to_owned(), json!(bytes));
     }
     recorded
+}
+
+/// The notifier of most free desktops.
+const DESKTOP_NOTIFIER: &str = "notify-send";
+
+/// How long a notifier may take, unless the configuration says otherwise.
+const DEFAULT_TIMEOUT_MS: u64 = 10_000;
+
+/// Every notifier is started in `/`, for the run's own directory may be anybody's.
+fn find_notifier(name: &str) -> Result<PathBuf, FindError> {
+    find::program(name, Path::new("/"), std::env::var_os("PATH").as_deref())
+}
+
+/// The notifier of a run. `wanted`: whether whoever starts the run wants one.
+fn notifier(config: &NotifyConfig, wanted: Option<bool>) -> Result<Option<Notifier>, Failure> {
+    let timeout_ms = config.timeout_seconds.map_or(DEFAULT_TIMEOUT_MS, |seconds| u64::from(seconds.get()) * 1000);
+    match (&config.command, wanted) {
+        (_, Some(false)) | (None, None) => Ok(None),
+        (Some(command), _) => Ok(Some(Notifier { command: command.clone(), takes_text: false, timeout_ms })),
+        (None, Some(true)) if find_notifier(DESKTOP_NOTIFIER).is_ok() => {
+            let command = [DESKTOP_NOTIFIER, "--app-name=loomd"].map(str::to_owned).to_vec();
+            Ok(Some(Notifier { command, takes_text: true, timeout_ms }))
+        }
+        (None, Some(true)) => {
+            let message =
+                format!("there is no `{DESKTOP_NOTIFIER}` in PATH; install it, or set `command` under [notify] in the configuration");
+            Err(Failure::unsupported("notify", message))
+        }
+    }
+}
+
+/// A notice that the notifier is not there.
+fn missing_notice(notifier: &Notifier) -> Option<Map<String, Value>> {
+    let missing = find_notifier(&notifier.command[0]).err()?;
+    Some(notice("warning", &format!("the notifier of the configuration cannot be started: {missing}"), Some(&missing.hint())))
 }
 
 #[cfg(test)]

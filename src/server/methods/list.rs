@@ -18,8 +18,8 @@ use crate::{
     },
     runs::Unsealed,
     search::{Pattern, PatternError, SearchCursor, SearchStop, search_page},
-    server::unsealed_files::UnsealedFiles,
     store::Filter,
+    transcript::touched::UnsealedFiles,
     transcript::touched::searched_path,
 };
 

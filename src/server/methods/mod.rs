@@ -9,7 +9,6 @@ mod control;
 mod export;
 mod launch_spec;
 mod list;
-mod notifier;
 mod provider;
 mod read;
 mod start;

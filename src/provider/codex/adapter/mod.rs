@@ -13,11 +13,10 @@ use serde_json::{Map, Value, json};
 
 use self::turns::{text_input, turn_input};
 use super::{
-    approval_and_sandbox,
+    CodexOptions, PROMPT_CAPABILITIES, approval_and_sandbox,
     approvals::{self, Approvals},
     initialize_request,
     items::Items,
-    options::{CodexOptions, PROMPT_CAPABILITIES},
     sandbox_type,
     turn::{CodexTurn, TokenUsage, TurnStage},
 };

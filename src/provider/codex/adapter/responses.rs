@@ -6,10 +6,10 @@ use super::{ClientRequest, CodexAdapter, Thread};
 use crate::{
     model::{RunError, agent::AgentOffer},
     provider::{
-        action::TurnEnd,
-        codex::{approval_and_sandbox, options::PROMPT_CAPABILITIES, turn::TurnStage},
+        codex::{PROMPT_CAPABILITIES, approval_and_sandbox, turn::TurnStage},
         error_kind,
         event_sink::{EventSink, Severity},
+        provider_event::TurnEnd,
     },
 };
 

@@ -9,10 +9,10 @@ use crate::{
         task::{ContentBlocks, text_of},
     },
     provider::{
-        action::TurnEnd,
         codex::turn::{RefusedSteer, TurnStage},
         error_kind,
         event_sink::{EventSink, Severity},
+        provider_event::TurnEnd,
     },
 };
 

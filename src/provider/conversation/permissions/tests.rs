@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     model::{PermissionOption, Takeover, Task, task::ContentBlocks, task::object, task::text_block},
-    provider::{Adapter, action::TurnEnd, event_sink::EventSink, provider_event::SessionInfo},
+    provider::{Adapter, event_sink::EventSink, provider_event::SessionInfo, provider_event::TurnEnd},
 };
 
 /// A provider whose lines are the kinds of tool calls that it asks for.
