@@ -53,21 +53,6 @@ pub(crate) fn parse_variable(text: &str) -> Result<(String, Option<String>), Str
     if name.is_empty() { Err("expected NAME=VALUE, or NAME to unset a variable".to_owned()) } else { Ok((name.to_owned(), value)) }
 }
 
-/// The name of a state, as lists and notes show it.
-pub(crate) fn state_name(state: RunState) -> &'static str {
-    match state {
-        RunState::Starting => "starting",
-        RunState::Running => "running",
-        RunState::AwaitingPermission => "needs input",
-        RunState::Idle => "idle",
-        RunState::Succeeded => "succeeded",
-        RunState::Failed => "failed",
-        RunState::Cancelled => "canceled",
-        RunState::TimedOut => "timed out",
-        RunState::Lost => "lost",
-    }
-}
-
 /// Reads a state, by the protocol's name or by the one that lists show; `live` stands for all that are not final.
 pub(crate) fn parse_states(text: &str) -> Result<Vec<RunState>, String> {
     use RunState::{AwaitingPermission, Cancelled, Failed, Idle, Lost, Running, Starting, Succeeded, TimedOut};
@@ -76,7 +61,7 @@ pub(crate) fn parse_states(text: &str) -> Result<Vec<RunState>, String> {
     match normalized(text).as_str() {
         "live" => Ok(all.into_iter().filter(|state| !state.is_final()).collect()),
         word => {
-            let is_named = |state: &RunState| [state.as_str(), state_name(*state)].map(normalized).iter().any(|name| name == word);
+            let is_named = |state: &RunState| [state.as_str(), state.shown()].map(normalized).iter().any(|name| name == word);
             let state = all.into_iter().find(is_named);
             state.map(|state| vec![state]).ok_or_else(|| format!("expected live, {}", all.map(RunState::as_str).join(", ")))
         }

@@ -141,7 +141,7 @@ fn summary(run: &Run) -> String {
 
 /// The state, with the queued prompts or the exit status.
 fn state(run: &Run) -> String {
-    let state = format::state_name(run.state);
+    let state = run.state.shown();
     let is_agent = run.session.is_some() || run.params.contains_key("prompt");
     if let Some(queued @ 1..) = run.queued {
         return format!("{state}, {queued} queued");

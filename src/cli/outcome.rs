@@ -86,7 +86,7 @@ impl RunOutcome {
     }
 
     fn describe(&self, after: &str) -> String {
-        let state = format::state_name(self.state);
+        let state = self.state.shown();
         let reason = match (&self.error, self.exit_code, &self.signal) {
             (Some(error), ..) if !self.is_explained_by_exit_status() => Some(reason(error)),
             _ if self.state == RunState::Cancelled => None,

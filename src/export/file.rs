@@ -49,7 +49,7 @@ impl Destination {
         match &existing {
             Some(existing) if existing.is_dir() => return Err(refused(DestinationProblem::Directory)),
             Some(existing) if !existing.is_file() => return Err(refused(DestinationProblem::NoRegularFile)),
-            Some(_) if !disk::may_write(&path) => {
+            Some(_) if disk::writing_allowed(&path).is_err() => {
                 return Err(refused(DestinationProblem::ReadOnly));
             }
             // `Path` drops the end of such a path, so its last directory would be taken for a file's name.

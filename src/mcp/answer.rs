@@ -95,15 +95,9 @@ pub(super) fn run_line(run: &Run) -> String {
 /// How a run stands.
 pub(super) fn state_text(run: &Run) -> String {
     let state = match run.state {
-        RunState::Starting => "starting",
-        RunState::Running => "running",
+        // Whoever reads it is a model, which cannot give that answer.
         RunState::AwaitingPermission => "waiting for an answer from a person",
-        RunState::Idle => "idle",
-        RunState::Succeeded => "succeeded",
-        RunState::Failed => "failed",
-        RunState::Cancelled => "canceled",
-        RunState::TimedOut => "timed out",
-        RunState::Lost => "lost",
+        state => state.shown(),
     };
     match (run.exit_code, &run.signal) {
         (Some(code @ 1..), _) => format!("{state} (exit code {code})"),

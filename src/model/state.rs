@@ -184,6 +184,21 @@ impl RunState {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::TimedOut | Self::Lost)
     }
 
+    /// The name of the state, as people read it.
+    pub(crate) fn shown(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::AwaitingPermission => "needs input",
+            Self::Idle => "idle",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "canceled",
+            Self::TimedOut => "timed out",
+            Self::Lost => "lost",
+        }
+    }
+
     /// The name of the state in JSON.
     pub(crate) fn as_str(self) -> &'static str {
         self.into()

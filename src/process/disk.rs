@@ -122,11 +122,6 @@ pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str
     }
 }
 
-/// Whether this user may write a file or a directory.
-pub(crate) fn may_write(path: &Path) -> bool {
-    writing_allowed(path).is_ok()
-}
-
 /// Refuses what this user may not write.
 pub(crate) fn writing_allowed(path: &Path) -> io::Result<()> {
     Ok(access(path, Access::WRITE_OK)?)
