@@ -284,7 +284,8 @@ def transcript(screen, pictures):
     """An agent's transcript has its tool calls folded."""
     screen.open()
     screen.keys(":Loomd output c77a1b2c", "Enter")
-    screen.see(r"● waiting +Fix the parser")
+    # The title is cut as soon as the plan stands beside it.
+    screen.see(r"● waiting +Fix the pars(er|…)")
     screen.see(r"▸ ✓ edit: Edit src/parse.lua · completed")
     screen.check("a folded tool call is open", "local items = {}" not in screen.text())
     screen.keys("gg", "/edit: Edit", "Enter")
