@@ -148,8 +148,8 @@ impl Links {
             }
         }
         self.table.open.lock().remove(&id);
-        let history = self.history.clone();
-        let last = tokio::task::spawn_blocking(move || final_entries(&history, id)).await;
+        let (history, adopter) = (self.history.clone(), self.adopter.clone());
+        let last = tokio::task::spawn_blocking(move || final_entries(&history, &adopter, id)).await;
         for entry in last.into_iter().flatten().flatten() {
             let seq = follow::seq_of(entry.get().as_bytes()).unwrap_or(0);
             self.events.send(RunEvent::Entry { id, seq, entry });
@@ -173,8 +173,8 @@ impl Links {
 
 /// The final entry of a run, if it has one, preceded by the resolved permissions right before it: an adopter that
 /// closed the run has notified no client about them.
-fn final_entries(history: &History, id: RunId) -> Result<Vec<Box<RawValue>>, Failure> {
-    let Some(run) = history.run(id)?.filter(|run| run.state.is_final()) else { return Ok(Vec::new()) };
+fn final_entries(history: &History, adopter: &Adopter, id: RunId) -> Result<Vec<Box<RawValue>>, Failure> {
+    let Some(run) = adopter.run(id)?.filter(|run| run.state.is_final()) else { return Ok(Vec::new()) };
     let mut lines = Vec::new();
     crate::history::BackwardReader::new(id, run.last_seq + 1).read(history, FINAL_ENTRIES_BYTES, &mut lines)?;
     let mut entries = Vec::new();

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    path::PathBuf,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,10 +24,17 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a request waits for another server that is adopting a run.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How many ended runs are remembered: no fewer than a page of `run/list` has.
+const MAX_ENDED_RUNS: usize = 512;
+
+/// An ended run whose description is longer than this is read anew each time.
+const MAX_ENDED_RUN_BYTES: u64 = 16 << 10;
+
 /// Adopts runs. Clones belong together.
 #[derive(Clone)]
 pub(crate) struct Adopter {
     history: History,
+    ended_runs: Arc<EndedRuns>,
     /// Where the cut ends of damaged logs go.
     aside_dir: PathBuf,
     /// Runs that get another final state than `lost`, because a client asked for it.
@@ -35,7 +43,7 @@ pub(crate) struct Adopter {
 
 impl Adopter {
     pub(crate) fn new(history: History, aside_dir: PathBuf) -> Self {
-        Self { history, aside_dir, final_states: Arc::default() }
+        Self { history, ended_runs: Arc::default(), aside_dir, final_states: Arc::default() }
     }
 
     /// Sets the state that a run gets if it is adopted.
@@ -73,8 +81,22 @@ impl Adopter {
         }
     }
 
-    /// The run as it is now; one whose supervisor is gone is closed first. Blocking.
+    /// The run as it is now; one whose supervisor is gone is closed first. One that has ended and is not sealed yet is read
+    /// once, and not each time that runs are listed. Blocking.
     pub(crate) fn run(&self, id: RunId) -> Result<Option<Run>, HistoryError> {
+        // Taken before the run is read: an edit that comes meanwhile has the run read once more.
+        let version = FileVersion::of(&self.history.dir(id).description());
+        if let Some(run) = self.ended_runs.get(id, version) {
+            return Ok(Some(run));
+        }
+        let run = self.read_run(id)?;
+        if let (Some(run), Some(version)) = (&run, version) {
+            self.ended_runs.keep(run, version);
+        }
+        Ok(run)
+    }
+
+    fn read_run(&self, id: RunId) -> Result<Option<Run>, HistoryError> {
         let run = self.history.run(id)?;
         if run.as_ref().is_none_or(|run| run.state.is_final()) {
             return Ok(run);
@@ -88,5 +110,51 @@ impl Adopter {
                 Ok(run)
             }
         }
+    }
+}
+
+/// What is known of ended runs whose logs still exist. Nothing of such a run changes but its description, which an edit replaces
+/// by another file.
+#[derive(Default)]
+struct EndedRuns(Mutex<BTreeMap<RunId, (FileVersion, Run)>>);
+
+impl EndedRuns {
+    /// The run, if its description is of this version still. A run without one is forgotten: its log is gone.
+    fn get(&self, id: RunId, version: Option<FileVersion>) -> Option<Run> {
+        let mut runs = self.0.lock();
+        match runs.get(&id) {
+            Some((known, run)) if Some(*known) == version => Some(run.clone()),
+            _ => {
+                runs.remove(&id);
+                None
+            }
+        }
+    }
+
+    /// Remembers a run, if it has ended and is no long one. The oldest make room: the newest are listed first.
+    fn keep(&self, run: &Run, version: FileVersion) {
+        if run.state.is_final() && version.bytes <= MAX_ENDED_RUN_BYTES {
+            let mut runs = self.0.lock();
+            runs.insert(run.id, (version, run.clone()));
+            if runs.len() > MAX_ENDED_RUNS {
+                runs.pop_first();
+            }
+        }
+    }
+}
+
+/// Tells a file from one that has replaced it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileVersion {
+    inode: u64,
+    changed_at: (i64, i64),
+    bytes: u64,
+}
+
+impl FileVersion {
+    /// The version of a file; `None` if there is none.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some(Self { inode: metadata.ino(), changed_at: (metadata.ctime(), metadata.ctime_nsec()), bytes: metadata.len() })
     }
 }

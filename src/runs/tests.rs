@@ -183,3 +183,35 @@ async fn edits_reach_who_watches() {
     })
     .await;
 }
+
+/// Lists ask for every run that is not sealed yet, and an ended one's files say the same each time.
+#[tokio::test]
+async fn an_ended_run_is_read_once_and_again_when_it_is_edited() {
+    let (directory, runs, _events) = open();
+    let mut played = PlayedRun::start(&runs.history.runs);
+    played.append_state(RunState::Succeeded);
+    let dir = runs.history.dir(played.id);
+    let list = || {
+        let found = runs.unsealed().newest(None, 10, false, |_| true).expect("listed");
+        found.into_values().next()
+    };
+    let listed = list().expect("there");
+    assert_eq!(listed.state, RunState::Succeeded);
+
+    // What is not read again may be gone.
+    let head = std::fs::read(dir.head()).expect("there");
+    std::fs::remove_file(dir.head()).expect("removed");
+    let segment = dir.segment(1);
+    std::fs::rename(&segment, directory.path().join("aside")).expect("moved");
+    assert_eq!(list().as_ref(), Some(&listed));
+
+    std::fs::rename(directory.path().join("aside"), &segment).expect("moved back");
+    std::fs::write(dir.head(), head).expect("written");
+    let mut described = Description::read(&dir).expect("readable");
+    described.run.title = Some("Named".to_owned());
+    described.write(&dir).expect("written");
+    assert_eq!(list().and_then(|run| run.title), Some("Named".to_owned()));
+
+    std::fs::remove_dir_all(dir.path()).expect("removed");
+    assert_eq!(list(), None);
+}
