@@ -9,7 +9,7 @@ use super::{
     chain::{COMMAND_LABEL, is_command},
     front_end::FrontEnd,
     offer::is_named,
-    session::AcpSession,
+    session::{AcpSession, AgentSettings},
     wire::{ListSessionsParams, NewSessionParams, SessionParams},
 };
 use crate::model::{
@@ -25,7 +25,7 @@ impl FrontEnd {
     /// Handles `session/new`. An agent that can wait for its first prompt is started now, so that the client learns what
     /// it offers, or why it does not start.
     pub(super) async fn new_session(self: &Arc<Self>, params: &NewSessionParams) -> Result<Arc<AcpSession>, Failure> {
-        let settings = self.default_settings().await?;
+        let settings = AgentSettings { mcp_servers: params.mcp_servers.clone(), ..self.default_settings().await? };
         let session = if self.capabilities(&settings.provider).await?.send {
             let run = self.start_run(&settings, &params.cwd, None, None, None).await?;
             let session = AcpSession::new(run.id, run.cwd.clone(), settings);

@@ -298,7 +298,10 @@ impl FrontEnd {
             return Err(Failure::invalid_params("value", "a session keeps its agent; begin a new session for another one"));
         }
         let settings = AgentSettings { provider: provider.to_owned(), ..AgentSettings::default() };
-        let settings = AgentSettings { permissions: session.state().settings.permissions, ..settings };
+        let settings = {
+            let kept = &session.state().settings;
+            AgentSettings { permissions: kept.permissions, mcp_servers: kept.mcp_servers.clone(), ..settings }
+        };
         let can_wait = self.capabilities(provider).await?.send;
         let run = if can_wait {
             Some(self.start_run(&settings, &session.cwd, Some((SESSION_LABEL, session.id)), None, None).await?)

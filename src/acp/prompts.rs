@@ -199,7 +199,7 @@ impl FrontEnd {
         resume: Option<Resume>,
         prompt: Option<ContentBlocks>,
     ) -> Result<Run, Failure> {
-        let can_wait = self.capabilities(&settings.provider).await?.send;
+        let capabilities = self.capabilities(&settings.provider).await?;
         let labels = label.map(|(name, session)| (name.to_owned(), session.to_string()));
         let params = StartParams {
             provider: settings.provider.clone(),
@@ -209,9 +209,11 @@ impl FrontEnd {
             cwd: resume.is_none().then(|| cwd.to_owned()),
             resume,
             prompt: prompt.map(Prompt::Blocks),
-            interactive: can_wait.then_some(true),
+            interactive: capabilities.send.then_some(true),
             model: settings.model.clone(),
             permissions: settings.permissions,
+            // Clients give their servers to every agent, also to one that takes none.
+            mcp_servers: settings.mcp_servers.iter().filter(|_| capabilities.mcp_servers).cloned().collect(),
             labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
             attach: Some(AttachChoice::Whether(false)),
             ..StartParams::default()

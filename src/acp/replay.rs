@@ -35,6 +35,7 @@ impl FrontEnd {
         let known = self.sessions.lock().get(&params.session_id).cloned();
         let session = known.unwrap_or_else(|| AcpSession::new(params.session_id, newest.cwd.clone(), AgentSettings::of(newest)));
         let _sending = session.sending.lock().await;
+        session.state().settings.mcp_servers = params.mcp_servers.clone();
         if session.state().live {
             self.stop_following(&session).await;
         }

@@ -14,7 +14,7 @@ use super::{
 use crate::model::{
     Run, RunId,
     agent::AgentCommand,
-    calls::PermissionMode,
+    calls::{McpServer, PermissionMode},
     entry::{Entry, PermissionEntry, PermissionStatus, Stream},
 };
 
@@ -58,6 +58,8 @@ pub(super) struct AgentSettings {
     pub(super) args: Option<Vec<String>>,
     pub(super) model: Option<String>,
     pub(super) permissions: Option<PermissionMode>,
+    /// What the client gave when it opened the session; no run keeps it.
+    pub(super) mcp_servers: Vec<McpServer>,
 }
 
 /// What follows from an entry, in this order.
@@ -96,6 +98,7 @@ impl AgentSettings {
             args: read(run, "args"),
             model: read(run, "model"),
             permissions: read(run, "permissions"),
+            mcp_servers: Vec::new(),
         }
     }
 }
@@ -149,8 +152,12 @@ impl SessionState {
     /// Shows another run, from its beginning.
     pub(super) fn begin_run(&mut self, run: Run, is_first: bool, forms: UpdateForms) {
         self.translator = Some(UpdateTranslator::new(&run, is_first, forms));
-        self.settings =
-            AgentSettings { model: self.settings.model.take(), permissions: self.settings.permissions, ..AgentSettings::of(&run) };
+        self.settings = AgentSettings {
+            model: self.settings.model.take(),
+            permissions: self.settings.permissions,
+            mcp_servers: std::mem::take(&mut self.settings.mcp_servers),
+            ..AgentSettings::of(&run)
+        };
         self.prompts.begin_run(run.has_transcript);
         self.commands = run.agent.as_ref().map(|agent| agent.commands.clone()).unwrap_or_default();
         // What the entries say is counted again from the first one on.

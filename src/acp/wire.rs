@@ -3,12 +3,12 @@
 //! The messages of ACP v1 are open objects, and clients differ in what they add. So params are read by the few members
 //! that matter, and results are written as JSON; tests read them back with the types of the protocol's own crate.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use strum::EnumString;
 
 use super::translator::{ToolOutputForm, UpdateForms};
-use crate::model::{Failure, FailureKind, RunError, RunId};
+use crate::model::{Failure, FailureKind, RunError, RunId, calls::McpServer};
 
 /// The requests that are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
@@ -56,16 +56,30 @@ pub(super) struct AgentInitializeParams {
     pub(super) client_info: Map<String, Value>,
 }
 
+/// Reads MCP servers. One of a kind that is not known is left out, and keeps nobody from the session.
+fn known_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<McpServer>, D::Error> {
+    let servers = Vec::<Value>::deserialize(deserializer)?;
+    let known = servers.into_iter().filter_map(|server| {
+        let name = server["name"].clone();
+        serde_json::from_value(server).inspect_err(|error| tracing::warn!(%name, %error, "an MCP server of the client is left out")).ok()
+    });
+    Ok(known.collect())
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewSessionParams {
     pub(super) cwd: String,
+    #[serde(default, deserialize_with = "known_servers")]
+    pub(super) mcp_servers: Vec<McpServer>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OpenSessionParams {
     pub(super) session_id: RunId,
+    #[serde(default, deserialize_with = "known_servers")]
+    pub(super) mcp_servers: Vec<McpServer>,
     #[serde(default, rename = "_meta")]
     pub(super) meta: Map<String, Value>,
 }
@@ -182,6 +196,7 @@ pub(super) fn initialize_result(login: bool, takes_images: bool) -> Value {
         "agentCapabilities": {
             "loadSession": true,
             "promptCapabilities": { "image": takes_images, "embeddedContext": true },
+            "mcpCapabilities": { "http": true, "sse": true },
             "sessionCapabilities": { "list": {}, "resume": {}, "delete": {} },
         },
         "authMethods": if login { vec![login_method] } else { Vec::new() },

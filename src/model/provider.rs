@@ -46,6 +46,9 @@ pub struct ProviderCapabilities {
     pub permissions: bool,
     /// Its output also comes as `run/update`.
     pub updates: bool,
+    /// A run can be given MCP servers.
+    #[serde(default)]
+    pub mcp_servers: bool,
 }
 
 /// A provider's session.

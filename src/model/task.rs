@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::model::calls::{PermissionMode, Prompt};
+use crate::model::calls::{McpServer, PermissionMode, Prompt};
 
 /// An agent's task. The server sends it to the supervisor in the `LaunchSpec`, never by argv or file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Task {
     pub(crate) is_root: bool,
     /// The provider's own argv, without the additional arguments of the run. A takeover command begins with it.
     pub(crate) program: Vec<String>,
+    /// MCP servers that the run gives to the agent.
+    #[serde(default)]
+    pub(crate) mcp_servers: Vec<McpServer>,
     /// Arguments that the configuration and the run add to the provider's.
     #[serde(default)]
     pub(crate) args: Vec<String>,
@@ -68,6 +71,7 @@ impl Task {
             interactive: false,
             is_root: false,
             program: vec![kind.to_owned()],
+            mcp_servers: Vec::new(),
             args: Vec::new(),
             plain: Plain::default(),
             start_timeout_seconds: default_start_timeout_seconds(),

@@ -15,8 +15,15 @@ use crate::{
 };
 
 /// The capabilities of a command.
-const COMMAND_CAPABILITIES: ProviderCapabilities =
-    ProviderCapabilities { resume: false, send: true, steer: false, interrupt: true, permissions: false, updates: false };
+const COMMAND_CAPABILITIES: ProviderCapabilities = ProviderCapabilities {
+    resume: false,
+    send: true,
+    steer: false,
+    interrupt: true,
+    permissions: false,
+    updates: false,
+    mcp_servers: false,
+};
 
 /// A provider that the client can name.
 #[derive(Clone)]

@@ -10,6 +10,7 @@
     during COMMAND      the next `ask` runs this shell command while its question is open, and says what it wrote
     edit PATH TEXT      writes a file, with a diff, after having asked
     options             what its options are set to
+    servers             the MCP servers that the session was opened with
     spawn               starts a command in a session of its own, which would run for long
     wait                until the turn is cancelled
     fail TEXT           the turn ends with an error
@@ -51,6 +52,7 @@ class Agent:
         self.tools = 0
         self.cancelled = False
         self.during = ""
+        self.servers: list[Json] = []
         self.options: Json = {"mode": "default", "effort": "low", "fast": False}
 
     def config_options(self) -> list[Json]:
@@ -94,6 +96,7 @@ class Agent:
             if "--options" in ARGS:
                 capabilities["promptCapabilities"] = {"image": True}
             return {"result": {"protocolVersion": 1, "agentCapabilities": capabilities, "agentInfo": {"name": "scripted", "version": "1.0"}}}
+        self.servers = params.get("mcpServers", self.servers)
         if method == "session/new":
             self.session = str(uuid.uuid4())
             offered = {"configOptions": self.config_options()} if "--options" in ARGS else {}
@@ -138,6 +141,8 @@ class Agent:
             call = self.tool(kind, f"a tool of {size} bytes")
             output = ("0123456789abcde\n" * (int(size) // 16 + 1))[: int(size)]
             self.update("tool_call_update", toolCallId=call, status="completed", content=[{"type": "content", "content": {"type": "text", "text": output}}])
+        elif word == "servers":
+            self.update("agent_message_chunk", content={"type": "text", "text": json.dumps(self.servers, separators=(",", ":"))})
         elif word == "ask":
             call = self.tool(rest or "execute", "touch it", rawInput={"command": "touch it"})
             chosen = self.request_permission(call)

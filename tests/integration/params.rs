@@ -179,3 +179,16 @@ fn params_are_checked_before_the_provider_is_looked_for() {
         assert_eq!(server.expect_failure(method, json!({ "provider": "nobody" })).code, -32010);
     }
 }
+
+#[test]
+fn mcp_servers_are_for_agents_that_take_them() {
+    let home = Home::new();
+    let mut server = home.server();
+    let servers = json!([{ "name": "notes", "command": "notes" }]);
+    let failure = server.expect_failure("run/start", json!({ "provider": "command", "command": ["true"], "mcpServers": servers }));
+    assert_eq!((failure.kind, failure.data["capability"].as_str()), ("unsupported", Some("mcpServers")), "{failure:?}");
+    let invalid = json!({ "provider": "claude", "prompt": "hello", "mcpServers": [{ "name": "notes" }] });
+    let failure = server.expect_failure("run/start", invalid);
+    assert_eq!((failure.kind, failure.data["field"].as_str()), ("invalidParams", Some("mcpServers[0]")), "{failure:?}");
+    assert!(home.run_directories().is_empty());
+}

@@ -155,6 +155,7 @@ macro_rules! agent {
 
 agent! { claude, CLAUDE:
     past::past
+    past::servers_of_the_client
     prompts::steering
     prompts::steering_too_late
     failures::error_500
@@ -163,6 +164,7 @@ agent! { claude, CLAUDE:
 
 agent! { codex, CODEX:
     past::past
+    past::servers_of_the_client
     prompts::steering
     prompts::steering_too_late
     failures::error_500

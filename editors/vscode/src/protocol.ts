@@ -281,6 +281,50 @@ export type ItemParams1 =
  */
 export type Kind = "output" | "session" | "update" | "permission" | "state" | "size";
 /**
+ * An MCP server, as the Agent Client Protocol describes it.
+ */
+export type McpServer =
+  | {
+      /**
+       * How it is spoken to.
+       */
+      type: McpTransport;
+      /**
+       * What the agent calls it.
+       */
+      name: string;
+      /**
+       * Where it is.
+       */
+      url: string;
+      /**
+       * HTTP headers of each request.
+       */
+      headers?: McpValue[];
+    }
+  | {
+      /**
+       * What the agent calls it.
+       */
+      name: string;
+      /**
+       * The program, which the agent starts.
+       */
+      command: string;
+      /**
+       * Its arguments.
+       */
+      args?: string[];
+      /**
+       * Variables that are added to its environment.
+       */
+      env?: McpValue[];
+    };
+/**
+ * How an MCP server is reached that is no program of this machine.
+ */
+export type McpTransport = "http" | "sse";
+/**
  * Whose text a message is.
  */
 export type MessageRole = "user" | "agent";
@@ -1060,6 +1104,19 @@ export interface ListedSession {
   runId?: RunId | null;
 }
 /**
+ * A variable, or a header.
+ */
+export interface McpValue {
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * Its value.
+   */
+  value: string;
+}
+/**
  * What the user or the agent says. A text over 256 KiB goes on in an item that `continues` this one.
  */
 export interface MessageItem {
@@ -1382,6 +1439,10 @@ export interface ProviderCapabilities {
    * Its output also comes as `run/update`.
    */
   updates: boolean;
+  /**
+   * A run can be given MCP servers.
+   */
+  mcpServers?: boolean;
 }
 /**
  * A program that loomd knows how to run.
@@ -2158,6 +2219,11 @@ export interface StartParams {
    * For agents: the model, by the provider's own name.
    */
   model?: string | null;
+  /**
+   * MCP servers that the agent can use in this run, besides those of its own settings. The values of their variables and headers
+   * are never stored; `params.mcpServerNames` of the run names the servers.
+   */
+  mcpServers?: McpServer[];
   /**
    * The permission mode. Default `ask`: the agent waits until a client answers.
    */

@@ -51,6 +51,10 @@ pub(crate) struct StartParams {
     /// For agents: the model, by the provider's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
+    /// MCP servers that the agent can use in this run, besides those of its own settings. The values of their variables and headers
+    /// are never stored; `params.mcpServerNames` of the run names the servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mcp_servers: Vec<McpServer>,
     /// The permission mode. Default `ask`: the agent waits until a client answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) permissions: Option<PermissionMode>,
@@ -92,6 +96,78 @@ pub(crate) struct StartParams {
     /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) client_token: Option<String>,
+}
+
+/// An MCP server, as the Agent Client Protocol describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "must be {name, command, args, env} or {type: \"http\" | \"sse\", name, url, headers}")]
+pub(crate) enum McpServer {
+    Remote {
+        /// How it is spoken to.
+        #[serde(rename = "type")]
+        transport: McpTransport,
+        /// What the agent calls it.
+        name: String,
+        /// Where it is.
+        url: String,
+        /// HTTP headers of each request.
+        #[serde(default)]
+        headers: Vec<McpValue>,
+    },
+    Program {
+        /// What the agent calls it.
+        name: String,
+        /// The program, which the agent starts.
+        command: String,
+        /// Its arguments.
+        #[serde(default)]
+        args: Vec<String>,
+        /// Variables that are added to its environment.
+        #[serde(default)]
+        env: Vec<McpValue>,
+    },
+}
+
+/// How an MCP server is reached that is no program of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum McpTransport {
+    /// Streamable HTTP.
+    Http,
+    /// HTTP with server-sent events.
+    Sse,
+}
+
+/// A variable, or a header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct McpValue {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) value: String,
+}
+
+impl McpServer {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Remote { name, .. } | Self::Program { name, .. } => name,
+        }
+    }
+
+    /// How it is reached; `None`: it is a program.
+    pub(crate) fn transport(&self) -> Option<McpTransport> {
+        match self {
+            Self::Remote { transport, .. } => Some(*transport),
+            Self::Program { .. } => None,
+        }
+    }
+}
+
+impl McpValue {
+    /// An object of these values by their names.
+    pub(crate) fn object(values: &[Self]) -> Map<String, Value> {
+        values.iter().map(|value| (value.name.clone(), Value::from(value.value.clone()))).collect()
+    }
 }
 
 /// Text, or ACP content blocks.

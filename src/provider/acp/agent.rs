@@ -6,7 +6,11 @@ use serde_json::Value;
 
 use super::wire::{AUTH_REQUIRED, RpcError, text_at};
 use crate::{
-    model::{RunError, agent::PromptCapabilities, calls::PermissionMode},
+    model::{
+        RunError,
+        agent::PromptCapabilities,
+        calls::{McpTransport, PermissionMode},
+    },
     provider::error_kind,
 };
 
@@ -24,6 +28,8 @@ pub(crate) struct AcpAgent {
     pub(crate) can_list: bool,
     /// Content blocks that it takes in a prompt, beside text and links.
     pub(crate) takes: PromptCapabilities,
+    /// How it can reach MCP servers that are no programs.
+    pub(crate) mcp_transports: Vec<McpTransport>,
     /// The messages of its model have ids; the messages that the agent's own program adds have none.
     pub(crate) names_model_messages: bool,
     /// The ways to log in, as the agent describes them.
@@ -111,6 +117,8 @@ impl AcpAgent {
         let offers = |value: &Value| value.is_object() || value == &Value::Bool(true);
         let session = &capabilities["sessionCapabilities"];
         let prompt = |kind: &str| capabilities["promptCapabilities"][kind] == Value::Bool(true);
+        let transports = [("http", McpTransport::Http), ("sse", McpTransport::Sse)];
+        let mcp_transports = transports.into_iter().filter(|(name, _)| capabilities["mcpCapabilities"][name] == Value::Bool(true));
         let methods = result["authMethods"].as_array().into_iter().flatten();
         Self {
             product: product_name.map_or_else(|| Product::by_program(program), Product::by_name),
@@ -119,6 +127,7 @@ impl AcpAgent {
             can_resume: offers(&session["resume"]),
             can_list: offers(&session["list"]),
             takes: PromptCapabilities { image: prompt("image"), audio: prompt("audio"), embedded_context: prompt("embeddedContext") },
+            mcp_transports: mcp_transports.map(|(_, transport)| transport).collect(),
             names_model_messages: product_name.is_some_and(|name| name.starts_with("@agentclientprotocol/")),
             login_methods: methods
                 .filter_map(|login| text_at(login, &["description"]).or(text_at(login, &["name"])))

@@ -42,7 +42,15 @@ impl Provider for Acp {
     }
 
     fn capabilities(&self) -> ProviderCapabilities {
-        ProviderCapabilities { resume: true, send: true, steer: false, interrupt: true, permissions: true, updates: true }
+        ProviderCapabilities {
+            resume: true,
+            send: true,
+            steer: false,
+            interrupt: true,
+            permissions: true,
+            updates: true,
+            mcp_servers: true,
+        }
     }
 
     fn program(&self) -> &'static [&'static str] {

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     model::{RunError, agent::AgentOffer},
-    provider::{error_kind, event_sink::EventSink, ids::name_of},
+    provider::{
+        error_kind,
+        event_sink::{EventSink, Severity},
+        ids::name_of,
+    },
 };
 
 /// How long an agent may take to send its history and to answer that request.
@@ -35,8 +39,14 @@ impl AcpAdapter {
                 )));
             }
         }
+        self.leave_out_servers(out);
         match self.task.resume.clone() {
-            None => self.request(PendingRequest::NewSession, "session/new", wire::new_session_params(&self.task.cwd), out),
+            None => self.request(
+                PendingRequest::NewSession,
+                "session/new",
+                wire::new_session_params(&self.task.cwd, &self.task.mcp_servers),
+                out,
+            ),
             Some(_) if self.agent.can_resume => self.reopen_session(false, out),
             Some(_) if self.agent.can_load => self.reopen_session(true, out),
             Some(_) => {
@@ -46,11 +56,29 @@ impl AcpAdapter {
         }
     }
 
+    /// Leaves out the MCP servers that the agent cannot speak to: it might refuse the session because of one.
+    fn leave_out_servers(&mut self, out: &mut EventSink) {
+        let agent = &self.agent;
+        self.task.mcp_servers.retain(|server| {
+            let is_usable = server.transport().is_none_or(|transport| agent.mcp_transports.contains(&transport));
+            if !is_usable {
+                let title = format!("{} cannot use the MCP server `{}`: it takes none over this transport", agent.name, server.name());
+                out.notice(Severity::Warning, &title, None);
+            }
+            is_usable
+        });
+    }
+
     /// Opens the session of an earlier run.
     pub(super) fn reopen_session(&mut self, by_load: bool, out: &mut EventSink) {
         let id = self.task.resume.clone().unwrap_or_default();
         let method = if by_load { "session/load" } else { "session/resume" };
-        self.request(PendingRequest::ReopenSession { by_load }, method, wire::load_session_params(&id, &self.task.cwd), out);
+        self.request(
+            PendingRequest::ReopenSession { by_load },
+            method,
+            wire::load_session_params(&id, &self.task.cwd, &self.task.mcp_servers),
+            out,
+        );
     }
 
     /// An agent without `session/resume` is asked for `session/load`. Every other error ends the run: it never

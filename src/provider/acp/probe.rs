@@ -36,7 +36,7 @@ impl AcpProbe {
         let (method, params) = match &self.query {
             // Agents list their modes and models only in the response to `session/new`. None of the agents that were
             // tried saves a session that has had no prompt, so this one leaves nothing behind.
-            ProbeQuery::Options { cwd } => ("session/new", wire::new_session_params(cwd)),
+            ProbeQuery::Options { cwd } => ("session/new", wire::new_session_params(cwd, &[])),
             ProbeQuery::Sessions { cwd, cursor } if agent.can_list => {
                 ("session/list", wire::list_sessions_params(cwd.as_deref(), cursor.as_deref()))
             }

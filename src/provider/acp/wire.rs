@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{model::task::object, provider::error_kind};
+use crate::{
+    model::{calls::McpServer, task::object},
+    provider::error_kind,
+};
 
 /// The code of an error response to a method that the receiver does not have.
 pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
@@ -118,13 +121,13 @@ pub(crate) fn initialize_params() -> Value {
 }
 
 /// The params of `session/new`.
-pub(crate) fn new_session_params(cwd: &str) -> Value {
-    json!({ "cwd": cwd, "mcpServers": [] })
+pub(crate) fn new_session_params(cwd: &str, servers: &[McpServer]) -> Value {
+    json!({ "cwd": cwd, "mcpServers": servers })
 }
 
 /// The params of `session/load`. Those of `session/resume` are the same.
-pub(crate) fn load_session_params(id: &str, cwd: &str) -> Value {
-    json!({ "mcpServers": [], "cwd": cwd, "sessionId": id })
+pub(crate) fn load_session_params(id: &str, cwd: &str, servers: &[McpServer]) -> Value {
+    json!({ "mcpServers": servers, "cwd": cwd, "sessionId": id })
 }
 
 /// The params of `session/list`.
@@ -200,9 +203,9 @@ mod tests {
             assert_eq!(&serde_json::to_value(understood).expect("JSON"), sent);
         }
         check::<v1::InitializeRequest>(&initialize_params());
-        check::<v1::NewSessionRequest>(&new_session_params("/work"));
-        check::<v1::LoadSessionRequest>(&load_session_params("s", "/work"));
-        serde_json::from_value::<v1::ResumeSessionRequest>(load_session_params("s", "/work")).expect("understood");
+        check::<v1::NewSessionRequest>(&new_session_params("/work", &[]));
+        check::<v1::LoadSessionRequest>(&load_session_params("s", "/work", &[]));
+        serde_json::from_value::<v1::ResumeSessionRequest>(load_session_params("s", "/work", &[])).expect("understood");
         check::<v1::ListSessionsRequest>(&list_sessions_params(None, None));
         check::<v1::ListSessionsRequest>(&list_sessions_params(Some("/work"), Some("next")));
         check::<v1::RequestPermissionResponse>(&selected(&json!("allow")));

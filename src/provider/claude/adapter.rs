@@ -18,7 +18,12 @@ use super::{
     turn_end::TurnCost,
 };
 use crate::{
-    model::{Failure, Takeover, Task, agent::PromptCapabilities, calls::RunSettings, task::ContentBlocks},
+    model::{
+        Failure, Takeover, Task,
+        agent::PromptCapabilities,
+        calls::{McpServer, McpValue, RunSettings},
+        task::ContentBlocks,
+    },
     provider::{
         Adapter, Answer, Exit, error_kind,
         event_sink::{EventSink, Severity},
@@ -74,6 +79,8 @@ pub(crate) struct ClaudeAdapter {
 #[derive(Debug)]
 pub(super) enum ClaudeRequest {
     Initialize,
+    /// `mcp_set_servers`.
+    McpServers,
     Interrupt,
     /// A setting, described for people; `before`: what was chosen among the options.
     Set {
@@ -161,6 +168,21 @@ impl ClaudeAdapter {
                     self.session.announce(&self.task.session_id, out);
                 }
                 self.offer(&response["response"], out);
+                match self.task.mcp_servers.is_empty() {
+                    true => self.mark_ready(out),
+                    // The first prompt waits, so that the model knows their tools.
+                    false => self.request(&mcp_request(&self.task.mcp_servers), ClaudeRequest::McpServers, out),
+                }
+            }
+            ClaudeRequest::McpServers => {
+                let failed = response["response"]["errors"].as_object().into_iter().flatten();
+                for (name, reason) in failed {
+                    let title = format!("claude cannot use the MCP server `{name}`");
+                    out.notice(Severity::Warning, &title, error_kind::words(reason).as_deref());
+                }
+                if let Some(error) = error {
+                    out.notice(Severity::Warning, "claude did not take the MCP servers", Some(error));
+                }
                 self.mark_ready(out);
             }
             ClaudeRequest::Interrupt => match error {
@@ -233,6 +255,22 @@ impl ClaudeAdapter {
             out.ready();
         }
     }
+}
+
+/// The request that gives MCP servers to Claude. They replace those of an earlier such request, and no others.
+fn mcp_request(servers: &[McpServer]) -> Value {
+    let settings = servers.iter().map(|server| {
+        let settings = match server {
+            McpServer::Program { command, args, env, .. } => {
+                json!({ "type": "stdio", "command": command, "args": args, "env": McpValue::object(env) })
+            }
+            McpServer::Remote { transport, url, headers, .. } => {
+                json!({ "type": transport, "url": url, "headers": McpValue::object(headers) })
+            }
+        };
+        (server.name().to_owned(), settings)
+    });
+    json!({ "subtype": "mcp_set_servers", "servers": settings.collect::<Map<_, _>>() })
 }
 
 impl Adapter for ClaudeAdapter {

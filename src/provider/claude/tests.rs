@@ -38,6 +38,7 @@ fn task(prompt: &str) -> Task {
         interactive: true,
         is_root: false,
         program: vec!["claude".to_owned(), "--settings".to_owned(), "mine.json".to_owned()],
+        mcp_servers: Vec::new(),
         args: Vec::new(),
         plain: Plain::default(),
         start_timeout_seconds: 60,

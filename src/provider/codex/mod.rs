@@ -40,7 +40,7 @@ impl Provider for Codex {
     }
 
     fn capabilities(&self) -> ProviderCapabilities {
-        ProviderCapabilities { resume: true, send: true, steer: true, interrupt: true, permissions: true, updates: true }
+        ProviderCapabilities { resume: true, send: true, steer: true, interrupt: true, permissions: true, updates: true, mcp_servers: true }
     }
 
     fn program(&self) -> &'static [&'static str] {

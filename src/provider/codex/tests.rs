@@ -32,6 +32,7 @@ pub(super) fn task(permissions: PermissionMode) -> Task {
         interactive: true,
         is_root: false,
         program: vec!["/bin/codex".to_owned()],
+        mcp_servers: Vec::new(),
         args: Vec::new(),
         plain: Plain::default(),
         start_timeout_seconds: 60,

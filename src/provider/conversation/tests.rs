@@ -66,6 +66,7 @@ fn conversation() -> Conversation {
         interactive: false,
         is_root: false,
         program: Vec::new(),
+        mcp_servers: Vec::new(),
         args: Vec::new(),
         plain: Plain::default(),
         start_timeout_seconds: 60,

@@ -58,7 +58,15 @@ impl Provider for PlainCli {
     }
 
     fn capabilities(&self) -> ProviderCapabilities {
-        ProviderCapabilities { resume: true, send: false, steer: false, interrupt: true, permissions: false, updates: true }
+        ProviderCapabilities {
+            resume: true,
+            send: false,
+            steer: false,
+            interrupt: true,
+            permissions: false,
+            updates: true,
+            mcp_servers: false,
+        }
     }
 
     fn program(&self) -> &'static [&'static str] {

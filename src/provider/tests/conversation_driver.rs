@@ -34,6 +34,7 @@ pub(crate) fn task(kind: &str, program: &[&str]) -> Task {
         interactive: false,
         is_root: false,
         program: program.iter().map(|word| (*word).to_owned()).collect(),
+        mcp_servers: Vec::new(),
         args: Vec::new(),
         plain: Plain::default(),
         start_timeout_seconds: 60,

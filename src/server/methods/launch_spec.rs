@@ -13,7 +13,7 @@ use crate::{
     environment::{Overlay, RunNeeds},
     model::{
         Failure, Plain, Run, RunId, Task,
-        calls::{OnDisconnect, PermissionMode, Resume, StartParams, TtyChoice},
+        calls::{McpServer, OnDisconnect, PermissionMode, Resume, StartParams, TtyChoice},
         control::{LaunchSpec, Notifier},
         entry::notice,
         run::normalize_directory,
@@ -51,6 +51,7 @@ fn agent(params: &StartParams, known: &KnownProvider, program: &[String], cwd: &
         interactive: params.interactive.unwrap_or(false),
         is_root: current_process::user_id() == 0,
         program: program.to_vec(),
+        mcp_servers: params.mcp_servers.clone(),
         args: known.args.iter().chain(params.args.iter().flatten()).cloned().collect(),
         plain: known.plain.clone(),
         start_timeout_seconds: known.start_timeout.as_secs(),
@@ -161,16 +162,20 @@ pub(crate) fn launch_spec(
 /// The longest `stdin` that a run's record keeps.
 const MAX_KEPT_STDIN_BYTES: usize = 1 << 20;
 
-/// The params as a rerun needs them: without the token, and with names in place of the environment's values. A long `stdin`
-/// is not kept; `stdinBytes` tells its length then.
+/// The params as a rerun needs them: without the token, and with names in place of the environment's values and of MCP servers,
+/// which hold values, too. A long `stdin` is not kept; `stdinBytes` tells its length then.
 pub(crate) fn rerun_params(params: &StartParams) -> Map<String, Value> {
     let names: Vec<&String> = params.env.keys().collect();
+    let servers: Vec<&str> = params.mcp_servers.iter().map(McpServer::name).collect();
     let long_stdin = params.stdin.as_ref().map(String::len).filter(|bytes| *bytes > MAX_KEPT_STDIN_BYTES);
     let stdin = params.stdin.clone().filter(|_| long_stdin.is_none());
-    let without = StartParams { env: Overlay::new(), client_token: None, stdin, ..params.clone() };
+    let without = StartParams { env: Overlay::new(), mcp_servers: Vec::new(), client_token: None, stdin, ..params.clone() };
     let Value::Object(mut recorded) = json!(without) else { return Map::new() };
     if !names.is_empty() {
         recorded.insert("envNames".to_owned(), json!(names));
+    }
+    if !servers.is_empty() {
+        recorded.insert("mcpServerNames".to_owned(), json!(servers));
     }
     if let Some(bytes) = long_stdin {
         recorded.insert("stdinBytes".to_owned(), json!(bytes));
@@ -218,15 +223,30 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::calls::{McpTransport, McpValue};
 
     #[test]
     fn values_of_the_environment_are_not_recorded() {
         let env = BTreeMap::from([("KEY".to_owned(), Some("secret-value".to_owned())), ("GONE".to_owned(), None)]);
-        let params =
-            StartParams { provider: "command".to_owned(), env, client_token: Some("secret-token".to_owned()), ..StartParams::default() };
+        let value = |name: &str| McpValue { name: name.to_owned(), value: "secret-value".to_owned() };
+        let program =
+            McpServer::Program { name: "one".to_owned(), command: "tool".to_owned(), args: Vec::new(), env: vec![value("TOKEN")] };
+        let remote = McpServer::Remote {
+            transport: McpTransport::Http,
+            name: "two".to_owned(),
+            url: "http://127.0.0.1/secret-path".to_owned(),
+            headers: vec![value("Authorization")],
+        };
+        let params = StartParams {
+            provider: "command".to_owned(),
+            env,
+            mcp_servers: vec![program, remote],
+            client_token: Some("secret-token".to_owned()),
+            ..StartParams::default()
+        };
         let recorded = Value::Object(rerun_params(&params)).to_string();
         assert!(!recorded.contains("secret"), "{recorded}");
-        assert!(recorded.contains(r#""envNames":["GONE","KEY"]"#), "{recorded}");
+        assert!(recorded.contains(r#""envNames":["GONE","KEY"],"mcpServerNames":["one","two"]"#), "{recorded}");
     }
 
     #[test]

@@ -199,6 +199,10 @@ pub(crate) fn check_blocks(blocks: &[Map<String, Value>]) -> Result<(), Failure>
 /// Checks the params against what the provider supports.
 fn check_provider(params: &StartParams, known: &KnownProvider) -> Result<(), Failure> {
     let name = &params.provider;
+    if !params.mcp_servers.is_empty() && !known.provider.is_some_and(|provider| provider.capabilities().mcp_servers) {
+        let message = format!("`{name}` takes no MCP servers from a client; name them in its own settings");
+        return Err(Failure::unsupported("mcpServers", message));
+    }
     let Some(provider) = known.provider else {
         if params.permissions == Some(PermissionMode::ReadOnly) {
             let message =

@@ -1,5 +1,7 @@
 //! Sessions of an ACP client: opened, listed, deleted, and what can be chosen for them.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -114,6 +116,46 @@ fn the_list_has_sessions_once_and_a_session_of_another_client_can_be_loaded() {
         peer.expect_error("session/load", json!({ "sessionId": "00000000-0000-7000-8000-000000000000", "cwd": "/", "mcpServers": [] }));
     assert_eq!(error["code"], -32002, "{error}");
     end(&home, &second_run);
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// Editors give their MCP servers to every agent, each time that a session is opened.
+#[test]
+fn the_agent_gets_the_servers_of_its_client_and_their_values_are_stored_nowhere() {
+    let home = Home::new();
+    let program = json!({ "name": "notes", "command": "/bin/notes", "args": ["--all"], "env": [{ "name": "TOKEN", "value": "told" }] });
+    let remote = json!({ "type": "http", "name": "wiki", "url": "http://127.0.0.1/", "headers": [{ "name": "Key", "value": "s3cret" }] });
+    let unknown = json!({ "type": "pigeon", "name": "far", "loft": 7 });
+    let mut peer = AcpPeer::start(&home);
+    let params = json!({ "cwd": home.path(), "mcpServers": [program, remote, unknown] });
+    let session = peer.call("session/new", params.clone())["sessionId"].as_str().expect("an id").to_owned();
+    assert_eq!(peer.turn(&session, "servers"), "end_turn");
+    assert_eq!(peer.text("agent_message_chunk"), json!([program]).to_string(), "this agent speaks to programs only");
+    // The agent itself has said the other one.
+    let files: Vec<_> = home.all_paths().into_iter().filter(|path| path.is_file()).collect();
+    let holders: Vec<_> = files.iter().filter(|path| fs::read(path).is_ok_and(|bytes| holds(&bytes, "s3cret"))).collect();
+    assert!(files.len() > 2 && holders.is_empty(), "a value is stored in {holders:?}");
+    let mut server = home.server();
+    let run = server.call("run/get", json!({ "runId": session }))["run"].clone();
+    assert_eq!(run["params"]["mcpServerNames"], json!(["notes", "wiki"]));
+    let log = server.read_log(&session);
+    let log = log.updates("notice");
+    assert!(log.iter().any(|notice| notice.to_string().contains("`wiki`")), "{log:?}");
+    peer.kill();
+    end(&home, &session);
+
+    // What is resumed gets those of the client that opens the session, and not those of its first run.
+    let other = json!({ "name": "other", "command": "other", "args": [], "env": [] });
+    let mut second = AcpPeer::start(&home);
+    second.call("session/load", json!({ "sessionId": session, "cwd": home.path(), "mcpServers": [other] }));
+    second.updates.clear();
+    assert_eq!(second.turn(&session, "servers"), "end_turn");
+    assert_eq!(second.text("agent_message_chunk"), json!([other]).to_string());
+    let resumed = server.call("run/list", json!({ "limit": 1 }))["runs"][0]["id"].clone();
+    end(&home, resumed.as_str().expect("an id"));
 }
 
 /// A client whose configuration has two ACP agents and a plain command line.

@@ -5,6 +5,26 @@ use serde_json::json;
 use super::{assert_succeeded, follow_to_turn_end};
 use crate::world::World;
 
+/// A run is given the server by the protocol, as `loomd acp` gives those of an editor.
+pub(crate) fn servers_of_the_client(world: &World) {
+    let mut server = world.server();
+    let command = ["echo", "the needle of an earlier run"];
+    let (_, mut earlier) = server.start(json!({ "provider": "command", "command": command, "cwd": world.work() }));
+    server.follow_to_end(&mut earlier);
+    let data = world.path().join("data").display().to_string();
+    let config = world.path().join("etc/loomd.toml").display().to_string();
+    let args = ["--data-dir", &data, "--config", &config, "mcp"];
+    let mcp = json!({ "name": "loomd", "command": env!("CARGO_BIN_EXE_loomd"), "args": args, "env": [] });
+    let start = json!({
+        "provider": world.agent.name, "prompt": "fake:past", "cwd": world.work(), "permissions": "bypass", "mcpServers": [mcp],
+    });
+    let (_, mut log) = server.start(start);
+    let run = server.follow_to_end(&mut log);
+    assert_succeeded(&run, &log);
+    let requests: Vec<String> = world.model_requests().iter().map(|request| request.to_string()).collect();
+    assert!(requests.iter().any(|request| request.contains(&earlier.run)), "not told: {requests:#?}");
+}
+
 pub(crate) fn past(world: &World) {
     let mut server = world.server();
     let command = ["echo", "the needle of an earlier run"];

@@ -253,6 +253,17 @@
 ---@field title? string A line for people.
 ---@field updatedAt? integer When it was last used, Unix milliseconds.
 
+---An MCP server, as the Agent Client Protocol describes it.
+---@alias loomd.McpServer { headers?: loomd.McpValue[], name: string, type: loomd.McpTransport, url: string }|{ args?: string[], command: string, env?: loomd.McpValue[], name: string }
+
+---How an MCP server is reached that is no program of this machine.
+---@alias loomd.McpTransport "http"|"sse"
+
+---A variable, or a header.
+---@class loomd.McpValue
+---@field name string Its name.
+---@field value string Its value.
+
 ---What the user or the agent says. A text over 256 KiB goes on in an item that `continues` this one.
 ---@class loomd.MessageItem
 ---@field abandoned? boolean The agent gave this message up and says it anew. Of a message in several items the last one tells it.
@@ -386,6 +397,7 @@
 ---What a provider can do.
 ---@class loomd.ProviderCapabilities
 ---@field interrupt boolean `run/interrupt` stops a running turn without ending the run.
+---@field mcpServers? boolean A run can be given MCP servers.
 ---@field permissions boolean It makes permission requests.
 ---@field resume boolean A new run can continue a session.
 ---@field send boolean `run/send` works.
@@ -660,6 +672,7 @@
 ---@field keepIdleMs? integer The input of an interactive run is closed, as by `run/closeInput`, when the run has been idle with nobody attached for this long. Default: 30 minutes.
 ---@field labels? table<string, string> Labels by which clients find the run.
 ---@field maxOutputBytes? integer A run that writes more bytes than this to both streams together is canceled with error `outputLimit`. Default: no limit.
+---@field mcpServers? loomd.McpServer[] MCP servers that the agent can use in this run, besides those of its own settings. The values of their variables and headers are never stored; `params.mcpServerNames` of the run names the servers.
 ---@field model? string For agents: the model, by the provider's own name.
 ---@field notify? boolean Whether the user's notifier is started when the run waits for an answer or ends and nobody who can answer is attached. `true`: also by the desktop's own notifier, where the configuration has none. Default: if the configuration has one.
 ---@field onDisconnect? loomd.OnDisconnect What happens when the last attached client disconnects: the run goes on (`detach`, the default), or it is canceled after 5 s.

@@ -34,6 +34,7 @@ impl RecordedClient for AcpRecorder {
             interactive: prompts.len() != 1,
             is_root: true,
             program: recording.argv(),
+            mcp_servers: Vec::new(),
             args: Vec::new(),
             plain: Plain::default(),
             start_timeout_seconds: 60,

@@ -48,6 +48,7 @@ impl RecordedClient for ClaudeRecorder {
             interactive: reads_stdin,
             is_root: true,
             program: vec!["claude".to_owned()],
+            mcp_servers: Vec::new(),
             args: argv,
             plain: Plain::default(),
         }

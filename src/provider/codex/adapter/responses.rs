@@ -1,10 +1,14 @@
 //! Responses of Codex to our requests: the handshake, the thread that is opened, the turn that begins.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{ClientRequest, CodexAdapter, Thread};
 use crate::{
-    model::{RunError, agent::AgentOffer},
+    model::{
+        RunError,
+        agent::AgentOffer,
+        calls::{McpServer, McpTransport, McpValue},
+    },
     provider::{
         codex::{PROMPT_CAPABILITIES, approval_and_sandbox, turn::TurnStage},
         error_kind,
@@ -79,6 +83,10 @@ impl CodexAdapter {
         if let Some(model) = &self.task.model {
             params["model"] = json!(model);
         }
+        let servers = mcp_settings(&self.task.mcp_servers, out);
+        if !servers.is_empty() {
+            params["config"] = Value::Object(servers);
+        }
         let method = match &self.task.resume {
             None => "thread/start",
             Some(thread) => {
@@ -134,4 +142,26 @@ impl CodexAdapter {
             _ => error,
         }
     }
+}
+
+/// MCP servers as settings of Codex, each by its path in the user's configuration.
+fn mcp_settings(servers: &[McpServer], out: &mut EventSink) -> Map<String, Value> {
+    let mut settings = Map::new();
+    for server in servers {
+        // Codex refuses a name with other characters.
+        let name = server.name().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
+        let server = match server {
+            McpServer::Program { command, args, env, .. } => json!({ "command": command, "args": args, "env": McpValue::object(env) }),
+            McpServer::Remote { transport: McpTransport::Http, url, headers, .. } => {
+                json!({ "url": url, "http_headers": McpValue::object(headers) })
+            }
+            McpServer::Remote { transport: McpTransport::Sse, .. } => {
+                let title = format!("Codex cannot use the MCP server `{}`: it takes none over server-sent events", server.name());
+                out.notice(Severity::Warning, &title, None);
+                continue;
+            }
+        };
+        settings.insert(format!("mcp_servers.{name}"), server);
+    }
+    settings
 }

@@ -35,6 +35,7 @@ impl RecordedClient for PlainRecorder {
             interactive: false,
             is_root: true,
             program: vec![argv[0].clone(), "{prompt}".to_owned()],
+            mcp_servers: Vec::new(),
             args: Vec::new(),
             start_timeout_seconds: 60,
             plain: Plain {
