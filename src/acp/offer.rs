@@ -1,9 +1,10 @@
 //! What the client can choose: the agent, its model, loomd's permission mode, and the commands that a prompt may begin
 //! with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::{
     chain::{SESSION_LABEL, is_command},
@@ -23,6 +24,9 @@ use crate::model::{
 const AGENT_OPTION: &str = "_loomd_agent";
 const MODEL_OPTION: &str = "model";
 const MODE_OPTION: &str = "mode";
+
+/// How long a run may take to tell its models.
+const MODELS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The permission modes: id, name, description.
 const MODES: [(PermissionMode, &str, &str, &str); 4] = [
@@ -137,6 +141,7 @@ impl FrontEnd {
         if let Some(queued) = queued {
             self.tell(session, &json!({ "sessionUpdate": "session_info_update", "_meta": { "loomd": { "queued": queued } } }));
         }
+        session.changed.notify_waiters();
         self.tell_title(session);
         self.tell_offer(session);
     }
@@ -182,8 +187,14 @@ impl FrontEnd {
         self.tell(session, &json!({ "sessionUpdate": "session_info_update", "title": title }));
     }
 
-    /// Asks the provider once for its models, where its runs do not tell them.
+    /// Asks the provider once for its models, where its runs do not tell them. That starts its program once more, so the
+    /// session's run gets some time to tell them.
     async fn learn_models(&self, session: &AcpSession) {
+        let told = session.wait_until(|state| {
+            let runs = state.run.as_ref().is_some_and(|run| !run.state.is_final());
+            !runs || self.model_option(state).is_some()
+        });
+        timeout(MODELS_TIMEOUT, told).await.ok();
         let settings = session.state().settings.clone();
         let is_known = settings.provider == "acp" || self.provider_options.lock().contains_key(&settings.provider);
         if !is_known && self.model_option(&session.state()).is_none() {

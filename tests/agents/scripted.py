@@ -19,7 +19,7 @@
     exit CODE           ends at once; `half CODE` in the middle of a line; `kill` by SIGKILL
     refuse              the turn ends as a refusal
 
-Options: --options (has a mode, a level of effort and a switch, and takes images), --silent (answers nothing), --stay (survives the end of its stdin and SIGTERM), --load (no session/resume, only session/load), --keep DIR (where sessions are kept).
+Options: --options (has a mode, a level of effort and a switch, and takes images), --models (has two models), --silent (answers nothing), --stay (survives the end of its stdin and SIGTERM), --load (no session/resume, only session/load), --keep DIR (where sessions are kept).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Agent:
         self.cancelled = False
         self.during = ""
         self.servers: list[Json] = []
-        self.options: Json = {"mode": "default", "effort": "low", "fast": False}
+        self.options: Json = {"mode": "default", "effort": "low", "fast": False, "model": "small"}
 
     def config_options(self) -> list[Json]:
         def select(ident: str, category: str, values: list[str]) -> Json:
@@ -61,6 +61,8 @@ class Agent:
             return {"id": ident, "name": ident.title(), "category": category, "type": "select", "currentValue": self.options[ident], "options": options}
 
         switch = {"id": "fast", "name": "Fast", "type": "boolean", "currentValue": self.options["fast"]}
+        if "--models" in ARGS:
+            return [select("model", "model", ["small", "large"])]
         return [select("mode", "mode", ["default", "plan"]), select("effort", "thought_level", ["low", "high"]), switch]
 
     def write(self, message: Json) -> None:
@@ -99,7 +101,7 @@ class Agent:
         self.servers = params.get("mcpServers", self.servers)
         if method == "session/new":
             self.session = str(uuid.uuid4())
-            offered = {"configOptions": self.config_options()} if "--options" in ARGS else {}
+            offered = {"configOptions": self.config_options()} if "--options" in ARGS or "--models" in ARGS else {}
             return {"result": {"sessionId": self.session, **offered}}
         if method == "session/set_config_option" and "--options" in ARGS:
             self.options[params["configId"]] = params["value"]

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    scenarios::{failures, listing, past, permissions, prompts, sessions, terminal, tools},
+    scenarios::{editors, failures, listing, past, permissions, prompts, sessions, terminal, tools},
     world::World,
 };
 
@@ -146,6 +146,7 @@ macro_rules! agent {
                 failures::cancel
                 failures::killed_supervisor
                 listing::lists
+                editors::an_editor
                 terminal::takeover_by_resume
                 $($more)*
             }

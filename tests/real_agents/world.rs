@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     agents::Agent,
-    harness::{Home, Log, Server, Setup, until},
+    harness::{AcpPeer, Home, Log, Server, Setup, until},
 };
 
 const WORLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agents/world");
@@ -51,12 +51,26 @@ impl World {
 
     /// A server in the world, which has been initialized.
     pub(crate) fn server(&self) -> Server {
+        Setup::from_command(self.loomd()).start()
+    }
+
+    /// An editor above `loomd acp`, which has the agent below it.
+    pub(crate) fn editor(&self) -> AcpPeer {
+        let mut command = self.loomd();
+        command.args(["acp", "--provider", self.agent.name]);
+        let mut peer = AcpPeer::spawn(command);
+        peer.initialize("test", json!({}));
+        peer
+    }
+
+    /// A `loomd` in the world, to which further arguments may be added.
+    fn loomd(&self) -> Command {
         let mut command = world(&self.home);
         let (mark, value) = self.home.mark();
         command.arg("--env").arg(format!("{mark}={}", value.display()));
         command.args(["--", env!("CARGO_BIN_EXE_loomd"), "--data-dir"]).arg(self.home.data());
         command.arg("--config").arg(self.path().join("etc/loomd.toml"));
-        Setup::from_command(command).start()
+        command
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -191,6 +191,26 @@ fn another_agent_can_be_chosen_before_the_first_prompt() {
     end(&home, &run);
 }
 
+/// Two processes of an agent that start at once are in each other's way, and one is enough.
+#[test]
+fn an_agent_that_tells_its_models_is_started_once() {
+    let home = Home::new();
+    let starts = home.path().join("starts");
+    let script = format!("echo start >>'{}'; exec \"$@\"", starts.display());
+    let argv: Vec<_> = ["sh", "-c", &script, "sh"].map(str::to_owned).into_iter().chain(scripted(&home, &["--models"])).collect();
+    let path = home.file("config.toml", format!("[providers.one]\nkind = \"acp\"\ncommand = {}\n", json!(argv)).as_bytes());
+    let arguments = ["--provider", "one", "--config", &path].map(str::to_owned).to_vec();
+    let mut peer = PeerSetup { arguments, ..PeerSetup::scripted(&home) }.start(&home);
+    let session = peer.new_session(&home);
+    peer.wait("the models", |peer| {
+        let options = peer.updates_of("config_option_update").filter_map(|update| update["configOptions"].as_array()).flatten();
+        options.into_iter().any(|option| option["id"] == "model")
+    });
+    assert_eq!(peer.turn(&session, "say hello"), "end_turn");
+    assert_eq!(fs::read_to_string(starts).expect("a file"), "start\n");
+    end(&home, &session);
+}
+
 #[test]
 fn the_agents_own_options_are_offered_and_set() {
     let home = Home::new();

@@ -17,6 +17,12 @@ pub(crate) struct Home {
     directory: TempDir,
 }
 
+impl AsRef<Path> for Home {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
 impl Home {
     pub(crate) fn new() -> Self {
         Self::in_directory(&std::env::temp_dir())

@@ -1,5 +1,6 @@
 //! The harness of the tests: a data directory for each test, servers on it, and a log that refuses gaps and repeats.
 
+mod acp_peer;
 mod gate;
 mod home;
 mod items;
@@ -11,6 +12,7 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use acp_peer::{AcpPeer, held, read};
 pub(crate) use gate::Gate;
 pub(crate) use home::Home;
 pub(crate) use items::Items;

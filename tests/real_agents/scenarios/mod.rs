@@ -1,5 +1,6 @@
 //! The scenarios. A scenario expects of an agent only what its [`Agent`](crate::agents::Agent) says.
 
+pub(crate) mod editors;
 pub(crate) mod failures;
 pub(crate) mod listing;
 pub(crate) mod past;
