@@ -131,9 +131,9 @@ impl EndedRuns {
         }
     }
 
-    /// Remembers a run, if it has ended and is no long one. The oldest make room: the newest are listed first.
+    /// Remembers a run, if its last entry is written and it is no long one. The oldest make room: the newest are listed first.
     fn keep(&self, run: &Run, version: FileVersion) {
-        if run.state.is_final() && version.bytes <= MAX_ENDED_RUN_BYTES {
+        if run.ended_at.is_some() && version.bytes <= MAX_ENDED_RUN_BYTES {
             let mut runs = self.0.lock();
             runs.insert(run.id, (version, run.clone()));
             if runs.len() > MAX_ENDED_RUNS {

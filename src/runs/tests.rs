@@ -215,3 +215,18 @@ async fn an_ended_run_is_read_once_and_again_when_it_is_edited() {
     std::fs::remove_dir_all(dir.path()).expect("removed");
     assert_eq!(list(), None);
 }
+
+/// While an adopter closes a run, it counts as lost already, and its last entry is still to come.
+#[tokio::test]
+async fn a_run_that_is_being_closed_is_read_again() {
+    let (_directory, runs, _events) = open();
+    let mut played = PlayedRun::start(&runs.history.runs);
+    let adopting = runs.history.dir(played.id).adopting();
+    std::fs::write(&adopting, "").expect("written");
+    let list = || runs.unsealed().newest(None, 10, false, |_| true).expect("listed").into_values().next().expect("there");
+    let closing = list();
+    assert_eq!((closing.state, closing.last_seq), (RunState::Lost, 1));
+    played.append_state(RunState::Lost);
+    std::fs::remove_file(adopting).expect("removed");
+    assert_eq!(list().last_seq, 2);
+}
