@@ -148,9 +148,10 @@ impl Broadcast {
         drop(staging);
     }
 
-    /// Notes that this connection attaches to a run.
-    pub(crate) fn attach(&self, id: RunId) {
+    /// Notes that this connection attaches to a run, of which the client has the entries up to `after`.
+    pub(crate) fn attach(&self, id: RunId, after: u64) {
         self.0.attached.lock().insert(id);
+        self.first_seen(id, after);
     }
 
     /// Notes that this connection leaves a run.

@@ -221,6 +221,24 @@ fn a_supervisor_killed_after_its_last_entry() {
     assert_sealed_once(&home, &mut server, &mut log);
 }
 
+/// A client goes on with another server after the last entry, which that server has sent nobody. It learns of the run's end by itself.
+#[test]
+fn a_client_that_has_the_last_entry_gets_it_no_second_time() {
+    let home = Home::new();
+    let mut first = home.setup().seam("supervise.final=stop").start();
+    let (run, _) = first.sh("echo shown");
+    let supervisor = stopped_supervisor(&home, &first);
+    let log = first.read_log(id(&run));
+    assert_eq!(log.end()["state"], "succeeded");
+    first.kill();
+    let mut second = home.server();
+    second.attach(&log);
+    resume(supervisor);
+    until("the run is sealed", || home.run_directories().is_empty().then_some(()));
+    second.get(&log.run);
+    assert_eq!(second.entries_of(&log.run), Vec::<Value>::new());
+}
+
 #[test]
 fn everybody_killed_after_the_last_entry() {
     let home = Home::new();

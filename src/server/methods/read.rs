@@ -232,7 +232,7 @@ pub(crate) fn follow(request: &Request, run: &Run, after: u64, delivery: Deliver
         }
         drop(link.push(Command::Attached(true)));
     }
-    server.broadcast.attach(id);
+    server.broadcast.attach(id, after);
     let follower = server.followers.attach(id, after, delivery, link.map(|link| link.growth()));
     request.context.after.run(move || follower.start(&server));
 }

@@ -69,7 +69,7 @@ pub(crate) async fn start(params: StartParams, request: Request) -> Result<RunRe
     }
     let growth = server.runs.links.find(id).map(|link| link.growth());
     let follower = delivery.map(|delivery| {
-        server.broadcast.attach(id);
+        server.broadcast.attach(id, 0);
         server.followers.attach(id, 0, delivery, growth)
     });
     let run_of_answer = run.clone();
