@@ -28,9 +28,9 @@ pub(crate) fn check(locations: &Locations) -> Vec<Finding> {
     vec![surroundings.finding(config.supervisor.scope)]
 }
 
-/// What ends this process at the latest, beside a shutdown.
+/// Whose control group this process is in, which ends it at the latest, beside a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ControlGroup {
     /// Systemd does not run this system.
     NoSystemd { in_container: bool },
     /// A login session; whether logind ends its processes at its end.
@@ -42,7 +42,7 @@ enum Place {
 }
 
 struct Surroundings {
-    place: Place,
+    group: ControlGroup,
     /// The user's own systemd goes on without a session.
     lingers: bool,
 }
@@ -52,27 +52,27 @@ impl Surroundings {
         let lingers = root.join("var/lib/systemd/linger").join(user).exists() && !user.is_empty();
         // Only where systemd is the init process, its line tells where we are.
         let group = control_groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find(|group| group.contains(".slice"));
-        let place = match group.unwrap_or_default() {
+        let group = match group.unwrap_or_default() {
             _ if !root.join("run/systemd/system").exists() => {
-                Place::NoSystemd { in_container: CONTAINER_MARKS.iter().any(|mark| root.join(mark).exists()) }
+                ControlGroup::NoSystemd { in_container: CONTAINER_MARKS.iter().any(|mark| root.join(mark).exists()) }
             }
-            group if group.contains("/user@") => Place::UserManager,
-            group if group.contains("/session-") => Place::Session { is_killed: kills_user_processes(root, user) },
-            _ => Place::Service,
+            group if group.contains("/user@") => ControlGroup::UserManager,
+            group if group.contains("/session-") => ControlGroup::Session { is_killed: kills_user_processes(root, user) },
+            _ => ControlGroup::Service,
         };
-        Self { place, lingers }
+        Self { group, lingers }
     }
 
     fn finding(&self, scope: SupervisorScope) -> Finding {
         let has_scope = scope == SupervisorScope::Systemd;
-        match self.place {
-            Place::NoSystemd { in_container: true } => Finding::ok(SUBJECT, "in a container: runs end when the container does"),
-            Place::NoSystemd { in_container: false } if has_scope => Finding::warning(
+        match self.group {
+            ControlGroup::NoSystemd { in_container: true } => Finding::ok(SUBJECT, "in a container: runs end when the container does"),
+            ControlGroup::NoSystemd { in_container: false } if has_scope => Finding::warning(
                 SUBJECT,
                 "systemd does not run this system, so that supervisors get no scope",
                 "remove `scope` under [supervisor] from the configuration",
             ),
-            Place::NoSystemd { in_container: false } => {
+            ControlGroup::NoSystemd { in_container: false } => {
                 Finding::ok(SUBJECT, "systemd does not run this system; whether something ends processes at a logout is not known")
             }
             _ if has_scope && self.lingers => Finding::ok(SUBJECT, "runs outlive a logout: their supervisors get scopes, and you linger"),
@@ -81,17 +81,17 @@ impl Surroundings {
                 "supervisors get scopes of your systemd, which ends after your last logout, and runs with it",
                 "run `loginctl enable-linger`",
             ),
-            Place::UserManager if self.lingers => Finding::ok(SUBJECT, "runs outlive a logout: you linger"),
-            Place::UserManager => Finding::warning(
+            ControlGroup::UserManager if self.lingers => Finding::ok(SUBJECT, "runs outlive a logout: you linger"),
+            ControlGroup::UserManager => Finding::warning(
                 SUBJECT,
                 "runs that are started here end with your systemd, after your last logout",
                 "run `loginctl enable-linger`",
             ),
-            Place::Session { is_killed: true } => {
+            ControlGroup::Session { is_killed: true } => {
                 Finding::warning(SUBJECT, "runs end with this login session (KillUserProcesses of logind)", LINGER_FIX)
             }
-            Place::Session { is_killed: false } => Finding::ok(SUBJECT, "runs outlive a logout: logind ends no processes of yours"),
-            Place::Service => {
+            ControlGroup::Session { is_killed: false } => Finding::ok(SUBJECT, "runs outlive a logout: logind ends no processes of yours"),
+            ControlGroup::Service => {
                 Finding::warning(SUBJECT, "runs that are started here end when the service around them is stopped", LINGER_FIX)
             }
         }
