@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) environment: EnvironmentConfig,
     pub(crate) notify: NotifyConfig,
+    pub(crate) supervisor: SupervisorConfig,
     /// Which runs the server deletes on its own.
     pub(crate) retention: Retention,
     pub(crate) providers: BTreeMap<String, ProviderConfig>,
@@ -68,6 +69,24 @@ pub(crate) struct NotifyConfig {
     pub(crate) command: Option<Vec<String>>,
     /// How many seconds it may take; 10 if missing.
     pub(crate) timeout_seconds: Option<NonZeroU32>,
+}
+
+/// Where the supervisors of runs stand.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct SupervisorConfig {
+    pub(crate) scope: SupervisorScope,
+}
+
+/// The group of processes, of those that systemd ends together, in which a supervisor stands with its run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum SupervisorScope {
+    /// That of whoever started loomd.
+    #[default]
+    Inherited,
+    /// One of its own, below the user's manager.
+    Systemd,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -350,6 +369,13 @@ mod tests {
         assert_eq!(failure("[environment]\nshell = \"often\"\n").data["line"], 2);
         assert!(failure("[environment]\ncommand = []\n").message.contains("empty"));
         assert!(failure("[notify]\ncommand = [\"\"]\n").message.contains("[notify] is empty"));
+    }
+
+    #[test]
+    fn supervisors_stand_where_loomd_was_started_unless_a_scope_is_configured() {
+        let read = |text| parse(text, Path::new("c")).expect("it is good").supervisor.scope;
+        assert_eq!((read(""), read("[supervisor]\nscope = \"systemd\"\n")), (SupervisorScope::Inherited, SupervisorScope::Systemd));
+        assert_eq!(failure("[supervisor]\nscope = \"other\"\n").data["line"], 2);
     }
 
     #[test]

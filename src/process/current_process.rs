@@ -42,6 +42,19 @@ pub(crate) async fn termination_signal() {
     }
 }
 
+/// The C library that this process runs with, and its version.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "the library returns a constant text of its own"))]
+pub(crate) fn c_library() -> String {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: the text ends with a zero and is never changed or freed.
+        let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+        format!("glibc {}", version.to_string_lossy())
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    "not glibc".to_owned()
+}
+
 /// The working directory by the path that its user chose: PWD, where that names it, though a link leads there.
 pub(crate) fn logical_directory() -> io::Result<PathBuf> {
     let is_clean =

@@ -17,7 +17,7 @@ use std::{
 
 use rustix::io::{dup2, fcntl_dupfd_cloexec};
 
-use super::lock::Lock;
+use super::{find, lock::Lock};
 
 /// The descriptor numbers that a supervisor starts with, beside stdin, stdout and stderr.
 const CONTROL_FD: RawFd = 3;
@@ -49,12 +49,30 @@ pub(crate) struct InheritedFds {
 }
 
 /// Starts this executable as `loomd ARGS…`, detached. Returns once the exec has succeeded.
-#[expect(unsafe_code, reason = "the closure runs after fork and makes only async-signal-safe system calls, and allocates nothing")]
 pub(crate) fn spawn_detached(args: &[&OsStr], control: BorrowedFd<'_>, lock: Option<&Lock>) -> io::Result<()> {
+    let mut command = Command::new(own_executable()?);
+    command.arg0("loomd").args(args);
+    spawn_command_detached(command, control, lock)
+}
+
+/// Starts this executable with these arguments, detached, in a scope of its own below the user's systemd. Returns once
+/// `systemd-run` has been started. That makes the scope, puts itself into it, and only then becomes this executable, with the same
+/// process id and descriptors; where there is no such systemd it ends instead, maybe after a long time. So it gets no lock.
+pub(crate) fn spawn_in_systemd_scope(args: &[&OsStr], control: BorrowedFd<'_>) -> io::Result<()> {
+    let path = std::env::var_os("PATH");
+    let mut command = Command::new(find::program("systemd-run", "/".as_ref(), path.as_deref()).map_err(io::Error::other)?);
+    command.arg0("systemd-run").args(["--user", "--scope", "--collect", "--quiet", "--description=loomd: a supervisor and its run"]);
+    command.arg(format!("--unit=loomd-{}", uuid::Uuid::now_v7())).arg("--");
+    // This process's own link to its executable leads there though the file was replaced; `self` would be systemd-run.
+    command.arg(format!("/proc/{}/exe", std::process::id())).args(args);
+    spawn_command_detached(command, control, None)
+}
+
+#[expect(unsafe_code, reason = "the closure runs after fork and makes only async-signal-safe system calls, and allocates nothing")]
+fn spawn_command_detached(mut command: Command, control: BorrowedFd<'_>, lock: Option<&Lock>) -> io::Result<()> {
     let control = fcntl_dupfd_cloexec(control, FIRST_FREE_FD)?;
     let lock = lock.map(|lock| fcntl_dupfd_cloexec(lock.as_fd(), FIRST_FREE_FD)).transpose()?;
-    let mut command = Command::new(own_executable()?);
-    command.arg0("loomd").args(args).current_dir("/").env_remove(RUN_MARK_VARIABLE);
+    command.current_dir("/").env_remove(RUN_MARK_VARIABLE);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let detach = move || {
         super::spawn::reset_signals();

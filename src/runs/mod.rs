@@ -125,8 +125,9 @@ impl RunsHandle {
         let adopter = Adopter::new(history.clone(), data_dir.join("aside"));
         let (seals, to_seal) = std_mpsc::channel();
         let links = Links::new(history.clone(), adopter.clone(), events.clone(), seals);
+        let ready = Arc::new(ReadySlot::new(config.supervisor.scope));
         let store_worker = StoreWorker::start(&history, &data_dir, config, links.table(), to_seal);
-        (Self { history, data_dir, links, adopter, store_worker, events, ready: Arc::default() }, receiver)
+        (Self { history, data_dir, links, adopter, store_worker, events, ready }, receiver)
     }
 
     /// Begins to watch the data directory. Of the runs of other servers there are events only if `reports_all`, of a new one if it

@@ -30,6 +30,7 @@ mod process_tree;
 mod reading;
 mod ready_supervisors;
 mod running;
+mod scopes;
 mod seams;
 mod searching;
 mod several_servers;

@@ -1,10 +1,14 @@
 //! Files are readable by their owner only, and secrets are neither in files nor in process lists.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    process::{Command, Stdio},
+};
 
 use serde_json::json;
 
-use crate::harness::{Gate, Home, Process, Setup, id, sh, until};
+use crate::harness::{Gate, Home, Process, Setup, id, isolated, sh, until};
 
 const SECRET: &str = "loomd-test-secret-5d1f0c";
 
@@ -101,4 +105,69 @@ fn what_is_sent_and_given_is_in_no_process_list() {
     }
     server.call("run/closeInput", json!({ "runId": run["id"] }));
     server.follow_to_end(&mut log);
+}
+
+/// What `loomd doctor --report` prints, as text and as JSON.
+fn reports(home: &Home, log_file: &str) -> [String; 2] {
+    [&["doctor", "--report"][..], &["doctor", "--report", "--json"]].map(|arguments| {
+        let mut command = isolated(Command::new(env!("CARGO_BIN_EXE_loomd")), home);
+        command.args(arguments).args(["--log-file", log_file]).env("LOOMD_DATA_DIR", home.data()).env("TOKEN", SECRET);
+        let output = command.env("GIT_DIR", format!("/{SECRET}")).stdin(Stdio::null()).output().expect("loomd starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    })
+}
+
+#[test]
+fn a_report_holds_what_helps_and_nothing_that_is_anybodys_own() {
+    let home = Home::new();
+    let line = |rest: &str| format!("2026-01-02T03:04:05.678901Z  WARN loomd::runs::store_worker: {rest}\n");
+    let log = [
+        line(&format!(
+            "the run will be sealed later run={SECRET} failure=cannot write {}/{SECRET}: {SECRET} (os error 28)",
+            home.path().display()
+        )),
+        line(&format!("the prompt was {SECRET}")),
+        format!("{SECRET}\n"),
+    ];
+    let log_file = home.file("server.log", log.concat().as_bytes());
+    fs::create_dir_all(home.path().join("config/loomd")).expect("made");
+    let config = format!(
+        "keep = [\"{SECRET}\"]\n[notify]\ncommand = [\"{SECRET}\"]\n[providers.{SECRET}]\nkind = \"command\"\n\
+         command = [\"{SECRET}\"]\nenv = {{ KEY = \"{SECRET}\" }}\n"
+    );
+    home.file("config/loomd/config.toml", config.as_bytes());
+    let place = home.path().join(SECRET);
+    fs::create_dir(&place).expect("made");
+    let mut server = home.server();
+    let command = sh(&format!("echo {SECRET}; echo {SECRET} >&2; exit 3"));
+    let params = json!({ "provider": "command", "command": command, "cwd": place, "title": SECRET, "labels": { "key": SECRET } });
+    let (_, mut log) = server.start(params);
+    server.follow_to_end(&mut log);
+    server.shut_down();
+
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let own = [SECRET, host.trim(), home.path().to_str().expect("text"), "GIT_DIR"];
+    for report in reports(&home, &log_file) {
+        for own in own {
+            assert!(!report.contains(own), "{own} is in\n{report}");
+        }
+        for part in [
+            env!("CARGO_PKG_VERSION"),
+            "glibc 2.",
+            "Max open files",
+            "1 (0 live)",
+            "WARN loomd::runs::store_worker: the run will be sealed later (os error 28)",
+            "configured, of kind command",
+            "notify",
+        ] {
+            assert!(report.contains(part), "{part} is not in\n{report}");
+        }
+    }
+
+    // Also where no server starts, whose failure names the file.
+    fs::write(home.data().join("loomd.redb"), SECRET).expect("damaged");
+    for report in reports(&home, &log_file) {
+        assert!(own.iter().all(|own| !report.contains(own)) && report.contains("fails"), "{report}");
+    }
 }

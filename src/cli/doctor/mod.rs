@@ -5,7 +5,10 @@
 
 mod environment;
 mod files;
+mod logout;
+mod report;
 mod server;
+mod server_log;
 
 use std::{
     env, fs,
@@ -28,6 +31,9 @@ pub(crate) struct Options {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print what a bug report can carry: versions, limits, sizes and problems, without paths, names and values
+    #[arg(long)]
+    pub(crate) report: bool,
 }
 
 /// The result of one check. The field names in JSON are older than those here.
@@ -91,8 +97,18 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let mut findings = check_system();
     findings.extend(files::check(&launch.locations));
     findings.extend(environment::check(&launch.locations));
+    findings.extend(logout::check(&launch.locations));
     findings.extend(server::check(launch).await);
     let grade = findings.iter().map(|finding| finding.grade).max().unwrap_or(Grade::Ok);
+    if options.report {
+        let report = report::collect(launch, &findings).await;
+        if options.json {
+            render::print_json(&report)?
+        } else {
+            render::print(&report::text(&report))?
+        }
+        return Ok(0);
+    }
     if options.json {
         render::print_json(&Report { version: env!("CARGO_PKG_VERSION"), grade, findings: &findings })?;
     } else {
