@@ -58,6 +58,7 @@ for name, desc in pairs({
   pin = "pin a run",
   delete = "delete a run",
   copy = "copy a run ID",
+  connect = "connect to hosts again",
   restart = "restart the server",
   stop = "stop the server",
   log = "open the log of the server",

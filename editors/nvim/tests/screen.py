@@ -447,6 +447,53 @@ def server_control(screen, pictures):
     screen.until("the log", lambda: screen.remote("expand('%:t')") == "loomd.log")
 
 
+HOSTS = """
+vim.env.PATH = %r .. ":" .. vim.env.PATH
+vim.env.LOOMD_TEST_HOSTS = vim.env.HOME .. "/hosts"
+vim.env.LOOMD_BIN = %r
+""" % (os.path.join(HERE, "hosts"), BINARY)
+
+
+@scenario(lines=26, options="hosts = { 'build', 'ann@far.example.org', 'asleep' }", more=HOSTS)
+def hosts(screen, pictures):
+    """Hosts are groups after this computer's runs; a run starts on one, and what is not there says why."""
+    for name in ("build", "ann@far.example.org", "asleep"):
+        os.makedirs(os.path.join(screen.home, "hosts", name))
+    with open(os.path.join(screen.home, "hosts", "build", "banner"), "w") as banner:
+        banner.write("Welcome to build. Be kind.\n")
+    refused = "ssh: connect to host far.example.org port 22: Connection refused\n"
+    gone = os.path.join(screen.home, "hosts", "ann@far.example.org", "gone")
+    with open(gone, "w") as file:
+        file.write(refused)
+    open(os.path.join(screen.home, "hosts", "asleep", "hang"), "w").close()
+    screen.open()
+    screen.keys(":Loomd start command sh -c 'echo building; exec sleep 1000'", "Enter", ":Loomd", "Enter")
+    screen.see(r"▶ running +command +sh -c .* [0-9a-f]{8}")
+    screen.see(r"^ ann@far\.example\.org · not connected · <CR>: connect again\n +ssh: connect to host far\.example\.org port 22: Connection refused")
+    screen.see(r"^ asleep · connecting …")
+    screen.keys("n")
+    screen.see(r"1: This computer\n2: build")
+    screen.keys("2", "Enter")
+    screen.see(r"New run on build:")
+    screen.keys("1", "Enter")
+    screen.see(r"Command: ")
+    screen.keys("C-u", "echo far away; pwd; exec sleep 1000", "Enter")
+    screen.see(r"Directory on build \(empty: home\):")
+    screen.keys("Enter")
+    screen.see(r"^ build\n.*▶ running +command +echo far away; pwd; .* build/[0-9a-f]{8}")
+    screen.picture(pictures, "hosts")
+    screen.keys("/far away", "Enter")
+    screen.keys("Enter")
+    screen.see(r"^far away")
+    screen.see(r"running +echo far away.* build/[0-9a-f]{8} +g\?: help")
+    screen.keys("q", ":Loomd", "Enter", "x")
+    screen.see(r"■ cancelled +command +echo far away")
+    os.remove(gone)
+    screen.keys("gg", "/ann@", "Enter", "Enter")
+    screen.see_not(r"not connected")
+    screen.see(r"^ ann@far\.example\.org\n")
+
+
 @scenario(fake=SAMPLE_RUNS, lines=26, more="vim.o.background = 'light'")
 def themes(screen, pictures):
     """Every state is a word with any colors and without colors; the colors are those of the color scheme."""

@@ -5,7 +5,9 @@ local config = require("loomd.config")
 local format = require("loomd.format")
 local notify = require("loomd.notify")
 local prompt = require("loomd.prompt")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
+local ssh = require("loomd.ssh")
 local store = require("loomd.store")
 
 local M = {}
@@ -25,13 +27,15 @@ local function has_no_pager(params)
 end
 
 -- Starts a run. No window is opened: the list and the status line show the run.
----@param params loomd.StartParams
+---@param params loomd.StartParams on a host, `cwd` is a directory there; default: its home
 ---@param done? fun(run?: loomd.Run)
-function M.start(params, done)
+---@param host? string where it runs; default: where the run is that it resumes, else on this computer
+function M.start(params, done, host)
   if vim.tbl_isempty(params.env or {}) then
     params.env = nil
   end
-  params.cwd = params.cwd or vim.fn.getcwd()
+  host = host or run_id.host_of_request(params)
+  params.cwd = params.cwd or not host and vim.fn.getcwd() or nil
   -- Attaching tells the server that this Neovim is a client of the run. No output is requested, since only a view
   -- needs it.
   params.attach = { kinds = { "state" } }
@@ -46,7 +50,7 @@ function M.start(params, done)
     if done then
       done(result and result.run)
     end
-  end)
+  end, host)
 end
 
 ---@param run loomd.Run
@@ -65,14 +69,18 @@ function M.rerun(run, done)
   local taken_from_editor = vim.tbl_filter(function(name)
     return env[name] == nil
   end, names)
-  if #taken_from_editor > 0 then
+  local host = run_id.host(run.id)
+  if #taken_from_editor > 0 and host then
+    -- What this Neovim has describes this computer.
+    notify.show(("Environment is not stored; not set on %s: %s"):format(host, table.concat(taken_from_editor, ", ")), vim.log.levels.WARN)
+  elseif #taken_from_editor > 0 then
     for _, name in ipairs(taken_from_editor) do
       env[name] = vim.env[name]
     end
     notify.show("Environment is not stored; using current values of: " .. table.concat(taken_from_editor, ", "), vim.log.levels.WARN)
   end
   params.env = env
-  M.start(params, done)
+  M.start(params, done, host)
 end
 
 ---@param run loomd.Run
@@ -117,7 +125,7 @@ function M.send(run, text, mode, done)
   else
     params.prompt = text
   end
-  local provider = store.providers[run.provider]
+  local provider = store.provider(run)
   -- An idle run has no turn that could be steered: the text starts its next turn in any case.
   local becomes_queued = mode == "steer" and params.prompt and run.state ~= "idle" and provider and not provider.capabilities.steer
   server.request("run/send", params, function(failure)
@@ -180,13 +188,13 @@ function M.resume(run, first_prompt, done)
     if not text or text == "" then
       return
     end
-    local old = run.params or {}
+    local old, provider = run.params or {}, store.provider(run)
     M.start({
       provider = run.provider,
       resume = { runId = run.id },
       prompt = text,
       cwd = run.cwd,
-      command = store.providers[run.provider] and store.providers[run.provider].kind == "acp" and old.command or nil,
+      command = provider and provider.kind == "acp" and old.command or nil,
       args = old.args,
       model = old.model,
       permissions = old.permissions,
@@ -198,7 +206,7 @@ function M.resume(run, first_prompt, done)
     if first_prompt then
       start_resumed(first_prompt)
     else
-      prompt.ask({ title = "Resume " .. format.fit(format.title(run), 40), key = run.id, cwd = run.cwd }, start_resumed)
+      prompt.ask({ title = "Resume " .. format.fit(format.title(run), 40), key = run.id, cwd = run.cwd, host = run_id.host(run.id) }, start_resumed)
     end
   end
   if run.takenOverAt then
@@ -216,7 +224,12 @@ end
 M.export_formats = { "markdown", "html", "text", "jsonl", "asciicast" }
 local extensions = { markdown = "md", text = "txt", asciicast = "cast" }
 
--- Writes the run to a file. What is not given is asked for.
+---@param run loomd.Run
+local function export_name(run, export_format)
+  return ("%s.%s"):format((format.short_id(run.id):gsub("/", "-")), extensions[export_format] or export_format)
+end
+
+-- Writes the run to a file of this computer, wherever it is. What is not given is asked for.
 ---@param run loomd.Run
 ---@param export_format? string
 ---@param path? string
@@ -228,7 +241,7 @@ function M.export(run, export_format, path)
       end
     end)
   elseif not path or path == "" then
-    local name = ("%s.%s"):format(format.short_id(run.id), extensions[export_format] or export_format)
+    local name = export_name(run, export_format)
     return vim.ui.input({ prompt = "Export to: ", default = vim.fn.getcwd() .. "/" .. name, completion = "file" }, function(text)
       if text and text ~= "" then
         M.export(run, export_format, text)
@@ -237,9 +250,14 @@ function M.export(run, export_format, path)
   end
   path = vim.fs.normalize(vim.fn.fnamemodify(path, ":p"))
   local function write()
-    server.request("run/export", { runId = run.id, format = export_format, path = path }, function(failure, result)
+    local is_elsewhere = run_id.host(run.id) ~= nil
+    server.request("run/export", { runId = run.id, format = export_format, path = not is_elsewhere and path or nil }, function(failure, result)
       if failure then
         return report_failure(failure, "Could not export the run")
+      end
+      local problem = is_elsewhere and require("loomd.private_file").write(path, result.content)
+      if problem then
+        return notify.show("Could not export the run: " .. problem, vim.log.levels.ERROR)
       end
       notify.show("Exported to " .. (result.path or path))
     end)
@@ -269,7 +287,7 @@ function M.export_all(runs, done)
       folder = vim.fs.normalize(vim.fn.fnamemodify(folder, ":p"))
       vim.fn.mkdir(folder, "p")
       for _, run in ipairs(runs) do
-        M.export(run, export_format, vim.fs.joinpath(folder, ("%s.%s"):format(format.short_id(run.id), extensions[export_format] or export_format)))
+        M.export(run, export_format, vim.fs.joinpath(folder, export_name(run, export_format)))
       end
       done()
     end)
@@ -288,6 +306,12 @@ function M.takeover(run, done, sure)
         M.takeover(run, done, true)
       end
     end)
+  end
+  local host = run_id.host(run.id)
+  if host then
+    -- The session and the program that opens it are there, and so is the command of loomd that does both.
+    local buffer = require("loomd.window").terminal(ssh.terminal_argv(host, "takeover", run_id.bare(run.id)), { env = {} })
+    return done and done(buffer)
   end
   server.request("run/takeover", { runId = run.id }, function(failure, result)
     if failure then

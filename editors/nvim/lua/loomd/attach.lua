@@ -1,5 +1,6 @@
 -- Attaches views to runs: what follows entries and what follows items do it alike.
 
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -31,7 +32,7 @@ end
 ---@param view loomd.Attached
 function M.detach(view)
   view.attached = false
-  if server.state == "ready" then
+  if server.info_of(run_id.host(view.run_id)) then
     server.request("run/detach", { runId = view.run_id })
   end
 end
@@ -41,16 +42,24 @@ end
 ---@param views table<string, T>
 ---@param again fun(view: T)
 function M.keep(views, again)
-  local was_ready = server.state == "ready"
-  store.subscribe("server", function(state)
+  ---@param host? string
+  ---@param waits boolean requests that were made before the server was ready have been kept for it
+  local function changed(host, state, waits)
     for _, view in pairs(views) do
-      if state ~= "ready" then
+      if run_id.host(view.run_id) == host and state ~= "ready" then
         view.attached = false
-      elseif was_ready or view.failed then
+      elseif run_id.host(view.run_id) == host and (not waits or view.failed) then
         again(view)
       end
     end
+  end
+  local was_ready = server.info_of() ~= nil
+  store.subscribe("server", function(state)
+    changed(nil, state, not was_ready)
     was_ready = was_ready or state == "ready"
+  end)
+  store.subscribe("host", function(host, state)
+    changed(host, state, false)
   end)
 end
 

@@ -1,6 +1,8 @@
 -- What a run changed in one file: the text before and after, the hunks between them, and undoing them. A hunk is undone only
 -- where the file still has what the run wrote; what somebody has changed since stays as it is.
 
+local run_id = require("loomd.run_id")
+
 local M = {}
 
 -- Lines around a hunk that have to be as the run left them.
@@ -89,7 +91,7 @@ end
 ---@param file loomd.ChangedFile
 ---@return string? old, string? new
 function M.sides(run, file)
-  return sides_of(file, M.read_file(M.absolute_path(run, file.path)))
+  return sides_of(file, not run_id.host(run.id) and M.read_file(M.absolute_path(run, file.path)) or nil)
 end
 
 ---@class loomd.Hunk lines from 1; a side without lines has the line before
@@ -231,7 +233,7 @@ end
 ---@param path string absolute
 ---@return string?
 function M.obstacle(run, path)
-  return is_outside(run, path) and "it is not in the folder of the run" or has_unsaved_changes(path) and "the file has unsaved changes" or nil
+  return run_id.elsewhere(run) or is_outside(run, path) and "it is not in the folder of the run" or has_unsaved_changes(path) and "the file has unsaved changes" or nil
 end
 
 -- Takes a change, or hunks of it, out of a text.

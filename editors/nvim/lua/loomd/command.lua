@@ -29,7 +29,8 @@ local function run_text_subcommand(verb, action, filter)
   return {
     filter = filter,
     run = function(args, rest, _, range)
-      local id = args[1] and (args[1]:match("^%x%x%x%x+$") or args[1]:match("^%x+%-[%x%-]+$"))
+      local bare = args[1] and require("loomd.run_id").bare(args[1])
+      local id = bare and (bare:find("^%x%x%x%x+$") or bare:find("^%x+%-[%x%-]+$")) and args[1] or nil
       local text = rest
       if not id then
         text = table.concat(vim.list_extend({ args[1] }, { rest ~= "" and rest or nil }), " ")
@@ -257,7 +258,21 @@ M.subcommands = {
       if args[1] == "import" then
         rules.import()
       else
-        require("loomd.view.rules").open()
+        require("loomd.view.rules").open(args[1])
+      end
+    end,
+  },
+  connect = {
+    run = function(args)
+      local hosts = require("loomd.hosts")
+      hosts.start()
+      if args[1] and not vim.tbl_contains(require("loomd.config").hosts(), args[1]) then
+        return notify.show(("%s is not in vim.g.loomd.hosts"):format(args[1]), vim.log.levels.ERROR)
+      end
+      for _, host in ipairs(hosts.list()) do
+        if not args[1] or args[1] == host.name then
+          hosts.connect(host.name)
+        end
       end
     end,
   },
@@ -363,7 +378,13 @@ function M.complete(prefix, line, position)
   require("loomd").initialize()
   if name == "start" or name == "worktree" then
     if #before == 2 then
-      return filter_prefix(vim.tbl_keys(require("loomd.start").templates()), prefix)
+      local names = vim.tbl_keys(require("loomd.start").templates())
+      for _, host in ipairs(require("loomd.config").hosts()) do
+        for template in pairs(require("loomd.start").templates(host)) do
+          names[#names + 1] = host .. "/" .. template
+        end
+      end
+      return filter_prefix(names, prefix)
     end
     return vim.fn.getcompletion(prefix, #before == 3 and "shellcmd" or "file")
   end
@@ -373,7 +394,9 @@ function M.complete(prefix, line, position)
     return vim.fn.getcompletion(prefix, "file")
   end
   if name == "rules" and #before == 2 then
-    return filter_prefix({ "import" }, prefix)
+    return filter_prefix(vim.list_extend({ "import" }, require("loomd.config").hosts()), prefix)
+  elseif name == "connect" and #before == 2 then
+    return filter_prefix(require("loomd.config").hosts(), prefix)
   end
   if name == "sessions" and #before == 2 then
     return filter_prefix(require("loomd.sessions").providers(), prefix)
@@ -383,7 +406,7 @@ function M.complete(prefix, line, position)
     return run and filter_prefix(require("loomd.configure").completions(run), prefix) or {}
   end
   local subcommand = M.subcommands[name]
-  local about_a_run = subcommand and not vim.tbl_contains({ "next", "pick", "sessions", "history", "search", "rules", "restart", "stop", "log", "health" }, name)
+  local about_a_run = subcommand and not vim.tbl_contains({ "next", "pick", "sessions", "history", "search", "rules", "connect", "restart", "stop", "log", "health" }, name)
   if about_a_run and #before == 2 then
     return run_ids(prefix, subcommand.filter)
   end

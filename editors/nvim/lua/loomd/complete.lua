@@ -50,6 +50,7 @@ end
 ---@class loomd.PromptContext
 ---@field source? loomd.Source
 ---@field cwd string
+---@field host? string the host on which the agent works
 ---@field commands loomd.AgentCommand[]
 ---@field run? loomd.Run
 ---@field files? string[] read once

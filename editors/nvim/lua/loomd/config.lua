@@ -32,6 +32,7 @@ local M = {}
 ---@field permissions loomd.PermissionMode permission mode of new agents
 ---@field split string the command that opens a window for a list
 ---@field output_split string the command that opens a window for output
+---@field hosts string[] hosts whose runs are listed, as ssh knows them
 ---@field earlier integer number of finished runs in the list
 ---@field max_lines integer maximum number of lines in a view
 ---@field backlog_bytes integer how much of an existing log a view reads when it opens
@@ -50,6 +51,7 @@ M.defaults = {
   permissions = "ask",
   split = "botright 14split",
   output_split = "botright split",
+  hosts = {},
   earlier = 20,
   max_lines = 10000,
   backlog_bytes = 1024 * 1024,
@@ -59,6 +61,11 @@ M.defaults = {
 -- Options without a default value, and the types that they accept.
 local types_without_default = { cmd = { "string", "table" }, rules_file = { "string" } }
 local allowed_values = { notify = { "all", "waiting", "off" }, approval = { "notify", "float" }, permissions = { "ask", "acceptEdits", "readOnly", "bypass" } }
+
+-- Such a name is no option of ssh, and no text that a shell reads.
+local function is_host_name(name)
+  return type(name) == "string" and #name <= 255 and name:find("^%w[%w%._@-]*$") ~= nil
+end
 
 -- The problems in `vim.g.loomd`, one message each; empty if there are none.
 ---@return string[]
@@ -79,6 +86,13 @@ function M.problems()
       problems[#problems + 1] = ("vim.g.loomd.%s: expected %s, got %s"):format(name, table.concat(types, " or "), type(value))
     elseif allowed_values[name] and not vim.tbl_contains(allowed_values[name], value) then
       problems[#problems + 1] = ("vim.g.loomd.%s: expected one of %s, got %s"):format(name, table.concat(allowed_values[name], ", "), value)
+    end
+  end
+  if type(user_options.hosts) == "table" then
+    for _, name in pairs(user_options.hosts) do
+      if not is_host_name(name) then
+        problems[#problems + 1] = ("vim.g.loomd.hosts: %s is not a host's name (a letter or digit first, then letters, digits and . _ - @; the rest goes into ~/.ssh/config)"):format(type(name) == "string" and ("%q"):format(name) or type(name))
+      end
     end
   end
   return problems
@@ -102,6 +116,18 @@ function M.get()
     end
   end
   return config
+end
+
+-- The hosts in the user's order; names that are none are left out.
+---@return string[]
+function M.hosts()
+  local names = {}
+  for _, name in ipairs(M.get().hosts) do
+    if is_host_name(name) and not vim.tbl_contains(names, name) then
+      names[#names + 1] = name
+    end
+  end
+  return names
 end
 
 -- The arguments that start the server, or a message that tells the user what to do. A relative path is refused:

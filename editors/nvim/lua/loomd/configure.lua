@@ -3,6 +3,7 @@
 
 local format = require("loomd.format")
 local notify = require("loomd.notify")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -111,7 +112,8 @@ function M.options(run, done)
   if #models > 0 then
     return done({ models = models, modes = {} })
   end
-  local key = run.provider .. "\n" .. run.cwd
+  local host = run_id.host(run.id)
+  local key = table.concat({ host or "", run.provider, run.cwd }, "\n")
   if options_cache[key] then
     return done(options_cache[key])
   end
@@ -120,7 +122,7 @@ function M.options(run, done)
       options_cache[key] = { models = result.models or {}, modes = result.modes or {} }
     end
     done(options_cache[key], failure)
-  end)
+  end, host)
 end
 
 ---@param run loomd.Run

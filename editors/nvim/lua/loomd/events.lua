@@ -6,6 +6,7 @@ local draw = require("loomd.draw")
 local format = require("loomd.format")
 local notify = require("loomd.notify")
 local permission = require("loomd.permission")
+local run_id = require("loomd.run_id")
 local store = require("loomd.store")
 
 local M = {}
@@ -52,6 +53,9 @@ end
 ---@param run loomd.Run
 ---@param paths string[]
 function M.files_changed(run, paths)
+  if run_id.host(run.id) then
+    return -- a file of the same name here is another one
+  end
   local affected = {}
   for _, path in ipairs(paths) do
     path = path:sub(1, 1) == "/" and path or vim.fs.joinpath(run.cwd, path)
@@ -85,6 +89,9 @@ end
 
 ---@param run loomd.Run
 function M.turn_ended(run)
+  if run_id.host(run.id) then
+    return
+  end
   local folder = vim.fs.normalize(run.cwd)
   reload(function(path)
     return vim.startswith(vim.fs.normalize(path), folder == "/" and folder or folder .. "/")
@@ -108,7 +115,12 @@ local function notify_permission(run, entry)
   if config.get().notify == "off" or is_visible(run) then
     return
   end
-  notify.show_line(run.provider .. " wants to ", draw.request_title(entry.toolCall), "  (:Loomd next)", vim.log.levels.WARN)
+  notify.show_line(format.who(run) .. " wants to ", draw.request_title(entry.toolCall), "  (:Loomd next)", vim.log.levels.WARN)
+end
+
+local function on_host(run)
+  local host = run_id.host(run.id)
+  return host and host .. ": " or ""
 end
 
 local function notify_ended(run)
@@ -118,12 +130,12 @@ local function notify_ended(run)
   local outcome = format.outcome(run)
   local bad = run.state == "failed" or run.state == "timedOut" or run.state == "lost"
   local tail = outcome ~= "" and (": " .. outcome) or ""
-  notify.show_line("", format.title(run), (" %s %s %s%s"):format(format.state(run).word, run.state == "succeeded" and "in" or "after", format.elapsed(run), format.fit(tail, 40)), bad and vim.log.levels.WARN or vim.log.levels.INFO)
+  notify.show_line(on_host(run), format.title(run), (" %s %s %s%s"):format(format.state(run).word, run.state == "succeeded" and "in" or "after", format.elapsed(run), format.fit(tail, 40)), bad and vim.log.levels.WARN or vim.log.levels.INFO)
 end
 
 local function notify_idle(run)
   if config.get().notify == "all" and store.tracked[run.id] and not is_visible(run) then
-    notify.show_line("", format.title(run), run.error and " failed" or " is idle")
+    notify.show_line(on_host(run), format.title(run), run.error and " failed" or " is idle")
   end
 end
 

@@ -1,7 +1,8 @@
 -- Which runs a list shows, and under which headings. A filter is a text of words that all have to match: `state:failed`,
--- `agent:codex`, `in:FOLDER`, or any part of a title, a command or an ID.
+-- `agent:codex`, `in:FOLDER`, `host:NAME`, or any part of a title, a command or an ID.
 
 local format = require("loomd.format")
+local run_id = require("loomd.run_id")
 local store = require("loomd.store")
 local unread = require("loomd.unread")
 
@@ -27,7 +28,13 @@ local terms = {
   agent = function(run, value)
     return vim.startswith(run.provider:lower(), value:lower())
   end,
+  host = function(run, value)
+    return vim.startswith(run_id.host(run.id) or "", value)
+  end,
   ["in"] = function(run, value)
+    if run_id.host(run.id) then
+      return contains(run.cwd, value)
+    end
     local folder = vim.fs.normalize(vim.fn.fnamemodify(vim.fs.normalize(value), ":p"))
     return run.cwd == folder or vim.startswith(run.cwd .. "/", folder .. "/") or contains(run.cwd, value)
   end,
@@ -58,7 +65,8 @@ function M.complete(_, line)
   local candidates, found = {}, {}
   for _, run in pairs(store.runs) do
     candidates["agent:" .. run.provider] = true
-    candidates["in:" .. vim.fn.fnamemodify(run.cwd, ":~")] = true
+    local host = run_id.host(run.id)
+    candidates[host and "host:" .. host or "in:" .. vim.fn.fnamemodify(run.cwd, ":~")] = true
     for _, word in ipairs(states_of(run)) do
       candidates["state:" .. word] = true
     end
@@ -76,7 +84,7 @@ end
 ---@param run loomd.Run
 function M.heading(group, run)
   if group == "folder" then
-    return vim.fn.fnamemodify(run.cwd, ":~")
+    return format.folder(run)
   end
   local day = os.date("%Y-%m-%d", math.floor(run.createdAt / 1000))
   local now = math.floor(format.now() / 1000)

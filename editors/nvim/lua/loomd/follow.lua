@@ -8,6 +8,7 @@
 -- A run that has a transcript is attached for that, so its output is read only by `poll`, which the view calls.
 
 local attach = require("loomd.attach")
+local client = require("loomd.client")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -141,7 +142,7 @@ function M.open(run_id, options)
   return follower
 end
 
-server.set_entry_listener(function(entry)
+client.set_entry_listener(function(entry)
   local follower = followers[entry.runId]
   if follower and follower.attached and entry.seq > follower.last then
     follower.last = entry.seq

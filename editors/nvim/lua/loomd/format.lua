@@ -1,5 +1,6 @@
 -- Formats states, durations, sizes and names for the user. Nothing here reads a buffer.
 
+local run_id = require("loomd.run_id")
 local store = require("loomd.store")
 local terminal_text = require("loomd.terminal_text")
 
@@ -50,10 +51,25 @@ function M.state(run)
   return M.states[store.is_waiting(run) and "awaitingPermission" or run.state] or { word = run.state, icon = "·", group = "LoomdQuiet" }
 end
 
--- The last digits, as in `loomd list`: the first digits are the time.
+-- The last digits, as in `loomd list`: the first digits are the time. The host of a run stands before them.
 ---@param id string
 function M.short_id(id)
-  return id:sub(-8)
+  local host = run_id.host(id)
+  return (host and host .. "/" or "") .. run_id.bare(id):sub(-8)
+end
+
+-- The directory of a run, with `~` where it is on this computer.
+---@param run loomd.Run
+function M.folder(run)
+  local host = run_id.host(run.id)
+  return host and ("%s on %s"):format(M.one_line(run.cwd), host) or vim.fn.fnamemodify(run.cwd, ":~")
+end
+
+-- The provider of a run, after its host.
+---@param run loomd.Run
+function M.who(run)
+  local host = run_id.host(run.id)
+  return (host and host .. ": " or "") .. run.provider
 end
 
 -- Characters that nobody sees, or that turn the direction of the text after them.
@@ -181,8 +197,8 @@ end
 function M.failure(failure, what)
   local kind = failure.data and failure.data.kind
   if kind == "methodNotFound" then
-    local version = require("loomd.server").info
-    return ("%s: not supported by loomd %s"):format(what or failure.message, version and version.serverInfo.version or "(unknown version)")
+    local info = require("loomd.server").info_of(failure.host)
+    return ("%s: not supported by loomd %s"):format(what or failure.message, info and info.serverInfo.version or "(unknown version)")
   end
   local hint = failure.data and failure.data.hint
   local text = failure.message .. (hint and (": " .. hint) or "")

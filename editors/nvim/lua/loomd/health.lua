@@ -81,10 +81,36 @@ local function report_server()
   end
 end
 
+local function report_hosts()
+  local names = require("loomd.config").hosts()
+  if #names == 0 then
+    return
+  end
+  vim.health.start("loomd: hosts")
+  if vim.fn.executable("ssh") == 0 then
+    return vim.health.error("ssh not found on PATH")
+  end
+  local hosts = require("loomd.hosts")
+  hosts.start()
+  vim.wait(10000, function()
+    return vim.iter(hosts.list()):all(function(host)
+      return host.state ~= "connecting"
+    end)
+  end, 10)
+  for _, host in ipairs(hosts.list()) do
+    if host.state == "ready" then
+      vim.health.ok(("%s: version %s"):format(host.name, host.info.serverInfo.version))
+    else
+      vim.health.warn(("%s: %s"):format(host.name, host.problem or "no answer yet"), { ("Run `ssh -T -- %s loomd --version`"):format(host.name), ":Loomd connect connects again" })
+    end
+  end
+end
+
 function M.check()
   report_versions()
   report_options()
   report_server()
+  report_hosts()
 end
 
 return M

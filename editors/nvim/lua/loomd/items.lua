@@ -2,6 +2,8 @@
 -- comes. It draws nothing; a view takes the blocks that are dirty.
 
 local attach = require("loomd.attach")
+local client = require("loomd.client")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -29,10 +31,10 @@ M.max_depth = 6
 local Items = {}
 Items.__index = Items
 
----@param run_id string
+---@param id string
 ---@return loomd.Items
-function M.new(run_id)
-  return setmetatable({ run_id = run_id, blocks = {}, by_number = {}, turns = {}, seq = 0 }, Items)
+function M.new(id)
+  return setmetatable({ run_id = id, blocks = {}, by_number = {}, turns = {}, seq = 0 }, Items)
 end
 
 -- The numbers of the tool calls that a block is in, and its own.
@@ -172,6 +174,11 @@ end
 ---@type table<string, loomd.Items>
 local followed = {}
 
+local function fold_version(items)
+  local info = server.info_of(run_id.host(items.run_id))
+  return info and info.foldVersion
+end
+
 -- Requests a page, unless the items are closed when it comes.
 ---@param params table
 ---@param done fun(page: loomd.ItemsResult)
@@ -183,7 +190,7 @@ function Items:request(params, done)
       self.failed = not self.loaded
       return self.options.on_failure(failure)
     end
-    self.fold_version = server.info and server.info.foldVersion
+    self.fold_version = fold_version(self)
     done(page)
   end)
 end
@@ -246,19 +253,19 @@ function Items:close()
 end
 
 -- Loads the last items of a run and follows it until `close`.
----@param run_id string
+---@param id string
 ---@param options loomd.ItemsOptions
 ---@return loomd.Items
-function M.open(run_id, options)
-  local items = M.new(run_id)
+function M.open(id, options)
+  local items = M.new(id)
   items.options = options
-  followed[run_id] = items
-  store.tracked[run_id] = true
+  followed[id] = items
+  store.tracked[id] = true
   items:load()
   return items
 end
 
-server.set_item_listener(function(params)
+client.set_item_listener(function(params)
   local items = followed[params.runId]
   if items and items.loaded then
     if params.append then
@@ -274,7 +281,7 @@ end)
 
 -- If a new server folds otherwise, the numbers of the items have changed.
 attach.keep(followed, function(items)
-  if items.loaded and items.fold_version == server.info.foldVersion then
+  if items.loaded and items.fold_version == fold_version(items) then
     items:attach()
   elseif items.loaded or items.failed then
     items:load()

@@ -48,6 +48,10 @@ local function deny()
   end
 end
 
+local open_run = on_run(function(run)
+  require("loomd.view").open(run)
+end)
+
 ---@class loomd.Key
 ---@field key string
 ---@field desc string
@@ -55,9 +59,13 @@ end
 ---@field list_only? boolean
 ---@type loomd.Key[]
 M.run_keys = {
-  { key = "<CR>", desc = "open", list_only = true, action = on_run(function(run)
-    require("loomd.view").open(run)
-  end) },
+  { key = "<CR>", desc = "open the run, or connect to the host again", list_only = true, action = function()
+    local host = require("loomd.view.runs").host_at_cursor()
+    if host then
+      return require("loomd.hosts").connect(host)
+    end
+    open_run()
+  end },
   { key = "gA", desc = "full output or transcript in a buffer", action = on_run(function(run)
     require("loomd.view.full").open(run)
   end) },

@@ -139,12 +139,13 @@ function M.always_allow(run, entry, done)
   elseif not M.option(entry, "allow") then
     return M.decide(run, entry, "allow")
   end
+  local host = require("loomd.run_id").host(run.id)
   rules.add(rule, function(failure)
     if not failure then
-      notify.show_line("Added rule: ", rules.text(rule), "; see :Loomd rules")
+      notify.show_line(host and ("Added rule on %s: "):format(host) or "Added rule: ", rules.text(rule), "; see :Loomd rules" .. (host and " " .. host or ""))
       M.decide(run, entry, "allow", nil, done)
     end
-  end)
+  end, host)
 end
 
 return M

@@ -3,6 +3,7 @@
 
 local format = require("loomd.format")
 local notify = require("loomd.notify")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -22,11 +23,11 @@ end
 ---@param text string
 ---@return loomd.Run[]
 local function match_runs(text)
-  local found = {}
+  local found, host = {}, run_id.host(text)
   for id, run in pairs(store.runs) do
     if id == text then
       return { run }
-    elseif vim.endswith(id, text:lower()) then
+    elseif vim.endswith(run_id.bare(id), run_id.bare(text):lower()) and (not host or host == run_id.host(id)) then
       found[#found + 1] = run
     end
   end
@@ -44,7 +45,7 @@ function M.find_loaded(text)
   return #found == 1 and found[1] or nil
 end
 
--- Looks for a run that is not loaded, page by page.
+-- Looks for a run that is not loaded, page by page, on its host if the text names one.
 local function search_server(text, done, cursor)
   server.request("run/list", { limit = 500, cursor = cursor }, function(failure, result)
     if failure then
@@ -52,7 +53,7 @@ local function search_server(text, done, cursor)
     end
     local found = {}
     for _, run in ipairs(result.runs) do
-      if vim.endswith(run.id, text:lower()) then
+      if vim.endswith(run.id, run_id.bare(text):lower()) then
         found[#found + 1] = run
       end
     end
@@ -63,7 +64,7 @@ local function search_server(text, done, cursor)
       store.put(run)
     end
     done(found)
-  end)
+  end, run_id.host(text))
 end
 
 -- Puts `object` into `verb`: phrase("continue %s in a terminal", "which run") is "continue which run in a terminal".
@@ -125,7 +126,9 @@ end
 ---@param done fun(run: loomd.Run)
 function M.run(options, done)
   server.when_ready(function(failure)
-    if failure then
+    -- A run of a host needs no server of this computer.
+    local needs_none = run_id.host(options.id or (M.current_run() or { id = "" }).id)
+    if failure and not needs_none then
       return notify.show(format.failure(failure), vim.log.levels.ERROR)
     end
     if options.id then

@@ -12,6 +12,11 @@ local function folder()
   return vim.fs.joinpath(vim.fn.stdpath("cache"), "loomd", "runs")
 end
 
+-- A run of a host has a folder beside the others: a comma is in no name of a host, and a slash in no name of a folder.
+local function folder_name(run_id)
+  return (run_id:gsub("/", ","))
+end
+
 -- Opens a new file for writing, in a folder of the user's own; a file or link of that name is replaced.
 ---@param path string
 ---@return file*? file
@@ -61,12 +66,13 @@ end
 ---@param run_id string
 ---@param name string
 function M.path(run_id, name)
-  return vim.fs.joinpath(folder(), run_id, name)
+  return vim.fs.joinpath(folder(), folder_name(run_id), name)
 end
 
 local function remove(run_id)
-  if run_id:find("^[%x-]+$") then
-    vim.fn.delete(vim.fs.joinpath(folder(), run_id), "rf")
+  local name = folder_name(run_id)
+  if name:find("^[%x-]+$") or name:find("^%w[%w%._@-]*,[%x-]+$") then
+    vim.fn.delete(vim.fs.joinpath(folder(), name), "rf")
   end
 end
 
@@ -80,12 +86,13 @@ local function remove_old()
   end
   local requests = 0
   for name in vim.fs.dir(folder()) do
-    if not store.runs[name] and requests < max_requests then
+    local id = name:gsub(",", "/")
+    if not store.runs[id] and requests < max_requests then
       requests = requests + 1
-      server.request("run/get", { runId = name }, function(failure)
+      server.request("run/get", { runId = id }, function(failure)
         local kind = failure and failure.data and failure.data.kind
         if kind == "runNotFound" or kind == "invalidParams" then
-          remove(name)
+          remove(id)
         end
       end)
     end
@@ -100,6 +107,11 @@ function M.start()
   end)
   store.subscribe("server", function(state)
     if state == "ready" then
+      remove_old()
+    end
+  end)
+  store.subscribe("host", function(_, state)
+    if state == "ready" and server.state == "ready" then
       remove_old()
     end
   end)

@@ -4,6 +4,7 @@
 local complete = require("loomd.complete")
 local context = require("loomd.context")
 local format = require("loomd.format")
+local run_id = require("loomd.run_id")
 local window = require("loomd.window")
 
 local M = {}
@@ -43,6 +44,11 @@ local function read(of_prompt, text)
   for _, attachment in ipairs(takes and takes.image == false and attachments or {}) do
     if attachment.block.type == "image" then
       problems[#problems + 1] = ("%s: %s takes no images"):format(attachment.name, of_prompt.run.provider)
+    end
+  end
+  for _, attachment in ipairs(of_prompt.host and attachments or {}) do
+    if attachment.block.type == "resource_link" then
+      problems[#problems + 1] = ("%s: %s cannot read files of this computer; mention lines of it (@PATH:1-99)"):format(attachment.name, of_prompt.host)
     end
   end
   return sent, attachments, problems
@@ -99,13 +105,17 @@ end
 ---@field default? string
 ---@field run? loomd.Run the run that receives the prompt
 ---@field cwd? string where the agent works; default: that of the run, else Neovim's
+---@field host? string the host on which the agent works; default: that of the run
 ---@field range? { [1]: integer, [2]: integer } lines of the current buffer that go with the prompt
 
 ---@param options loomd.PromptOptions
 ---@param done fun(prompt?: loomd.Prompt, text?: string) nil: the window was closed; `text`: as it was typed
 function M.ask(options, done)
   local run = options.run
-  local of_prompt = { source = context.source(options.range), cwd = options.cwd or run and run.cwd or vim.fn.getcwd(), commands = run and run.agent and run.agent.commands or {}, run = run }
+  local host = options.host or run and run_id.host(run.id)
+  -- What is mentioned is on this computer, wherever the agent works.
+  local cwd = host and vim.fn.getcwd() or options.cwd or run and run.cwd or vim.fn.getcwd()
+  local of_prompt = { source = context.source(options.range), cwd = cwd, host = host, commands = run and run.agent and run.agent.commands or {}, run = run }
   local footer = "<C-s> send · @ context" .. (#of_prompt.commands > 0 and " · / commands" or "") .. (run and " · gC model" or "") .. " · g? help · q close"
   local lines = initial_lines(options)
   local buffer, win = window.float(lines, options.title .. (run and described(run) or ""), { footer = { footer, "<C-s> send · g? help · q close", "<C-s> send" }, width = 80, height = 8 })

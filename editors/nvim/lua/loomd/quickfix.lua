@@ -2,6 +2,7 @@
 
 local format = require("loomd.format")
 local notify = require("loomd.notify")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 local terminal_text = require("loomd.terminal_text")
@@ -115,6 +116,11 @@ end
 ---@param run loomd.Run
 ---@param done? fun(count: integer)
 function M.open(run, done)
+  local elsewhere = run_id.elsewhere(run)
+  if elsewhere then
+    notify.show("No quickfix list: " .. elsewhere, vim.log.levels.WARN)
+    return done and done(0)
+  end
   local title = "loomd " .. format.short_id(run.id) .. ": " .. format.title(run)
   local function finish(lines)
     local count = M.set(lines, run.cwd, title, vim.api.nvim_get_option_info2("errorformat", {}).was_set and vim.o.errorformat or nil)

@@ -4,6 +4,7 @@
 local change = require("loomd.change")
 local format = require("loomd.format")
 local notify = require("loomd.notify")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -81,6 +82,10 @@ end
 function M.rewind(run, turn)
   if not store.is_final(run) and run.state ~= "idle" then
     return notify.show(("%s is %s; wait for it or cancel it"):format(format.short_id(run.id), format.state(run).word), vim.log.levels.WARN)
+  end
+  local elsewhere = run_id.elsewhere(run)
+  if elsewhere then
+    return notify.show("Nothing was taken back: " .. elsewhere, vim.log.levels.WARN)
   end
   read_items(run, function(items)
     local texts, problem = M.plan(run, items, turn)

@@ -1,4 +1,4 @@
--- One connection to one server process, by vim.lsp.rpc. No other module uses vim.lsp.rpc.
+-- One connection to one server process, by vim.lsp.rpc or the module `ssh`. No other module uses vim.lsp.rpc.
 --
 -- vim.lsp.rpc drops callbacks in two cases, so this module keeps its own table of pending requests. When the process
 -- exits, every pending request fails. When a request is canceled, it fails here at once, because vim.lsp.rpc discards
@@ -10,6 +10,7 @@ local M = {}
 ---@field code integer
 ---@field message string
 ---@field data? { kind: string, [string]: any }
+---@field host? string whose server failed; nil: that of this computer
 
 ---@class loomd.Call
 ---@field cancel fun()
@@ -45,6 +46,13 @@ end
 ---@field env? table<string, string>
 ---@field on_notification fun(method: string, params: table)
 ---@field on_exit fun(code: integer, signal: integer)
+---@field transport? fun(argv: string[], dispatchers: table): table default: vim.lsp.rpc.start
+---@field exit_message? fun(code: integer, signal: integer): string what pending requests fail with
+
+local function exit_message(code, signal)
+  local exit_text = signal ~= 0 and ("was terminated by signal " .. signal) or ("exited with code " .. code)
+  return ("loomd %s before it responded; see :Loomd log, :Loomd restart"):format(exit_text)
+end
 
 -- Starts the server. If the program cannot be started, it returns a message instead of raising an error.
 ---@param argv string[]
@@ -53,7 +61,7 @@ end
 ---@return string? problem
 function M.start(argv, options)
   local self = setmetatable({ pending = {}, closed = false, last_id = 0 }, Connection)
-  local ok, client = pcall(vim.lsp.rpc.start, argv, {
+  local ok, client = pcall(options.transport or vim.lsp.rpc.start, argv, {
     notification = function(method, params)
       if not self.closed then
         options.on_notification(method, remove_nulls(params))
@@ -72,8 +80,7 @@ function M.start(argv, options)
       -- Scheduled, so that messages that were read before the exit are handled first.
       vim.schedule(function()
         self.closed = true
-        local exit_text = signal ~= 0 and ("was terminated by signal " .. signal) or ("exited with code " .. code)
-        self:fail_all(("loomd %s before it responded; see :Loomd log, :Loomd restart"):format(exit_text))
+        self:fail_all((options.exit_message or exit_message)(code, signal))
         options.on_exit(code, signal)
       end)
     end,

@@ -48,32 +48,35 @@ function M.exact(run, call)
 end
 
 ---@param done fun(rules: loomd.Rule[], problem?: string)
-function M.list(done)
+---@param host? string whose rules; default: those of this computer
+function M.list(done, host)
   server.request("rule/list", {}, function(failure, result)
     done(result and result.rules or {}, failure and format.failure(failure, "Could not read the rules"))
-  end)
+  end, host)
 end
 
 ---@param rule loomd.Rule
 ---@param done fun(failure?: loomd.Failure)
-function M.add(rule, done)
+---@param host? string where it shall hold
+function M.add(rule, done, host)
   server.request("rule/add", { rule = rule }, function(failure)
     if failure then
       notify.show(format.failure(failure, "Could not add the rule"), vim.log.levels.ERROR)
     end
     done(failure)
-  end)
+  end, host)
 end
 
 ---@param rule loomd.Rule
 ---@param done fun(failure?: loomd.Failure)
-function M.remove(rule, done)
+---@param host? string
+function M.remove(rule, done, host)
   server.request("rule/remove", { ruleId = rule.id }, function(failure)
     if failure then
       notify.show(format.failure(failure, "Could not remove the rule"), vim.log.levels.ERROR)
     end
     done(failure)
-  end)
+  end, host)
 end
 
 -- Takes over the rules that earlier versions of this plugin kept: loomd shows each and asks, in a terminal.

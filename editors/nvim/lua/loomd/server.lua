@@ -1,14 +1,15 @@
 -- The server process: finds the executable, starts it, initializes the connection, restarts it after a crash, and
--- stops it. Other modules only use `request`.
+-- stops it. Other modules only use `request`, which passes what is about a host's run to the module `hosts`.
 
+local client = require("loomd.client")
 local config = require("loomd.config")
+local hosts = require("loomd.hosts")
 local rpc = require("loomd.rpc")
+local run_id = require("loomd.run_id")
 local store = require("loomd.store")
 
 local M = {}
 
-M.protocol_version = 1
-M.client_version = "0.1.0"
 -- A server that crashes more often than this within the window is not restarted until `:Loomd restart`.
 M.max_crashes = 4
 M.crash_window_ms = 3 * 60 * 1000
@@ -24,46 +25,13 @@ M.info = nil
 local connection
 local crash_times = {}
 local queued_requests = {}
-local entry_listener = function() end
-local item_listener = function() end
-
 function M.log_path()
   return vim.fs.joinpath(vim.fn.stdpath("log"), "loomd.log")
-end
-
--- Sets the function that receives the entries of attached runs.
----@param listener fun(entry: loomd.Entry)
-function M.set_entry_listener(listener)
-  entry_listener = listener
-end
-
--- Sets the function that receives the items of attached runs.
----@param listener fun(params: loomd.ItemParams)
-function M.set_item_listener(listener)
-  item_listener = listener
 end
 
 local function set_state(state, problem)
   M.state, M.problem = state, problem
   store.emit("server", state, problem)
-end
-
-local function on_notification(method, params)
-  if method == "run/changed" then
-    store.put(params.run)
-  elseif method == "run/deleted" then
-    store.remove(params.runIds)
-  elseif method == "run/item" then
-    item_listener(params)
-  elseif params and params.runId and params.seq then
-    local run = store.runs[params.runId]
-    local was_live = run and not store.is_final(run)
-    store.apply(params)
-    entry_listener(params)
-    if was_live and store.is_final(run) and run.session then
-      M.refresh(run.id)
-    end
-  end
 end
 
 local function fail_queued(failure)
@@ -81,79 +49,23 @@ local function fail(problem, kind)
   fail_queued(rpc.failure(kind or "connection", problem))
 end
 
--- Loads the list of runs. After that, notifications keep it current.
-local function read_runs(conn, done)
-  local pending_pages, seen = 2, {}
-  -- A run that was active on the previous server and is in no list now has ended or was deleted.
-  local function refresh_missing()
-    for id, run in pairs(store.runs) do
-      if not seen[id] and not store.is_final(run) then
-        conn:request("run/get", { runId = id }, function(failure, result)
-          if result then
-            store.put(result.run)
-          elseif failure.data and failure.data.kind == "runNotFound" then
-            store.remove({ id })
-          end
-        end)
-      end
-    end
-  end
-  local function on_page(failure, result)
-    if not failure then
-      for _, run in ipairs(result.runs) do
-        seen[run.id] = true
-        store.put(run)
-      end
-    end
-    pending_pages = pending_pages - 1
-    if pending_pages == 0 then
-      refresh_missing()
-      done()
-    end
-  end
-  conn:request("run/list", { limit = 500, states = { "starting", "running", "awaitingPermission", "idle" } }, on_page)
-  conn:request("run/list", { limit = 100 }, on_page)
-end
-
 local function initialize(conn)
-  local options = config.get()
-  conn:request("initialize", {
-    protocolVersion = M.protocol_version,
-    clientInfo = { name = "loomd.nvim", version = M.client_version },
-    processId = vim.fn.getpid(),
-    capabilities = { permissions = true, watch = true, output = { minIntervalMs = options.repaint_ms, maxChunkBytes = 65536 } },
-  }, function(failure, result)
+  client.initialize(conn, vim.fn.getpid(), function(failure, result)
     if conn ~= connection then
       return
     elseif failure then
-      if failure.data and failure.data.kind == "connection" then
+      local kind = failure.data and failure.data.kind
+      if kind == "connection" then
         return -- on_exit decides what becomes of a server that died
       end
       connection = nil
       conn:kill()
-      fail(failure.message, failure.data and failure.data.kind)
-      return
-    elseif result.protocolVersion ~= M.protocol_version then
-      connection = nil
-      conn:kill()
-      local newer = result.protocolVersion > M.protocol_version and "the plugin" or "loomd"
-      fail(
-        ("loomd %s is not compatible with this plugin (protocol %d, expected %d); update %s"):format(
-          result.serverInfo and result.serverInfo.version or "(unknown version)",
-          result.protocolVersion,
-          M.protocol_version,
-          newer
-        )
-      )
+      fail(failure.message, kind ~= "protocol" and kind or nil)
       return
     end
     M.info = result
-    store.reset_providers()
-    for _, provider in ipairs(result.providers or {}) do
-      store.providers[provider.id] = provider
-    end
-    conn:notify("initialized")
-    read_runs(conn, function()
+    store.set_providers(nil, result.providers or {})
+    client.read_runs(conn, nil, function()
       if conn ~= connection then
         return
       end
@@ -169,8 +81,7 @@ local function initialize(conn)
   end)
 end
 
--- Requests the run again after it has ended, for what no entry contains: its cost, and whether its session was
--- continued in a terminal.
+-- Requests the run again, for what no entry contains.
 ---@param id string
 function M.refresh(id)
   M.request("run/get", { runId = id }, function(_, result)
@@ -213,7 +124,9 @@ start = function()
     local conn
     conn, problem = rpc.start(argv, {
       env = config.get().env,
-      on_notification = on_notification,
+      on_notification = function(method, params)
+        client.on_notification(conn, nil, method, params)
+      end,
       on_exit = function(code, signal)
         on_exit(conn, code, signal)
       end,
@@ -227,8 +140,9 @@ start = function()
   initialize(connection)
 end
 
--- Starts the server unless it is running or starting.
+-- Starts the server unless it is running or starting, and the connections to hosts.
 function M.start()
+  hosts.start()
   if M.state == "stopped" then
     start()
   end
@@ -238,9 +152,14 @@ end
 ---@param method loomd.Method|string
 ---@param params? table
 ---@param callback? fun(failure?: loomd.Failure, result?: any)
+---@param host? string the host whose server is asked; default: that of the run, else this computer
 ---@return loomd.Call
-function M.request(method, params, callback)
+function M.request(method, params, callback, host)
   M.start()
+  host = host or run_id.host_of_request(params)
+  if host then
+    return hosts.request(host, method, params, callback)
+  end
   if M.state == "ready" and connection then
     return connection:request(method, params, callback)
   elseif M.state == "failed" then
@@ -269,6 +188,16 @@ function M.request(method, params, callback)
   }
 end
 
+-- What the server said of itself at the start; nil while there is no connection.
+---@param host? string
+---@return loomd.InitializeResult?
+function M.info_of(host)
+  if host then
+    return hosts.info(host)
+  end
+  return M.state == "ready" and M.info or nil
+end
+
 -- Calls `callback` when the server is ready (without an argument) or could not be started (with a failure).
 ---@param callback fun(failure?: loomd.Failure)
 function M.when_ready(callback)
@@ -286,6 +215,7 @@ end
 -- keep going.
 ---@param wait_ms? integer
 function M.stop(wait_ms)
+  hosts.stop()
   local conn = connection
   connection = nil
   M.info = nil
@@ -311,6 +241,7 @@ function M.restart()
   M.stop()
   crash_times = {}
   start()
+  hosts.start()
 end
 
 -- Kills the process as a crash would. For tests.

@@ -28,21 +28,23 @@ end
 local function save_answer(name, answer)
   local answers = read_answers()
   answers[name] = answer
-  answers.last = name
+  answers.last = not vim.startswith(name, "cwd ") and name or answers.last
   require("loomd.private_file").write(answers_path(), vim.json.encode(answers))
 end
 
--- The user's templates, and one for each available provider.
+-- The user's templates, and one for each available provider of a host or of this computer.
+---@param host? string
 ---@return table<string, loomd.Template>
-function M.templates()
+function M.templates(host)
   local templates = { command = { provider = "command", desc = "shell command" } }
-  for id, provider in pairs(store.providers) do
+  for id, provider in pairs(store.providers_of(host)) do
     -- `acp` can be any agent, so only a template can name its command.
     if provider.available and id ~= "acp" and not templates[id] then
       templates[id] = { provider = id, desc = provider.title }
     end
   end
-  for name, template in pairs(config.get().tasks and require("loomd.tasks").templates() or {}) do
+  -- Tasks belong to the files of this computer.
+  for name, template in pairs(config.get().tasks and not host and require("loomd.tasks").templates() or {}) do
     templates[name] = template
   end
   for name, template in pairs(config.get().templates) do
@@ -51,28 +53,30 @@ function M.templates()
   return templates
 end
 
--- Splits a command line into arguments, or passes it to a shell if it needs one.
+-- Splits a command line into arguments, or passes it to a shell if it needs one. The user's own shell may not be on a host.
 ---@param line string
+---@param host? string
 ---@return string[]
-function M.split_command(line)
+function M.split_command(line, host)
   if line:find("[|&;<>()$`\\\"'*?%[#~=%%{}!\n]") then
-    return { vim.o.shell, vim.o.shellcmdflag, line }
+    return host and { "sh", "-c", line } or { vim.o.shell, vim.o.shellcmdflag, line }
   end
   return vim.split(vim.trim(line), "%s+")
 end
 
 ---@param template loomd.Template
 ---@param rest? string the text after the template's name
+---@param host? string
 ---@return loomd.StartParams? params
 ---@return string? missing what the user has to type: "command" or "prompt"
-function M.build_params(template, rest)
+function M.build_params(template, rest, host)
   local options = config.get()
   local provider = template.provider or "command"
-  local info = store.providers[provider]
+  local info = store.providers_of(host)[provider]
   local kind = info and info.kind or (provider == "command" and "command" or "agent")
   local params = {
     provider = provider,
-    cwd = template.cwd and vim.fs.normalize(template.cwd) or vim.fn.getcwd(),
+    cwd = host and template.cwd or not host and (template.cwd and vim.fs.normalize(template.cwd) or vim.fn.getcwd()) or nil,
     env = template.env and vim.deepcopy(template.env) or {},
     title = template.title,
     labels = template.labels,
@@ -83,11 +87,11 @@ function M.build_params(template, rest)
   if kind == "command" then
     local command = template.command
     if type(command) == "string" then
-      command = M.split_command(rest ~= "" and (command .. " " .. rest) or command)
+      command = M.split_command(rest ~= "" and (command .. " " .. rest) or command, host)
     elseif command then
       command = vim.list_extend(vim.deepcopy(command), rest ~= "" and vim.split(rest, "%s+") or {})
     elseif rest ~= "" then
-      command = M.split_command(rest)
+      command = M.split_command(rest, host)
     elseif not info or info.id == "command" then
       return nil, "command"
     end
@@ -115,49 +119,89 @@ function M.build_params(template, rest)
   return params
 end
 
--- Starts a run, in a worktree if the template or the command asks for one.
+-- Starts a run, in a worktree if the template or the command asks for one. On a host, its directory is asked for.
 ---@param params loomd.StartParams
 ---@param in_worktree? boolean
 ---@param done? fun(run?: loomd.Run)
-local function start_run(params, in_worktree, done)
-  if in_worktree then
-    require("loomd.worktree").start(params, done)
-  else
-    actions.start(params, done)
+---@param host? string
+local function start_run(params, in_worktree, done, host)
+  if in_worktree and host then
+    notify.show(("Not started: worktrees are made on this computer, not on %s"):format(host), vim.log.levels.ERROR)
+    return done and done()
+  elseif in_worktree then
+    return require("loomd.worktree").start(params, done)
+  elseif not host then
+    return actions.start(params, done)
   end
+  vim.ui.input({ prompt = ("Directory on %s (empty: home): "):format(host), default = params.cwd or read_answers()["cwd " .. host] }, function(folder)
+    folder = folder and vim.trim(folder)
+    if not folder or folder ~= "" and folder:sub(1, 1) ~= "/" then
+      if folder then
+        notify.show(("Not started: %s is no absolute path"):format(folder), vim.log.levels.ERROR)
+      end
+      return done and done()
+    end
+    if folder ~= params.cwd then
+      save_answer("cwd " .. host, folder)
+    end
+    params.cwd = folder ~= "" and folder or nil
+    actions.start(params, done, host)
+  end)
 end
 
+-- Splits `NAME/TEMPLATE`, which starts a template on a host, unless a template has that whole name.
 ---@param name string
+---@return string? host, string template
+local function split_name(name)
+  local host, template = name:match("^([^/]+)/(.+)$")
+  if host and vim.tbl_contains(config.hosts(), host) and not M.templates()[name] then
+    return host, template
+  end
+  return nil, name
+end
+
+---@param host? string
+---@param callback fun(failure?: loomd.Failure)
+local function when_ready(host, callback)
+  if host then
+    return server.request("provider/list", nil, callback, host)
+  end
+  return server.when_ready(callback)
+end
+
+---@param name string `NAME/TEMPLATE` starts it on a host
 ---@param rest? string
 ---@param done? fun(run?: loomd.Run)
 ---@param in_worktree? boolean
 function M.start_template(name, rest, done, in_worktree)
-  server.when_ready(function(failure)
+  local host
+  host, name = split_name(name)
+  when_ready(host, function(failure)
     if failure then
       notify.show(format.failure(failure), vim.log.levels.ERROR)
       return done and done()
     end
-    local template = M.templates()[name]
+    local template = M.templates(host)[name]
     if not template then
-      local provider = store.providers[name]
+      local provider = store.providers_of(host)[name]
       local why = provider and provider.reason or "no such template or provider"
       notify.show(("%s: %s"):format(name, why), vim.log.levels.ERROR)
       return done and done()
     end
-    local params, missing = M.build_params(template, rest)
+    local params, missing = M.build_params(template, rest, host)
     if params then
       if rest and rest ~= "" then
         save_answer(name, rest)
       end
-      return start_run(params, in_worktree or template.worktree, done)
+      return start_run(params, in_worktree or template.worktree, done, host)
     end
     local function start(prompt, text)
       text = text or prompt
       if prompt and vim.trim(text) ~= "" then
         save_answer(name, text)
-        params = assert((M.build_params(template, text)))
+        params = assert((M.build_params(template, text, host)))
         params.prompt = params.prompt and prompt
-        start_run(params, in_worktree or template.worktree, done)
+        start_run(params, in_worktree or template.worktree, done, host)
       elseif done then
         done()
       end
@@ -166,21 +210,22 @@ function M.start_template(name, rest, done, in_worktree)
     if missing == "command" then
       vim.ui.input({ prompt = "Command: ", default = default, completion = "shellcmd" }, start)
     else
-      require("loomd.prompt").ask({ title = ("Prompt (%s)"):format(name), key = "start " .. name, default = default, cwd = template.cwd and vim.fs.normalize(template.cwd) }, start)
+      require("loomd.prompt").ask({ title = ("Prompt (%s)"):format(host and host .. ": " .. name or name), key = "start " .. name, default = default, cwd = template.cwd and vim.fs.normalize(template.cwd), host = host }, start)
     end
   end)
 end
 
--- Lets the user pick a template; the last one is first.
+-- Lets the user pick a template of a host or of this computer; the last one is first.
+---@param host? string
 ---@param done? fun(run?: loomd.Run)
 ---@param in_worktree? boolean
-function M.select_template(done, in_worktree)
-  server.when_ready(function(failure)
+local function select_template_of(host, done, in_worktree)
+  when_ready(host, function(failure)
     if failure then
       notify.show(format.failure(failure), vim.log.levels.ERROR)
       return
     end
-    local templates, last = M.templates(), read_answers().last
+    local templates, last = M.templates(host), read_answers().last
     local names = vim.fn.sort(vim.tbl_keys(templates))
     table.sort(names, function(a, b)
       if (a == last) ~= (b == last) then
@@ -189,7 +234,7 @@ function M.select_template(done, in_worktree)
       return a < b
     end)
     vim.ui.select(names, {
-      prompt = "New run:",
+      prompt = host and ("New run on %s:"):format(host) or "New run:",
       kind = "loomd_template",
       format_item = function(name)
         local desc = templates[name].desc
@@ -197,9 +242,25 @@ function M.select_template(done, in_worktree)
       end,
     }, function(name)
       if name then
-        M.start_template(name, nil, done, in_worktree)
+        M.start_template(host and host .. "/" .. name or name, nil, done, in_worktree)
       end
     end)
+  end)
+end
+
+-- Lets the user pick where a run starts, if there are hosts, and then a template.
+---@param done? fun(run?: loomd.Run)
+---@param in_worktree? boolean
+function M.select_template(done, in_worktree)
+  local hosts = config.hosts()
+  if #hosts == 0 or in_worktree then
+    return select_template_of(nil, done, in_worktree)
+  end
+  local here = "This computer"
+  vim.ui.select(vim.list_extend({ here }, hosts), { prompt = "Where:", kind = "loomd_host" }, function(choice)
+    if choice then
+      select_template_of(choice ~= here and choice or nil, done, in_worktree)
+    end
   end)
 end
 

@@ -1,22 +1,27 @@
 -- The runs and providers as the server last reported them. Other modules subscribe to its events. The store sends no
 -- requests and draws nothing.
 
+local run_id = require("loomd.run_id")
+
 local M = {}
 
 ---@class loomd.StoreEvents
 ---@field runs fun(id: string, run?: loomd.Run, before?: loomd.RunState) a run is new, has changed, or (without `run`) was deleted
 ---@field permission fun(run: loomd.Run, entry: loomd.PermissionEntry)
 ---@field server fun(state: string, problem?: string)
+---@field host fun(name: string, state: string) the connection to a host has changed
 
 ---@type table<string, loomd.Run>
 M.runs = {}
 ---@type table<string, loomd.ProviderInfo>
 M.providers = {}
+---@type table<string, table<string, loomd.ProviderInfo>>
+local host_providers = {}
 -- Runs that this Neovim started or opened: the user is notified when they end.
 ---@type table<string, boolean>
 M.tracked = {}
 
-local listeners = { runs = {}, permission = {}, server = {} }
+local listeners = { runs = {}, permission = {}, server = {}, host = {} }
 
 local final_states = { succeeded = true, failed = true, cancelled = true, timedOut = true, lost = true }
 
@@ -31,7 +36,7 @@ function M.is_waiting(run)
 end
 
 -- Calls `listener` for every event of this name, until the returned function is called.
----@param event "runs"|"permission"|"server"
+---@param event "runs"|"permission"|"server"|"host"
 ---@param listener function
 ---@return fun() stop
 function M.subscribe(event, listener)
@@ -153,9 +158,32 @@ function M.apply(entry)
   end
 end
 
--- Forgets the providers, because a new server reports its own. Runs are kept, so that views do not flicker.
-function M.reset_providers()
-  M.providers = {}
+-- Replaces the providers, because a new server reports its own. Runs are kept, so that views do not flicker.
+---@param host? string
+---@param providers loomd.ProviderInfo[]
+function M.set_providers(host, providers)
+  local by_id = {}
+  for _, provider in ipairs(providers) do
+    by_id[provider.id] = provider
+  end
+  if host then
+    host_providers[host] = by_id
+  else
+    M.providers = by_id
+  end
+end
+
+-- The providers of a host, or of this computer.
+---@param host? string
+---@return table<string, loomd.ProviderInfo>
+function M.providers_of(host)
+  return host and (host_providers[host] or {}) or M.providers
+end
+
+---@param run loomd.Run
+---@return loomd.ProviderInfo?
+function M.provider(run)
+  return M.providers_of(run_id.host(run.id))[run.provider]
 end
 
 local function newest_first(a, b)
@@ -166,12 +194,15 @@ local function newest_first(a, b)
 end
 
 -- All runs in the order of the list: waiting for a permission (the oldest request first), active, finished.
+---@param filter? fun(run: loomd.Run): boolean
 ---@return loomd.Run[] waiting, loomd.Run[] live, loomd.Run[] ended
-function M.group_runs()
+function M.group_runs(filter)
   local waiting, live, ended = {}, {}, {}
   for _, run in pairs(M.runs) do
-    local group = M.is_final(run) and ended or M.is_waiting(run) and waiting or live
-    group[#group + 1] = run
+    if not filter or filter(run) then
+      local group = M.is_final(run) and ended or M.is_waiting(run) and waiting or live
+      group[#group + 1] = run
+    end
   end
   table.sort(waiting, function(a, b)
     local since_a, since_b = M.waiting_since(a), M.waiting_since(b)

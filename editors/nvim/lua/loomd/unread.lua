@@ -2,6 +2,7 @@
 -- What was seen is kept in a file, so that it lasts; runs from before the first use count as seen.
 
 local format = require("loomd.format")
+local run_id = require("loomd.run_id")
 local store = require("loomd.store")
 
 local M = {}
@@ -33,7 +34,9 @@ local function save()
   end
   local ids = vim.tbl_keys(state.seen)
   if #ids > M.max_seen then
-    table.sort(ids)
+    table.sort(ids, function(a, b)
+      return run_id.bare(a) < run_id.bare(b)
+    end)
     for index = 1, #ids - M.max_seen do
       state.seen[ids[index]] = nil
     end

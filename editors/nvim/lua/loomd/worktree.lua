@@ -8,6 +8,7 @@ local actions = require("loomd.actions")
 local format = require("loomd.format")
 local notify = require("loomd.notify")
 local private_file = require("loomd.private_file")
+local run_id = require("loomd.run_id")
 local store = require("loomd.store")
 
 local M = {}
@@ -135,7 +136,7 @@ end
 ---@param run loomd.Run
 ---@return loomd.Worktree?
 function M.of(run)
-  local folder = (run.labels or {}).worktree
+  local folder = not run_id.host(run.id) and (run.labels or {}).worktree
   return folder and read_records()[folder] or nil
 end
 

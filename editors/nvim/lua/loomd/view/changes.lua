@@ -5,6 +5,7 @@ local change = require("loomd.change")
 local format = require("loomd.format")
 local notify = require("loomd.notify")
 local review = require("loomd.view.review")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 
 local M = {}
@@ -82,7 +83,10 @@ local function map(view, buffer)
     close(view)
   end)
   key("gf", "open the file in a new tab", function()
-    local file = view.files[view.current]
+    local file, elsewhere = view.files[view.current], run_id.elsewhere(view.run)
+    if elsewhere then
+      return notify.show("Not opened: " .. elsewhere, vim.log.levels.WARN)
+    end
     vim.cmd("tabedit " .. vim.fn.fnameescape(change.absolute_path(view.run, file.path)))
   end)
   for _, lhs in ipairs({ "g?", "?" }) do

@@ -2,6 +2,7 @@
 -- that are attached.
 
 local format = require("loomd.format")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 
@@ -48,7 +49,7 @@ function M.request(id, changed)
   -- once.
   local up_to_date = run and known and store.is_final(run) and known.seq == run.lastSeq
   local now = vim.uv.now()
-  if server.state ~= "ready" or not run or up_to_date or (known and (known.pending or not store.is_final(run) and (known.due or 0) > now)) then
+  if not server.info_of(run_id.host(id)) or not run or up_to_date or (known and (known.pending or not store.is_final(run) and (known.due or 0) > now)) then
     return
   end
   local seq = run.lastSeq

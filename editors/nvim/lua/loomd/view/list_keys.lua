@@ -1,6 +1,7 @@
 -- Keys of the lists that are about several runs: filter, group, select, and what is done with all that are selected.
 
 local actions = require("loomd.actions")
+local config = require("loomd.config")
 local keys = require("loomd.keys")
 local notify = require("loomd.notify")
 local store = require("loomd.store")
@@ -18,7 +19,7 @@ end
 
 ---@param view loomd.ListView
 local function ask_filter(view)
-  local options = { prompt = "Filter (words, state:, agent:, in:): ", default = view.filter, completion = "customlist,v:lua.require'loomd.filter'.complete" }
+  local options = { prompt = #config.hosts() > 0 and "Filter (words, state:, agent:, in:, host:): " or "Filter (words, state:, agent:, in:): ", default = view.filter, completion = "customlist,v:lua.require'loomd.filter'.complete" }
   vim.ui.input(options, function(text)
     if text then
       set_filter(view, text)

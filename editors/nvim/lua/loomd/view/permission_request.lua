@@ -68,8 +68,8 @@ local function content(run, entry, parts)
       end
     end
   end
-  add(("%s wants to %s"):format(run.provider, draw.verb(entry.toolCall.kind)), "LoomdQuestion")
-  add(("in %s · run %s: %s"):format(vim.fn.fnamemodify(run.cwd, ":~"), format.short_id(run.id), format.title(run)), "LoomdQuiet")
+  add(("%s wants to %s"):format(format.who(run), draw.verb(entry.toolCall.kind)), "LoomdQuestion")
+  add(("in %s · run %s: %s"):format(format.folder(run), format.short_id(run.id), format.title(run)), "LoomdQuiet")
   for index, part in ipairs(parts) do
     add("")
     if index > 1 or part.label ~= "title" then

@@ -1,11 +1,14 @@
--- Builds the lines of the list: runs that need input, active runs, finished runs. It knows no buffer and no window.
+-- Builds the lines of the list: runs that need input, active runs, finished runs, then those of each host. It knows no buffer
+-- and no window.
 
 local config = require("loomd.config")
 local draw = require("loomd.draw")
 local filter = require("loomd.filter")
 local format = require("loomd.format")
+local hosts = require("loomd.hosts")
 local last_lines = require("loomd.view.last_lines")
 local permission = require("loomd.permission")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 local unread = require("loomd.unread")
@@ -159,32 +162,30 @@ end
 ---@field text string
 ---@field marks { [1]: integer, [2]: integer, [3]: string }[] first byte, byte behind, group
 
----@param view loomd.ListView
----@param width integer cells
----@return loomd.Row[] lines, table<integer, string> rows line → run id, table<integer, loomd.ExternalSession> sessions line → session
-function M.build(view, width)
-  local waiting, live, ended = store.group_runs()
-  local function is_shown(run)
-    return (not view.folder or run.cwd == view.folder) and (not view.filter or filter.matches(view.filter, run))
+-- The heading of a host's runs. Of a host that is not there it says why, and which key connects again.
+---@param host loomd.Host
+---@param width integer
+---@return loomd.Row[]
+local function host_lines(host, width)
+  local line = heading(host.name)
+  if host.state == "ready" then
+    local version, here = host.info.serverInfo.version, server.info_of()
+    return { version == (here and here.serverInfo.version) and line or line:add(" · loomd " .. format.one_line(version), "LoomdQuiet") }
+  elseif host.state == "connecting" then
+    return { line:add(" · connecting …", "LoomdQuiet") }
   end
-  waiting, live, ended = vim.tbl_filter(is_shown, waiting), vim.tbl_filter(is_shown, live), vim.tbl_filter(is_shown, ended)
-  local lines, rows, session_rows = {}, {}, {}
-  local limit = (view.limit or view.filter) and math.huge or config.get().earlier
-  -- The title column is as wide as the longest title, but leaves space for the last line of output.
-  local title_width = 12
-  for _, group in ipairs({ waiting, live, ended }) do
-    for index, run in ipairs(group) do
-      if group ~= ended or index <= limit then
-        title_width = math.max(title_width, vim.fn.strdisplaywidth(format.title(run)))
-      end
-    end
+  line:add(host.state == "broken" and " · connection lost, reconnecting" or " · not connected", "LoomdFailed")
+  line:add(host.state == "broken" and " · <CR>: connect now" or " · <CR>: connect again", "LoomdKey")
+  local lines = { line }
+  for _, text in ipairs(format.wrap(host.problem or "", width - 4)) do
+    lines[#lines + 1] = new_line():add("   " .. text, "LoomdFailed")
   end
-  title_width = math.min(title_width, math.max(12, math.min(60, math.floor((width - 42) * 0.6))))
-  local function add(line, id)
-    lines[#lines + 1] = line
-    rows[#lines] = id
-  end
+  return lines
+end
 
+-- Whether the server of this computer is there, and what there is to do if it is not; else how many runs there are.
+---@param add fun(line: loomd.Row)
+local function add_head(add, width, waiting, live)
   if server.state == "failed" then
     -- The end of the message says what to do, so it is wrapped, however narrow the window is.
     for index, text in ipairs(format.wrap("loomd is not running: " .. format.one_line(server.problem or ""), width - 4)) do
@@ -206,6 +207,65 @@ function M.build(view, width)
     end
     add(head:add(" · g? help · n new run", "LoomdQuiet"))
   end
+end
+
+---@class loomd.ListRows
+---@field lines loomd.Row[]
+---@field runs table<integer, string> line → run ID
+---@field sessions table<integer, loomd.ExternalSession> line → session
+---@field hosts table<integer, string> line → host, of its heading
+
+---@param view loomd.ListView
+---@param width integer cells
+---@return loomd.ListRows
+function M.build(view, width)
+  local waiting, live, ended = store.group_runs(function(run)
+    return (not view.folder or run.cwd == view.folder and not run_id.host(run.id)) and (not view.filter or filter.matches(view.filter, run))
+  end)
+  local lines, rows, session_rows, host_rows = {}, {}, {}, {}
+  local limit = (view.limit or view.filter) and math.huge or config.get().earlier
+  -- The title column is as wide as the longest title, but leaves space for the last line of output.
+  local title_width = 12
+  for _, group in ipairs({ waiting, live, ended }) do
+    for index, run in ipairs(group) do
+      if group ~= ended or index <= limit then
+        title_width = math.max(title_width, vim.fn.strdisplaywidth(format.title(run)))
+      end
+    end
+  end
+  title_width = math.min(title_width, math.max(12, math.min(60, math.floor((width - 42) * 0.6))))
+  local function add(line, id)
+    lines[#lines + 1] = line
+    rows[#lines] = id
+  end
+  local function add_waiting(run)
+    add(run_row(view, run, width, title_width), run.id)
+    for index, entry in ipairs(run.permissions or {}) do
+      local request_line = new_line():add("      ")
+      local hint = index == 1 and " · K answer · d deny" or " · K answer"
+      local title = format.fit("wants to " .. draw.request_title(entry.toolCall), math.max(20, width - 7 - #hint))
+      add(request_line:add(title, "LoomdQuestion"):add(hint, "LoomdQuiet"), run.id)
+      for _, text in ipairs(request_lines(run, entry, width - 9)) do
+        add(new_line():add("        " .. text:gsub("[%c]", "?")), run.id)
+      end
+    end
+  end
+  -- The runs of a host, or of this computer, of which no more ended ones are shown than the limit.
+  local function of(host, runs)
+    return vim.tbl_filter(function(run)
+      return run_id.host(run.id) == host
+    end, runs)
+  end
+  local function add_hidden(count)
+    if count > limit then
+      add(new_line():add(("    %d more, see :Loomd history"):format(count - limit), "LoomdQuiet"))
+    end
+  end
+  local function shown(runs)
+    return limit < #runs and vim.list_slice(runs, 1, limit) or runs
+  end
+
+  add_head(add, width, waiting, live)
   local narrowed = vim.tbl_count(view.marked) > 0 and format.count(vim.tbl_count(view.marked), "run") .. " selected" or nil
   if view.filter or narrowed then
     local parts = { view.filter and ("filter: %s (F: clear)"):format(view.filter) or nil }
@@ -213,32 +273,32 @@ function M.build(view, width)
     add(new_line():add(" " .. table.concat(parts, " · "), "LoomdKey"))
   end
 
-  if #waiting > 0 then
+  if #of(nil, waiting) > 0 then
     add(heading("Needs input"))
-    for _, run in ipairs(waiting) do
-      add(run_row(view, run, width, title_width), run.id)
-      for index, entry in ipairs(run.permissions or {}) do
-        local request_line = new_line():add("      ")
-        local hint = index == 1 and " · K answer · d deny" or " · K answer"
-        local title = format.fit("wants to " .. draw.request_title(entry.toolCall), math.max(20, width - 7 - #hint))
-        add(request_line:add(title, "LoomdQuestion"):add(hint, "LoomdQuiet"), run.id)
-        for _, text in ipairs(request_lines(run, entry, width - 9)) do
-          add(new_line():add("        " .. text:gsub("[%c]", "?")), run.id)
-        end
-      end
-    end
+    vim.iter(of(nil, waiting)):each(add_waiting)
   end
-  local hidden = math.max(0, #ended - limit)
-  for _, section in ipairs(sections(view, live, limit < #ended and vim.list_slice(ended, 1, limit) or ended)) do
+  for _, section in ipairs(sections(view, of(nil, live), shown(of(nil, ended)))) do
     add(heading(section.heading))
     for _, run in ipairs(section.runs) do
       add(run_row(view, run, width, title_width), run.id)
     end
   end
-  if hidden > 0 then
-    add(new_line():add(("    %d more, see :Loomd history"):format(hidden), "LoomdQuiet"))
+  add_hidden(#of(nil, ended))
+  for _, host in ipairs(view.folder and {} or hosts.list()) do
+    local asking, active, finished = of(host.name, waiting), of(host.name, live), of(host.name, ended)
+    if not view.filter or #asking + #active + #finished > 0 or host.state ~= "ready" then
+      for _, line in ipairs(host_lines(host, width)) do
+        add(line)
+        host_rows[#lines] = host.name
+      end
+      vim.iter(asking):each(add_waiting)
+      for _, run in ipairs(vim.list_extend(active, shown(finished))) do
+        add(run_row(view, run, width, title_width), run.id)
+      end
+      add_hidden(#finished)
+    end
   end
-  if view.next_cursor then
+  if next(view.next_cursors) then
     add(new_line():add("    M: load more", "LoomdQuiet"))
   end
   if view.name == "loomd://history" then
@@ -250,7 +310,7 @@ function M.build(view, width)
   for _, line in ipairs(lines) do
     fit_line(line, width)
   end
-  return lines, rows, session_rows
+  return { lines = lines, runs = rows, sessions = session_rows, hosts = host_rows }
 end
 
 return M

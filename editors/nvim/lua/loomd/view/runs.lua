@@ -3,6 +3,7 @@
 
 local config = require("loomd.config")
 local format = require("loomd.format")
+local hosts = require("loomd.hosts")
 local keys = require("loomd.keys")
 local list_keys = require("loomd.view.list_keys")
 local last_lines = require("loomd.view.last_lines")
@@ -25,6 +26,8 @@ local namespace = vim.api.nvim_create_namespace("loomd_runs")
 ---@field throttle loomd.Throttle
 ---@field rows table<integer, string> line (from 1) → run id
 ---@field session_rows table<integer, loomd.ExternalSession> line → session
+---@field host_rows table<integer, string> line → host, of its heading
+---@field next_cursors table<string, string> where the next page of the history begins, by host; "" is this computer
 ---@field external? loomd.ExternalSessions sessions made outside of loomd, once the user has requested them
 ---@field limit? integer ended runs shown
 ---@field filter? string as the module `filter` reads it
@@ -45,7 +48,8 @@ local function redraw(view)
   if not vim.api.nvim_buf_is_valid(view.buffer) then
     return
   end
-  local lines, rows, session_rows = rows_builder.build(view, width_of(view.buffer))
+  local built = rows_builder.build(view, width_of(view.buffer))
+  local lines, rows = built.lines, built.runs
   local old = vim.api.nvim_buf_get_lines(view.buffer, 0, -1, false)
   local windows = vim.fn.win_findbuf(view.buffer)
   local cursors = {}
@@ -77,7 +81,7 @@ local function redraw(view)
   end
   vim.bo[view.buffer].modifiable = false
   vim.bo[view.buffer].modified = false
-  view.rows, view.session_rows = rows, session_rows
+  view.rows, view.session_rows, view.host_rows = rows, built.sessions, built.hosts
 
   vim.api.nvim_buf_clear_namespace(view.buffer, namespace, 0, -1)
   for index, line in ipairs(lines) do
@@ -145,19 +149,25 @@ local function subscribe()
     redraw_all()
   end)
   store.subscribe("server", redraw_all)
+  store.subscribe("host", redraw_all)
 end
 
-local function load_more(view, cursor)
-  server.request("run/list", { limit = 100, cursor = cursor, cwd = view.folder }, function(failure, result)
-    if failure then
-      return notify.show(format.failure(failure, "Could not load the history"), vim.log.levels.ERROR)
-    end
-    view.next_cursor = result.nextCursor
-    for _, run in ipairs(result.runs) do
-      store.put(run)
-    end
-    view.throttle:request()
-  end)
+-- Loads a page of the history of each of these servers.
+---@param view loomd.ListView
+---@param cursors table<string, string|false> by host; false: the first page
+local function load_more(view, cursors)
+  for host, cursor in pairs(cursors) do
+    server.request("run/list", { limit = 100, cursor = cursor or nil, cwd = view.folder }, function(failure, result)
+      if failure then
+        return notify.show(format.failure(failure, "Could not load the history"), vim.log.levels.ERROR)
+      end
+      view.next_cursors[host] = result.nextCursor
+      for _, run in ipairs(result.runs) do
+        store.put(run)
+      end
+      view.throttle:request()
+    end, host ~= "" and host or nil)
+  end
 end
 
 -- Keys of the history alone. On the row of a session, keys of runs act on the session.
@@ -181,8 +191,8 @@ local function history_keys(view)
     on_session("<CR>"),
     on_session("R"),
     { key = "M", desc = "load more", action = function()
-      if view.next_cursor then
-        load_more(view, view.next_cursor)
+      if next(view.next_cursors) then
+        load_more(view, vim.deepcopy(view.next_cursors))
       else
         notify.show("No more runs")
       end
@@ -202,7 +212,7 @@ local function view_of(name)
   local buffer, is_new = window.buffer(name, "loomd")
   local view = views[name]
   if is_new or not view then
-    view = { name = name, buffer = buffer, rows = {}, session_rows = {}, marked = {} }
+    view = { name = name, buffer = buffer, rows = {}, session_rows = {}, host_rows = {}, next_cursors = {}, marked = {} }
     view.throttle = throttle.new(function()
       redraw(view)
     end)
@@ -266,9 +276,22 @@ function M.history(folder)
   local view = view_of("loomd://history")
   view.limit, view.folder, view.external = math.huge, folder, nil
   window.show(view.buffer, config.get().split, window_options)
-  view.placed = false
-  load_more(view)
+  view.placed, view.next_cursors = false, {}
+  local first_pages = { [""] = false }
+  for _, host in ipairs(folder and {} or hosts.list()) do
+    if host.state == "ready" then
+      first_pages[host.name] = false
+    end
+  end
+  load_more(view, first_pages)
   return view.buffer
+end
+
+-- The host under whose heading's line the cursor is.
+---@return string?
+function M.host_at_cursor()
+  local view = views[vim.api.nvim_buf_get_name(0)]
+  return view and view.host_rows[vim.api.nvim_win_get_cursor(0)[1]]
 end
 
 ---@return string?

@@ -3,8 +3,10 @@
 
 local config = require("loomd.config")
 local format = require("loomd.format")
+local hosts = require("loomd.hosts")
 local keys = require("loomd.keys")
 local notify = require("loomd.notify")
+local run_id = require("loomd.run_id")
 local server = require("loomd.server")
 local store = require("loomd.store")
 local terminal_text = require("loomd.terminal_text")
@@ -33,8 +35,8 @@ M.page_size = 50
 ---@field hits loomd.Hit[]
 ---@field transcripts table<string, loomd.Hit[]> the lines of transcripts that match, by run
 ---@field rows table<integer, loomd.Hit> line → hit
----@field cursor? string where the next page begins
----@field call? loomd.Call the pending request
+---@field cursors table<string, string> where the next page begins, by host; "" is this computer
+---@field calls table<string, loomd.Call> the pending requests, by host
 ---@field has_response boolean the server has responded at least once
 ---@field cursor_placed? boolean
 
@@ -118,20 +120,20 @@ end
 -- The output of an agent is a protocol that says things more than once. So of a run that has a transcript its matching
 -- lines are shown, unless there is none.
 ---@param this loomd.Search
----@param run_id string
+---@param id string
 ---@param done fun()
-local function search_transcript(this, run_id, done)
-  local run = store.runs[run_id]
-  if this.transcripts[run_id] or not (run and run.hasTranscript) then
+local function search_transcript(this, id, done)
+  local run = store.runs[id]
+  if this.transcripts[id] or not (run and run.hasTranscript) then
     return
   end
   local found = { pending = true }
-  this.transcripts[run_id] = found
+  this.transcripts[id] = found
   require("loomd.view.full").read_items(run, function(items)
     for index, block in ipairs(items.blocks) do
       for _, line in ipairs(require("loomd.draw").draw_block(items, index, run.provider).lines) do
         if match(this, line) then
-          found[#found + 1] = { runId = run_id, seq = block.item.seq, line = line:gsub("^[#>]+ ", "") }
+          found[#found + 1] = { runId = id, seq = block.item.seq, line = line:gsub("^[#>]+ ", "") }
         end
       end
     end
@@ -209,9 +211,9 @@ end
 local function head_line(this, count, pending)
   local where = this.run_id and (" in " .. format.short_id(this.run_id)) or ""
   local status = format.count(count, "result")
-  if this.call or pending then
+  if next(this.calls) or pending then
     status = status .. ", searching … <C-c> to cancel"
-  elseif this.cursor then
+  elseif next(this.cursors) then
     status = status .. ", M for more"
   elseif count == 0 and this.has_response then
     status = "no results"
@@ -312,60 +314,79 @@ local function request_details(this)
   end
 end
 
+-- Requests a page of one server. Servers answer independently of each other; `done` is called when all have.
 ---@param this loomd.Search
+---@param host string
 ---@param wanted integer the number of results to load
 ---@param done? fun(buffer: integer)
-local function request_page(this, wanted, done)
-  this.call = server.request("run/search", {
+local function request_page(this, host, wanted, done)
+  this.calls[host] = server.request("run/search", {
     query = this.query,
     regex = this.regex,
     ignoreCase = this.ignore_case,
     runId = this.run_id,
     limit = math.max(1, wanted - #this.hits),
-    cursor = this.cursor,
+    cursor = this.cursors[host],
   }, function(failure, result)
-    this.call = nil
+    this.calls[host] = nil
     if this ~= search then
       return
     end
     this.has_response = true
     if result then
       vim.list_extend(this.hits, result.hits)
-      this.cursor = result.nextCursor
+      this.cursors[host] = result.nextCursor
       request_details(this)
-      if this.cursor and #this.hits < wanted then
-        request_page(this, wanted, done)
+      if result.nextCursor and #this.hits < wanted then
+        request_page(this, host, wanted, done)
         place_cursor(this, render(this))
         return
       end
     elseif failure.code ~= -32800 then
-      notify.show(format.failure(failure, "Could not search"), vim.log.levels.ERROR)
+      notify.show(format.failure(failure, host == "" and "Could not search" or "Could not search on " .. host), vim.log.levels.ERROR)
     end
     local buffer = render(this)
     place_cursor(this, buffer)
-    if done then
+    if done and not next(this.calls) then
       done(buffer)
     end
-  end)
+  end, host ~= "" and host or nil)
+end
+
+-- The servers that a search asks first: that of the run, or all that are there.
+---@param this loomd.Search
+---@return string[]
+local function servers_of(this)
+  if this.run_id then
+    return { run_id.host(this.run_id) or "" }
+  end
+  local names = { "" }
+  for _, host in ipairs(hosts.list()) do
+    names[#names + 1] = host.state == "ready" and host.name or nil
+  end
+  return names
 end
 
 -- Loads the next page.
 ---@param done? fun(buffer: integer)
 function M.more(done)
   local this = search
-  if not this or this.call then
+  if not this or next(this.calls) then
     return
-  elseif this.has_response and not this.cursor then
+  elseif this.has_response and not next(this.cursors) then
     return notify.show("No more results")
   end
-  request_page(this, #this.hits + M.page_size, done)
+  local wanted = #this.hits + M.page_size
+  for _, host in ipairs(this.has_response and vim.tbl_keys(this.cursors) or servers_of(this)) do
+    request_page(this, host, wanted, done)
+  end
   render(this)
 end
 
 -- The results so far remain.
 function M.cancel()
-  if search and search.call then
-    search.call.cancel()
+  for _, call in pairs(search and vim.tbl_extend("force", {}, search.calls) or {}) do
+    call.cancel()
   end
 end
 
@@ -376,7 +397,7 @@ end
 function M.search(query, options, done)
   M.cancel()
   options = options or {}
-  search = { query = query, regex = options.regex or false, ignore_case = query:lower() == query, run_id = options.run_id, hits = {}, transcripts = {}, rows = {}, has_response = false }
+  search = { query = query, regex = options.regex or false, ignore_case = query:lower() == query, run_id = options.run_id, hits = {}, transcripts = {}, rows = {}, calls = {}, cursors = {}, has_response = false }
   local buffer = buffer_of()
   window.show(buffer, config.get().split, { wrap = false, number = false, relativenumber = false, cursorline = true, signcolumn = "no", list = false, spell = false, max_height = 0.5 })
   vim.api.nvim_win_set_cursor(0, { 1, 0 })
