@@ -12,6 +12,8 @@ const section = (scope?: ConfigurationScope) => workspace.getConfiguration("loom
 
 export const settings = {
   path: () => section().get<string>("path", "").trim(),
+  /** Only the user's own: whoever writes a workspace's settings must not choose what this computer connects to. */
+  hosts: () => arrayOf<unknown>(section().inspect("hosts")?.globalValue),
   notify: () => section().get<Notify>("notify", "all"),
   permissions: () => section().get<PermissionMode>("permissions", "ask"),
   model: (provider: string) => {

@@ -13,7 +13,7 @@ import { filterRuns, groupBy, setFilter } from "./commands/filter";
 import { deleteRuns, endRuns, exportRuns, runsOf } from "./commands/several";
 import { always, manageRules, takeOverRules } from "./commands/rules";
 import { search } from "./commands/search";
-import { about, reportIssue, restartServer, stopServer } from "./commands/server";
+import { about, connectHost, reportIssue, restartServer, stopServer } from "./commands/server";
 import { queuedMessages, type QueuedAction } from "./commands/queued";
 import { resume, resumeRun } from "./commands/resume";
 import { rerun, start, startTemplate } from "./commands/start";
@@ -27,12 +27,14 @@ import { NO_FILTER, stateFilterOf, type RunFilter } from "./runs/filter";
 import type { Template } from "./runs/start";
 import { RunStore } from "./runs/store";
 import { Worktrees } from "./runs/worktrees";
+import { Hosts, readHosts } from "./server/hosts";
 import { locate } from "./server/locate";
 import { Server } from "./server/server";
 import { Changes, CHANGE_SCHEME } from "./views/changes";
 import { Excerpts, OUTPUT_SCHEME } from "./views/excerpts";
 import { StartForm } from "./views/form";
 import { FileLinkProvider } from "./views/links";
+import { showWarning } from "./views/messages";
 import { Notifier } from "./views/notify";
 import { Outputs } from "./views/output";
 import { Review, type ChangeTarget } from "./views/review";
@@ -57,6 +59,7 @@ const isSelection = (value: unknown): value is RunsNode[] => Array.isArray(value
 const ofChange = (value: ChangeTarget | undefined): ChangeTarget | undefined => (typeof value?.key === "string" ? value : undefined);
 
 let activeServer: Server | undefined;
+let activeHosts: Hosts | undefined;
 
 export function activate(context: ExtensionContext): Api {
   const { version } = context.extension.packageJSON as { version: string };
@@ -67,9 +70,10 @@ export function activate(context: ExtensionContext): Api {
     return { program: located.program, args: ["serve", "--stdio"], client: { name: "vscode", version } };
   };
   const server = (activeServer = new Server(launch, line => log.info(line)));
-  const runs = new RunStore(server);
-  const feeds = new Feeds(server);
-  const services = { context, log, server, runs, feeds };
+  const hosts = (activeHosts = new Hosts(server, { name: "vscode", version }, line => log.info(line)));
+  const runs = new RunStore(server, hosts);
+  const feeds = new Feeds(server, hosts);
+  const services = { context, log, server, hosts, runs, feeds };
   const tree = new RunsTree(services, id => unread.has(id));
   const outputs = new Outputs(services);
   const transcripts = new Transcripts(services);
@@ -166,6 +170,7 @@ export function activate(context: ExtensionContext): Api {
   command("discardWorktree", (node?: RunsNode, confirmation?: "sure") => discardWorktree(app, node, confirmation));
   command("find", async () => transcripts.find());
   command("showMore", () => runs.loadMore());
+  command("connectHost", (node?: RunsNode) => connectHost(app, node));
   command("restartServer", () => restartServer(app));
   command("stopServer", () => stopServer(app));
   command("about", () => about(app));
@@ -184,16 +189,31 @@ export function activate(context: ExtensionContext): Api {
     }),
     workspace.onDidChangeConfiguration(event => {
       if (event.affectsConfiguration("loomd.path") && workspace.isTrusted) void server.restart();
+      if (event.affectsConfiguration("loomd.hosts")) readHostSetting();
     }),
-    workspace.onDidGrantWorkspaceTrust(() => void server.start()),
+    workspace.onDidGrantWorkspaceTrust(() => {
+      void server.start();
+      hosts.start();
+    }),
   );
 
+  const readHostSetting = () => {
+    const { names, problems } = readHosts(settings.hosts());
+    hosts.set(names);
+    void commands.executeCommand("setContext", "loomd.hosts", names.length > 0);
+    for (const problem of problems) void showWarning(problem);
+  };
+  readHostSetting();
   // In Restricted Mode no server is started.
-  if (workspace.isTrusted) void server.start();
-  else void server.stop("loomd is disabled in Restricted Mode.");
+  if (workspace.isTrusted) {
+    void server.start();
+    hosts.start();
+  } else {
+    void server.stop("loomd is disabled in Restricted Mode.");
+  }
   return { ...app, status, notifier, reviews, tasks };
 }
 
 export async function deactivate(): Promise<void> {
-  await activeServer?.stop("The window is closing.");
+  await Promise.all([activeServer?.stop("The window is closing."), activeHosts?.stop()]);
 }

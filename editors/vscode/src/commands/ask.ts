@@ -3,10 +3,11 @@ import { commands, QuickPickItemKind, ThemeIcon, window, type QuickPickItem } fr
 import type { App } from "../app";
 import { settings } from "../config";
 import type { Run } from "../protocol";
-import { iconOf, isFinal, nameOf, plain, shortened, stateLabel } from "../runs/run";
-import { startParams } from "../runs/start";
-import { providerOf } from "../services";
+import { iconOf, isFinal, nameOf, placeOf, plain, shortened, stateLabel } from "../runs/run";
+import { refuseLinks, startParams } from "../runs/start";
+import { providerOfRun } from "../services";
 import { promptOf } from "../transcript/context";
+import { hostOf } from "../server/run-ids";
 import { partOf } from "./context";
 import { activeFolder, isAgent, startRun } from "./start";
 
@@ -30,6 +31,7 @@ export async function askAgent(app: App, requested: { provider?: string; prompt?
   if (text === undefined || text.trim() === "") return undefined;
   const prompt = promptOf(text, context);
   if (item.run) {
+    refuseLinks(hostOf(item.run.id), prompt);
     await app.server.request("run/send", { runId: item.run.id, prompt, mode: "queue" });
     await commands.executeCommand("loomd.open", { kind: "run", id: item.run.id });
     return item.run;
@@ -45,12 +47,12 @@ async function pickAgent(app: App): Promise<AgentItem | undefined> {
   const providers = (app.server.handshake?.providers ?? []).filter(provider => provider.available && provider.id !== "acp" && isAgent(provider));
   providers.sort((a, b) => Number(b.id === last) - Number(a.id === last));
   const { waiting, live, idle } = app.tree.groups();
-  const runs = [...live, ...idle, ...waiting].filter(run => !isFinal(run) && run.hasTranscript === true && providerOf(app, run.provider)?.capabilities.send);
+  const runs = [...live, ...idle, ...waiting].filter(run => !isFinal(run) && run.hasTranscript === true && providerOfRun(app, run)?.capabilities.send);
   const items: AgentItem[] = [
     { label: "New run", kind: QuickPickItemKind.Separator },
     ...providers.map(({ id, title }): AgentItem => ({ label: plain(title), description: id === title ? "" : id, iconPath: new ThemeIcon("add"), provider: id })),
     ...(runs.length > 0 ? [{ label: "Active agents", kind: QuickPickItemKind.Separator }] : []),
-    ...runs.map((run): AgentItem => ({ label: plain(shortened(nameOf(run))), description: `${stateLabel(run)} · ${run.provider}`, iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")), run })),
+    ...runs.map((run): AgentItem => ({ label: plain(shortened(nameOf(run))), description: `${placeOf(run)}${stateLabel(run)} · ${run.provider}`, iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")), run })),
   ];
   return window.showQuickPick(items, { placeHolder: "Select an agent to ask", matchOnDescription: true });
 }

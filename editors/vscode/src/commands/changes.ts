@@ -6,6 +6,7 @@ import type { Run } from "../protocol";
 import { isFinal, nameOf, plain, relativeTo } from "../runs/run";
 import { readSteps, stepOfHunk, type Step } from "../runs/steps";
 import { takeBack } from "../runs/taken-back";
+import { elsewhere } from "../server/run-ids";
 import { confirm, showInformation, showWarning } from "../views/messages";
 import { readText, writeTexts, type ChangeTarget, type Review } from "../views/review";
 import type { RunsNode } from "../views/tree";
@@ -38,6 +39,8 @@ export async function showStep(app: App, review: Review, target?: ChangeTarget):
 export async function undoTurn(app: App, node?: RunsNode, { turn, confirmation }: { turn?: number; confirmation?: "sure" } = {}): Promise<void> {
   const run = await pickRun(app, node, "Select a run to undo its changes", candidate => candidate.hasTranscript === true);
   if (!run) return;
+  const there = elsewhere(run);
+  if (there) return void showInformation(`${there} Nothing was undone.`);
   if (!isFinal(run) && run.state !== "idle") return void showWarning(`${nameOf(run)} is working. Stop its response first.`);
   const steps = await readSteps(app.server, run.id);
   const from = turn ?? (await pickTurn(run, steps));

@@ -4,6 +4,8 @@ import type { App } from "../app";
 import type { ConfigureParams, PermissionMode, Run } from "../protocol";
 import { agentOptions, type AgentOption } from "../runs/agent-options";
 import { isFinal, nameOf, plain } from "../runs/run";
+import { hostOf } from "../server/run-ids";
+import { serverOf } from "../services";
 import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
 
@@ -46,7 +48,7 @@ async function pickConfiguration(app: App, run: Run): Promise<Configuration | un
     // An agent that lists no models still accepts a model ID.
     const options = agentOptions(run);
     const own = options.find(({ isModel }) => isModel);
-    const models = own?.values ?? (await app.server.request("provider/options", { provider: run.provider, cwd: run.cwd }).catch(() => ({ models: [] }))).models;
+    const models = own?.values ?? (await serverOf(app, hostOf(run.id)).request("provider/options", { provider: run.provider, cwd: run.cwd }).catch(() => ({ models: [] }))).models;
     return [
       { label: "Permission mode", kind: QuickPickItemKind.Separator },
       ...(Object.keys(PERMISSION_MODE_LABELS) as PermissionMode[]).map((permissions): ConfigurationItem => ({ label: PERMISSION_MODE_LABELS[permissions], description: permissions, iconPath: new ThemeIcon("shield"), configuration: { permissions } })),

@@ -3,7 +3,7 @@
 import { CodeAction, CodeActionKind, languages, Range, ThemeIcon, Uri, window, workspace, type CodeActionProvider, type Diagnostic, type QuickPickItem, type TextDocument } from "vscode";
 import type { App } from "../app";
 import type { Run } from "../protocol";
-import { iconOf, isFinal, nameOf, plain, shortened, stateLabel } from "../runs/run";
+import { iconOf, isFinal, nameOf, placeOf, plain, shortened, stateLabel } from "../runs/run";
 import { embedded, fileLink, type Attachment } from "../transcript/context";
 import { showInformation } from "../views/messages";
 import { showForm } from "./start";
@@ -47,7 +47,7 @@ async function attach(app: App, context: Attachment[], text: string): Promise<vo
   const { waiting, live, idle } = app.tree.groups();
   const runs = [...waiting, ...live, ...idle].filter(run => !isFinal(run) && run.hasTranscript === true);
   const rows: (QuickPickItem & { run?: Run })[] = [
-    ...runs.map(run => ({ label: plain(shortened(nameOf(run))), description: `${stateLabel(run)} · ${run.provider}`, iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")), run })),
+    ...runs.map(run => ({ label: plain(shortened(nameOf(run))), description: `${placeOf(run)}${stateLabel(run)} · ${run.provider}`, iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")), run })),
     { label: "New Run…", iconPath: new ThemeIcon("add") },
   ];
   const row = rows.length === 1 ? rows[0] : await window.showQuickPick(rows, { placeHolder: "Select an agent" });

@@ -7,6 +7,7 @@ import type { Run } from "../protocol";
 import { isFinal, isWaiting, nameOf, plain } from "../runs/run";
 import { Failure } from "../server/failure";
 import type { RunsNode } from "../views/tree";
+import { folderFor } from "./export";
 import { pickRun } from "./pick";
 import { worktreeHint } from "./several";
 import { confirm, showError, showInformation } from "../views/messages";
@@ -97,7 +98,7 @@ const PAGE_BYTES = 4_194_304;
 export async function saveOutput(app: App, node?: RunsNode, target?: Uri): Promise<void> {
   const run = await pickRun(app, node, "Select a run to save its output");
   if (!run) return;
-  const defaultUri = Uri.file(join(run.cwd, `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "output"}.log`));
+  const defaultUri = Uri.file(join(folderFor(run), `${nameOf(run).replace(/[^\w.-]+/g, "-").slice(0, 40) || "output"}.log`));
   const file = target ?? (await window.showSaveDialog({ defaultUri, title: "Save Output" }));
   if (!file) return;
   await window.withProgress({ location: ProgressLocation.Notification, title: plain(`Saving output of ${nameOf(run)}…`), cancellable: true }, async (progress, token) => {

@@ -1,10 +1,13 @@
 // Export Run…: writes a run to a file that can be read, shared or played without loomd.
+import { writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { Uri, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run } from "../protocol";
 import { nameOf } from "../runs/run";
 import type { ExportFormat } from "../server/optional";
+import { hostOf } from "../server/run-ids";
 import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
 import { showInformation } from "../views/messages";
@@ -28,6 +31,16 @@ export const fileNameOf = (run: Run, ending: string): string => `${nameOf(run).r
 export const pickFormat = async (requested: ExportFormat | undefined, title: string): Promise<FormatItem | undefined> =>
   requested ? FORMATS.find(({ format }) => format === requested) : window.showQuickPick(FORMATS, { title, placeHolder: "Select a format" });
 
+/** Where a file about a run goes, unless the user says otherwise: its folder, if it is on this computer. */
+export const folderFor = (run: Run): string => (hostOf(run.id) === undefined ? run.cwd : homedir());
+
+/** Writes a run to a file of this computer. A server elsewhere sends the content. */
+export async function exportTo(app: App, run: Run, format: ExportFormat, path: string): Promise<void> {
+  if (hostOf(run.id) === undefined) return void (await app.server.request("run/export", { runId: run.id, format, path }));
+  const { content } = await app.server.request("run/export", { runId: run.id, format });
+  await writeFile(path, content ?? "", { mode: 0o600 });
+}
+
 /** `requested`, the format and file from a key binding or another extension, skips the pickers. */
 export async function exportRun(app: App, node?: RunsNode, requested?: { format: ExportFormat; target: Uri }): Promise<Uri | undefined> {
   const run = await pickRun(app, node, "Select a run to export");
@@ -39,9 +52,9 @@ export async function exportRun(app: App, node?: RunsNode, requested?: { format:
   const row = await pickFormat(requested?.format, `Export ${nameOf(run)}`);
   if (!row) return undefined;
   const name = fileNameOf(run, `.${row.extension}`);
-  const target = requested?.target ?? (await window.showSaveDialog({ defaultUri: Uri.file(join(run.cwd, name)), title: "Export Run" }));
+  const target = requested?.target ?? (await window.showSaveDialog({ defaultUri: Uri.file(join(folderFor(run), name)), title: "Export Run" }));
   if (!target) return undefined;
-  await app.server.request("run/export", { runId: run.id, format: row.format, path: target.fsPath });
+  await exportTo(app, run, row.format, target.fsPath);
   if (!requested) void showInformation(`Exported to ${target.fsPath}.`, "Open").then(choice => choice !== undefined && void window.showTextDocument(target));
   return target;
 }

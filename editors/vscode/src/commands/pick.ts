@@ -3,7 +3,7 @@
 import { ThemeIcon, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run } from "../protocol";
-import { formatAgo, iconOf, nameOf, shortened, stateLabel, plain } from "../runs/run";
+import { formatAgo, iconOf, nameOf, shortened, stateLabel, placeOf, plain } from "../runs/run";
 import { showInformation } from "../views/messages";
 import type { RunsNode } from "../views/tree";
 
@@ -28,7 +28,7 @@ export async function pickRun(app: App, node: RunsNode | undefined, placeholder:
 function row(run: Run): QuickPickItem {
   return {
     label: plain(shortened(nameOf(run))),
-    description: `${stateLabel(run)} · ${run.provider} · ${formatAgo(run.createdAt, Date.now())}`,
+    description: `${placeOf(run)}${stateLabel(run)} · ${run.provider} · ${formatAgo(run.createdAt, Date.now())}`,
     iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")),
   };
 }

@@ -3,10 +3,11 @@ import { CancellationTokenSource, ThemeIcon, window, workspace, type QuickPickIt
 import type { App } from "../app";
 import { settings } from "../config";
 import type { ListedSession, Prompt, ProviderInfo, Run } from "../protocol";
-import { isFinal, nameOf, plain } from "../runs/run";
+import { isFinal, nameOf, placeOf, plain } from "../runs/run";
 import { listSessions } from "../runs/sessions";
 import { rerunParams, startParams } from "../runs/start";
 import { Failure } from "../server/failure";
+import { hostOf } from "../server/run-ids";
 import { confirm, showInformation } from "../views/messages";
 import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
@@ -28,7 +29,7 @@ export async function resumeRun(app: App, node?: RunsNode, followUp?: Prompt): P
   const prompt = followUp ?? (await askFollowUp(nameOf(run)));
   if (prompt === undefined) return undefined;
   const again = rerunParams(run);
-  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, { hidden: followUp !== undefined });
+  return startRun(app, { ...again, prompt, interactive: true, resume: { runId: run.id } }, { hidden: followUp !== undefined, host: hostOf(run.id) });
 }
 
 /** `Resume Session…`: offers ended runs with a session, and the agents' own sessions that were started outside loomd. */
@@ -78,7 +79,7 @@ async function pickSession(app: App, cwd: string | undefined): Promise<SessionRo
   const loaded = async () => {
     const { providers } = (await app.server.ready()).handshake;
     await app.runs.loaded();
-    const runs = [...app.runs.all()].filter(run => isFinal(run) && run.session?.resumable).sort((a, b) => (a.id < b.id ? 1 : -1));
+    const runs = [...app.runs.all()].filter(run => isFinal(run) && run.session?.resumable).sort((a, b) => b.createdAt - a.createdAt);
     const known = new Set(runs.map(run => run.session?.id));
     add(runs.map(runRow));
     await listSessions(app.server, providers, cwd, source.token, (provider, answer) => {
@@ -99,7 +100,7 @@ async function pickSession(app: App, cwd: string | undefined): Promise<SessionRo
   }
 }
 
-const runRow = (run: Run): SessionRow => ({ label: plain(nameOf(run)), description: `${run.provider} · ${new Date(run.createdAt).toLocaleString()}`, detail: plain(run.cwd), run });
+const runRow = (run: Run): SessionRow => ({ label: plain(nameOf(run)), description: `${placeOf(run)}${run.provider} · ${new Date(run.createdAt).toLocaleString()}`, detail: plain(run.cwd), run });
 
 function sessionRow(provider: ProviderInfo, { id, title, cwd, runId }: ListedSession): SessionRow {
   return { label: plain(title ?? id), description: `${plain(provider.title)}${runId == null ? " · started outside loomd" : ""}`, ...(cwd ? { detail: plain(cwd) } : {}), session: { provider: provider.id, id, ...(cwd ? { cwd } : {}) } };

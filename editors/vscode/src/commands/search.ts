@@ -2,7 +2,7 @@
 import { CancellationTokenSource, ThemeIcon, window, type QuickPick, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import { MAX_HITS, search as find } from "../runs/hits";
-import { formatAgo, iconOf, nameOf, plain } from "../runs/run";
+import { formatAgo, iconOf, nameOf, placeOf, plain } from "../runs/run";
 import { plainTerminalText } from "../runs/terminal-text";
 import { Failure } from "../server/failure";
 import type { Hit } from "../server/optional";
@@ -54,7 +54,8 @@ function pickHit(app: App, pick: QuickPick<HitItem>): Promise<[string, Hit | und
     }
     pick.busy = true;
     try {
-      await find(app.server, query, token, (hits, finished) => {
+      const hosts = app.hosts.names.map(name => app.hosts.of(name)).filter(({ state }) => state.kind === "running");
+      await find([app.server, ...hosts], query, token, (hits, finished) => {
         pick.items = hits.length > 0 ? hits.map(hit => hitItem(app, hit)) : finished ? [{ label: "No results", alwaysShow: true }] : [];
         if (hits.length >= MAX_HITS) pick.items = [...pick.items, { label: `Showing the first ${MAX_HITS} results. Refine your search.`, alwaysShow: true }];
       });
@@ -92,7 +93,7 @@ function hitItem(app: App, hit: Hit): HitItem {
     // The hit's line is the detail, not the label: VS Code sorts rows by matches in labels, which would lose the
     // server's order, newest first.
     label: plain(run ? nameOf(run) : hit.runId),
-    description: run ? formatAgo(run.createdAt, Date.now()) : "",
+    description: run ? `${placeOf(run)}${formatAgo(run.createdAt, Date.now())}` : "",
     detail: plain(line),
     ...(run ? { iconPath: new ThemeIcon(iconOf(run).icon.replace("~spin", "")) } : {}),
     // The server did the matching, so VS Code must not filter the rows again.

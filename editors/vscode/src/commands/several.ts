@@ -7,7 +7,7 @@ import { isFinal, nameOf } from "../runs/run";
 import type { ExportFormat } from "../server/optional";
 import { confirm, showInformation } from "../views/messages";
 import type { RunsNode } from "../views/tree";
-import { fileNameOf, pickFormat } from "./export";
+import { exportTo, fileNameOf, pickFormat } from "./export";
 
 /** A question about several runs names at most this many. */
 const MAX_NAMES = 10;
@@ -64,7 +64,7 @@ export async function exportRuns(app: App, nodes: readonly RunsNode[], requested
       if (token.isCancellationRequested) return;
       // Two runs may have one name; the end of an ID tells them apart.
       const path = join(folder.fsPath, fileNameOf(run, `-${run.id.slice(-8)}.${format.extension}`));
-      await app.server.request("run/export", { runId: run.id, format: format.format, path });
+      await exportTo(app, run, format.format, path);
       progress.report({ increment: 100 / runs.length });
     }
   });

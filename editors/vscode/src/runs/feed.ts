@@ -4,7 +4,9 @@
 // it was.
 import type { Entry, ItemParams } from "../protocol";
 import { Failure } from "../server/failure";
-import type { Server } from "../server/server";
+import type { Hosts } from "../server/hosts";
+import { hostOf } from "../server/run-ids";
+import type { Server, ServerNotification } from "../server/server";
 
 export interface ItemFollower {
   /** The items are known as of this entry. */
@@ -93,15 +95,26 @@ class Feed {
 export class Feeds {
   private readonly feeds = new Map<string, Feed>();
 
-  constructor(private readonly server: Server) {
-    server.onNotification(({ name, params }) => {
+  constructor(
+    private readonly server: Server,
+    hosts?: Pick<Hosts, "get" | "onDidChange" | "onNotification">,
+  ) {
+    const notify = ({ name, params }: ServerNotification) => {
       if (name !== "run/changed" && name !== "run/deleted") this.feeds.get(params.runId)?.notify(name, params);
-    });
+    };
+    server.onNotification(notify);
+    hosts?.onNotification(notify);
     let previousState = server.state.kind;
     server.onDidChange(state => {
-      if (state.kind === "running" && previousState !== "running") for (const feed of this.feeds.values()) feed.resume();
+      if (state.kind === "running" && previousState !== "running") this.resume(undefined);
       previousState = state.kind;
     });
+    hosts?.onDidChange(host => hosts.get(host)?.state.kind === "running" && this.resume(host));
+  }
+
+  /** Goes on where the followers of a host's runs were, on a new connection. */
+  private resume(host: string | undefined): void {
+    for (const [runId, feed] of this.feeds) if (hostOf(runId) === host) feed.resume();
   }
 
   /** Follows a run's items, from where a page of them was read. A run has one such follower at a time. */

@@ -1,9 +1,10 @@
 // The filter of the list of runs, and its groups by folder or by day.
 import type { Run, RunState } from "../protocol";
+import { hostOf } from "../server/run-ids";
 import { isFinal, isWaiting, nameOf } from "./run";
 
 export interface RunFilter {
-  /** Words that all have to be in the name, prompt, command, folder, agent or branch, in any order and case. */
+  /** Words that all have to be in the name, prompt, command, folder, host, agent or branch, in any order and case. */
   text: string;
   states: StateFilter[];
   providers: string[];
@@ -26,7 +27,7 @@ export function stateFilterOf(run: Run): StateFilter {
   return OF_FINAL[run.state] ?? "failed";
 }
 
-const searchText = (run: Run): string => [nameOf(run), run.cwd, run.provider, branchOf(run) ?? "", typeof run.params["prompt"] === "string" ? run.params["prompt"] : "", run.command.join(" ")].join("\n").toLowerCase();
+const searchText = (run: Run): string => [nameOf(run), hostOf(run.id) ?? "", run.cwd, run.provider, branchOf(run) ?? "", typeof run.params["prompt"] === "string" ? run.params["prompt"] : "", run.command.join(" ")].join("\n").toLowerCase();
 
 /** A filter without any of its parts lets all runs through; several values of one part are alternatives. */
 export function matches(run: Run, { text, states, providers, folders }: RunFilter): boolean {

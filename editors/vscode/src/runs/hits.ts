@@ -10,17 +10,27 @@ export const MAX_HITS = 200;
 /** How much output an excerpt has on each side of the hit. */
 const CONTEXT_BYTES = 131_072;
 
-/** Calls `onHits` with all hits so far, after every page; `finished` is true for the last call. */
-export async function search(server: Server, query: string, token: CancellationToken, onHits: (hits: readonly Hit[], finished: boolean) => void): Promise<void> {
-  const hits: Hit[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await server.request("run/search", { query, ignoreCase: query === query.toLowerCase(), limit: 50, ...(cursor ? { cursor } : {}) }, token);
-    if (token.isCancellationRequested) return;
-    hits.push(...page.hits);
-    cursor = page.nextCursor ?? undefined;
-    onHits(hits, cursor === undefined || hits.length >= MAX_HITS);
-  } while (cursor !== undefined && hits.length < MAX_HITS);
+/** Searches the runs of all servers. Calls `onHits` with all hits so far, after every page; `finished` is true for the last call. */
+export async function search(servers: readonly Server[], query: string, token: CancellationToken, onHits: (hits: readonly Hit[], finished: boolean) => void): Promise<void> {
+  // The hits of each server, in the order of the servers. One that does not answer holds up no other.
+  const found: Hit[][] = servers.map(() => []);
+  const all = () => found.flat().slice(0, MAX_HITS);
+  const searchOne = async (server: Server, hits: Hit[]) => {
+    let cursor: string | undefined;
+    do {
+      const page = await server.request("run/search", { query, ignoreCase: query === query.toLowerCase(), limit: 50, ...(cursor ? { cursor } : {}) }, token);
+      if (token.isCancellationRequested) return;
+      hits.push(...page.hits);
+      cursor = page.nextCursor ?? undefined;
+      onHits(all(), false);
+    } while (cursor !== undefined && all().length < MAX_HITS);
+  };
+  const results = await Promise.allSettled(servers.map((server, at) => searchOne(server, found[at]!)));
+  if (token.isCancellationRequested) return;
+  // Hits of the others are worth more than the failure of one.
+  const failed = results.find(result => result.status === "rejected");
+  if (failed && found.every(hits => hits.length === 0)) throw failed.reason;
+  onHits(all(), true);
 }
 
 export interface Excerpt {

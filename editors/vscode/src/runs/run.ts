@@ -1,6 +1,7 @@
 // What follows from a run's record: its state, name, label, icon and color. Every state has a label, so that nothing
 // depends on color alone.
 import type { PermissionEntry, Run, RunState, Takeover } from "../protocol";
+import { hostOf } from "../server/run-ids";
 
 export type PermissionRequest = Extract<PermissionEntry, { status: "requested" }>;
 
@@ -20,6 +21,12 @@ export const isWaiting = (run: Run): boolean => run.state === "awaitingPermissio
 export const takeoversOf = (run: Run): Takeover[] => (run.session?.takeover ?? []).filter(way => way.command?.length);
 
 export const nameOf = (run: Run): string => run.displayTitle ?? run.id;
+
+/** "HOST · " before what is said of a run in a list; empty for a run of this computer. */
+export function placeOf({ id }: Pick<Run, "id">): string {
+  const host = hostOf(id);
+  return host === undefined ? "" : `${host} · `;
+}
 
 /** The command line for display: of `sh -c SCRIPT` only the script. */
 export function commandLine(command: readonly string[]): string {

@@ -1,6 +1,7 @@
 // Builds the params of `run/start`: from a template, or from a previous run that is run again.
 import { isAbsolute, join } from "node:path";
-import type { PermissionMode, Run, StartParams } from "../protocol";
+import type { PermissionMode, Prompt, Run, StartParams } from "../protocol";
+import { Failure } from "../server/failure";
 
 /** An entry of *New Run…*: named params of `run/start`. The user is asked for a missing prompt or command. */
 export interface Template extends Pick<StartParams, "provider" | "prompt" | "cwd" | "env" | "model" | "interactive" | "tty" | "permissions" | "timeoutMs"> {
@@ -17,6 +18,8 @@ export interface StartDefaults {
   /** The folder that a relative `cwd` of the template is resolved against. */
   cwd: string | undefined;
   title?: string;
+  /** Whether it runs on a host, whose shell is not this computer's. */
+  onHost?: boolean;
   /** Whether commands run in a pseudoterminal. */
   terminal: boolean;
   permissions: PermissionMode;
@@ -42,7 +45,7 @@ export function startParams(template: Template, defaults: StartDefaults): StartP
     onDisconnect: "detach",
     ...(cwd === undefined ? {} : { cwd }),
     ...(template.env == null ? {} : { env: template.env }),
-    ...(template.command === undefined ? {} : { command: argvOf(template.command) }),
+    ...(template.command === undefined ? {} : { command: argvOf(template.command, defaults.onHost ? false : undefined) }),
     ...(template.timeoutMs == null ? {} : { timeoutMs: template.timeoutMs }),
     ...(defaults.title ? { title: defaults.title } : {}),
   };
@@ -57,6 +60,13 @@ export function startParams(template: Template, defaults: StartDefaults): StartP
     if (template.interactive != null) params.interactive = template.interactive;
   }
   return params;
+}
+
+/** Throws if a prompt for a host has links to files: it would read its own files of those names, or none. */
+export function refuseLinks(host: string | undefined, prompt: Prompt): void {
+  if (host === undefined || typeof prompt === "string") return;
+  const link = prompt.find(({ type }) => type === "resource_link");
+  if (link) throw new Failure("unsupported", `${String(link["name"] ?? "A file")} is on this computer, and ${host} can't read it. Select its text and use Send Selection to Run… instead.`);
 }
 
 /** Stored params that are used to run a run again. The store keeps names of `env` variables, not their values. */

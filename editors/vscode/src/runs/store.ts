@@ -1,6 +1,8 @@
 // The run store: all known runs, updated by the server's notifications. Views read runs from here only.
 import { Emitter, type Event } from "vscode-jsonrpc/node";
 import type { Entry, PermissionEntry, Run, RunState, SessionEntry, StateEntry } from "../protocol";
+import type { Hosts } from "../server/hosts";
+import { hostOf } from "../server/run-ids";
 import type { ServerNotification, Server } from "../server/server";
 import { isFinal } from "./run";
 
@@ -23,7 +25,8 @@ export class RunStore {
   private readonly permissionRequested = new Emitter<Run>();
   private batch: RunChanges["runs"] = new Map();
   private timer: NodeJS.Timeout | undefined;
-  private cursor: string | undefined;
+  /** Where the earlier runs of a host begin, and of this computer (`undefined`). */
+  private readonly cursors = new Map<string | undefined, string>();
   private fetching = new Set<string>();
   private loading: Promise<void> = Promise.resolve();
 
@@ -31,10 +34,21 @@ export class RunStore {
   /** Fires immediately when an agent requests a permission. */
   readonly onDidRequestPermission: Event<Run> = this.permissionRequested.event;
 
-  constructor(private readonly server: Server) {
+  constructor(
+    private readonly server: Server,
+    private readonly hosts?: Pick<Hosts, "get" | "onDidChange" | "onNotification">,
+  ) {
     server.onNotification(notification => this.handle(notification));
     server.onDidChange(state => {
-      if (state.kind === "running") this.loading = this.load().catch(() => {});
+      if (state.kind === "running") this.loading = this.load(server, undefined).catch(() => {});
+    });
+    hosts?.onNotification(notification => this.handle(notification));
+    hosts?.onDidChange(host => {
+      const there = hosts.get(host);
+      if (there?.state.kind === "running") void this.load(there, host).catch(() => {});
+      if (there) return;
+      this.cursors.delete(host);
+      this.remove([...this.runs.keys()].filter(id => hostOf(id) === host));
     });
   }
 
@@ -53,7 +67,7 @@ export class RunStore {
 
   /** Whether the server has earlier runs that have not been fetched. */
   get hasMore(): boolean {
-    return this.cursor !== undefined;
+    return this.cursors.size > 0;
   }
 
   /** Settles when the runs that existed at the start of the connection are in the store. */
@@ -62,9 +76,17 @@ export class RunStore {
   }
 
   async loadMore(): Promise<void> {
-    if (this.cursor === undefined) return;
-    const { runs, nextCursor } = await this.server.request("run/list", { limit: PAGE_SIZE, cursor: this.cursor });
-    this.cursor = nextCursor ?? undefined;
+    // A host that is not there now has its page when it is.
+    const there = [...this.cursors].flatMap(([host, cursor]) => {
+      const server = host === undefined ? this.server : this.hosts?.get(host);
+      return server?.state.kind === "running" ? [{ host, cursor, server }] : [];
+    });
+    await Promise.all(there.map(async ({ host, cursor, server }) => this.putPage(host, await server.request("run/list", { limit: PAGE_SIZE, cursor }))));
+  }
+
+  private putPage(host: string | undefined, { runs, nextCursor }: { runs: readonly Run[]; nextCursor?: string | null }): void {
+    if (nextCursor == null) this.cursors.delete(host);
+    else this.cursors.set(host, nextCursor);
     for (const run of runs) this.put(run);
   }
 
@@ -90,19 +112,18 @@ export class RunStore {
     }
   }
 
-  private async load(): Promise<void> {
+  private async load(server: Server, host: string | undefined): Promise<void> {
     const active: string[] = [];
-    const known = new Set(this.runs.keys());
+    const known = [...this.runs.keys()].filter(id => hostOf(id) === host);
     for (let cursor: string | null | undefined; ; ) {
-      const page = await this.server.request("run/list", { states: ACTIVE_STATES, limit: 500, ...(cursor ? { cursor } : {}) });
+      const page = await server.request("run/list", { states: ACTIVE_STATES, limit: 500, ...(cursor ? { cursor } : {}) });
       for (const run of page.runs) active.push(run.id), this.put(run);
       if (!(cursor = page.nextCursor)) break;
     }
-    const { runs, nextCursor } = await this.server.request("run/list", { limit: PAGE_SIZE });
-    for (const run of runs) this.put(run);
-    this.cursor = nextCursor ?? undefined;
+    const page = await server.request("run/list", { limit: PAGE_SIZE });
+    this.putPage(host, page);
     // Runs that we knew and that are in neither list have ended or were deleted while we were disconnected.
-    const seen = new Set([...active, ...runs.map(run => run.id)]);
+    const seen = new Set([...active, ...page.runs.map(run => run.id)]);
     for (const id of known) if (!seen.has(id)) void this.refresh(id);
   }
 

@@ -8,6 +8,7 @@ import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Run, StartParams } from "../protocol";
 import { Failure } from "../server/failure";
+import { hostOf } from "../server/run-ids";
 import { commandLine, isFinal, promptText } from "./run";
 
 export interface Worktree {
@@ -85,8 +86,8 @@ export class Worktrees {
   }
 
   /** The worktree of a run, if it was made here. */
-  of({ labels }: Run): Worktree | undefined {
-    return labels["worktree"] === undefined ? undefined : this.all()[labels["worktree"]];
+  of({ id, labels }: Run): Worktree | undefined {
+    return labels["worktree"] === undefined || hostOf(id) !== undefined ? undefined : this.all()[labels["worktree"]];
   }
 
   /** An active run that works in the worktree: a resumed one works in that of the first. */

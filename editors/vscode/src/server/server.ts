@@ -4,13 +4,15 @@ import type { InitializeResult, Notifications } from "../protocol";
 import { Connection, type Listener, type Launch } from "./connection";
 import { Failure } from "./failure";
 import type { ServerMethods } from "./optional";
-import { MAX_RESTARTS, RESTART_WINDOW_MS, RestartPolicy } from "./restarts";
+import { RestartPolicy, type Restarts } from "./restarts";
+import { hostOfRequest, localized, qualified } from "./run-ids";
 
 export type State =
   | { kind: "stopped"; reason: string }
   | { kind: "starting" }
   | { kind: "running"; connection: Connection }
-  | { kind: "down"; failure: Failure };
+  /** `retries`: it is started again by itself. */
+  | { kind: "down"; failure: Failure; retries?: boolean };
 
 /** A notification of the server: its name and its params. */
 export type ServerNotification = { [N in keyof Notifications]: { name: N; params: Notifications[N] } }[keyof Notifications];
@@ -28,8 +30,13 @@ export class Server {
   constructor(
     private readonly launch: () => Promise<Launch>,
     private readonly log: (line: string) => void,
-    private readonly restarts = new RestartPolicy(),
+    private readonly restarts: Restarts = new RestartPolicy(),
+    /** The host that it serves, whose name its run IDs have; `undefined`: this computer. */
+    private readonly host?: string,
   ) {}
+
+  /** The server of another host, for requests about its runs. */
+  route: ((host: string) => Server) | undefined;
 
   get state(): State {
     return this.current;
@@ -64,7 +71,10 @@ export class Server {
 
   /** Sends a request. Waits for a server that is starting. */
   async request<M extends keyof ServerMethods>(method: M, params: ServerMethods[M]["params"], token?: CancellationToken): Promise<ServerMethods[M]["result"]> {
-    return (await this.ready()).request(method, params, token);
+    const host = hostOfRequest(params);
+    if (host !== undefined && host !== this.host && this.route) return this.route(host).request(method, params, token);
+    const result = await (await this.ready()).request(method, localized(params), token);
+    return this.host === undefined ? result : qualified(this.host, result);
   }
 
   /** The connection, once the server runs. Rejects immediately if the server is stopped or down. */
@@ -86,7 +96,10 @@ export class Server {
   private async connect(): Promise<void> {
     const generation = ++this.generation;
     this.setState({ kind: "starting" });
-    const listener: Listener = { notification: (name, params) => this.notified.fire({ name, params } as ServerNotification), log: this.log };
+    const listener: Listener = {
+      notification: (name, params) => this.notified.fire({ name, params: this.host === undefined ? params : qualified(this.host, params) } as ServerNotification),
+      log: this.log,
+    };
     let connection: Connection;
     try {
       connection = await Connection.open(await this.launch(), listener);
@@ -96,21 +109,26 @@ export class Server {
       this.log(failure.message);
       // A server that exited during its start may succeed next time. One that is missing, misconfigured or incompatible
       // will not.
-      if (failure.kind === "gone") return this.handleExit(failure.message);
+      if (failure.kind === "gone") return this.handleExit(failure.message, undefined);
       return this.setState({ kind: "down", failure });
     }
     if (generation !== this.generation) return connection.close();
+    const connectedAt = Date.now();
     void connection.ended.then(how => {
-      if (generation === this.generation) return this.handleExit(`The loomd server ${how}.`);
+      if (generation === this.generation) return this.handleExit(connection.sentence(how), Date.now() - connectedAt);
     });
     this.log(`Connected to loomd ${connection.handshake.serverInfo.version}, store ${connection.handshake.storePath}`);
     this.setState({ kind: "running", connection });
   }
 
-  private async handleExit(reason: string): Promise<void> {
+  private async handleExit(reason: string, stoodMs: number | undefined): Promise<void> {
     this.log(reason);
-    if (this.restarts.allow()) return this.connect();
-    this.setState({ kind: "down", failure: new Failure("gone", `${reason} It crashed ${MAX_RESTARTS + 1} times in the last ${RESTART_WINDOW_MS / 60_000} minutes and will not be restarted. Runs are not affected.`) });
+    const pauseMs = this.restarts.pause(stoodMs);
+    if (pauseMs === 0) return this.connect();
+    const retries = pauseMs !== undefined;
+    const { generation } = this;
+    if (retries) setTimeout(() => generation === this.generation && void this.connect(), pauseMs).unref();
+    this.setState({ kind: "down", failure: new Failure("gone", `${reason}${retries ? "" : this.restarts.givenUp}`), retries });
   }
 
   private setState(state: State): void {

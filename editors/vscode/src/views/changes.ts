@@ -6,6 +6,7 @@ import type { Services } from "../services";
 import type { ChangedFile, Run } from "../protocol";
 import { diffSides, type DiffSides } from "../runs/diff-sides";
 import { nameOf } from "../runs/run";
+import { elsewhere, hostOf } from "../server/run-ids";
 import { showInformation } from "./messages";
 
 export const CHANGE_SCHEME = "loomd-change";
@@ -19,6 +20,10 @@ export interface FileChange {
   sides: DiffSides;
   row: ChangeRow;
 }
+
+/** VS Code keeps no capitals and slashes of an authority, which names of hosts may have. */
+export const authorityOf = (runId: string): string => (hostOf(runId) === undefined ? runId : `host-${Buffer.from(runId).toString("hex")}`);
+export const runOfAuthority = (authority: string): string => (authority.startsWith("host-") ? Buffer.from(authority.slice("host-".length), "hex").toString() : authority);
 
 /** The texts of this many runs stay in memory for the diffs that are open. */
 const MAX_CACHED_RUNS = 20;
@@ -38,8 +43,9 @@ export class Changes implements TextDocumentContentProvider {
     const text = this.transcriptDiffs.get(uri.toString());
     if (text !== undefined || uri.authority === "transcript") return text ?? "";
     // After a reload the diff is still open, so its texts are loaded again.
-    if (!this.texts.has(uri.authority)) await this.load(uri.authority).catch(() => {});
-    return this.texts.get(uri.authority)?.get(uri.path + uri.query) ?? "";
+    const runId = runOfAuthority(uri.authority);
+    if (!this.texts.has(runId)) await this.load(runId).catch(() => {});
+    return this.texts.get(runId)?.get(uri.path + uri.query) ?? "";
   }
 
   async show(run: Run): Promise<void> {
@@ -71,7 +77,7 @@ export class Changes implements TextDocumentContentProvider {
     for (const old of [...this.texts.keys()].slice(0, -MAX_CACHED_RUNS)) this.texts.delete(old);
 
     const put = (path: string, side: "before" | "after", text: string): Uri => {
-      const uri = Uri.from({ scheme: CHANGE_SCHEME, authority: runId, path, query: side });
+      const uri = Uri.from({ scheme: CHANGE_SCHEME, authority: authorityOf(runId), path, query: side });
       texts.set(uri.path + uri.query, text);
       this.changed.fire(uri);
       return uri;
@@ -79,12 +85,14 @@ export class Changes implements TextDocumentContentProvider {
     const changes: FileChange[] = [];
     for (const file of files) {
       const path = isAbsolute(file.path) ? file.path : join(run.cwd, file.path);
-      const disk = await readFile(path, "utf8").catch(() => undefined);
+      // A file of the same name here is another one.
+      const disk = elsewhere(run) ? undefined : await readFile(path, "utf8").catch(() => undefined);
       const sides = diffSides(file, disk);
       const { before, after, current } = sides;
       const left = before === undefined ? undefined : put(path, "before", before);
       const right = current ? Uri.file(path) : after === undefined ? undefined : put(path, "after", after);
-      changes.push({ path, file, sides, row: [Uri.file(path), left, right] });
+      const resource = elsewhere(run) ? Uri.from({ scheme: CHANGE_SCHEME, authority: authorityOf(runId), path, query: "name" }) : Uri.file(path);
+      changes.push({ path, file, sides, row: [resource, left, right] });
     }
     return { changes, complete };
   }

@@ -1,10 +1,11 @@
 // The workspace's files: those and symbols whose names match what was typed after `@`, and which runs work in it.
 import { commands, Uri, workspace, type SymbolInformation } from "vscode";
 import type { Run } from "../protocol";
+import { hostOf } from "../server/run-ids";
 import { fileLink, type Attachment } from "../transcript/context";
 
 /** Whether a run works in a folder of this window. */
-export const isInWorkspace = ({ cwd }: Pick<Run, "cwd">): boolean => (workspace.workspaceFolders ?? []).some(({ uri }) => uri.scheme === "file" && (cwd === uri.fsPath || cwd.startsWith(`${uri.fsPath}/`)));
+export const isInWorkspace = ({ id, cwd }: Pick<Run, "id" | "cwd">): boolean => hostOf(id) === undefined && (workspace.workspaceFolders ?? []).some(({ uri }) => uri.scheme === "file" && (cwd === uri.fsPath || cwd.startsWith(`${uri.fsPath}/`)));
 
 const MAX_FOUND = 20;
 

@@ -18,10 +18,10 @@ export class StartForm {
 
   constructor(private readonly services: Pick<Services, "context">) {}
 
-  show(hooks: FormHooks): void {
+  show(title: string, hooks: FormHooks): void {
     this.panel?.dispose();
     const extension = this.services.context.extensionUri;
-    const panel = (this.panel = window.createWebviewPanel("loomd.start", "New Run", ViewColumn.Active, { enableScripts: true, retainContextWhenHidden: true, localResourceRoots: [Uri.joinPath(extension, "dist")] }));
+    const panel = (this.panel = window.createWebviewPanel("loomd.start", title, ViewColumn.Active, { enableScripts: true, retainContextWhenHidden: true, localResourceRoots: [Uri.joinPath(extension, "dist")] }));
     panel.onDidDispose(() => {
       if (this.panel === panel) this.panel = undefined;
     });
@@ -36,6 +36,6 @@ export class StartForm {
         post({ kind: "failed", message: Failure.from(error).message });
       }
     });
-    panel.webview.html = pageHtml(panel.webview, extension, "form.js", "New Run");
+    panel.webview.html = pageHtml(panel.webview, extension, "form.js", title);
   }
 }

@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { Position, Range, TerminalLink, Uri, window, type Terminal, type TerminalLinkContext, type TerminalLinkProvider } from "vscode";
 import type { Run } from "../protocol";
+import { elsewhere } from "../server/run-ids";
 import { findFileLocations, type FileLocation } from "../runs/file-locations";
 
 export class FileLink extends TerminalLink {
@@ -21,7 +22,7 @@ export class FileLinkProvider implements TerminalLinkProvider<FileLink> {
 
   async provideTerminalLinks({ line, terminal }: TerminalLinkContext): Promise<FileLink[]> {
     const run = this.runOf(terminal);
-    return run ? findFileLinks(line, run.cwd) : [];
+    return run && !elsewhere(run) ? findFileLinks(line, run.cwd) : [];
   }
 
   handleTerminalLink({ file, location: place }: FileLink): Promise<void> {

@@ -8,6 +8,7 @@ import type { Run } from "../protocol";
 import { placeHunks, withoutHunk, type Hunk } from "../runs/hunks";
 import { pendingHunks, reviewedFile, type PendingHunk, type ReviewedFile } from "../runs/reviewed";
 import { nameOf } from "../runs/run";
+import { elsewhere } from "../server/run-ids";
 import { CHANGE_SCHEME, type Changes } from "./changes";
 import { showInformation, showWarning } from "./messages";
 
@@ -62,6 +63,8 @@ export class Review implements CodeLensProvider, Disposable {
 
   /** Begins the review of a run's changes at the first one. */
   async start(run: Run): Promise<void> {
+    const there = elsewhere(run);
+    if (there) return void showInformation(`${there} Show Changes shows what changed in them.`);
     const { changes, complete } = await this.changes.load(run.id);
     const kept = this.kept()[run.id] ?? {};
     this.run = run;

@@ -3,6 +3,7 @@ import { MarkdownString, ThemeColor, ThemeIcon, TreeItem, TreeItemCollapsibleSta
 import type { Services } from "../services";
 import type { Run } from "../protocol";
 import { branchOf } from "../runs/filter";
+import { hostOf } from "../server/run-ids";
 import { actionText, requestTitle, commandLine, formatAgo, formatDuration, formatElapsed, iconOf, isFinal, isWaiting, nameOf, permissionRequests, stateLabel, shortened, takeoversOf, type PermissionRequest } from "../runs/run";
 
 export const RUN_SCHEME = "loomd-run";
@@ -17,6 +18,30 @@ export function problemRow({ server }: Pick<Services, "server">): TreeItem {
   item.iconPath = new ThemeIcon("error", new ThemeColor("list.errorForeground"));
   item.command = { command: "loomd.restartServer", title: "Restart Server" };
   item.accessibilityInformation = { label: `loomd is not running. ${reason} Press Enter to restart.` };
+  return item;
+}
+
+/** The row of a host, above its runs. `count`: how many it has. */
+export function hostRow({ server, hosts }: Pick<Services, "server" | "hosts">, name: string, count: number): TreeItem {
+  const { state, handshake } = hosts.of(name);
+  const item = new TreeItem(name, count > 0 ? TreeItemCollapsibleState.Expanded : TreeItemCollapsibleState.None);
+  // VS Code remembers by ID whether a row is expanded.
+  item.id = `host ${name}${count > 0 ? "" : " empty"}`;
+  const there = handshake?.serverInfo.version;
+  const reason = state.kind === "down" ? state.failure.message.replace(`${name}: `, "") : "";
+  const isDown = state.kind === "down" || state.kind === "stopped";
+  const texts = {
+    running: there === server.handshake?.serverInfo.version ? String(count) : `${count} · loomd ${there}`,
+    starting: "connecting…",
+    down: `${state.kind === "down" && state.retries ? "connection lost, reconnecting" : "not connected"}: ${reason}`,
+    stopped: "not connected",
+  };
+  item.description = texts[state.kind];
+  item.tooltip = isDown ? `${name}: ${texts[state.kind]}` : `Runs on ${name}`;
+  item.contextValue = isDown ? "host down" : "host";
+  item.iconPath = isDown ? new ThemeIcon("vm-outline", new ThemeColor("list.warningForeground")) : new ThemeIcon(state.kind === "starting" ? "loading~spin" : "vm");
+  if (isDown && count === 0) item.command = { command: "loomd.connectHost", title: "Connect Again", arguments: [{ kind: "host", name }] };
+  item.accessibilityInformation = { label: `Host ${name}, ${texts[state.kind]}${isDown && count === 0 ? ". Press Enter to connect again." : ""}` };
   return item;
 }
 
@@ -54,7 +79,7 @@ function contextFlags(run: Run): string[] {
   if (takeoversOf(run).length > 0) result.push("takeover");
   if (run.pinned) result.push("pinned");
   if (run.queued && !isFinal(run)) result.push("queued");
-  if (run.labels["worktree"] !== undefined) result.push("worktree");
+  if (run.labels["worktree"] !== undefined && hostOf(run.id) === undefined) result.push("worktree");
   return result;
 }
 
@@ -64,6 +89,8 @@ function tooltip(run: Run, label: string, now: number): MarkdownString {
   text.appendMarkdown("**").appendText(nameOf(run)).appendMarkdown("**  \n");
   line("State", `${label}${run.state === "lost" ? " (the process disappeared)" : ""}`);
   line("Provider", run.provider);
+  const host = hostOf(run.id);
+  if (host !== undefined) line("Host", host);
   line("Working directory", run.cwd);
   const branch = branchOf(run);
   if (branch !== undefined) line("Branch", branch);

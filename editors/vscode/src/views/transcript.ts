@@ -2,15 +2,18 @@
 import { randomBytes } from "node:crypto";
 import { basename, isAbsolute, join } from "node:path";
 import { commands, env, Uri, ViewColumn, window, type Disposable, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
-import { providerOf, type Services } from "../services";
+import { providerOfRun, type Services } from "../services";
 import type { ItemParams, Prompt, Run } from "../protocol";
 import { isFinal, isWaiting, nameOf, stateLabel, takeoversOf } from "../runs/run";
 import { Failure } from "../server/failure";
+import { refuseLinks } from "../runs/start";
+import { elsewhere, hostOf } from "../server/run-ids";
 import { promptOf, type Attachment } from "../transcript/context";
 import type { Header, ToExtension, ToPage } from "../transcript/messages";
 import { CHANGE_SCHEME } from "./changes";
 import { findContext } from "./files";
 import { openAt } from "./links";
+import { showInformation } from "./messages";
 import { pageHtml } from "./page";
 
 export const TRANSCRIPT_VIEW = "loomd.transcript";
@@ -117,7 +120,10 @@ class Panel implements Disposable {
       services.server.onDidChange(state => {
         if (state.kind !== "running") return;
         void this.services.runs.loaded().then(() => this.postHeader());
-        if (this.ready && !this.subscription) void this.load();
+        if (this.ready && !this.subscription && hostOf(this.runId) === undefined) void this.load();
+      }),
+      services.hosts.onDidChange(host => {
+        if (host === hostOf(this.runId) && services.hosts.get(host)?.state.kind === "running" && this.ready && !this.subscription) void this.load();
       }),
     ];
     view.webview.html = pageHtml(view.webview, services.context.extensionUri, "transcript.js", "Transcript");
@@ -145,14 +151,17 @@ class Panel implements Disposable {
   private postHeader(): void {
     const run = this.run;
     if (!run) return;
-    this.view.title = nameOf(run);
-    const can = providerOf(this.services, run.provider)?.capabilities;
+    this.view.title = hostOf(run.id) === undefined ? nameOf(run) : `${hostOf(run.id)}: ${nameOf(run)}`;
+    const provider = providerOfRun(this.services, run);
+    const can = provider?.capabilities;
+    const host = hostOf(run.id);
     const final = isFinal(run);
     const header: Header = {
       run,
       name: nameOf(run),
       stateLabel: isWaiting(run) ? "waiting for permission" : stateLabel(run),
-      provider: providerOf(this.services, run.provider)?.title ?? run.provider,
+      // Whatever names the agent says where it is, also a permission request.
+      provider: `${provider?.title ?? run.provider}${host === undefined ? "" : ` on ${host}`}`,
       final,
       can: {
         send: !final && (can?.send ?? false),
@@ -242,6 +251,8 @@ class Panel implements Disposable {
           await commands.executeCommand("loomd.undoTurn", { kind: "run", id: runId }, { turn: message.turn });
           return;
         case "openFile": {
+          const there = this.run && elsewhere(this.run);
+          if (there) return void showInformation(`${message.path}: ${there} Only their text is shown here.`);
           const cwd = this.run?.cwd ?? "/";
           return await openAt(isAbsolute(message.path) ? message.path : join(cwd, message.path), message.line, message.column);
         }
@@ -266,6 +277,7 @@ class Panel implements Disposable {
   /** Sends a message. If the run has ended, a new run resumes its session in the same panel. */
   private async send(prompt: Prompt, mode: "queue" | "steer"): Promise<void> {
     const run = this.run;
+    refuseLinks(hostOf(this.runId), prompt);
     if (!run || !isFinal(run)) {
       await this.services.server.request("run/send", { runId: this.runId, prompt, mode });
       return this.post({ kind: "sent" });

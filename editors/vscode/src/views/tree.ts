@@ -1,12 +1,14 @@
 // The Runs view: runs that need input, then active ones, then recently ended ones, then *Idle* and *Earlier*; or groups by
-// folder or day. A changed run redraws only its row.
+// folder or day. The runs of each host are a group below. A changed run redraws only its row.
 import { EventEmitter, TreeItem, TreeItemCollapsibleState, window, workspace, type Disposable, type TreeDataProvider, type TreeView } from "vscode";
 import type { Services } from "../services";
 import { settings } from "../config";
+import type { Run } from "../protocol";
 import { filterText, groupBy, isFiltering, matches, NO_FILTER, type Grouping, type RunFilter, type RunGroup } from "../runs/filter";
 import { groupRuns, type RunGroups } from "../runs/groups";
 import { needInputText, permissionRequests } from "../runs/run";
-import { permissionRow, problemRow, runRow } from "./rows";
+import { hostOf } from "../server/run-ids";
+import { hostRow, permissionRow, problemRow, runRow } from "./rows";
 
 export type RunsNode =
   | { kind: "problem" }
@@ -15,9 +17,10 @@ export type RunsNode =
   | { kind: "idle" }
   | { kind: "earlier" }
   | { kind: "group"; key: string }
+  | { kind: "host"; name: string }
   | { kind: "more" };
 
-type TreeServices = Pick<Services, "server" | "runs">;
+type TreeServices = Pick<Services, "server" | "hosts" | "runs">;
 
 /** While a filter is set, this many runs are read, so that it also finds earlier ones. */
 const MAX_FILTERED_RUNS = 2_000;
@@ -45,6 +48,7 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
       { dispose: () => clearInterval(clock) },
       services.runs.onDidChange(({ runs }) => this.redraw([...runs.keys()])),
       services.server.onDidChange(() => this.redraw([])),
+      services.hosts.onDidChange(() => this.redraw([])),
       workspace.onDidChangeConfiguration(event => event.affectsConfiguration("loomd.groupBy") && this.redraw([])),
     );
     this.redraw([]);
@@ -71,9 +75,20 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
     while (this.current === filter && isFiltering(filter) && runs.hasMore && [...runs.all()].length < MAX_FILTERED_RUNS) await runs.loadMore();
   }
 
-  /** The runs that the list shows, in its groups. */
-  private shown(): RunGroups {
-    return groupRuns([...this.services.runs.all()].filter(run => matches(run, this.current)), this.activatedAt, run => this.services.runs.idleSince(run));
+  /** The runs of a host, or of this computer, that the list shows, in its groups. */
+  private shown(host?: string): RunGroups {
+    return groupRuns([...this.services.runs.all()].filter(run => hostOf(run.id) === host && matches(run, this.current)), this.activatedAt, run => this.services.runs.idleSince(run));
+  }
+
+  private ofHost(name: string): Run[] {
+    const { waiting, live, ended, idle, earlier } = this.shown(name);
+    return [...waiting, ...live, ...idle, ...ended, ...earlier];
+  }
+
+  /** The hosts that are shown: with a filter, those that have what it finds, and those that cannot say. */
+  private shownHosts(): string[] {
+    const { hosts } = this.services;
+    return hosts.names.filter(name => !isFiltering(this.current) || hosts.get(name)?.state.kind !== "running" || this.ofHost(name).length > 0);
   }
 
   private get grouping(): Grouping {
@@ -93,14 +108,16 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
       const shown = this.shown();
       const rows: RunsNode[] = shown.waiting.map(row);
       if (this.services.server.state.kind === "down") rows.unshift(this.node({ kind: "problem" }));
-      if (this.grouping !== "state") return [...rows, ...this.grouped(shown).map(({ key }) => this.node({ kind: "group", key })), ...more];
+      const hosts = this.shownHosts().map(name => this.node({ kind: "host", name }));
+      if (this.grouping !== "state") return [...rows, ...this.grouped(shown).map(({ key }) => this.node({ kind: "group", key })), ...hosts, ...more];
       rows.push(...[...shown.live, ...shown.ended].map(row));
       if (shown.idle.length > 0) rows.push(this.node({ kind: "idle" }));
       if (shown.earlier.length > 0 || (this.services.runs.hasMore && !isFiltering(this.current))) rows.push(this.node({ kind: "earlier" }));
-      return rows;
+      return [...rows, ...hosts];
     }
     if (node.kind === "idle") return this.shown().idle.map(row);
     if (node.kind === "earlier") return [...this.shown().earlier.map(row), ...more];
+    if (node.kind === "host") return this.ofHost(node.name).map(row);
     if (node.kind === "group") return (this.grouped(this.shown()).find(({ key }) => key === node.key)?.runs ?? []).map(row);
     const run = node.kind === "run" ? this.services.runs.get(node.id) : undefined;
     if (!run) return [];
@@ -111,6 +128,8 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
     if (node.kind === "permission") return this.node({ kind: "run", id: node.id });
     if (node.kind === "more") return this.grouping === "state" ? this.node({ kind: "earlier" }) : undefined;
     if (node.kind !== "run") return undefined;
+    const host = hostOf(node.id);
+    if (host !== undefined) return this.node({ kind: "host", name: host });
     const [shown, has] = [this.shown(), ({ id }: { id: string }) => id === node.id];
     const group = this.grouped(shown).find(({ runs }) => runs.some(has));
     if (this.grouping !== "state") return group && this.node({ kind: "group", key: group.key });
@@ -155,6 +174,8 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
         item.tooltip = node.key;
         return item;
       }
+      case "host":
+        return this.services.hosts.get(node.name) ? hostRow(this.services, node.name, this.ofHost(node.name).length) : new TreeItem(node.name);
       case "more": {
         const item = new TreeItem("Load More…");
         item.command = { command: "loomd.showMore", title: "Load More" };
@@ -177,14 +198,19 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
     const requestIds = shown.waiting.map(run => permissionRequests(run).map(({ permissionId }) => permissionId));
     const of = (runs: readonly { id: string }[]) => runs.map(({ id }) => id);
     const groups = this.grouped(shown).map(({ key, runs }) => [key, of(runs)]);
-    const structure = JSON.stringify([this.services.server.state.kind === "down", of(shown.waiting), requestIds, of(shown.live), of(shown.idle), of(shown.ended), of(shown.earlier), this.services.runs.hasMore, groups, isFiltering(this.current)]);
+    const hosts = this.shownHosts().map(name => {
+      const { state, handshake } = this.services.hosts.of(name);
+      const requests = this.ofHost(name).map(run => [run.id, permissionRequests(run).map(({ permissionId }) => permissionId)]);
+      return [name, state.kind, state.kind === "down" && [state.failure.message, state.retries], handshake?.serverInfo.version, requests];
+    });
+    const structure = JSON.stringify([this.services.server.state.kind === "down", of(shown.waiting), requestIds, of(shown.live), of(shown.idle), of(shown.ended), of(shown.earlier), this.services.runs.hasMore, groups, hosts, isFiltering(this.current)]);
     if (structure !== this.structure) {
       this.structure = structure;
       this.changed.fire(undefined);
     } else {
       for (const id of ids) this.changed.fire(this.node({ kind: "run", id }));
     }
-    const found = Object.values(shown).reduce((sum, runs: readonly unknown[]) => sum + runs.length, 0);
+    const found = [...Object.values(shown), ...this.shownHosts().map(name => this.ofHost(name))].reduce((sum, runs: readonly unknown[]) => sum + runs.length, 0);
     this.view.message = isFiltering(this.current) ? `${filterText(this.current)}: ${found === 1 ? "1 run" : `${found} runs`}` : "";
     const running = live.filter(({ state }) => state !== "idle").length;
     if (waiting.length > 0) this.view.badge = { value: waiting.length, tooltip: `${needInputText(waiting.length)}, ${running} running` };
@@ -195,7 +221,10 @@ export class RunsTree implements TreeDataProvider<RunsNode>, Disposable {
   /** Redraws the elapsed time of active runs while the view is visible. */
   private redrawActive(): void {
     if (!this.view.visible) return;
-    const { waiting, live } = this.shown();
-    this.redraw([...waiting, ...live].map(({ id }) => id));
+    const active = [undefined, ...this.services.hosts.names].flatMap(host => {
+      const { waiting, live } = this.shown(host);
+      return [...waiting, ...live];
+    });
+    this.redraw(active.map(({ id }) => id));
   }
 }

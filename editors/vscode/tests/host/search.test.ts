@@ -12,7 +12,7 @@ const execute = (command: string, ...args: unknown[]) => vscode.commands.execute
 
 async function hits(api: Api, query: string): Promise<readonly Hit[]> {
   let all: readonly Hit[] = [];
-  await search(api.server, query, new vscode.CancellationTokenSource().token, found => (all = found));
+  await search([api.server], query, new vscode.CancellationTokenSource().token, found => (all = found));
   return all;
 }
 

@@ -68,8 +68,8 @@ describe("the server in the editor", () => {
 
   it("cannot be chosen by the workspace", async () => {
     const config = vscode.workspace.getConfiguration("loomd");
-    for (const name of ["path", "rules", "permissions"]) {
-      await rejects(async () => config.update(name, name === "rules" ? [] : "x", vscode.ConfigurationTarget.Workspace), Error);
+    for (const name of ["path", "hosts", "rules", "permissions"]) {
+      await rejects(async () => config.update(name, name === "rules" || name === "hosts" ? [] : "x", vscode.ConfigurationTarget.Workspace), Error);
       strictEqual(vscode.workspace.getConfiguration("loomd").inspect(name)!.workspaceValue, undefined);
     }
   });

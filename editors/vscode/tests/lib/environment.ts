@@ -1,5 +1,6 @@
 // A test's environment: a data directory of its own, the real server in it, and `until`, which waits for a condition.
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Run, StartParams } from "../../src/protocol";
@@ -56,11 +57,16 @@ export class TestEnvironment {
 
   /** Starts a server, with a run store and feeds as the extension has them. */
   async open(launch: () => Promise<Launch> = async () => this.launch()): Promise<{ server: Server; runs: RunStore; feeds: Feeds }> {
-    const server = new Server(launch, line => this.lines.push(line));
-    this.servers.push(server);
+    const server = this.keep(new Server(launch, line => this.lines.push(line)));
     const [runs, feeds] = [new RunStore(server), new Feeds(server)];
     await server.start();
     return { server, runs, feeds };
+  }
+
+  /** Stops the server at the end of the test. */
+  keep(server: Server): Server {
+    this.servers.push(server);
+    return server;
   }
 
   /** Writes an executable file into this environment's folder and returns its path. */
@@ -81,6 +87,53 @@ export class TestEnvironment {
     }
     for (const each of [server, ...this.servers]) await each.stop();
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 50 });
+  }
+}
+
+/** An `ssh` in PATH that runs the command here, with a folder of `folder` as the home of each host. */
+export class TestHosts {
+  readonly folder: string;
+  private readonly path = process.env["PATH"];
+
+  constructor(folder: string) {
+    this.folder = join(folder, "hosts");
+    mkdirSync(this.folder);
+    Object.assign(process.env, { PATH: `${join(root, "editors/nvim/tests/hosts")}:${this.path}`, LOOMD_TEST_HOSTS: this.folder, LOOMD_BIN: program() });
+  }
+
+  /** `files` make it a host that is gone, hangs or greets; see the script. */
+  add(name: string, files: Record<string, string> = {}): void {
+    mkdirSync(join(this.folder, name));
+    for (const [file, text] of Object.entries(files)) this.write(name, file, text);
+  }
+
+  write(name: string, file: string, text: string): void {
+    writeFileSync(join(this.folder, name, file), text, { mode: 0o755 });
+  }
+
+  /** The arguments of each call of ssh. */
+  calls(): string[] {
+    const log = join(this.folder, "ssh.log");
+    return existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : [];
+  }
+
+  /** The process of the host's server. */
+  pid(name: string): number {
+    return Number(readFileSync(join(this.folder, name, "pid"), "utf8"));
+  }
+
+  loomd(name: string, ...args: string[]): string {
+    return execFileSync(program(), ["--data-dir", join(this.folder, name, "data"), ...args], { encoding: "utf8" });
+  }
+
+  /** Ends the runs of all hosts. */
+  async close(): Promise<void> {
+    process.env["PATH"] = this.path;
+    for (const name of readdirSync(this.folder, { withFileTypes: true }).filter(entry => entry.isDirectory()).map(({ name }) => name)) {
+      if (!existsSync(join(this.folder, name, "data"))) continue;
+      const live = this.loomd(name, "list", "--all", "--state", "live", "--json").split("\n").filter(line => line !== "");
+      for (const line of live) this.loomd(name, "cancel", (JSON.parse(line) as { id: string }).id);
+    }
   }
 }
 

@@ -241,6 +241,11 @@ export class Screen {
   /** Opens the form of New Run…, once it has its choices. */
   async form(): Promise<Frame> {
     await this.command("loomd: New Run…");
+    return this.shownForm();
+  }
+
+  /** The form of New Run…, once it has its choices. */
+  async shownForm(): Promise<Frame> {
     return until("the form is there", async () => {
       for (const frame of this.page.frames()) {
         if (await frame.evaluate(() => (document.querySelector(".start-form select[data-name=provider]")?.childElementCount ?? 0) > 0).catch(() => false)) return frame;
