@@ -189,10 +189,11 @@ M.subcommands = {
   end),
   export = run_text_subcommand("export", function(run, text)
     local export_format, path = (text or ""):match("^(%S+)%s*(.*)$")
-    if export_format and not vim.tbl_contains(actions().export_formats, export_format) then
-      return notify.show(("Unknown format: %s (%s)"):format(export_format, table.concat(actions().export_formats, ", ")), vim.log.levels.ERROR)
+    local export = require("loomd.export")
+    if export_format and not vim.tbl_contains(export.formats, export_format) then
+      return notify.show(("Unknown format: %s (%s)"):format(export_format, table.concat(export.formats, ", ")), vim.log.levels.ERROR)
     end
-    actions().export(run, export_format, path)
+    export.to_file(run, export_format, path)
   end),
   rename = run_text_subcommand("rename", function(run, text)
     actions().rename(run, text)
@@ -254,26 +255,15 @@ M.subcommands = {
   end),
   rules = {
     run = function(args)
-      local rules = require("loomd.rules")
       if args[1] == "import" then
-        rules.import()
-      else
-        require("loomd.view.rules").open(args[1])
+        return require("loomd.rules").import()
       end
+      require("loomd.view.rules").open(args[1])
     end,
   },
   connect = {
     run = function(args)
-      local hosts = require("loomd.hosts")
-      hosts.start()
-      if args[1] and not vim.tbl_contains(require("loomd.config").hosts(), args[1]) then
-        return notify.show(("%s is not in vim.g.loomd.hosts"):format(args[1]), vim.log.levels.ERROR)
-      end
-      for _, host in ipairs(hosts.list()) do
-        if not args[1] or args[1] == host.name then
-          hosts.connect(host.name)
-        end
-      end
+      require("loomd.hosts").connect(args[1])
     end,
   },
   restart = {
@@ -378,18 +368,12 @@ function M.complete(prefix, line, position)
   require("loomd").initialize()
   if name == "start" or name == "worktree" then
     if #before == 2 then
-      local names = vim.tbl_keys(require("loomd.start").templates())
-      for _, host in ipairs(require("loomd.config").hosts()) do
-        for template in pairs(require("loomd.start").templates(host)) do
-          names[#names + 1] = host .. "/" .. template
-        end
-      end
-      return filter_prefix(names, prefix)
+      return filter_prefix(require("loomd.start").names(), prefix)
     end
     return vim.fn.getcompletion(prefix, #before == 3 and "shellcmd" or "file")
   end
   if name == "export" and #before == 3 then
-    return filter_prefix(vim.deepcopy(actions().export_formats), prefix)
+    return filter_prefix(vim.deepcopy(require("loomd.export").formats), prefix)
   elseif name == "export" and #before > 3 then
     return vim.fn.getcompletion(prefix, "file")
   end

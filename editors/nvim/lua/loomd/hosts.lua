@@ -5,6 +5,7 @@
 local client = require("loomd.client")
 local config = require("loomd.config")
 local format = require("loomd.format")
+local notify = require("loomd.notify")
 local rpc = require("loomd.rpc")
 local run_id = require("loomd.run_id")
 local ssh = require("loomd.ssh")
@@ -144,16 +145,20 @@ function M.start()
   end
 end
 
--- Connects again, at once.
----@param name string
+-- Connects again, at once, to a host or to all that are not there.
+---@param name? string
 function M.connect(name)
-  local host = hosts[name]
-  if not host then
-    M.start()
-  elseif host.state ~= "ready" then
-    drop(host)
-    connect(host)
+  if name and not vim.tbl_contains(config.hosts(), name) then
+    return notify.show(name .. " is not in vim.g.loomd.hosts", vim.log.levels.ERROR)
   end
+  for _, each in ipairs(config.hosts()) do
+    local host = hosts[each]
+    if host and host.state ~= "ready" and (not name or name == each) then
+      drop(host)
+      connect(host)
+    end
+  end
+  M.start()
 end
 
 -- The hosts that have been set, in the user's order.
@@ -164,6 +169,14 @@ function M.list()
     found[#found + 1] = hosts[name]
   end
   return found
+end
+
+-- The names of those that are there.
+---@return string[]
+function M.ready_names()
+  return vim.tbl_filter(function(name)
+    return M.info(name) ~= nil
+  end, config.hosts())
 end
 
 ---@param name string

@@ -101,7 +101,9 @@ M.run_keys = {
   { key = "t", desc = "rename", action = run_action("rename") },
   { key = "P", desc = "pin (never prune)", action = run_action("pin") },
   { key = "Y", desc = "copy the run ID", action = run_action("copy_id") },
-  { key = "E", desc = "export to a file", action = run_action("export") },
+  { key = "E", desc = "export to a file", action = on_run(function(run)
+    require("loomd.export").to_file(run)
+  end) },
   { key = "X", desc = "delete run and log", action = run_action("delete") },
   { key = "n", desc = "new run", list_only = true, action = function()
     require("loomd.start").select_template()

@@ -53,6 +53,18 @@ function M.templates(host)
   return templates
 end
 
+-- What `:Loomd start` takes: the names of templates, and those of hosts after their host.
+---@return string[]
+function M.names()
+  local names = vim.tbl_keys(M.templates())
+  for _, host in ipairs(config.hosts()) do
+    for name in pairs(M.templates(host)) do
+      names[#names + 1] = host .. "/" .. name
+    end
+  end
+  return names
+end
+
 -- Splits a command line into arguments, or passes it to a shell if it needs one. The user's own shell may not be on a host.
 ---@param line string
 ---@param host? string

@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { ThemeIcon, window, type QuickPickItem } from "vscode";
 import type { App } from "../app";
 import type { Run, Takeover } from "../protocol";
-import { isFinal, nameOf, takeoversOf } from "../runs/run";
+import { isFinal, nameOf, takeoversOf, titleOf } from "../runs/run";
 import { terminalCommand } from "../server/hosts";
 import { hostOf } from "../server/run-ids";
 import type { RunsNode } from "../views/tree";
@@ -37,7 +37,7 @@ export async function takeOver(app: App, node?: RunsNode): Promise<void> {
   if (hostOf(run.id) !== undefined) {
     // The session and the program that opens it are there, and so is the command of loomd that does both.
     const [shellPath, ...shellArgs] = terminalCommand(run.id, "takeover", "--kind", choice.kind === "replayCommand" ? "replay-command" : choice.kind);
-    return window.createTerminal({ name: `${hostOf(run.id)}: ${nameOf(run)}`.slice(0, 40), shellPath: shellPath!, shellArgs, cwd: homedir(), iconPath: new ThemeIcon("person") }).show();
+    return window.createTerminal({ name: titleOf(run).slice(0, 40), shellPath: shellPath!, shellArgs, cwd: homedir(), iconPath: new ThemeIcon("person") }).show();
   }
   const result = await app.server.request("run/takeover", { runId: run.id, kind: choice.kind, ...(choice.kind === "live" ? { stop: false } : {}) });
   const { command, cwd, env, display } = result.takeover;

@@ -28,6 +28,12 @@ export function placeOf({ id }: Pick<Run, "id">): string {
   return host === undefined ? "" : `${host} · `;
 }
 
+/** The name of a run where nothing else says on which computer it is. */
+export function titleOf(run: Run): string {
+  const host = hostOf(run.id);
+  return host === undefined ? nameOf(run) : `${host}: ${nameOf(run)}`;
+}
+
 /** The command line for display: of `sh -c SCRIPT` only the script. */
 export function commandLine(command: readonly string[]): string {
   if (command.length === 3 && /(^|[/\\])(ba|z|da|k)?sh$/.test(command[0]!) && command[1] === "-c") return command[2]!;

@@ -3,7 +3,6 @@ import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createInterface } from "node:readline";
 import { createMessageConnection, ErrorCodes, ResponseError, StreamMessageReader, StreamMessageWriter, type CancellationToken, type MessageConnection } from "vscode-jsonrpc/node";
 import { PROTOCOL_VERSION, type InitializeResult, type Notifications } from "../protocol";
-import { visible } from "../runs/run";
 import { Failure } from "./failure";
 import { LineReader, LineWriter } from "./lines";
 import type { ServerMethods } from "./optional";
@@ -72,7 +71,7 @@ export class Connection {
     // Writing to a server that has exited fails. `ended` reports the exit; the stream's own error adds nothing.
     child.stdin.on("error", () => {});
     createInterface({ input: child.stderr }).on("line", line => {
-      if (line.trim() !== "") this.lastLogLine = visible(line.trim());
+      if (line.trim() !== "") this.lastLogLine = line.trim();
       listener.log(line);
     });
     this.ended = new Promise(resolve => {

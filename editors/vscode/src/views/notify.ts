@@ -4,15 +4,13 @@ import { commands, window, type Disposable } from "vscode";
 import type { App } from "../app";
 import { settings } from "../config";
 import type { Run } from "../protocol";
-import { actionText, requestTitle, isFinal, nameOf, permissionRequests, stateLabel, type PermissionRequest } from "../runs/run";
+import { actionText, requestTitle, isFinal, permissionRequests, stateLabel, titleOf, type PermissionRequest } from "../runs/run";
 import { hostOf } from "../server/run-ids";
 import { isInWorkspace } from "./files";
 import { showError, showInformation, showWarning } from "./messages";
 
 /** A notification shows at most this much of a request's title; the transcript shows all of the request. */
 const MAX_TITLE_CHARS = 200;
-
-const onHost = ({ id }: Run): string => (hostOf(id) === undefined ? "" : `${hostOf(id)}: `);
 
 export class Notifier implements Disposable {
   private readonly notifiedRequests = new Set<string>();
@@ -42,7 +40,7 @@ export class Notifier implements Disposable {
     this.notifiedRequests.add(key);
     if (settings.notify() === "off" || !this.isRelevant(run) || this.isOnScreen(run)) return;
     const title = requestTitle(request);
-    const text = `${onHost(run)}${nameOf(run)} wants to ${actionText(request.toolCall["kind"])}: ${title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS)}…` : title}`;
+    const text = `${titleOf(run)} wants to ${actionText(request.toolCall["kind"])}: ${title.length > MAX_TITLE_CHARS ? `${title.slice(0, MAX_TITLE_CHARS)}…` : title}`;
     this.messages.push(text);
     // It is answered where all of it is shown.
     void showWarning(text, "Review").then(choice => choice && commands.executeCommand("loomd.review", { kind: "permission", id: run.id, permissionId: request.permissionId }));
@@ -58,7 +56,7 @@ export class Notifier implements Disposable {
     if (settings.notify() !== "all" || !this.isRelevant(after) || this.isOnScreen(after)) return;
     // The user who ended the run knows.
     if (after.state === "cancelled") return;
-    const name = `${onHost(after)}${nameOf(after)}`;
+    const name = titleOf(after);
     const text = turnFinished ? `${name} finished responding` : `${name}: ${stateLabel(after)}`;
     this.messages.push(text);
     const show = after.state === "succeeded" || turnFinished ? showInformation : showError;

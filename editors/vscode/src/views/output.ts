@@ -4,7 +4,7 @@ import { EventEmitter, ThemeIcon, window, type Disposable, type Pseudoterminal, 
 import type { Services } from "../services";
 import type { Entry, Run } from "../protocol";
 import { NewlineConverter, OutputBuffer } from "../runs/output-buffer";
-import { capitalized, commandLine, formatElapsed, isFinal, nameOf, stateLabel, visible } from "../runs/run";
+import { capitalized, commandLine, formatElapsed, isFinal, stateLabel, titleOf, visible } from "../runs/run";
 import { Failure } from "../server/failure";
 
 /** Output is written to the terminal this often at most. */
@@ -190,7 +190,7 @@ export class Outputs {
     const known = this.open.get(run.id);
     if (known) return known.terminal.show(preserveFocus);
     const pty = new OutputTerminal(this.services, run.id, { rerun: again => this.rerun(again), closed: () => this.open.delete(run.id) });
-    const terminal = window.createTerminal({ name: nameOf(run).slice(0, 40), pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
+    const terminal = window.createTerminal({ name: titleOf(run).slice(0, 40), pty, isTransient: true, iconPath: new ThemeIcon("run-all") });
     this.open.set(run.id, { terminal, pty });
     terminal.show(preserveFocus);
   }

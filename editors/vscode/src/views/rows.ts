@@ -4,7 +4,7 @@ import type { Services } from "../services";
 import type { Run } from "../protocol";
 import { branchOf } from "../runs/filter";
 import { hostOf } from "../server/run-ids";
-import { actionText, requestTitle, commandLine, formatAgo, formatDuration, formatElapsed, iconOf, isFinal, isWaiting, nameOf, permissionRequests, stateLabel, shortened, takeoversOf, type PermissionRequest } from "../runs/run";
+import { actionText, requestTitle, commandLine, formatAgo, formatDuration, formatElapsed, iconOf, isFinal, isWaiting, nameOf, permissionRequests, stateLabel, shortened, takeoversOf, visible, type PermissionRequest } from "../runs/run";
 
 export const RUN_SCHEME = "loomd-run";
 
@@ -27,8 +27,8 @@ export function hostRow({ server, hosts }: Pick<Services, "server" | "hosts">, n
   const item = new TreeItem(name, count > 0 ? TreeItemCollapsibleState.Expanded : TreeItemCollapsibleState.None);
   // VS Code remembers by ID whether a row is expanded.
   item.id = `host ${name}${count > 0 ? "" : " empty"}`;
-  const there = handshake?.serverInfo.version;
-  const reason = state.kind === "down" ? state.failure.message.replace(`${name}: `, "") : "";
+  const there = handshake && visible(handshake.serverInfo.version);
+  const reason = state.kind === "down" ? visible(state.failure.message.replace(`${name}: `, "")) : "";
   const isDown = state.kind === "down" || state.kind === "stopped";
   const texts = {
     running: there === server.handshake?.serverInfo.version ? String(count) : `${count} · loomd ${there}`,

@@ -4,7 +4,7 @@ import { basename, isAbsolute, join } from "node:path";
 import { commands, env, Uri, ViewColumn, window, type Disposable, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
 import { providerOfRun, type Services } from "../services";
 import type { ItemParams, Prompt, Run } from "../protocol";
-import { isFinal, isWaiting, nameOf, stateLabel, takeoversOf } from "../runs/run";
+import { isFinal, isWaiting, nameOf, stateLabel, takeoversOf, titleOf } from "../runs/run";
 import { Failure } from "../server/failure";
 import { refuseLinks } from "../runs/start";
 import { elsewhere, hostOf } from "../server/run-ids";
@@ -151,7 +151,7 @@ class Panel implements Disposable {
   private postHeader(): void {
     const run = this.run;
     if (!run) return;
-    this.view.title = hostOf(run.id) === undefined ? nameOf(run) : `${hostOf(run.id)}: ${nameOf(run)}`;
+    this.view.title = titleOf(run);
     const provider = providerOfRun(this.services, run);
     const can = provider?.capabilities;
     const host = hostOf(run.id);

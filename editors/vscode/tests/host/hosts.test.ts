@@ -6,7 +6,7 @@ import * as vscode from "vscode";
 import type { Api } from "../../src/main";
 import type { Run, StartParams } from "../../src/protocol";
 import { findFileLinks, FileLinkProvider } from "../../src/views/links";
-import { SCRIPTED, TestHosts } from "../lib/environment";
+import { OPENCODE, SCRIPTED, TestHosts } from "../lib/environment";
 import { cancelAll, closeAll, extension, final, inState, node, rows, start, until, waiting } from "./extension";
 
 const execute = (command: string, ...args: unknown[]) => vscode.commands.executeCommand(`loomd.${command}`, ...args);
@@ -115,8 +115,8 @@ describe("hosts in the editor", () => {
   });
 
   it("are continued in a terminal by ssh", async () => {
-    const run = await agent("say done");
-    await inState(api, run.id, "idle");
+    const run = await onHost({ provider: "acp", command: [OPENCODE, "acp"], prompt: "Fix the parser.", interactive: true });
+    await waiting(api, run.id);
     const picked = execute("takeover", node(run.id));
     // The run would end, so it asks.
     await until("the terminal is there", async () => {

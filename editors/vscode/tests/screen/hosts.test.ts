@@ -1,9 +1,10 @@
 import { deepStrictEqual, match } from "node:assert";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Locator } from "playwright-core";
 import { Workbench, type Screen } from "../lib/workbench";
-import { SCRIPTED, TestHosts } from "../lib/environment";
+import { SCRIPTED, TestHosts, until } from "../lib/environment";
 import { Connection } from "../../src/server/connection";
 
 const PICTURES = join(process.cwd(), "tests/out/pictures");
@@ -21,6 +22,8 @@ describe("hosts on the screen", () => {
     hosts.add("build", { banner: "Welcome to build. Be kind.\n" });
     hosts.add("ann@far.example.org", { gone: "ssh: connect to host far.example.org port 22: Connection refused\n" });
     hosts.add("asleep", { hang: "" });
+    // VS Code takes PATH from a login shell.
+    writeFileSync(join(workbench.home, ".profile"), `PATH='${process.env["PATH"]}'\nexport PATH\n`);
     await workbench.start({ settings: { "loomd.hosts": ["build", "ann@far.example.org", "asleep"] } });
     screen = await workbench.window(await workbench.context());
   });
@@ -32,6 +35,13 @@ describe("hosts on the screen", () => {
   afterEach(async function () {
     if (this.currentTest?.state !== "passed") await screen.page.screenshot({ path: join(PICTURES, "failed-hosts.png") });
   });
+
+  /** Clicks the button of a row, which is there while the pointer is on it. Rows move meanwhile. */
+  const press = (row: Locator, title: string) =>
+    until("the button has taken the click", async () => {
+      await row.hover();
+      return row.locator(`.action-label[aria-label^="${title}"]`).click({ timeout: 2000 }).then(() => true, () => false);
+    });
 
   it("a run starts on a host, in a folder of it, and its request names the host", async () => {
     const connection = await Connection.open({ program: "ssh", args: ["-T", "--", "build", "loomd"], host: "build", client: { name: "elsewhere", version: "0" } }, { notification: () => {}, log: () => {} });
@@ -66,14 +76,11 @@ describe("hosts on the screen", () => {
     if (readme) copyFileSync(join(PICTURES, "hosts.png"), join(readme, "hosts.png"));
     await transcript.getByRole("button", { name: "Allow", exact: true }).click();
     await screen.row("Fix the parser").getByText(/idle/).waitFor();
-    await row.hover();
-    await row.locator('.action-label[aria-label^="End Run"]').click();
+    await press(row, "End Run");
     await row.getByText(/canceled/).waitFor();
     // What is not there is connected again by its row's button.
     rmSync(join(hosts.folder, "ann@far.example.org/gone"));
-    const far = screen.row("ann@far.example.org");
-    await far.hover();
-    await far.locator('.action-label[aria-label^="Connect Again"]').click();
+    await press(screen.row("ann@far.example.org"), "Connect Again");
     await screen.row("ann@far.example.org").getByText(/^0$/).waitFor();
     deepStrictEqual([...workbench.otherHosts].filter(host => !host.endsWith("vscode-cdn.net")), []);
   });

@@ -94,7 +94,7 @@ local with_selected = {
     end)
   end,
   E = function(view, runs)
-    actions.export_all(runs, function()
+    require("loomd.export").to_folder(runs, function()
       view.marked = {}
       view.throttle:request()
     end)

@@ -278,10 +278,8 @@ function M.history(folder)
   window.show(view.buffer, config.get().split, window_options)
   view.placed, view.next_cursors = false, {}
   local first_pages = { [""] = false }
-  for _, host in ipairs(folder and {} or hosts.list()) do
-    if host.state == "ready" then
-      first_pages[host.name] = false
-    end
+  for _, name in ipairs(folder and {} or hosts.ready_names()) do
+    first_pages[name] = false
   end
   load_more(view, first_pages)
   return view.buffer
