@@ -21,7 +21,7 @@ import { takeOver } from "./commands/takeover";
 import { discardWorktree, mergeWorktree } from "./commands/worktree";
 import { pickRun } from "./commands/pick";
 import { settings } from "./config";
-import type { Prompt, RuleTerms } from "./protocol";
+import type { Prompt, RuleTerms, Takeover } from "./protocol";
 import { Feeds } from "./runs/feed";
 import { NO_FILTER, stateFilterOf, type RunFilter } from "./runs/filter";
 import type { Template } from "./runs/start";
@@ -151,7 +151,7 @@ export function activate(context: ExtensionContext): Api {
   command("configure", (node?: RunsNode, configuration?: Configuration) => configure(app, node, configuration));
   command("resume", (node?: RunsNode) => resume(app, node));
   command("continue", (node: RunsNode, followUp?: Prompt) => resumeRun(app, node, followUp));
-  command("takeover", (node?: RunsNode) => takeOver(app, node));
+  command("takeover", (node?: RunsNode, requested?: Takeover["kind"]) => takeOver(app, node, requested));
   command("changes", async (node?: RunsNode) => {
     const run = await pickRun(app, node, "Select a run to show its changes");
     if (run) await changes.show(run);

@@ -40,9 +40,14 @@ end
 ---@field notify fun(method: string, params: table): boolean
 ---@field terminate fun()
 
+---@class loomd.SshDispatchers
+---@field notification fun(method: string, params: table)
+---@field server_request fun(method: string): any, any
+---@field on_exit fun(code: integer, signal: integer)
+
 -- Starts a server on a host.
 ---@param argv string[]
----@param dispatchers { notification: fun(method: string, params: table), server_request: fun(method: string): any, any, on_exit: fun(code: integer, signal: integer) }
+---@param dispatchers loomd.SshDispatchers
 ---@return loomd.SshClient
 function M.start(argv, dispatchers)
   local client = { stderr = "" }

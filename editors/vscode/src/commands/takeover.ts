@@ -6,6 +6,7 @@ import type { App } from "../app";
 import type { Run, Takeover } from "../protocol";
 import { isFinal, nameOf, takeoversOf, titleOf } from "../runs/run";
 import { terminalCommand } from "../server/hosts";
+import { findProgram } from "../server/locate";
 import { hostOf } from "../server/run-ids";
 import type { RunsNode } from "../views/tree";
 import { pickRun } from "./pick";
@@ -23,7 +24,8 @@ interface TakeoverItem extends QuickPickItem {
   takeover: Takeover;
 }
 
-export async function takeOver(app: App, node?: RunsNode): Promise<void> {
+/** `requested`, from a key binding or another extension, skips the picker and its question. */
+export async function takeOver(app: App, node?: RunsNode, requested?: Takeover["kind"]): Promise<void> {
   const run = await pickRun(app, node, "Select a run to continue in a terminal", candidate => takeoversOf(candidate).length > 0);
   if (!run) return;
   const takeovers = takeoversOf(run);
@@ -32,12 +34,14 @@ export async function takeOver(app: App, node?: RunsNode): Promise<void> {
     void showInformation(`${nameOf(run)} can't be continued in a terminal: ${reason}.`);
     return;
   }
-  const choice = await pickTakeover(run, takeovers);
+  const choice = requested ? takeovers.find(({ kind }) => kind === requested) : await pickTakeover(run, takeovers);
   if (!choice) return;
   if (hostOf(run.id) !== undefined) {
     // The session and the program that opens it are there, and so is the command of loomd that does both.
-    const [shellPath, ...shellArgs] = terminalCommand(run.id, "takeover", "--kind", choice.kind === "replayCommand" ? "replay-command" : choice.kind);
-    return window.createTerminal({ name: titleOf(run).slice(0, 40), shellPath: shellPath!, shellArgs, cwd: homedir(), iconPath: new ThemeIcon("person") }).show();
+    const [program, ...shellArgs] = terminalCommand(run.id, "takeover", "--kind", choice.kind === "replayCommand" ? "replay-command" : choice.kind);
+    // A terminal may have another PATH than the connection to the host.
+    const shellPath = (await findProgram(program!, process.env["PATH"] ?? "")) ?? program!;
+    return window.createTerminal({ name: titleOf(run).slice(0, 40), shellPath, shellArgs, cwd: homedir(), iconPath: new ThemeIcon("person") }).show();
   }
   const result = await app.server.request("run/takeover", { runId: run.id, kind: choice.kind, ...(choice.kind === "live" ? { stop: false } : {}) });
   const { command, cwd, env, display } = result.takeover;

@@ -1,5 +1,5 @@
-// The servers of other computers: `ssh -T -- NAME loomd`, by the user's own ssh. Each has its own state, so none waits for
-// another. A connection that breaks is made again after pauses that grow.
+// The servers of other computers: `ssh -T -- NAME loomd`, by the user's own ssh. Each has its own state, so none waits
+// for another. A connection that breaks is made again after pauses that grow.
 import { Emitter, type Event } from "vscode-jsonrpc/node";
 import { bareId, hostOf } from "./run-ids";
 import { Failure } from "./failure";
@@ -77,7 +77,7 @@ export class Hosts {
 
   private create(name: string): Server {
     const launch = { program: "ssh", args: ["-T", "--", name, "loomd"], client: this.client, host: name };
-    const server = new Server(async () => launch, line => this.log(`${name}: ${line}`), this.restarts(), name);
+    const server = new Server(async () => launch, line => this.log(line.startsWith(`${name}: `) ? line : `${name}: ${line}`), this.restarts(), name);
     server.onDidChange(() => this.changed.fire(name));
     server.onNotification(notification => this.notified.fire(notification));
     return server;

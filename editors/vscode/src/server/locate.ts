@@ -32,10 +32,17 @@ export async function locate({ setting, extension, path, windows = process.platf
   }
   const bundled = join(extension, "bin", name);
   if (await isExecutable(bundled)) return { program: bundled, from: "extension" };
-  for (const folder of path.split(delimiter)) {
-    if (isAbsolute(folder) && (await isExecutable(join(folder, name)))) return { program: join(folder, name), from: "path" };
-  }
+  const program = await findProgram(name, path);
+  if (program !== undefined) return { program, from: "path" };
   throw new Failure("missing", "loomd not found. Install it or set loomd.path.");
+}
+
+/** The first program of that name in `path`, the environment's PATH. */
+export async function findProgram(name: string, path: string): Promise<string | undefined> {
+  for (const folder of path.split(delimiter)) {
+    if (isAbsolute(folder) && (await isExecutable(join(folder, name)))) return join(folder, name);
+  }
+  return undefined;
 }
 
 async function isExecutable(program: string): Promise<boolean> {

@@ -1,5 +1,6 @@
-// When a server is started again by itself. One that crashed is, four times in three minutes. A connection to a host that
-// broke is made again after pauses that grow; one that never stood is not, because each try may ask for a password somewhere.
+// When a server is started again by itself. One that crashed is, four times in three minutes. A connection to a host
+// that broke is made again after pauses that grow; one that never stood is not, because each try may ask for a password
+// somewhere.
 
 export const MAX_RESTARTS = 4;
 export const RESTART_WINDOW_MS = 3 * 60_000;

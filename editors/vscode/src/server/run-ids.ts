@@ -1,5 +1,5 @@
-// IDs of runs on hosts. Everywhere in the extension the run ID of the host NAME is `NAME/ID`, so that no two runs have the
-// same one; only its own server knows it as ID.
+// IDs of runs on hosts. Everywhere in the extension the run ID of the host NAME is `NAME/ID`, so that no two runs have
+// the same one; only its own server knows it as ID.
 import type { Run } from "../protocol";
 
 /** The host of a run; `undefined` for a run of this computer. */

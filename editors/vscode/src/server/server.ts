@@ -73,8 +73,14 @@ export class Server {
   async request<M extends keyof ServerMethods>(method: M, params: ServerMethods[M]["params"], token?: CancellationToken): Promise<ServerMethods[M]["result"]> {
     const host = hostOfRequest(params);
     if (host !== undefined && host !== this.host && this.route) return this.route(host).request(method, params, token);
-    const result = await (await this.ready()).request(method, localized(params), token);
-    return this.host === undefined ? result : qualified(this.host, result);
+    const connection = await this.ready();
+    if (this.host === undefined) return connection.request(method, params, token);
+    try {
+      return qualified(this.host, await connection.request(method, localized(params), token));
+    } catch (error) {
+      const { kind, message, data } = Failure.from(error);
+      throw new Failure(kind, message, qualified(this.host, data));
+    }
   }
 
   /** The connection, once the server runs. Rejects immediately if the server is stopped or down. */

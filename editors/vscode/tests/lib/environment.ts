@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Run, StartParams } from "../../src/protocol";
 import { Feeds } from "../../src/runs/feed";
 import { RunStore } from "../../src/runs/store";
@@ -93,12 +93,13 @@ export class TestEnvironment {
 /** An `ssh` in PATH that runs the command here, with a folder of `folder` as the home of each host. */
 export class TestHosts {
   readonly folder: string;
+  readonly ssh = join(root, "editors/nvim/tests/hosts/ssh");
   private readonly path = process.env["PATH"];
 
   constructor(folder: string) {
     this.folder = join(folder, "hosts");
     mkdirSync(this.folder);
-    Object.assign(process.env, { PATH: `${join(root, "editors/nvim/tests/hosts")}:${this.path}`, LOOMD_TEST_HOSTS: this.folder, LOOMD_BIN: program() });
+    Object.assign(process.env, { PATH: `${dirname(this.ssh)}:${this.path}`, LOOMD_TEST_HOSTS: this.folder, LOOMD_BIN: program() });
   }
 
   /** `files` make it a host that is gone, hangs or greets; see the script. */

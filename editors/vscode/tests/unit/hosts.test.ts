@@ -82,6 +82,7 @@ describe("hosts", () => {
     await server.request("run/delete", { runId: run.id });
     await until("it is gone", () => runs.get(run.id) === undefined);
     strictEqual(runs.get(here.id)?.state, "running");
+    await rejects(server.request("run/get", { runId: run.id }), (failure: Failure) => failure.kind === "runNotFound" && failure.data["runId"] === run.id);
   });
 
   it("have permission requests, follow-ups and transcripts; a resumed session stays there", async () => {

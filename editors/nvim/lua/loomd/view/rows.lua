@@ -1,5 +1,5 @@
--- Builds the lines of the list: runs that need input, active runs, finished runs, then those of each host. It knows no buffer
--- and no window.
+-- Builds the lines of the list: runs that need input, active runs, finished runs, then those of each host. It knows no
+-- buffer and no window.
 
 local config = require("loomd.config")
 local draw = require("loomd.draw")

@@ -1,4 +1,5 @@
--- The permission rules, loomd://rules, and those of a host, loomd://NAME/rules: one line for each. A key removes the one under the cursor, after a question.
+-- The permission rules, loomd://rules, and those of a host, loomd://NAME/rules: one line for each. A key removes the one
+-- under the cursor, after a question.
 
 local config = require("loomd.config")
 local format = require("loomd.format")
