@@ -56,6 +56,8 @@ export async function start(app: App, requested?: Template | string): Promise<Ru
     void showError(`Template "${requested}" not found in loomd.templates.`);
     return undefined;
   }
+  // Whether a template is complete depends on its provider.
+  if (template) await app.server.ready();
   if (template && isComplete(app, template)) return startWith(app, template, await pickFolder());
   const place = template ? { host: undefined } : await pickPlace(app, "Select where to run");
   if (!place) return undefined;
