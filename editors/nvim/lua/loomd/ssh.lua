@@ -62,8 +62,8 @@ function M.start(argv, dispatchers)
     end
   end
   local function finish()
-    if exit and not exit.is_told then
-      exit.is_told = true
+    if exit and not exit.is_dispatched then
+      exit.is_dispatched = true
       close_pipes()
       dispatchers.on_exit(exit.code, exit.signal)
     end
