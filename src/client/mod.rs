@@ -13,6 +13,8 @@ use std::{
 
 use tokio::time::timeout;
 
+#[cfg(feature = "web")]
+use crate::rpc::client::FramedServer;
 use crate::{
     config::Locations,
     model::{
@@ -82,6 +84,12 @@ impl ServerLaunch {
         }
         spawned.client.notify("initialized", ()).await?;
         Ok((ServerSession { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
+    }
+
+    /// Starts a server for a client that initializes it itself.
+    #[cfg(feature = "web")]
+    pub(crate) fn start_server(&self) -> std::io::Result<FramedServer> {
+        FramedServer::spawn(own_executable(), self.arguments())
     }
 
     /// The same launch, for a command that answers permission requests of agents if there is a terminal.

@@ -30,6 +30,8 @@ use tokio::{
     net::unix::pipe,
     sync::mpsc,
 };
+#[cfg(feature = "web")]
+use tokio_util::codec::FramedWrite;
 use tokio_util::codec::{Encoder, FramedRead};
 
 use super::frame::{DEFAULT_MAX_FRAME_BYTES, FrameCodec, FrameError, Framing};
@@ -68,6 +70,32 @@ pub(crate) struct SpawnedServer {
     pub(crate) client: Client,
     pub(crate) notifications: Notifications,
     pub(crate) child: Child,
+}
+
+/// What a server writes, frame by frame.
+#[cfg(feature = "web")]
+pub(crate) type FrameReader = FramedRead<pipe::Receiver, FrameCodec>;
+
+/// What a server reads, frame by frame.
+#[cfg(feature = "web")]
+pub(crate) type FrameWriter = FramedWrite<pipe::Sender, FrameCodec>;
+
+/// A server that was started as a child, for a caller that passes frames on without reading them.
+#[cfg(feature = "web")]
+pub(crate) struct FramedServer {
+    pub(crate) output: FrameReader,
+    pub(crate) input: FrameWriter,
+    pub(crate) child: Child,
+}
+
+#[cfg(feature = "web")]
+impl FramedServer {
+    /// Starts `program` with `args`. It inherits our stderr.
+    pub(crate) fn spawn(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<Self> {
+        let (child, reader, writer) = start_child(program.as_ref(), args)?;
+        let codec = || FrameCodec::new(Some(Framing::Lsp), CLIENT_MAX_FRAME_BYTES);
+        Ok(Self { output: FramedRead::new(reader, codec()), input: FramedWrite::new(writer, codec()), child })
+    }
 }
 
 impl Client {
