@@ -4,7 +4,7 @@
 // it was.
 import type { Entry, ItemParams } from "../protocol";
 import { Failure } from "../server/failure";
-import type { Server } from "../server/server";
+import type { ServerLink } from "../server/server";
 
 export interface ItemFollower {
   /** The items are known as of this entry. */
@@ -49,7 +49,7 @@ class Feed {
   private attaching: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly server: Server,
+    private readonly server: ServerLink,
     private readonly runId: string,
   ) {}
 
@@ -93,7 +93,7 @@ class Feed {
 export class Feeds {
   private readonly feeds = new Map<string, Feed>();
 
-  constructor(private readonly server: Server) {
+  constructor(private readonly server: ServerLink) {
     server.onNotification(({ name, params }) => {
       if (name !== "run/changed" && name !== "run/deleted") this.feeds.get(params.runId)?.notify(name, params);
     });

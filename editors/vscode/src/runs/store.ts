@@ -1,7 +1,7 @@
 // The run store: all known runs, updated by the server's notifications. Views read runs from here only.
 import { Emitter, type Event } from "vscode-jsonrpc/node";
 import type { Entry, PermissionEntry, Run, RunState, SessionEntry, StateEntry } from "../protocol";
-import type { ServerNotification, Server } from "../server/server";
+import type { ServerLink, ServerNotification } from "../server/server";
 import { isFinal } from "./run";
 
 /** The runs that changed within one batch, with their values before and after. `undefined` means absent. */
@@ -22,7 +22,7 @@ export class RunStore {
   private readonly changed = new Emitter<RunChanges>();
   private readonly permissionRequested = new Emitter<Run>();
   private batch: RunChanges["runs"] = new Map();
-  private timer: NodeJS.Timeout | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private cursor: string | undefined;
   private fetching = new Set<string>();
   private loading: Promise<void> = Promise.resolve();
@@ -31,7 +31,7 @@ export class RunStore {
   /** Fires immediately when an agent requests a permission. */
   readonly onDidRequestPermission: Event<Run> = this.permissionRequested.event;
 
-  constructor(private readonly server: Server) {
+  constructor(private readonly server: ServerLink) {
     server.onNotification(notification => this.handle(notification));
     server.onDidChange(state => {
       if (state.kind === "running") this.loading = this.load().catch(() => {});

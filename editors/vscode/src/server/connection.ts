@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { createMessageConnection, ErrorCodes, ResponseError, StreamMessageReader, StreamMessageWriter, type CancellationToken, type MessageConnection } from "vscode-jsonrpc/node";
 import { PROTOCOL_VERSION, type InitializeResult, type Notifications } from "../protocol";
 import { Failure } from "./failure";
+import { NOTIFICATION_METHODS, OUTPUT_BATCHING } from "./protocol-client";
 import type { ServerMethods } from "./optional";
 
 /** How to start the server, and the client info that we send it. */
@@ -20,16 +21,11 @@ export interface Listener {
   log(line: string): void;
 }
 
-/** We request output in batches, because the screen is not drawn more often. */
-const OUTPUT_BATCHING = { minIntervalMs: 40, maxChunkBytes: 65_536 };
-
 /**
  * We kill a server that has not exited this long after `exit`. Runs are not affected: each has a supervisor process of
  * its own.
  */
 const EXIT_TIMEOUT_MS = 2_000;
-
-const NOTIFICATION_METHODS: readonly (keyof Notifications)[] = ["run/output", "run/item", "run/session", "run/permission", "run/state", "run/changed", "run/deleted"];
 
 /** Whether the error is one of the pipe to the server, not an error response. */
 function isTransport(error: unknown): boolean {
