@@ -32,7 +32,7 @@ export class RunList {
     private readonly tools: HTMLElement,
   ) {
     this.search.placeholder = "Search";
-    this.element = element("nav", { class: "run-list", aria: { label: "Runs" } }, element("div", { class: "run-tools" }, this.search, this.tools), element("div", { class: "run-scroller" }, this.groups, this.found), this.status);
+    this.element = element("div", { class: "run-list", role: "navigation", aria: { label: "Runs" } }, element("h1", { class: "visually-hidden" }, "Runs"), element("div", { class: "run-tools" }, this.search, this.tools), element("div", { class: "run-scroller" }, this.groups, this.found), this.status);
     this.search.addEventListener("input", () => {
       this.draw();
       clearTimeout(this.timer);

@@ -49,7 +49,7 @@ const linkBar = element("div", { class: "link-bar", role: "status" });
 const transcript = element("div", { class: "transcript" });
 transcript.id = "transcript";
 const back = element("nav", { class: "back-bar", aria: { label: "Back" } }, iconButton("arrow-left", "Back to Runs", () => show(undefined)), element("span", {}, "Runs"));
-const nothing = element("p", { class: "nothing quiet" }, "Select a run, or start one.");
+const nothing = element("section", { class: "nothing quiet", aria: { label: "Transcript" } }, "Select a run, or start one.");
 transcript.append(back);
 linkBar.hidden = true;
 document.body.append(linkBar, element("div", { class: "columns" }, list.element, transcript, nothing));
@@ -60,6 +60,8 @@ function show(runId: string | undefined, { find, replace = false }: { find?: str
   if (location.pathname !== path) history[replace ? "replaceState" : "pushState"]({}, "", path);
   document.body.classList.toggle("has-run", runId !== undefined);
   list.select(runId);
+  // Without a transcript the list is what the page is about.
+  list.element.role = runId === undefined ? "main" : "navigation";
   if (runId === undefined) {
     session?.dispose();
     session = undefined;

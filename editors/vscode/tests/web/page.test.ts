@@ -1,13 +1,13 @@
 // The page of `loomd web` in a real browser, on the real server, with agents that do what their prompts say.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { accessibilityViolations } from "../lib/axe";
 import { openBrowser } from "../lib/browser";
-import { shell, until } from "../lib/environment";
+import { OPENCODE, shell, until } from "../lib/environment";
 import { Web } from "./harness";
 
 const REPOSITORY = resolve(process.env["LOOMD_REPOSITORY"] ?? join(process.cwd(), "../.."));
@@ -92,7 +92,6 @@ describe("loomd web", () => {
     const shown = await page.innerText(".question .shown");
     for (const part of ["cargo test", "cargo test --workspace", "timeout", "5"]) assert.ok(shown.includes(part), `${part} in ${shown}`);
     assert.deepEqual(await accessibilityViolations(page), []);
-    await picture(page, "web-question");
     await page.emulateMedia({ colorScheme: "dark" });
     assert.deepEqual(await accessibilityViolations(page), []);
     await answer(page, "Allow");
@@ -112,6 +111,25 @@ describe("loomd web", () => {
       await page.waitForSelector("#transcript :text('went on')");
       await page.waitForSelector(".question .buttons", { state: "detached" });
     }
+  });
+
+  it("shows a conversation as it goes on", async () => {
+    writeFileSync(join(web.environment.folder, "parser.js"), "");
+    await web.run(shell("true", { title: "cargo test --workspace" }));
+    await web.run(shell("sleep 1000", { title: "npm run watch" }));
+    const run = await web.run({ provider: "acp", command: [OPENCODE, "acp"], prompt: "Make the parser accept empty input", interactive: true, cwd: web.environment.folder });
+    await web.untilState(run, "awaitingPermission");
+    const page = await web.open(context, `/run/${run.id}`);
+    await page.setViewportSize({ width: 1180, height: 760 });
+    await question(page);
+    await page.waitForSelector(".question .button:not([aria-disabled='true'])");
+    await page.waitForSelector(".plan-bar:not([hidden])");
+    await picture(page, "web-question");
+    await answer(page, "Allow");
+    await web.untilState(run, "idle");
+    await page.waitForSelector("#transcript .item.tool .diff-line.added");
+    await page.emulateMedia({ colorScheme: "dark" });
+    assert.deepEqual(await accessibilityViolations(page), []);
   });
 
   it("starts agents and commands", async () => {
@@ -261,7 +279,6 @@ describe("loomd web", () => {
     await fits();
     const box = await page.locator(".question .button >> nth=0").boundingBox();
     assert.ok(box && box.x >= 0 && box.x + box.width <= 390 && box.height >= 36);
-    await picture(page, "web-narrow");
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
       assert.deepEqual(await accessibilityViolations(page), []);
