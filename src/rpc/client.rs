@@ -30,8 +30,6 @@ use tokio::{
     net::unix::pipe,
     sync::mpsc,
 };
-#[cfg(feature = "web")]
-use tokio_util::codec::FramedWrite;
 use tokio_util::codec::{Encoder, FramedRead};
 
 use super::frame::{DEFAULT_MAX_FRAME_BYTES, FrameCodec, FrameError, Framing};
@@ -44,7 +42,7 @@ use crate::{
 const MAX_QUEUED_NOTIFICATIONS: usize = 256;
 
 /// Longest frame that a client accepts. It is above the server's limit for requests, so that no answer is refused.
-const CLIENT_MAX_FRAME_BYTES: usize = 4 * DEFAULT_MAX_FRAME_BYTES;
+pub(crate) const CLIENT_MAX_FRAME_BYTES: usize = 4 * DEFAULT_MAX_FRAME_BYTES;
 
 /// jsonrpsee demands a timeout. Some answers come only when a run ends, so this one is as good as none.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -70,32 +68,6 @@ pub(crate) struct SpawnedServer {
     pub(crate) client: Client,
     pub(crate) notifications: Notifications,
     pub(crate) child: Child,
-}
-
-/// What a server writes, frame by frame.
-#[cfg(feature = "web")]
-pub(crate) type FrameReader = FramedRead<pipe::Receiver, FrameCodec>;
-
-/// What a server reads, frame by frame.
-#[cfg(feature = "web")]
-pub(crate) type FrameWriter = FramedWrite<pipe::Sender, FrameCodec>;
-
-/// A server that was started as a child, for a caller that passes frames on without reading them.
-#[cfg(feature = "web")]
-pub(crate) struct FramedServer {
-    pub(crate) output: FrameReader,
-    pub(crate) input: FrameWriter,
-    pub(crate) child: Child,
-}
-
-#[cfg(feature = "web")]
-impl FramedServer {
-    /// Starts `program` with `args`. It inherits our stderr.
-    pub(crate) fn spawn(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<Self> {
-        let (child, reader, writer) = start_child(program.as_ref(), args)?;
-        let codec = || FrameCodec::new(Some(Framing::Lsp), CLIENT_MAX_FRAME_BYTES);
-        Ok(Self { output: FramedRead::new(reader, codec()), input: FramedWrite::new(writer, codec()), child })
-    }
 }
 
 impl Client {
@@ -157,7 +129,10 @@ impl Notifications {
 
 /// Starts the server in a session of its own. So neither a key that interrupts or stops the client nor the end of its
 /// terminal signals the server, and the client can still call it.
-fn start_child(program: &OsStr, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
+pub(crate) fn start_child(
+    program: &OsStr,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
     start_new_session(&mut command);

@@ -3,6 +3,9 @@
 //! Any site that the user visits can make the browser send requests to a loopback address, and can let its own name lead
 //! there (DNS rebinding). `Host` tells the name that the browser was given, `Origin` the page that asks; a page can set
 //! neither. Other users of this machine can set both; the token keeps them out.
+//!
+//! Under `--read-only` a page that is let in gets requests through only by methods that read. A message that passes is
+//! written anew from what was understood of it, so that the server cannot understand another one than we did.
 
 use std::sync::Arc;
 
@@ -12,10 +15,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::site::Site;
-use crate::model::Failure;
+use crate::model::{Failure, FailureKind, methods::MethodName};
 
 /// The secret of one start, without which a WebSocket is closed.
 pub(super) struct Token(String);
@@ -62,14 +66,14 @@ impl Hosts {
 
 /// Answers what is not let in, and passes on the rest.
 pub(super) async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    match refusal(&site.hosts, request.method(), request.uri(), request.headers()) {
+    match denial(&site.hosts, request.method(), request.uri(), request.headers()) {
         Some(reason) => (StatusCode::FORBIDDEN, reason).into_response(),
         None => next.run(request).await,
     }
 }
 
 /// Why a request is not let in.
-fn refusal(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
+fn denial(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
     let Some(host) = only(headers, header::HOST) else { return Some("the request has no host") };
     if !hosts.include(host) || uri.authority().is_some_and(|authority| authority.as_str() != host) {
         return Some("loomd web does not answer to this host name; --allow-host allows one more");
@@ -89,6 +93,54 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
         (Some(value), None) => value.to_str().ok(),
         _ => None,
     }
+}
+
+/// What becomes of a message.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// The server gets this.
+    Pass(String),
+    /// The page gets this, and the server nothing.
+    Answer(String),
+    /// A notification that is not passed on, which has no answer.
+    Drop,
+}
+
+/// The notifications of a client. None of them changes a run.
+const NOTIFICATIONS: [&str; 3] = ["initialized", "exit", "$/cancelRequest"];
+
+/// Judges one message of a page.
+pub(super) fn judge(text: &str) -> Verdict {
+    let Ok(message) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return answer(&Value::Null, &Failure::invalid_request("each message must be one request, as a JSON object"));
+    };
+    let Some(name) = message.get("method").and_then(Value::as_str) else {
+        return answer(&Value::Null, &Failure::invalid_request("the message has no method"));
+    };
+    if NOTIFICATIONS.contains(&name) && !message.contains_key("id") {
+        return Verdict::Pass(Value::Object(message).to_string());
+    }
+    match refusal(name, message.get("params")) {
+        None => Verdict::Pass(Value::Object(message).to_string()),
+        Some(failure) => message.get("id").map_or(Verdict::Drop, |id| answer(id, &failure)),
+    }
+}
+
+fn refusal(name: &str, params: Option<&Value>) -> Option<Failure> {
+    let Some(method) = MethodName::find(name) else { return Some(Failure::method_not_found(name)) };
+    // With a path, an export writes a file.
+    let writes_file = method == MethodName::RunExport && params.and_then(|params| params.get("path")).is_some();
+    (!method.only_reads() || writes_file).then(|| {
+        let message = format!("`{name}` is refused, because loomd web was started with --read-only");
+        Failure::new(FailureKind::Forbidden, message)
+    })
+}
+
+fn answer(id: &Value, failure: &Failure) -> Verdict {
+    let mut data = failure.data.clone();
+    data.insert("kind".to_owned(), failure.kind.as_str().into());
+    let error = json!({ "code": failure.kind.code(), "message": failure.message, "data": data });
+    Verdict::Answer(json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string())
 }
 
 #[cfg(test)]
@@ -127,5 +179,42 @@ mod tests {
         for wrong in ["", &token.as_str()[1..], &format!("{}0", token.as_str())] {
             assert!(!token.matches(wrong), "{wrong}");
         }
+    }
+
+    fn refused(text: &str) -> Value {
+        match judge(text) {
+            Verdict::Answer(answer) => serde_json::from_str::<Value>(&answer).expect("JSON")["error"]["data"]["kind"].clone(),
+            other => panic!("{text} was not refused but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_methods_that_read_pass() {
+        for method in MethodName::ALL {
+            let text = json!({ "jsonrpc": "2.0", "id": 1, "method": method.as_str(), "params": {} }).to_string();
+            if method.only_reads() {
+                assert!(matches!(judge(&text), Verdict::Pass(_)), "{}", method.as_str());
+            } else {
+                assert_eq!(refused(&text), "forbidden", "{}", method.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_does_not_pass_in_disguise() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"run\/cancel","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"run/get","params":{},"method":"run/cancel"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"run/export","params":{"runId":"x","format":"text","path":"/tmp/x"}}"#,
+        ] {
+            assert_eq!(refused(text), "forbidden", "{text}");
+        }
+        assert_eq!(refused(r#"[{"jsonrpc":"2.0","id":1,"method":"run/cancel","params":{}}]"#), "invalidRequest");
+        assert_eq!(refused("no JSON"), "invalidRequest");
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"method":"initialized/x"}"#), "methodNotFound");
+        assert_eq!(judge(r#"{"jsonrpc":"2.0","method":"run/cancel","params":{}}"#), Verdict::Drop);
+        // What the server gets is what was judged: the later of two members.
+        let twice = r#"{"jsonrpc":"2.0","id":1,"method":"run/cancel","method":"run/get","params":{}}"#;
+        assert_eq!(judge(twice), Verdict::Pass(r#"{"jsonrpc":"2.0","id":1,"method":"run/get","params":{}}"#.to_owned()));
     }
 }

@@ -10,17 +10,19 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde_json::json;
 use tokio::{
+    net::unix::pipe,
     sync::{Mutex, OwnedSemaphorePermit},
     time::timeout,
 };
+use tokio_util::codec::{FramedRead, FramedWrite};
 
 use super::{
-    read_only::{self, Verdict},
+    admission::{self, Verdict},
     site::Site,
 };
 use crate::{
     process::tree::wait_for_exit,
-    rpc::client::{FrameReader, FrameWriter},
+    rpc::{FrameCodec, Framing, client::CLIENT_MAX_FRAME_BYTES},
 };
 
 /// Longest message that a page may send. A prompt with images is the longest that it has.
@@ -78,27 +80,29 @@ async fn serve_page(socket: &mut WebSocket, site: &Site) -> CloseReason {
     if socket.send(Message::Text(hello.into())).await.is_err() {
         return CloseReason::ServerEnded;
     }
-    let mut server = match site.launch.start_server() {
-        Ok(server) => server,
+    let (server, output, input) = match site.launch.start_server() {
+        Ok(started) => started,
         Err(error) => {
             tracing::error!(%error, "cannot start a server for a page");
             return CloseReason::ServerCannotStart;
         }
     };
+    let codec = || FrameCodec::new(Some(Framing::Lsp), CLIENT_MAX_FRAME_BYTES);
+    let (mut output, mut input) = (FramedRead::new(output, codec()), FramedWrite::new(input, codec()));
     let (sink, mut messages) = socket.split();
     // Answers to refused requests stand between the server's frames.
     let sink = Mutex::new(sink);
     let reason = tokio::select! {
-        () = to_page(&mut server.output, &sink) => CloseReason::ServerEnded,
-        reason = to_server(&mut messages, &sink, &mut server.input, site.read_only) => reason,
+        () = to_page(&mut output, &sink) => CloseReason::ServerEnded,
+        reason = to_server(&mut messages, &sink, &mut input, site.read_only) => reason,
     };
     // The server ends when its input does.
-    drop((server.input, server.output));
-    end(server.child).await;
+    drop((input, output));
+    end(server).await;
     reason
 }
 
-async fn to_page(output: &mut FrameReader, sink: &Mutex<impl Sink<Message> + Unpin>) {
+async fn to_page(output: &mut FramedRead<pipe::Receiver, FrameCodec>, sink: &Mutex<impl Sink<Message> + Unpin>) {
     while let Some(Ok(frame)) = output.next().await {
         let Ok(text) = Utf8Bytes::try_from(frame) else { return };
         if sink.lock().await.send(Message::Text(text)).await.is_err() {
@@ -110,7 +114,7 @@ async fn to_page(output: &mut FrameReader, sink: &Mutex<impl Sink<Message> + Unp
 async fn to_server(
     messages: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin),
     sink: &Mutex<impl Sink<Message> + Unpin>,
-    input: &mut FrameWriter,
+    input: &mut FramedWrite<pipe::Sender, FrameCodec>,
     read_only: bool,
 ) -> CloseReason {
     while let Some(message) = messages.next().await {
@@ -120,7 +124,7 @@ async fn to_server(
             Ok(Message::Binary(_) | Message::Close(_)) => return CloseReason::ServerEnded,
             Err(_) => return CloseReason::MessageTooLong,
         };
-        let passed = match read_only.then(|| read_only::judge(&text)) {
+        let passed = match read_only.then(|| admission::judge(&text)) {
             None => input.send(text.as_bytes()).await.is_ok(),
             Some(Verdict::Pass(message)) => input.send(message.as_bytes()).await.is_ok(),
             Some(Verdict::Answer(answer)) => sink.lock().await.send(Message::Text(answer.into())).await.is_ok(),

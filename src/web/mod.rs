@@ -9,8 +9,6 @@ mod admission;
 #[cfg(feature = "web")]
 mod connection;
 #[cfg(feature = "web")]
-mod read_only;
-#[cfg(feature = "web")]
 mod site;
 
 use crate::{client::ServerLaunch, model::Failure};
