@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::{acp, cli, client::ServerLaunch, config::Locations, mcp, rpc::Framing, server, supervisor};
+use crate::{acp, cli, client::ServerLaunch, config::Locations, mcp, rpc::Framing, server, supervisor, web};
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -45,6 +45,7 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Serve(options)) => serve(options),
         Some(CliCommand::Acp(options)) => cli::run_to_exit_code(async { Ok(acp::main(options, &launch).await?) }),
         Some(CliCommand::Mcp(options)) => cli::run_to_exit_code(async { Ok(mcp::main(options, &launch).await?) }),
+        Some(CliCommand::Web(options)) => cli::run_to_exit_code(async { Ok(web::main(options, &launch).await?) }),
         Some(CliCommand::Run(options)) => cli::run_to_exit_code(cli::run::main(options, &launch)),
         Some(CliCommand::List(options)) => cli::run_to_exit_code(cli::list::main(options, &launch)),
         Some(CliCommand::Logs(options)) => cli::run_to_exit_code(cli::logs::main(options, &launch)),
@@ -118,6 +119,7 @@ pub(crate) enum CliCommand {
     Doctor(cli::doctor::Options),
     Acp(acp::Options),
     Mcp(mcp::Options),
+    Web(web::Options),
     Schema(cli::generate::SchemaOptions),
     Completions(cli::generate::CompletionsOptions),
     Man(cli::generate::ManOptions),

@@ -26,5 +26,6 @@ mod server;
 pub mod store;
 mod supervisor;
 mod transcript;
+mod web;
 
 pub use args::main;

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "web")]
+use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use crate::{
@@ -82,6 +84,12 @@ impl ServerLaunch {
         }
         spawned.client.notify("initialized", ()).await?;
         Ok((ServerSession { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
+    }
+
+    /// Starts a server for a client that initializes it itself: its process, its stdout and its stdin.
+    #[cfg(feature = "web")]
+    pub(crate) fn start_server(&self) -> std::io::Result<(Child, pipe::Receiver, pipe::Sender)> {
+        crate::rpc::client::start_child(own_executable().as_os_str(), self.arguments())
     }
 
     /// The same launch, for a command that answers permission requests of agents if there is a terminal.

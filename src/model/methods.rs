@@ -54,6 +54,23 @@ impl MethodName {
     pub(crate) fn as_str(self) -> &'static str {
         METHODS[self as usize].name
     }
+
+    /// Whether the method only reads: it changes no run, no rule and no store, and starts no program. A front end that is
+    /// read-only lets these pass. (`run/export` writes a file if its params have a path.)
+    #[cfg_attr(not(any(test, feature = "web")), expect(dead_code, reason = "only `loomd web` has a front end that is read-only"))]
+    pub(crate) fn only_reads(self) -> bool {
+        match self {
+            Self::Initialize | Self::Shutdown => true,
+            Self::RunGet | Self::RunList | Self::RunRead | Self::RunItems | Self::RunGetItem | Self::RunText | Self::RunSearch => true,
+            Self::RunExport | Self::RunChanges | Self::RunQueue | Self::RunAttach | Self::RunDetach | Self::RunSync => true,
+            Self::RuleList | Self::StoreStats => true,
+            Self::RunStart | Self::RunSend | Self::RunUnqueue | Self::RunSetSize | Self::RunCloseInput | Self::RunInterrupt => false,
+            Self::RunCancel | Self::RunAnswer | Self::RunConfigure | Self::RunTakeover | Self::RunEdit | Self::RunDelete => false,
+            Self::RuleAdd | Self::RuleRemove | Self::StorePrune => false,
+            // They start a provider's program for a moment.
+            Self::ProviderList | Self::ProviderOptions | Self::SessionList => false,
+        }
+    }
 }
 
 macro_rules! methods {

@@ -42,7 +42,7 @@ use crate::{
 const MAX_QUEUED_NOTIFICATIONS: usize = 256;
 
 /// Longest frame that a client accepts. It is above the server's limit for requests, so that no answer is refused.
-const CLIENT_MAX_FRAME_BYTES: usize = 4 * DEFAULT_MAX_FRAME_BYTES;
+pub(crate) const CLIENT_MAX_FRAME_BYTES: usize = 4 * DEFAULT_MAX_FRAME_BYTES;
 
 /// jsonrpsee demands a timeout. Some answers come only when a run ends, so this one is as good as none.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -129,7 +129,10 @@ impl Notifications {
 
 /// Starts the server in a session of its own. So neither a key that interrupts or stops the client nor the end of its
 /// terminal signals the server, and the client can still call it.
-fn start_child(program: &OsStr, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
+pub(crate) fn start_child(
+    program: &OsStr,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
     start_new_session(&mut command);

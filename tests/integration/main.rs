@@ -41,3 +41,5 @@ mod system_calls;
 mod terminals;
 mod touched;
 mod transport;
+#[cfg(feature = "web")]
+mod web;

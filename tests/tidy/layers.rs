@@ -10,6 +10,7 @@ const LAYERS: &[&str] = &[
     "args",
     "acp",
     "mcp",
+    "web",
     "cli",
     "client",
     "server",
@@ -32,7 +33,7 @@ const LAYERS: &[&str] = &[
 ];
 
 /// Each speaks to people or to another program's protocol, and is a client of the server. None uses another.
-const FRONT_ENDS: &[&str] = &["acp", "mcp", "cli"];
+const FRONT_ENDS: &[&str] = &["acp", "mcp", "web", "cli"];
 
 /// Words that may stand in one module only.
 const RESERVED_WORDS: &[(&str, &str)] = &[("redb", "store"), ("libc", "process"), ("unsafe", "process")];
@@ -44,7 +45,7 @@ fn imports_go_down_only() {
 }
 
 /// Folders that draw items, and interpret no update.
-const DRAWING_FOLDERS: &[&str] = &["cli", "export", "mcp", "server"];
+const DRAWING_FOLDERS: &[&str] = &["cli", "export", "mcp", "server", "web"];
 
 #[test]
 fn only_the_transcript_interprets_updates() {

@@ -2,8 +2,9 @@
 //
 //   node scripts/build.mjs            once, minified
 //   node scripts/build.mjs --watch    again after every change
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { context } from "esbuild";
+import { notices, packagesOf, SEPARATOR } from "./notices.mjs";
 
 process.chdir(new URL("..", import.meta.url).pathname);
 const watch = process.argv.includes("--watch");
@@ -25,20 +26,10 @@ for (const bundle of bundles) {
     continue;
   }
   const { metafile } = await bundler.rebuild();
-  for (const input of Object.keys(metafile.inputs)) {
-    const name = /^.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
-    if (name) packages.add(name);
-  }
+  for (const name of packagesOf(metafile)) packages.add(name);
   await bundler.dispose();
 }
 
 const read = path => readFileSync(path, "utf8").trim();
-const separator = `\n\n${"-".repeat(80)}\n\n`;
-writeFileSync("LICENSE.txt", `loomd is licensed under the MIT license or the Apache License 2.0, as you choose.${separator}${read("../../LICENSE-MIT")}${separator}${read("../../LICENSE-APACHE")}\n`);
-const notices = [...packages].sort().map(name => {
-  const folder = `node_modules/${name}`;
-  const { version, license } = JSON.parse(read(`${folder}/package.json`));
-  const texts = readdirSync(folder).filter(file => /^(licen[cs]e|notice)/i.test(file)).map(file => read(`${folder}/${file}`));
-  return [`${name} ${version} (${license})`, ...texts].join("\n\n");
-});
-writeFileSync("dist/THIRD-PARTY-NOTICES.txt", `${["Third-party software in this extension, with its licenses.", ...notices].join(separator)}\n`);
+writeFileSync("LICENSE.txt", `loomd is licensed under the MIT license or the Apache License 2.0, as you choose.${SEPARATOR}${read("../../LICENSE-MIT")}${SEPARATOR}${read("../../LICENSE-APACHE")}\n`);
+writeFileSync("dist/THIRD-PARTY-NOTICES.txt", notices("Third-party software in this extension, with its licenses.", packages));

@@ -6,7 +6,7 @@ import type { Entry, ItemParams } from "../protocol";
 import { Failure } from "../server/failure";
 import type { Hosts } from "../server/hosts";
 import { hostOf } from "../server/run-ids";
-import type { Server, ServerNotification } from "../server/server";
+import type { ServerLink, ServerNotification } from "../server/server";
 
 export interface ItemFollower {
   /** The items are known as of this entry. */
@@ -51,7 +51,7 @@ class Feed {
   private attaching: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly server: Server,
+    private readonly server: ServerLink,
     private readonly runId: string,
   ) {}
 
@@ -96,7 +96,7 @@ export class Feeds {
   private readonly feeds = new Map<string, Feed>();
 
   constructor(
-    private readonly server: Server,
+    private readonly server: ServerLink,
     hosts?: Pick<Hosts, "get" | "onDidChange" | "onNotification">,
   ) {
     const notify = ({ name, params }: ServerNotification) => {

@@ -3,7 +3,7 @@ import { Emitter, type Event } from "vscode-jsonrpc/node";
 import type { Entry, PermissionEntry, Run, RunState, SessionEntry, StateEntry } from "../protocol";
 import type { Hosts } from "../server/hosts";
 import { hostOf } from "../server/run-ids";
-import type { ServerNotification, Server } from "../server/server";
+import type { ServerLink, ServerNotification } from "../server/server";
 import { isFinal } from "./run";
 
 /** The runs that changed within one batch, with their values before and after. `undefined` means absent. */
@@ -24,7 +24,7 @@ export class RunStore {
   private readonly changed = new Emitter<RunChanges>();
   private readonly permissionRequested = new Emitter<Run>();
   private batch: RunChanges["runs"] = new Map();
-  private timer: NodeJS.Timeout | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   /** Where the earlier runs of a host begin, and of this computer (`undefined`). */
   private readonly cursors = new Map<string | undefined, string>();
   private fetching = new Set<string>();
@@ -35,7 +35,7 @@ export class RunStore {
   readonly onDidRequestPermission: Event<Run> = this.permissionRequested.event;
 
   constructor(
-    private readonly server: Server,
+    private readonly server: ServerLink,
     private readonly hosts?: Pick<Hosts, "get" | "onDidChange" | "onNotification">,
   ) {
     server.onNotification(notification => this.handle(notification));
@@ -112,7 +112,7 @@ export class RunStore {
     }
   }
 
-  private async load(server: Server, host: string | undefined): Promise<void> {
+  private async load(server: ServerLink, host: string | undefined): Promise<void> {
     const active: string[] = [];
     const known = [...this.runs.keys()].filter(id => hostOf(id) === host);
     for (let cursor: string | null | undefined; ; ) {

@@ -5,6 +5,7 @@ import { createMessageConnection, ErrorCodes, ResponseError, StreamMessageReader
 import { PROTOCOL_VERSION, type InitializeResult, type Notifications } from "../protocol";
 import { Failure } from "./failure";
 import { LineReader, LineWriter } from "./lines";
+import { NOTIFICATION_METHODS, OUTPUT_BATCHING } from "./protocol-client";
 import type { ServerMethods } from "./optional";
 
 /** How to start the server, and the client info that we send it. */
@@ -23,9 +24,6 @@ export interface Listener {
   log(line: string): void;
 }
 
-/** We request output in batches, because the screen is not drawn more often. */
-const OUTPUT_BATCHING = { minIntervalMs: 40, maxChunkBytes: 65_536 };
-
 /**
  * We kill a server that has not exited this long after `exit`. Runs are not affected: each has a supervisor process of
  * its own.
@@ -37,8 +35,6 @@ export const CONNECT_TIMEOUT_MS = 30_000;
 
 /** A process that ssh left behind may hold the pipes, so they are read no longer than this after the end of ssh. */
 const DRAIN_MS = 500;
-
-const NOTIFICATION_METHODS: readonly (keyof Notifications)[] = ["run/output", "run/item", "run/session", "run/permission", "run/state", "run/changed", "run/deleted"];
 
 /** Whether the error is one of the pipe to the server, not an error response. */
 function isTransport(error: unknown): boolean {

@@ -17,6 +17,12 @@ export type State =
 /** A notification of the server: its name and its params. */
 export type ServerNotification = { [N in keyof Notifications]: { name: N; params: Notifications[N] } }[keyof Notifications];
 
+/** A connection to a server as the run store and the feeds see it, whatever carries it. */
+export interface ServerLink extends Pick<Server, "request" | "onNotification" | "handshake"> {
+  readonly onDidChange: Event<{ kind: State["kind"] }>;
+  readonly state: { kind: State["kind"] };
+}
+
 export class Server {
   private current: State = { kind: "stopped", reason: "The loomd server has not been started." };
   private readonly changed = new Emitter<State>();

@@ -9,7 +9,7 @@ export interface Header {
   stateLabel: string;
   provider: string;
   final: boolean;
-  can: { send: boolean; steer: boolean; interrupt: boolean; configure: boolean; resume: boolean; takeover: boolean };
+  can: { answer: boolean; send: boolean; steer: boolean; interrupt: boolean; configure: boolean; resume: boolean; takeover: boolean };
 }
 
 export type ToPage =

@@ -2,14 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { basename, isAbsolute, join } from "node:path";
 import { commands, env, Uri, ViewColumn, window, type Disposable, type WebviewPanel, type WebviewPanelSerializer } from "vscode";
-import { providerOfRun, type Services } from "../services";
-import type { ItemParams, Prompt, Run } from "../protocol";
-import { isFinal, isWaiting, nameOf, stateLabel, takeoversOf, titleOf } from "../runs/run";
-import { Failure } from "../server/failure";
-import { refuseLinks } from "../runs/start";
-import { elsewhere, hostOf } from "../server/run-ids";
-import { promptOf, type Attachment } from "../transcript/context";
-import type { Header, ToExtension, ToPage } from "../transcript/messages";
+import type { Services } from "../services";
+import type { Run } from "../protocol";
+import { titleOf } from "../runs/run";
+import { elsewhere } from "../server/run-ids";
+import type { Attachment } from "../transcript/context";
+import type { ToExtension, ToPage } from "../transcript/messages";
+import { TranscriptSession, type HostAction } from "../transcript/session";
 import { CHANGE_SCHEME } from "./changes";
 import { findContext } from "./files";
 import { openAt } from "./links";
@@ -17,9 +16,6 @@ import { showInformation } from "./messages";
 import { pageHtml } from "./page";
 
 export const TRANSCRIPT_VIEW = "loomd.transcript";
-
-/** Changes are collected this long before they are sent. */
-const BATCH_INTERVAL_MS = 40;
 
 export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, Disposable {
   private readonly panels = new Map<string, Panel>();
@@ -41,7 +37,7 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
   show(run: Run, { find, question, item, draft, context, text = "" }: { find?: string; question?: string; item?: number; draft?: { text: string; context: Attachment[] }; context?: Attachment[]; text?: string } = {}): void {
     let panel = this.panels.get(run.id);
     if (panel) panel.view.reveal();
-    else panel = this.adopt(run.id, window.createWebviewPanel(TRANSCRIPT_VIEW, nameOf(run), ViewColumn.Active, this.options()));
+    else panel = this.adopt(run.id, window.createWebviewPanel(TRANSCRIPT_VIEW, titleOf(run), ViewColumn.Active, this.options()));
     if (find !== undefined) panel.postWhenReady({ kind: "find", query: find });
     if (question !== undefined) panel.postWhenReady({ kind: "question", permissionId: question });
     if (item !== undefined) panel.postWhenReady({ kind: "reveal", item });
@@ -92,201 +88,93 @@ export class Transcripts implements WebviewPanelSerializer<{ runId?: string }>, 
 }
 
 class Panel implements Disposable {
-  private subscription: Disposable | undefined;
+  readonly session: TranscriptSession;
   private readonly disposables: Disposable[];
-  private batch: ItemParams[] = [];
-  private timer: NodeJS.Timeout | undefined;
-  private ready = false;
-  /** Messages for when the page has its items. */
-  private waiting: ToPage[] = [];
-  /** Incremented with every load, so that an overtaken one gives up. */
-  private loads = 0;
 
   constructor(
-    private readonly services: Services,
-    public runId: string,
+    services: Services,
+    runId: string,
     readonly view: WebviewPanel,
     private readonly diffs: Map<string, string>,
-    private readonly onRunReplaced: (runId: string) => void,
+    onRunReplaced: (runId: string) => void,
   ) {
     const icon = (theme: string) => Uri.joinPath(services.context.extensionUri, "media", `tab-${theme}.svg`);
     view.iconPath = { light: icon("light"), dark: icon("dark") };
+    this.session = new TranscriptSession(services, runId, {
+      post: message => this.post(message),
+      act: message => this.act(message),
+      resume: async (run, prompt) => commands.executeCommand<Run | undefined>("loomd.continue", { kind: "run", id: run.id }, prompt),
+      onRunReplaced,
+      onHeader: ({ run }) => (view.title = titleOf(run)),
+    });
     this.disposables = [
       view.onDidChangeViewState(() => view.visible && this.post({ kind: "visible" })),
-      view.webview.onDidReceiveMessage((message: ToExtension) => void this.handle(message)),
-      services.runs.onDidChange(({ runs }) => {
-        if (runs.has(this.runId)) this.postHeader();
-      }),
-      services.server.onDidChange(state => {
-        if (state.kind !== "running") return;
-        void this.services.runs.loaded().then(() => this.postHeader());
-        if (this.ready && !this.subscription && hostOf(this.runId) === undefined) void this.load();
-      }),
-      services.hosts.onDidChange(host => {
-        if (host === hostOf(this.runId) && services.hosts.get(host)?.state.kind === "running" && this.ready && !this.subscription) void this.load();
-      }),
+      view.webview.onDidReceiveMessage((message: ToExtension) => void this.session.handle(message)),
     ];
     view.webview.html = pageHtml(view.webview, services.context.extensionUri, "transcript.js", "Transcript");
   }
 
+  get runId(): string {
+    return this.session.runId;
+  }
+
   dispose(): void {
-    this.subscription?.dispose();
-    clearTimeout(this.timer);
+    this.session.dispose();
     for (const disposable of this.disposables) disposable.dispose();
   }
 
-  post(message: ToPage): void {
+  postWhenReady(message: ToPage): void {
+    this.session.postWhenReady(message);
+  }
+
+  private post(message: ToPage): void {
     void this.view.webview.postMessage(message);
   }
 
-  postWhenReady(message: ToPage): void {
-    if (this.subscription) this.post(message);
-    else this.waiting.push(message);
-  }
-
-  private get run(): Run | undefined {
-    return this.services.runs.get(this.runId);
-  }
-
-  private postHeader(): void {
-    const run = this.run;
-    if (!run) return;
-    this.view.title = titleOf(run);
-    const provider = providerOfRun(this.services, run);
-    const can = provider?.capabilities;
-    const host = hostOf(run.id);
-    const final = isFinal(run);
-    const header: Header = {
-      run,
-      name: nameOf(run),
-      stateLabel: isWaiting(run) ? "waiting for permission" : stateLabel(run),
-      // Whatever names the agent says where it is, also a permission request.
-      provider: `${provider?.title ?? run.provider}${host === undefined ? "" : ` on ${host}`}`,
-      final,
-      can: {
-        send: !final && (can?.send ?? false),
-        steer: can?.steer ?? false,
-        interrupt: can?.interrupt ?? false,
-        configure: !final && run.hasTranscript === true,
-        resume: final && run.hasTranscript === true && (run.session?.resumable ?? false),
-        takeover: takeoversOf(run).length > 0,
-      },
-    };
-    this.post({ kind: "header", header });
-  }
-
-  /** Sends the run's last items, and what follows. */
-  private async load(): Promise<void> {
-    const [load, { runId }] = [++this.loads, this];
-    this.subscription?.dispose();
-    this.subscription = undefined;
-    this.batch = [];
-    void this.services.runs.refresh(runId).finally(() => this.postHeader());
-    try {
-      const { items, total, seq, prev } = await this.services.server.request("run/items", { runId });
-      if (load !== this.loads) return;
-      this.post({ kind: "items", items, total, ...(prev == null ? {} : { prev }) });
-      this.subscription = this.services.feeds.followItems(runId, { afterSeq: seq, onChange: change => this.addChange(change), onFailure: ({ message }) => this.post({ kind: "failed", message }) });
-      this.postHeader();
-      for (const message of this.waiting.splice(0)) this.post(message);
-    } catch (error) {
-      if (load === this.loads) this.post({ kind: "failed", message: Failure.from(error).message });
-    }
-  }
-
-  private addChange(change: ItemParams): void {
-    this.batch.push(change);
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      this.post({ kind: "changes", changes: this.batch });
-      this.batch = [];
-    }, BATCH_INTERVAL_MS);
-  }
-
-  private async handle(message: ToExtension): Promise<void> {
+  private async act(message: HostAction): Promise<void> {
     const { runId } = this;
-    try {
-      switch (message.kind) {
-        case "ready":
-          this.ready = true;
-          return await this.load();
-        case "earlier": {
-          const { items, prev } = await this.services.server.request("run/items", { runId, before: message.before, limit: 500 });
-          if (runId === this.runId) this.post({ kind: "earlier", items, ...(prev == null ? {} : { prev }) });
-          return;
-        }
-        case "item": {
-          const { item } = await this.services.server.request("run/getItem", { runId, item: message.item });
-          if (runId === this.runId) this.post({ kind: "item", item });
-          return;
-        }
-        case "answer": {
-          const { permissionId, optionId, cancelled, message: reason } = message;
-          await this.services.server.request("run/answer", { runId, permissionId, ...(optionId ? { optionId } : {}), ...(cancelled ? { cancelled } : {}), ...(reason ? { message: reason } : {}) });
-          return;
-        }
-        case "always":
-          await commands.executeCommand("loomd.always", { kind: "permission", id: runId, permissionId: message.permissionId });
-          return;
-        case "send":
-          return await this.send(promptOf(message.text, message.context), message.mode);
-        case "find":
-          return this.post({ kind: "found", query: message.query, found: await findContext(message.query) });
-        case "interrupt":
-          await this.services.server.request("run/interrupt", { runId });
-          return;
-        case "cancel":
-        case "configure":
-        case "openOutput":
-        case "takeover":
-        case "changes":
-        case "rerun":
-        case "queued":
-          await commands.executeCommand(`loomd.${message.kind}`, { kind: "run", id: runId });
-          return;
-        case "review":
-          await commands.executeCommand("loomd.reviewChanges", { kind: "run", id: runId });
-          return;
-        case "undoTurn":
-          await commands.executeCommand("loomd.undoTurn", { kind: "run", id: runId }, { turn: message.turn });
-          return;
-        case "openFile": {
-          const there = this.run && elsewhere(this.run);
-          if (there) return void showInformation(`${message.path}: ${there} Only their text is shown here.`);
-          const cwd = this.run?.cwd ?? "/";
-          return await openAt(isAbsolute(message.path) ? message.path : join(cwd, message.path), message.line, message.column);
-        }
-        case "openDiff": {
-          const side = (name: string, text: string) => {
-            const uri = Uri.from({ scheme: CHANGE_SCHEME, authority: "transcript", path: message.path.startsWith("/") ? message.path : `/${message.path}`, query: `${name}-${randomBytes(6).toString("hex")}` });
-            this.diffs.set(uri.toString(), text);
-            return uri;
-          };
-          await commands.executeCommand("vscode.diff", side("before", message.oldText), side("after", message.newText), `${basename(message.path)} (proposed)`, { preview: true });
-          return;
-        }
-        case "copy":
-          await env.clipboard.writeText(message.text);
-          return;
+    const run = { kind: "run", id: runId };
+    switch (message.kind) {
+      case "always":
+        await commands.executeCommand("loomd.always", { kind: "permission", id: runId, permissionId: message.permissionId });
+        return;
+      case "find":
+        return this.post({ kind: "found", query: message.query, found: await findContext(message.query) });
+      case "cancel":
+      case "configure":
+      case "openOutput":
+      case "takeover":
+      case "changes":
+      case "rerun":
+      case "queued":
+        await commands.executeCommand(`loomd.${message.kind}`, run);
+        return;
+      case "review":
+        await commands.executeCommand("loomd.reviewChanges", run);
+        return;
+      case "undoTurn":
+        await commands.executeCommand("loomd.undoTurn", run, { turn: message.turn });
+        return;
+      case "openFile": {
+        const there = this.session.run && elsewhere(this.session.run);
+        if (there) return void showInformation(`${message.path}: ${there} Only their text is shown here.`);
+        const cwd = this.session.run?.cwd ?? "/";
+        return await openAt(isAbsolute(message.path) ? message.path : join(cwd, message.path), message.line, message.column);
       }
-    } catch (error) {
-      this.post({ kind: "failed", message: Failure.from(error).message });
+      case "openDiff": {
+        const side = (name: string, text: string) => {
+          const uri = Uri.from({ scheme: CHANGE_SCHEME, authority: "transcript", path: message.path.startsWith("/") ? message.path : `/${message.path}`, query: `${name}-${randomBytes(6).toString("hex")}` });
+          this.diffs.set(uri.toString(), text);
+          return uri;
+        };
+        await commands.executeCommand("vscode.diff", side("before", message.oldText), side("after", message.newText), `${basename(message.path)} (proposed)`, { preview: true });
+        return;
+      }
+      case "copy":
+        await env.clipboard.writeText(message.text);
+        return;
+      default:
+        return message satisfies never;
     }
-  }
-
-  /** Sends a message. If the run has ended, a new run resumes its session in the same panel. */
-  private async send(prompt: Prompt, mode: "queue" | "steer"): Promise<void> {
-    const run = this.run;
-    refuseLinks(hostOf(this.runId), prompt);
-    if (!run || !isFinal(run)) {
-      await this.services.server.request("run/send", { runId: this.runId, prompt, mode });
-      return this.post({ kind: "sent" });
-    }
-    const next = await commands.executeCommand<Run | undefined>("loomd.continue", { kind: "run", id: run.id }, prompt);
-    if (!next) return;
-    this.post({ kind: "sent" });
-    this.runId = next.id;
-    this.onRunReplaced(next.id);
-    await this.load();
   }
 }

@@ -5,7 +5,7 @@ import { element } from "./dom";
 
 /** The text that a terminal would show in the end, with its colors. */
 export function renderAnsi(text: string): HTMLElement {
-  const body = element("pre", { class: "output", tabIndex: 0, aria: { label: "Output" }, role: "region" });
+  const body = element("pre", { class: "output", tabIndex: 0, aria: { label: "Output" }, role: "group" });
   for (const part of Anser.ansiToJson(terminalText(text), { use_classes: true, json: true, remove_empty: true })) {
     const [color, background] = [colorOf(part.fg, part.fg_truecolor), colorOf(part.bg, part.bg_truecolor)];
     const classes = [part.fg && !color ? `fg-${part.fg}` : "", part.bg && !background ? `bg-${part.bg}` : "", ...part.decorations.map(name => `ansi-${name}`)].filter(name => name !== "");

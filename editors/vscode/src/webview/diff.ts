@@ -24,7 +24,7 @@ export function renderPatch(path: string, patch: string): HTMLElement {
 
 function renderHunks(path: string, hunks: readonly StructuredPatchHunk[]): HTMLElement {
   const language = languageOf(path);
-  const body = element("div", { class: "diff", role: "region", tabIndex: 0, aria: { label: "Diff" } });
+  const body = element("div", { class: "diff", role: "group", tabIndex: 0, aria: { label: "Diff" } });
   let shown = 0;
   let hidden = 0;
   for (const hunk of hunks) {

@@ -5,6 +5,7 @@ import { capitalized, formatCount, formatDuration } from "../runs/run";
 import { dataText, outputText, plainText, titleOf, type ItemOf, type Row, type Transcript } from "../transcript/items";
 import type { ToExtension } from "../transcript/messages";
 import { lastLines } from "./ansi";
+import { bridge } from "./bridge";
 import { element, icon, iconButton } from "./dom";
 import { StreamedMarkdown, type MarkdownActions } from "./markdown";
 import { planCount, planSteps } from "./plan";
@@ -178,7 +179,7 @@ export class Renderer {
       if (item.continues != null && !withdrawn) return [];
       const head = this.header(item.role === "user" ? "account" : "hubot", this.author(item), item, ...facts);
       const { turn } = item;
-      if (item.role === "user" && turn != null) head.append(iconButton("discard", "Undo Changes Since This Message…", () => this.post({ kind: "undoTurn", turn }), "item-copy"));
+      if (bridge().hasEditor && item.role === "user" && turn != null) head.append(iconButton("discard", "Undo Changes Since This Message…", () => this.post({ kind: "undoTurn", turn }), "item-copy"));
       return [head];
     }
     const took = item.endAt != null && item.endAt - item.at >= 1000 ? ` for ${formatDuration(item.endAt - item.at)}` : "";

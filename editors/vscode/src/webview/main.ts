@@ -3,6 +3,7 @@
 import { formatCount, formatDuration } from "../runs/run";
 import { plainText, Transcript, type Row } from "../transcript/items";
 import type { Header, ToExtension, ToPage } from "../transcript/messages";
+import { bridge, type SavedState } from "./bridge";
 import { Composer } from "./composer";
 import { button, element, icon, iconButton } from "./dom";
 import { Find } from "./find";
@@ -11,15 +12,7 @@ import { List } from "./list";
 import { readableText } from "./markdown";
 import { PlanBar } from "./plan";
 
-/** What survives a reload of the window. The extension opens the transcript of `runId` again. */
-interface SavedState {
-  runId?: string;
-  draft?: string;
-}
-
-declare function acquireVsCodeApi(): { postMessage(message: ToExtension): void; getState(): SavedState | undefined; setState(state: SavedState): void };
-
-const vscode = acquireVsCodeApi();
+const host = bridge();
 /** The items that were asked for with nothing omitted, and as of which entry. */
 const requested = new Map<number, number>();
 const post = (message: ToExtension) => {
@@ -28,7 +21,7 @@ const post = (message: ToExtension) => {
     if (requested.get(message.item) === lastSeq) return;
     requested.set(message.item, lastSeq);
   }
-  vscode.postMessage(message);
+  host.post(message);
 };
 
 let transcript = new Transcript();
@@ -104,8 +97,8 @@ const find = new Find({
   },
   boxes: () => list.boxes(),
 });
-const save = (state: SavedState) => vscode.setState({ ...vscode.getState(), ...state });
-const composer = new Composer(post, vscode.getState()?.draft ?? "", draft => save({ draft }), message => showError(message));
+const save = (state: SavedState) => host.setState({ ...host.getState(), ...state });
+const composer = new Composer(post, host.getState()?.draft ?? "", draft => save({ draft }), message => showError(message));
 
 const title = element("h1", { class: "name" });
 const stateText = element("span", { class: "state" });
@@ -121,7 +114,7 @@ const liveRegion = element("div", { class: "visually-hidden", role: "status", ar
 errorBar.hidden = permissionBar.hidden = toEnd.hidden = true;
 
 const planBar = new PlanBar();
-document.body.append(headerBar, find.bar, errorBar, planBar.bar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
+(document.getElementById("transcript") ?? document.body).append(headerBar, find.bar, errorBar, planBar.bar, element("main", {}, empty, list.scroller, toEnd), permissionBar, composer.form, liveRegion);
 list.mount();
 list.onFollowing = stuck => (toEnd.hidden = stuck);
 list.onDrawn = () => {
@@ -132,11 +125,12 @@ list.onDrawn = () => {
 find.onClose = () => list.refocus();
 find.onSearch = loadEarlier;
 
-window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
+host.onMessage((data: ToPage) => {
   switch (data.kind) {
     case "header":
       return showHeader(data.header);
     case "items":
+      errorBar.hidden = true;
       transcript = new Transcript();
       transcript.total = data.total;
       redraws.clear();
@@ -271,9 +265,10 @@ document.addEventListener("keydown", event => {
 function showHeader(next: Header): void {
   const changed = header?.stateLabel !== next.stateLabel || header.final !== next.final || header.can.takeover !== next.can.takeover;
   header = next;
-  if (renderer.cwd !== next.run.cwd || renderer.agent !== next.provider) for (const [number] of list.boxes()) redraws.set(number, (redraws.get(number) ?? 0) + 1);
+  if (renderer.cwd !== next.run.cwd || renderer.questions.canAnswer !== next.can.answer || renderer.agent !== next.provider) for (const [number] of list.boxes()) redraws.set(number, (redraws.get(number) ?? 0) + 1);
   renderer.cwd = next.run.cwd;
   renderer.agent = next.provider;
+  renderer.questions.canAnswer = next.can.answer;
   const last = transcript.last();
   const takenOver = next.run.takenOverAt != null;
   // The run's last item may arrive before the header that says that its session was continued in a terminal.
@@ -294,11 +289,11 @@ function showHeader(next: Header): void {
     ...[
       iconButton("search", "Find", () => find.open()),
       can.configure && iconButton("settings", "Change Model or Permission Mode", () => post({ kind: "configure" })),
-      iconButton("terminal", "Open Output", () => post({ kind: "openOutput" })),
+      host.hasEditor ? iconButton("terminal", "Open Output", () => post({ kind: "openOutput" })) : iconButton("export", "Export", () => post({ kind: "openOutput" })),
       iconButton("diff-multiple", "Show Changes", () => post({ kind: "changes" })),
-      iconButton("checklist", "Review Changes", () => post({ kind: "review" })),
+      host.hasEditor && iconButton("checklist", "Review Changes", () => post({ kind: "review" })),
       can.takeover && iconButton("person", "Continue in Terminal", () => post({ kind: "takeover" })),
-      final ? iconButton("debug-rerun", "Run Again", () => post({ kind: "rerun" })) : iconButton("debug-stop", "End Run", () => post({ kind: "cancel" })),
+      can.answer && (final ? iconButton("debug-rerun", "Run Again", () => post({ kind: "rerun" })) : iconButton("debug-stop", "End Run", () => post({ kind: "cancel" }))),
     ].filter(made => made !== false),
   );
 }

@@ -2,6 +2,7 @@
 // may have read anything. A text that grows keeps the nodes of its finished blocks: only the rest is rendered again.
 import MarkdownIt, { type Token } from "markdown-it";
 import { findFileLocations } from "../runs/file-locations";
+import { bridge } from "./bridge";
 import { element, iconButton } from "./dom";
 import { highlight } from "./highlight";
 import { decodedUri } from "./uri";
@@ -225,6 +226,8 @@ function render(text: string, actions: MarkdownActions): ChildNode[] {
     const [encoded = "", fragment] = href.replace(/^file:\/\//, "").split("#");
     const path = decodedUri(encoded);
     const line = /^L?(\d+)/.exec(fragment ?? "")?.[1] ?? /:(\d+)$/.exec(path)?.[1];
+    // In a browser a click with another button would follow the address, whatever its scheme is.
+    if (!bridge().hasEditor) link.setAttribute("href", "#");
     link.addEventListener("click", event => {
       event.preventDefault();
       if (path) actions.openFile(path.replace(/:\d+$/, ""), line === undefined ? undefined : Number(line));

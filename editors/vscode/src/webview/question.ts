@@ -5,6 +5,7 @@ import type { PermissionOption } from "../protocol";
 import { actionText } from "../runs/run";
 import type { ItemOf } from "../transcript/items";
 import type { ToExtension } from "../transcript/messages";
+import { bridge } from "./bridge";
 import { button, element, icon } from "./dom";
 
 type Question = ItemOf<"permission">;
@@ -16,6 +17,8 @@ const LOOMD_REACH = "adds a rule that you choose. It holds in every client of lo
 export const GUARD_MS = 600;
 
 export class Questions {
+  /** Whether the user may answer, or only look on. */
+  canAnswer = true;
   /** When the end of a request came into view. */
   private readonly seen = new Map<string, number>();
   private readonly reasons = new Map<string, string>();
@@ -77,8 +80,10 @@ export class Questions {
     };
     for (const option of options) add(option.name, option.kind.startsWith("allow"), option.kind === "allow_once" ? "primary" : "secondary", `option-${option.optionId}`, () => this.send(item, this.outcome(item, option)), option.kind.endsWith("always") ? agentReach : "");
     if (!options.some(({ kind }) => kind.startsWith("reject"))) add("Deny", false, "secondary", "deny", () => this.send(item, this.outcome(item, undefined)));
-    add("Always allow in loomd…", true, "link", "always", () => this.post({ kind: "always", permissionId }), LOOMD_REACH);
-    box.append(element("p", { class: "permission-title" }, icon("bell-dot"), `Allow ${agent} to ${actionText(item.toolCall["kind"])}?`), shown(item), row, element("p", { class: "reach quiet" }, `${always ? `“${options.filter(({ kind }) => kind.endsWith("always")).map(({ name }) => name).join("”, “")}” ${agentReach} ` : ""}“Always allow in loomd…” ${LOOMD_REACH}`), reason);
+    const keepsRules = bridge().hasEditor;
+    if (keepsRules) add("Always allow in loomd…", true, "link", "always", () => this.post({ kind: "always", permissionId }), LOOMD_REACH);
+    box.append(element("p", { class: "permission-title" }, icon("bell-dot"), `Allow ${agent} to ${actionText(item.toolCall["kind"])}?`), shown(item), row, element("p", { class: "reach quiet" }, `${always ? `“${options.filter(({ kind }) => kind.endsWith("always")).map(({ name }) => name).join("”, “")}” ${agentReach} ` : ""}${keepsRules ? `“Always allow in loomd…” ${LOOMD_REACH}` : ""}`), reason);
+    row.hidden = reason.hidden = !this.canAnswer;
     this.arm(row);
     this.observer.observe(row);
     return box;
@@ -110,7 +115,7 @@ export class Questions {
   }
 
   private isArmed(permissionId: string): boolean {
-    return this.pressedAt >= this.armedAt(permissionId);
+    return this.canAnswer && this.pressedAt >= this.armedAt(permissionId);
   }
 
   private appear(row: HTMLElement, visible: boolean): void {

@@ -4,6 +4,7 @@ import { formatBytes, formatDuration, relativeTo, visible } from "../runs/run";
 import { inputParts, outputText, type ItemOf } from "../transcript/items";
 import type { ToExtension } from "../transcript/messages";
 import { lastLines, renderAnsi } from "./ansi";
+import { bridge } from "./bridge";
 import { lineCounts, renderPatch, renderTexts } from "./diff";
 import { button, element, icon, iconButton } from "./dom";
 
@@ -100,7 +101,7 @@ export class ToolRenderer {
   }
 
   private diff({ path, kind, patch, oldText, newText, omitted }: FileDiff): HTMLElement {
-    const open = patch == null && !omitted && iconButton("diff", "Open Diff", () => this.context.post({ kind: "openDiff", path, oldText: oldText ?? "", newText: newText ?? "" }));
+    const open = bridge().hasEditor && patch == null && !omitted && iconButton("diff", "Open Diff", () => this.context.post({ kind: "openDiff", path, oldText: oldText ?? "", newText: newText ?? "" }));
     const facts = { add: "added", delete: "deleted", move: "moved", modify: "" }[kind] ?? "";
     const content = omitted ? element("p", { class: "quiet" }, "Loading…") : patch != null ? renderPatch(path, patch) : oldText == null && newText == null ? undefined : renderTexts(path, oldText ?? "", newText ?? "");
     return element("div", { class: "change" }, element("div", { class: "change-head" }, this.file(path, undefined), element("span", { class: "quiet" }, facts), open), content);

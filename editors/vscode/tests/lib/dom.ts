@@ -8,5 +8,5 @@ class NoObserver {
 
 export function setUpDom(): void {
   const { document, Node, HTMLElement, HTMLInputElement, NodeFilter } = parseHTML("<!DOCTYPE html><html><body></body></html>");
-  Object.assign(globalThis, { document, Node, HTMLElement, HTMLInputElement, NodeFilter, IntersectionObserver: NoObserver, CSS: { escape: (text: string) => text } });
+  Object.assign(globalThis, { document, Node, HTMLElement, HTMLInputElement, NodeFilter, IntersectionObserver: NoObserver, CSS: { escape: (text: string) => text }, acquireVsCodeApi: () => ({ postMessage() {}, getState() {}, setState() {} }) });
 }

@@ -67,7 +67,7 @@ export class TranscriptPage {
   async header(more: Partial<Run> = {}, can: Partial<Header["can"]> = {}): Promise<void> {
     const run = makeRun("0190-run", "running", { provider: "codex", startedAt: Date.now() - 5000, ...more });
     const final = !["starting", "running", "awaitingPermission", "idle"].includes(run.state);
-    await this.send({ kind: "header", header: { run, name: "Fix the parser", stateLabel: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, configure: !final, resume: final, takeover: true, ...can } } });
+    await this.send({ kind: "header", header: { run, name: "Fix the parser", stateLabel: run.state, provider: "Codex", final, can: { send: !final, steer: true, interrupt: true, configure: !final, resume: final, takeover: true, answer: true, ...can } } });
   }
 
   /** The last items of the run. */

@@ -5,7 +5,8 @@ import { IDLE_SHOWN_MS, MAX_ENDED_SHOWN, groupRuns } from "../../src/runs/groups
 import { MAX_BUFFERED_CHARS, NewlineConverter, OutputBuffer, MAX_CHUNK_CHARS } from "../../src/runs/output-buffer";
 import { findFileLocations } from "../../src/runs/file-locations";
 import { optionFor, ruleOfSettings, ruleProposals, ruleText } from "../../src/runs/rules";
-import { rerunParams, argvOf, missingEnvironment, startParams } from "../../src/runs/start";
+import { missingEnvironment, rerunParams } from "../../src/runs/rerun";
+import { argvOf, startParams } from "../../src/runs/start";
 import { actionText, requestTitle, commandLine, formatCount, formatDuration, iconOf, nameOf, formatBytes, plain, shortened, stateLabel } from "../../src/runs/run";
 import { makePermissionRequest, makeRun } from "../lib/runs";
 
