@@ -156,6 +156,7 @@ impl ServerSession {
     }
 
     async fn request<R: DeserializeOwned>(&self, method: MethodName, params: &impl Serialize, may_repeat: bool) -> Result<R, Failure> {
+        let mut is_again = false;
         loop {
             let connection = self.connection();
             let failure = match self.in_time(connection.client.request(method.as_str(), params)).await {
@@ -166,11 +167,18 @@ impl ServerSession {
                 Err(failure) => failure,
             };
             let Some(host) = self.launch.host() else { return Err(failure) };
+            if is_again && method == MethodName::RunCloseInput && failure.kind == FailureKind::RunNotActive {
+                // The run has ended after the first time, by which its input was closed.
+                return serde_json::from_str("{}").map_err(|error| Failure::internal(error.to_string()));
+            }
             if !is_connection_end(&failure) {
                 return Err(failure.with("host", host.as_str()));
             }
             match (self.is_remade, may_repeat) {
-                (true, true) => self.connect_anew(&connection, 0).await?,
+                (true, true) => {
+                    self.connect_anew(&connection, 0).await?;
+                    is_again = true;
+                }
                 _ => {
                     let message = format!("the connection to {host} broke before `{}` was answered", method.as_str());
                     let more = if may_repeat { "; try again" } else { ", which may have taken effect; look before you try again" };

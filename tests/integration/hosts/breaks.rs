@@ -72,6 +72,34 @@ fn over_a_line_that_breaks_what_is_typed_arrives_once() {
 }
 
 #[test]
+fn what_took_effect_and_had_no_answer_is_sent_again_and_done_once() {
+    let hosts = Hosts::new();
+    let far = hosts.far.path().display().to_string();
+    let loses = |name: &str, method: &str| {
+        hosts.host(name, &format!("exec python3 -B '{FAR_SIDE}' lose {method} '{far}/lost-{name}' \"$LOOMD\""));
+    };
+    loses("start", "run/start");
+    assert_eq!(hosts.stdout(&["run", "--host", "start", "--", "echo", "x"]), "x\n");
+    assert_eq!(hosts.runs().len(), 1, "a start that is sent again starts nothing else");
+    let id = hosts.stdout(&["run", "--host", "build", "--detach", "--interactive", "--", "cat"]);
+    let id = id.trim().trim_start_matches("build/");
+    loses("send", "run/send");
+    hosts.stdout(&["send", &format!("send/{id}"), "one"]);
+    loses("close", "run/closeInput");
+    hosts.stdout(&["send", &format!("close/{id}"), "two", "--close"]);
+    assert_eq!(hosts.stdout(&["logs", "-f", &format!("build/{id}")]), "one\ntwo\n");
+    loses("typed", "run/send");
+    let file = hosts.near.file("input", b"typed\n");
+    let mut command = hosts.command(&["run", "--host", "typed", "--interactive", "--", "cat"]);
+    let output = command.stdin(std::fs::File::open(file).expect("opened")).output().expect("loomd starts");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "typed\n"), "{}", text(&output.stderr));
+    for name in ["start", "send", "close", "typed"] {
+        assert!(hosts.far.path().join(format!("lost-{name}")).exists(), "{name} lost nothing");
+        assert_eq!(hosts.calls().iter().filter(|call| call.contains(&format!("|{name}|"))).count(), 2, "{name}");
+    }
+}
+
+#[test]
 fn a_break_is_told_once_and_a_live_run_goes_on() {
     let hosts = Hosts::new();
     let mut gate = Gate::new(hosts.far.path(), "gate");

@@ -1,6 +1,7 @@
 """loomd on another host, as a bad line or another release shows it.
 
     far_side.py cut SEED COUNTER COMMAND...     breaks the line after a random number of bytes, other ones each time
+    far_side.py lose METHOD MARKER COMMAND...   breaks it in place of the answer to the first request of this method
     far_side.py answer MEMBERS COMMAND...       the answer to `initialize` has these members, as JSON, in place of its own
 """
 
@@ -59,17 +60,49 @@ def cut(seed, counter, command):
     sys.exit(child.wait())
 
 
+def frame(stream):
+    length = None
+    while (line := stream.readline()) not in (b"\r\n", b""):
+        length = int(line.split(b":")[1])
+    return stream.read(length) if length else None
+
+
+def encode(body):
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def lose(method, marker, command):
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    lost = []
+
+    def requests():
+        while body := frame(sys.stdin.buffer):
+            message = json.loads(body)
+            if message.get("method") == method and not os.path.exists(marker):
+                open(marker, "w").close()
+                lost.append(message["id"])
+            child.stdin.write(encode(body))
+            child.stdin.flush()
+        child.stdin.close()
+
+    threading.Thread(target=requests, daemon=True).start()
+    while body := frame(child.stdout):
+        message = json.loads(body)
+        if "method" not in message and message.get("id") in lost:
+            child.kill()
+            child.wait()
+            os._exit(255)
+        write(encode(body))
+    os._exit(child.wait())
+
+
 def answer(members, command):
     child = start(command)
-    length = None
-    while (line := child.stdout.readline()) not in (b"\r\n", b""):
-        length = int(line.split(b":")[1])
-    message = json.loads(child.stdout.read(length))
+    message = json.loads(frame(child.stdout))
     for name, value in json.loads(members).items():
         old = message["result"].get(name, {})
         message["result"][name] = {**old, **value} if isinstance(value, dict) else value
-    body = json.dumps(message).encode()
-    write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+    write(encode(json.dumps(message).encode()))
     while block := child.stdout.read1(65536):
         write(block)
     sys.exit(child.wait())
@@ -77,5 +110,7 @@ def answer(members, command):
 
 if sys.argv[1] == "cut":
     cut(sys.argv[2], sys.argv[3], sys.argv[4:])
+elif sys.argv[1] == "lose":
+    lose(sys.argv[2], sys.argv[3], sys.argv[4:])
 else:
     answer(sys.argv[2], sys.argv[3:])
