@@ -78,7 +78,7 @@ impl Host {
 
     /// The command that starts loomd there.
     pub(crate) fn loomd(&self) -> &str {
-        self.config.command.as_deref().unwrap_or("loomd")
+        self.config.command.as_deref().filter(|command| !command.trim().is_empty()).unwrap_or("loomd")
     }
 
     /// Time limit for each answer, where other hosts must not wait.
@@ -222,5 +222,9 @@ mod tests {
         };
         assert_eq!(arguments(&host(None)), ["-T", "--", "build", "loomd"]);
         assert_eq!(arguments(&host(Some("~/bin/loomd"))), ["-T", "--", "build", "~/bin/loomd"]);
+        assert_eq!(arguments(&host(Some(" "))), ["-T", "--", "build", "loomd"]);
+        let config = toml::from_str::<HostConfig>("command = \"loomd\"\ntimeoutSeconds = 3\n").expect("it is good");
+        assert_eq!(Host::new("a".parse().expect("a name"), config).answer_timeout(), Duration::from_secs(3));
+        assert!(toml::from_str::<HostConfig>("port = 22\n").is_err());
     }
 }
