@@ -2,7 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::{acp, cli, client::ServerLaunch, config::Locations, mcp, rpc::Framing, server, supervisor, web};
+use crate::{
+    acp, cli,
+    client::{ServerLaunch, host::HostName, run_name::split_host},
+    config::Locations,
+    mcp,
+    rpc::Framing,
+    server, supervisor, web,
+};
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
@@ -19,10 +26,14 @@ Examples:
   loomd attach 1a2b3c4d             attach to a run from any terminal
   loomd takeover 1a2b3c4d           continue an agent's session in its own program
   loomd cancel 1a2b3c4d             cancel a run and all its processes
+  loomd list --host build,laptop    list runs of other hosts, which ssh reaches
+  loomd attach build/1a2b3c4d       attach to a run of another host
+  loomd --host build run codex '…'  run an agent on another host
   loomd doctor                      check the installation
 
 Without a command, loomd serves an editor: JSON-RPC 2.0 over stdin and stdout.
-RUN is a run ID or its last digits (4 or more), as `loomd list` shows them.";
+RUN is a run ID or its last digits (4 or more), as `loomd list` shows them; NAME/ID is a run of another host.
+With --host, directories are those of that host, and a run starts in the home directory there.";
 
 /// The whole program: a supervisor, a server, or one of the commands for people.
 pub fn main() -> ExitCode {
@@ -34,8 +45,16 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    let hosts = match arguments.hosts() {
+        Ok(hosts) => hosts,
+        Err(message) => {
+            cli::render::print_error(&message);
+            return ExitCode::from(cli::EXIT_USAGE);
+        }
+    };
     let root_serve = arguments.serve.clone();
-    let launch = ServerLaunch { locations: arguments.locations(), log_file: arguments.log_file.clone(), can_answer: false };
+    let log_file = arguments.log_file.clone();
+    let launch = ServerLaunch { locations: arguments.locations(), log_file, hosts, can_answer: false, note: cli::render::note };
     let serve = |options: Serve| {
         let framing = options.framing.or(root_serve.framing);
         server::main(server::Options { locations: launch.locations.clone(), framing, log_file: launch.log_file.clone() })
@@ -90,6 +109,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) log_file: Option<PathBuf>,
 
+    /// Use loomd on another host, through ssh; `list` and `search` take several, as NAME,NAME
+    #[arg(long, global = true, value_name = "NAME", value_delimiter = ',', help_heading = "Global options")]
+    pub(crate) host: Vec<HostName>,
+
     #[command(subcommand)]
     pub(crate) command: Option<CliCommand>,
 }
@@ -125,6 +148,41 @@ pub(crate) enum CliCommand {
     Man(cli::generate::ManOptions),
 }
 
+impl CliCommand {
+    /// The names of runs that the command got.
+    fn run_names(&self) -> Vec<&str> {
+        match self {
+            Self::Logs(cli::logs::Options { run, .. })
+            | Self::Attach(cli::attach::Options { run, .. })
+            | Self::Changes(cli::changes::Options { run, .. })
+            | Self::Export(cli::export::Options { run, .. })
+            | Self::Search(cli::search::Options { run, .. }) => run.iter().map(String::as_str).collect(),
+            Self::Send(cli::send::Options { run, .. })
+            | Self::Answer(cli::answer::Options { run, .. })
+            | Self::Configure(cli::configure::Options { run, .. })
+            | Self::Takeover(cli::takeover::Options { run, .. }) => vec![run],
+            Self::Cancel(cli::cancel::Options { runs, .. }) | Self::Delete(cli::retention::DeleteOptions { runs }) => {
+                runs.iter().map(String::as_str).collect()
+            }
+            Self::Serve(_)
+            | Self::Run(_)
+            | Self::List(_)
+            | Self::Providers(_)
+            | Self::Sessions(_)
+            | Self::Prune(_)
+            | Self::Stats(_)
+            | Self::Rules(_)
+            | Self::Doctor(_)
+            | Self::Acp(_)
+            | Self::Mcp(_)
+            | Self::Web(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Man(_) => Vec::new(),
+        }
+    }
+}
+
 /// Serve one client over stdin and stdout (the default without a command)
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
@@ -152,6 +210,45 @@ impl Arguments {
 
     pub(crate) fn locations(&self) -> Locations {
         Locations { data_dir: self.data_dir.clone(), config: self.config.clone() }
+    }
+
+    /// The hosts whose servers the command uses: those of `--host`, or the one before the ID of its run. Which files are used
+    /// there is not for us to say.
+    fn hosts(&self) -> Result<Vec<HostName>, String> {
+        let mut hosts = self.host.clone();
+        let mut of_runs = Vec::new();
+        for name in self.command.as_ref().map(CliCommand::run_names).unwrap_or_default() {
+            of_runs.push(split_host(name).map_err(|failure| failure.message)?.0);
+        }
+        if let Some(host) = of_runs.iter().flatten().next() {
+            // With `--host`, a run's name may be without its host.
+            let is_same = |of_run: &Option<HostName>| of_run.as_ref().map_or(!self.host.is_empty(), |of_run| of_run == host);
+            if !of_runs.iter().all(is_same) || (!hosts.is_empty() && hosts != [host.clone()]) {
+                return Err(format!("one run is on {host} and another one is not; name runs of one host"));
+            }
+            hosts = vec![host.clone()];
+        }
+        let Some(first) = hosts.first() else { return Ok(hosts) };
+        match &self.command {
+            None | Some(CliCommand::Serve(_)) => Err(format!("a server is always of this machine; `ssh {first} loomd` starts one there")),
+            Some(CliCommand::Web(_)) => Err(format!(
+                "`loomd web` shows the runs of this machine; `ssh -L 8080:127.0.0.1:8080 {first} loomd web --port 8080` shows those of that one"
+            )),
+            Some(CliCommand::Doctor(_)) => Err(format!("`loomd doctor` checks this machine; `ssh {first} loomd doctor` checks that one")),
+            Some(CliCommand::Schema(_) | CliCommand::Completions(_) | CliCommand::Man(_)) => {
+                Err("what this command prints is of this loomd alone, so it takes no --host".to_owned())
+            }
+            Some(CliCommand::List(_) | CliCommand::Search(_)) if !self.names_files() => Ok(hosts),
+            Some(_) if hosts.len() > 1 => Err("this command takes one host; `loomd list` and `loomd search` take several".to_owned()),
+            Some(_) if self.names_files() => {
+                Err("--data-dir and --log-file name files of this machine, so they do not go with a host".to_owned())
+            }
+            Some(_) => Ok(hosts),
+        }
+    }
+
+    fn names_files(&self) -> bool {
+        self.data_dir.is_some() || self.log_file.is_some()
     }
 
     /// The definition of the command line, for completions and manual pages.

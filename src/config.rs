@@ -39,6 +39,18 @@ pub(crate) struct Config {
     /// Which runs the server deletes on its own.
     pub(crate) retention: Retention,
     pub(crate) providers: BTreeMap<String, ProviderConfig>,
+    /// Hosts that `--host` names, where something about one is unusual.
+    pub(crate) hosts: BTreeMap<String, HostConfig>,
+}
+
+/// How loomd on another host is reached. Where ssh itself needs settings, they stand in its own configuration.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct HostConfig {
+    /// The command of loomd there, which the shell there reads; `loomd` if missing or empty.
+    pub(crate) command: Option<String>,
+    /// How many seconds each answer may take where other hosts wait for it; 10 if missing.
+    pub(crate) timeout_seconds: Option<NonZeroU32>,
 }
 
 /// Limits of a server.

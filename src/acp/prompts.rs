@@ -162,9 +162,9 @@ impl FrontEnd {
 
     async fn send(&self, run: &Run, blocks: ContentBlocks, mode: SendMode) -> Result<SendResult, Failure> {
         let params = if !is_command(run) {
-            SendParams { run_id: run.id, text: None, prompt: Some(Prompt::Blocks(blocks)), mode: Some(mode) }
+            SendParams { run_id: run.id, text: None, prompt: Some(Prompt::Blocks(blocks)), mode: Some(mode), client_token: None }
         } else {
-            SendParams { run_id: run.id, text: Some(format!("{}\n", text_of(&blocks))), prompt: None, mode: None }
+            SendParams::text(run.id, &format!("{}\n", text_of(&blocks)))
         };
         self.call(RunSend, params).await
     }

@@ -47,7 +47,7 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         session.close().await;
         return Ok(0);
     }
-    let mut request = pending_request(&session, &run, options.request.as_deref()).await?;
+    let mut request = pending_request(launch, &session, &run, options.request.as_deref()).await?;
     let answer = match &options.option {
         Some(name) => {
             let option = &request.find_option(name)?.option_id;
@@ -72,11 +72,11 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
 }
 
 /// A pending permission request of the run: the one with this ID, or the oldest.
-async fn pending_request(session: &ServerSession, run: &Run, id: Option<&str>) -> Result<PermissionPrompt, Failure> {
+async fn pending_request(launch: &ServerLaunch, session: &ServerSession, run: &Run, id: Option<&str>) -> Result<PermissionPrompt, Failure> {
     let wanted = run.permissions.iter().map(|entry| &entry.permission_id).find(|pending| id.is_none_or(|id| id == *pending));
     let Some(wanted) = wanted else {
         let which = id.map_or_else(String::new, |id| format!(" `{}`", format::plain(id)));
-        let message = format!("run {} has no pending permission request{which}", format::short_id(run.id));
+        let message = format!("run {} has no pending permission request{which}", launch.shown_id(run.id));
         return Err(Failure::invalid_params("permissionId", message));
     };
     let mut before = None;
@@ -98,7 +98,7 @@ async fn prompt(launch: &ServerLaunch, run: &Run, request: &mut PermissionPrompt
     let styles = Styles::of_stdout();
     let keyboard = if launch.can_answer { Keyboard::open().filter(Keyboard::is_ours) } else { None };
     let Some(mut keyboard) = keyboard else {
-        let id = format::short_id(run.id);
+        let id = launch.shown_id(run.id);
         let mut lines = request.next_lines(usize::MAX, &run.cwd, styles, None);
         lines.push_str(&format!("Answer with `{} answer {id} OPTION`. Options:\n", launch.command_prefix()));
         for option in request.options() {

@@ -69,14 +69,14 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         false => tail::find_tail(&session, &run, None, options.tail).await?,
     };
     if render::stderr_is_terminal() && !options.quiet {
-        let (id, command) = (format::short_id(run.id), format::command_line(&run.command));
+        let (id, command) = (launch.shown_id(run.id), format::command_line(&run.command));
         let keys = if run.state.is_final() { "" } else { r" (Ctrl-\ to detach)" };
         render::note(&format!("Run {id}: {command}{keys}"));
     }
     if run.state.is_final() && position.after_seq >= run.last_seq {
         // The run has ended and no output remains to be printed.
         if options.json {
-            render::print_json(&run)?;
+            render::print_json_of(launch.host(), &run)?;
         }
         drop(notifications);
         session.close().await;
@@ -114,7 +114,7 @@ async fn attach_agent(
     if render::stderr_is_terminal() && !options.quiet {
         let keys = if run.state.is_final() { "" } else { r" (Ctrl-\ to detach)" };
         let title = run.title.clone().or_else(|| agent::first_prompt_line(&run)).unwrap_or_default();
-        render::note(&format!("Run {}: {}: {}{keys}", format::short_id(run.id), run.provider, format::plain(&title)));
+        render::note(&format!("Run {}: {}: {}{keys}", launch.shown_id(run.id), run.provider, format::plain(&title)));
     }
     let mut renderer = Renderer::new(interactive::render_options(view), &run.cwd);
     let (text, after_seq) = if options.from_start {
@@ -130,7 +130,7 @@ async fn attach_agent(
         drop(notifications);
         let outcome = RunOutcome::from(&run);
         if !options.quiet {
-            render::note(&format!("Run {} {}", format::short_id(run.id), outcome.description()));
+            render::note(&format!("Run {} {}", launch.shown_id(run.id), outcome.description()));
         }
         session.close().await;
         return Ok(outcome.agent_code());

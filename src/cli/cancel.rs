@@ -50,9 +50,9 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let spinner = Spinner::start("Canceling".to_owned());
     while let Some(reply) = replies.next().await {
         match reply {
-            Ok(RunResult { run }) if options.json => spinner.suspend(|| render::print_json(&run))?,
+            Ok(RunResult { run }) if options.json => spinner.suspend(|| render::print_json_of(launch.host(), &run))?,
             Ok(RunResult { run }) => {
-                let line = format!("{} {}\n", format::short_id(run.id), RunOutcome::from(&run).description());
+                let line = format!("{} {}\n", launch.shown_id(run.id), RunOutcome::from(&run).description());
                 spinner.suspend(|| render::print(&line))?;
             }
             Err(failure) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
-use super::{EarlyExit, format, options::Permissions, render};
+use super::{EarlyExit, options::Permissions, render};
 use crate::{
     client::ServerLaunch,
     model::{
@@ -37,7 +37,7 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let run_id = session.run_id(&options.run).await?;
     let run = session.run(run_id).await?;
     if !run.has_transcript {
-        let message = format!("run {} is a command: it has no model or permission mode", format::short_id(run_id));
+        let message = format!("run {} is a command: it has no model or permission mode", launch.shown_id(run_id));
         return Err(Failure::unsupported("configure", message).into());
     }
     if options.model.is_some() || options.permissions.is_some() || !options.options.is_empty() {

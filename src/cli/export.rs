@@ -3,8 +3,8 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    io::Read,
-    os::unix::fs::DirBuilderExt,
+    io::{Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use super::{EarlyExit, output::OutputWriter, render, screen::Content};
 use crate::{
     client::ServerLaunch,
     model::{
-        Failure, Stream,
+        Failure, FailureKind, RunId, Stream,
         calls::{ExportFormat, ExportParams},
         methods::RunExport,
     },
@@ -76,6 +76,25 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         let params = ExportParams { run_id: run.id, format, path: Some(utf8(path)?) };
         session.call(RunExport, params).await
     };
+    if launch.host().is_some() {
+        // The server would write a file there.
+        let params = ExportParams { run_id: run.id, format, path: None };
+        let content =
+            session.call(RunExport, params).await.map_err(|failure| too_large(failure, launch, run.id))?.content.unwrap_or_default();
+        session.close().await;
+        if format == ExportFormat::Text && content.contains(char::REPLACEMENT_CHARACTER) {
+            let id = launch.shown_id(run.id);
+            render::warn(&format!("bytes that are not UTF-8 are replaced; `loomd logs --raw {id}` prints every byte"));
+        }
+        match file {
+            Some(file) => {
+                write_private(file, content.as_bytes())?;
+                render::note(&format!("Exported to {}", super::format::plain(&file.display().to_string())));
+            }
+            None => write_to_stdout(format, content.as_bytes()).await?,
+        }
+        return Ok(0);
+    }
     if let Some(file) = file {
         export(&std::path::absolute(file)?).await?;
         session.close().await;
@@ -90,6 +109,11 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let mut content = File::open(&path)?;
     drop(export_dir);
     session.close().await;
+    write_to_stdout(format, &mut content).await?;
+    Ok(0)
+}
+
+async fn write_to_stdout(format: ExportFormat, mut content: impl Read) -> Result<(), EarlyExit> {
     let output = OutputWriter::start(match format {
         ExportFormat::Text => Content::Output,
         ExportFormat::Jsonl | ExportFormat::Asciicast => Content::Json,
@@ -104,8 +128,28 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         block.truncate(read);
         output.write(Stream::Stdout, block).await?;
     }
-    output.flush().await?;
-    Ok(0)
+    output.flush().await
+}
+
+/// What to do about an export that is too large for one answer.
+fn too_large(failure: Failure, launch: &ServerLaunch, run_id: RunId) -> Failure {
+    match (failure.kind, launch.host()) {
+        (FailureKind::Limit, Some(host)) => {
+            Failure { message: format!("{failure}; write it there: `ssh {host} loomd export {run_id} -o FILE`"), ..failure }
+        }
+        _ => failure,
+    }
+}
+
+/// Writes a file that its owner alone may read, and that appears whole under its name.
+fn write_private(file: &Path, content: &[u8]) -> Result<(), EarlyExit> {
+    let path = std::path::absolute(file)?;
+    let new = path.with_file_name(format!(".loomd-export-{}", uuid::Uuid::now_v7().simple()));
+    let written = File::options().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| file.write_all(content));
+    written.and_then(|()| std::fs::rename(&new, &path)).map_err(|error| {
+        std::fs::remove_file(&new).ok();
+        Failure::invalid_params("path", format!("cannot write {}: {error}", path.display())).into()
+    })
 }
 
 /// The format that a file's extension stands for.

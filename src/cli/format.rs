@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-pub(crate) use crate::client::{is_ambiguous, parse_id_digits, short_id};
+pub(crate) use crate::client::run_name::{is_ambiguous, parse_id_digits, short_id};
 use crate::model::RunState;
 
 /// Reads `90s`, `5m`, `1h30m`.

@@ -17,13 +17,13 @@ use super::{
     tail::TailPosition,
 };
 use crate::{
-    client::{ServerLaunch, ServerSession, set_size},
+    client::{ServerLaunch, ServerSession, send_over, set_size},
     model::{
         Failure, FailureKind, Run, RunId,
         calls::{AttachParams, CancelParams, RunIdParams, SendParams},
-        methods::{Method, RunAttach, RunCancel, RunCloseInput, RunInterrupt, RunSend},
+        methods::{Method, RunAttach, RunCancel, RunCloseInput, RunInterrupt},
     },
-    rpc::{Client, Notifications},
+    rpc::{Client, Notifications, is_connection_end},
 };
 
 /// Exit codes of programs that a signal ended start here, as in shells.
@@ -48,6 +48,32 @@ pub(crate) struct Watch<'a> {
     session: ServerSession,
     notifications: Notifications,
     calls: JoinSet<Result<(), Failure>>,
+    /// What our stdin asked for and has no answer yet. It is asked again over the next connection.
+    unanswered: Option<StdinRequest>,
+}
+
+/// What our stdin asks for.
+#[derive(Clone)]
+enum StdinRequest {
+    Send(SendParams),
+    Close,
+}
+
+impl StdinRequest {
+    fn send(self, client: Arc<Client>, run_id: RunId) -> BoxFuture<'static, Result<(), Failure>> {
+        match self {
+            Self::Send(params) => send_line(client, params),
+            Self::Close => send_request(client, RunCloseInput, RunIdParams { run_id }),
+        }
+    }
+
+    /// Whether it has the same effect the second time. A line without a token would arrive twice.
+    fn may_repeat(&self) -> bool {
+        match self {
+            Self::Send(params) => params.client_token.is_some(),
+            Self::Close => true,
+        }
+    }
 }
 
 impl<'a> Watch<'a> {
@@ -60,7 +86,7 @@ impl<'a> Watch<'a> {
         session: ServerSession,
         notifications: Notifications,
     ) -> Self {
-        Self { launch, view, run, position, session, notifications, calls: JoinSet::new() }
+        Self { launch, view, run, position, session, notifications, calls: JoinSet::new(), unanswered: None }
     }
 
     /// Shows the run until it ends or the person detaches. Returns the exit code.
@@ -74,10 +100,10 @@ impl<'a> Watch<'a> {
             Ok(WatchEnd::Ended(outcome)) => {
                 if view.json && view.ends_with_run {
                     let run = session.run(run.id).await?;
-                    render::print_json(&run)?;
+                    render::print_json_of(launch.host(), &run)?;
                 }
                 if !view.quiet {
-                    print_end(&outcome, &run);
+                    print_end(launch, &outcome, &run);
                 }
                 if view.is_agent { outcome.agent_code() } else { outcome.code() }
             }
@@ -112,7 +138,11 @@ impl<'a> Watch<'a> {
                 None if self.position.after_seq > seq_before => failed_servers = 0,
                 None => failed_servers += 1,
             }
-            self.reconnect(failed_servers).await?;
+            let attach = AttachParams::entries(self.run.id, self.position.after_seq);
+            let connection = (&mut self.session, &mut self.notifications);
+            if let Some(end) = reconnect(self.launch, connection, attach, failed_servers, &mut keys).await? {
+                return Ok(end);
+            }
         }
     }
 
@@ -133,7 +163,7 @@ impl<'a> Watch<'a> {
         }
         let mut printer = NotificationPrinter { run_id, view: &self.view, position: &mut self.position };
         let mut printing = std::pin::pin!(printer.until_end(&mut self.notifications, output));
-        let mut sending: Option<BoxFuture<'static, Result<(), Failure>>> = None;
+        let mut sending = self.unanswered.clone().map(|request| request.send(client.clone(), run_id));
         loop {
             tokio::select! {
                 biased;
@@ -153,46 +183,67 @@ impl<'a> Watch<'a> {
                 Some(Ok(reply)) = self.calls.join_next(), if !self.calls.is_empty() => print_call_failure(reply),
                 reply = async { sending.as_mut().expect("the condition checks it").await }, if sending.is_some() => {
                     sending = None;
+                    self.unanswered.take_if(|request| !request.may_repeat() || !reply.as_ref().is_err_and(is_connection_end));
                     print_call_failure(reply);
                 }
-                line = next_line(lines), if sending.is_none() => sending = Some(match line {
-                    Some(Ok(text)) => match send_params(run_id, &text, self.view.is_agent) {
-                        Some(params) => send_request(client.clone(), RunSend, params),
-                        None => continue,
-                    },
-                    Some(Err(failure)) => Box::pin(std::future::ready(Err(failure))),
-                    None => {
-                        *lines = None;
-                        send_request(client.clone(), RunCloseInput, RunIdParams { run_id })
-                    }
-                }),
+                line = next_line(lines), if sending.is_none() => {
+                    let request = match line {
+                        Some(Ok(text)) => match send_params(run_id, &text, self.view.is_agent) {
+                            Some(params) => StdinRequest::Send(SendParams { client_token: self.session.send_token(), ..params }),
+                            None => continue,
+                        },
+                        Some(Err(failure)) => {
+                            sending = Some(Box::pin(std::future::ready(Err(failure))));
+                            continue;
+                        }
+                        None => {
+                            *lines = None;
+                            StdinRequest::Close
+                        }
+                    };
+                    sending = Some(request.clone().send(client.clone(), run_id));
+                    self.unanswered = Some(request);
+                }
             }
         }
     }
-
-    async fn reconnect(&mut self, failed_servers: u32) -> Result<(), EarlyExit> {
-        let params = AttachParams::entries(self.run.id, self.position.after_seq);
-        (self.session, self.notifications) = reconnect(self.launch, self.run.id, params, failed_servers).await?;
-        Ok(())
-    }
 }
 
-/// Starts another server and attaches to the run where the last one stopped. `failed_servers`: how many in a row have
-/// ended without having sent an entry.
+/// Starts another server, or connects to the host of the run again, and attaches to the run where the last connection
+/// stopped. `failed_servers`: how many in a row have ended without having sent an entry. `Some`: the person did not wait for
+/// the host.
 pub(super) async fn reconnect(
     launch: &ServerLaunch,
-    run_id: RunId,
+    (session, notifications): (&mut ServerSession, &mut Notifications),
     attach: AttachParams,
     failed_servers: u32,
-) -> Result<(ServerSession, Notifications), EarlyExit> {
-    if failed_servers > MAX_FAILED_SERVERS {
-        let id = format::short_id(run_id);
-        let message = format!("the server keeps crashing; the run is not affected: `{} attach {id}`", launch.command_prefix());
-        return Err(Failure::internal(message).into());
+    keys: &mut Option<Keys>,
+) -> Result<Option<WatchEnd>, EarlyExit> {
+    let id = launch.shown_id(attach.run_id);
+    let not_affected = format!("the run is not affected: `{} attach {id}`", launch.command_prefix());
+    if launch.host().is_none() {
+        if failed_servers > MAX_FAILED_SERVERS {
+            return Err(Failure::internal(format!("the server keeps crashing; {not_affected}")).into());
+        }
+        (*session, *notifications) = launch.open().await?;
+        session.call(RunAttach, attach).await?;
+        return Ok(None);
     }
-    let (session, notifications) = launch.open().await?;
-    session.call(RunAttach, attach).await?;
-    Ok((session, notifications))
+    let connecting = async {
+        let new = session.reconnect(failed_servers).await;
+        let new = new.map_err(|failure| Failure { message: format!("{failure}; {not_affected}"), ..failure })?;
+        session.call(RunAttach, attach).await?;
+        Ok::<_, Failure>(new)
+    };
+    tokio::select! {
+        new = connecting => *notifications = new?,
+        // What the person wants of the run cannot be sent, so they leave.
+        action = next_action(keys) => return Ok(Some(WatchEnd::Detached(match action {
+            UserAction::Interrupt | UserAction::Cancel | UserAction::Kill => UserAction::Detach,
+            UserAction::Detach | UserAction::Terminate | UserAction::HangUp => action,
+        }))),
+    }
+    Ok(None)
 }
 
 /// The params of `run/send` for a line of our stdin. `None`: an empty line is no prompt for an agent.
@@ -200,7 +251,7 @@ pub(super) fn send_params(run_id: RunId, text: &str, is_agent: bool) -> Option<S
     match is_agent {
         true if text.trim().is_empty() => None,
         true => Some(SendParams::prompt(run_id, text.trim_end())),
-        false => Some(SendParams { run_id, text: Some(text.to_owned()), prompt: None, mode: None }),
+        false => Some(SendParams::text(run_id, text)),
     }
 }
 
@@ -221,6 +272,11 @@ pub(super) fn action_request(client: Arc<Client>, run_id: RunId, action: UserAct
         UserAction::Cancel => send_request(client, RunCancel, CancelParams { run_id, grace_ms: None }),
         UserAction::Kill => send_request(client, RunCancel, CancelParams { run_id, grace_ms: Some(0) }),
     })
+}
+
+/// Sends a line of our stdin.
+pub(super) fn send_line(client: Arc<Client>, params: SendParams) -> BoxFuture<'static, Result<(), Failure>> {
+    Box::pin(async move { send_over(&client, params).await.map(drop) })
 }
 
 /// Sends a request whose result is not used.
@@ -268,13 +324,13 @@ fn print_call_failure(reply: Result<(), Failure>) {
 }
 
 /// Prints which processes outlived the run, and how it ended if that is unusual.
-pub(super) fn print_end(outcome: &RunOutcome, run: &Run) {
+pub(super) fn print_end(launch: &ServerLaunch, outcome: &RunOutcome, run: &Run) {
     for process in outcome.left_processes() {
         render::note(&format!("Still running: {} (PID {})", format::plain(&process.command), process.pid));
     }
     if outcome.is_unusual() || (render::stderr_is_terminal() && outcome.code() != 0) {
         let duration_ms = render::now().saturating_sub(run.created_at);
-        render::note(&format!("Run {} {}", format::short_id(run.id), outcome.description_after(duration_ms)));
+        render::note(&format!("Run {} {}", launch.shown_id(run.id), outcome.description_after(duration_ms)));
     }
 }
 
@@ -283,7 +339,7 @@ pub(super) fn print_detached(launch: &ServerLaunch, run: &Run, quiet: bool) {
     if quiet || run.state.is_final() {
         return;
     }
-    let (id, command_prefix) = (format::short_id(run.id), launch.command_prefix());
+    let (id, command_prefix) = (launch.shown_id(run.id), launch.command_prefix());
     let state = match run.params.get("onDisconnect").and_then(|choice| choice.as_str()) {
         Some("cancel") => "will be canceled in 5 s unless a client attaches",
         _ => "is still running",

@@ -158,7 +158,7 @@ async fn print_transcript(
         return Ok(0);
     }
     if run.state.is_final() && run.state != RunState::Succeeded {
-        render::note(&format!("Run {} {}", format::short_id(run.id), RunOutcome::from(&run).description()));
+        render::note(&format!("Run {} {}", launch.shown_id(run.id), RunOutcome::from(&run).description()));
     }
     drop(notifications);
     session.close().await;
@@ -181,7 +181,7 @@ async fn print_pages(session: &ServerSession, run: &Run, mut position: TailPosit
     let mut params = ReadParams { run_id: run.id, after_seq: None, before_seq: None, max_bytes: None, kinds };
     loop {
         params.after_seq = Some(position.after_seq);
-        let page: RawPage = session.client().call_as(RunRead, &params).await?;
+        let page: RawPage = session.call_as(RunRead, &params).await?;
         for raw in &page.entries {
             let entry: Entry = notification_printer::read(raw.get())?;
             print_entry(&entry, raw.get(), &mut position, view, &output).await?;

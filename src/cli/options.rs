@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::{format, render};
 use crate::{
+    client::host::HostName,
     model::{
         Failure, TerminalSize,
         calls::{self, AttachChoice, StartParams, TtyChoice},
@@ -16,7 +17,7 @@ use crate::{
 /// How a run is started.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct StartOptions {
-    /// Working directory [default: the current directory]
+    /// Working directory [default: the current directory; with --host the home directory there]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
     /// Set an environment variable; NAME alone unsets it
@@ -134,23 +135,15 @@ impl StartOptions {
     }
 
     /// The params of `run/start` for these options, without the command or the prompt.
-    pub(crate) fn params(&self, provider: &str) -> Result<StartParams, Failure> {
-        let cwd = self.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
-        let no_cwd = |error| Failure::invalid_params("cwd", format!("invalid working directory {}: {error}", cwd.display()));
-        // Whether the directory exists is left to the server, whose message tells what is wrong with it.
-        let absolute = match &self.cwd {
-            // A path that begins in our directory keeps the name by which the person knows that.
-            Some(cwd) if cwd.is_relative() => current_process::logical_directory().map(|here| here.join(cwd)),
-            Some(cwd) => Ok(cwd.clone()),
-            None => current_process::logical_directory(),
+    pub(crate) fn params(&self, provider: &str, host: Option<&HostName>) -> Result<StartParams, Failure> {
+        let cwd = match host {
+            None => Some(self.directory()?),
+            Some(host) => self.cwd.clone().map(|cwd| path_on(host, "--cwd", cwd)).transpose()?,
         };
-        let cwd = absolute.map_err(no_cwd)?.into_os_string().into_string();
-        let cwd =
-            cwd.map_err(|cwd| Failure::invalid_params("cwd", format!("the working directory {} is not valid UTF-8", cwd.display())))?;
         let ms = |duration: Option<Duration>| duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         Ok(StartParams {
             provider: provider.to_owned(),
-            cwd: Some(cwd),
+            cwd,
             env: self.env.iter().cloned().collect(),
             tty: self.tty.then(|| terminal_choice(render::terminal_size())),
             interactive: self.interactive.then_some(true),
@@ -166,6 +159,30 @@ impl StartOptions {
             permissions: self.permissions.map(Into::into),
             ..StartParams::default()
         })
+    }
+
+    /// The working directory here.
+    fn directory(&self) -> Result<String, Failure> {
+        let cwd = self.cwd.clone().unwrap_or_else(|| PathBuf::from("."));
+        let no_cwd = |error| Failure::invalid_params("cwd", format!("invalid working directory {}: {error}", cwd.display()));
+        // Whether the directory exists is left to the server, whose message tells what is wrong with it.
+        let absolute = match &self.cwd {
+            // A path that begins in our directory keeps the name by which the person knows that.
+            Some(cwd) if cwd.is_relative() => current_process::logical_directory().map(|here| here.join(cwd)),
+            Some(cwd) => Ok(cwd.clone()),
+            None => current_process::logical_directory(),
+        };
+        let cwd = absolute.map_err(no_cwd)?.into_os_string().into_string();
+        cwd.map_err(|cwd| Failure::invalid_params("cwd", format!("the working directory {} is not valid UTF-8", cwd.display())))
+    }
+}
+
+/// A path that a person names on a host. It does not begin in our directory.
+pub(super) fn path_on(host: &HostName, option: &str, path: PathBuf) -> Result<String, Failure> {
+    match path.into_os_string().into_string() {
+        Ok(path) if path.starts_with('/') => Ok(path),
+        Ok(path) => Err(Failure::invalid_params("path", format!("{option} is a path on {host} here, so `{path}` must be an absolute one"))),
+        Err(path) => Err(Failure::invalid_params("path", format!("the path {} is not valid UTF-8", path.display()))),
     }
 }
 

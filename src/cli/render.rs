@@ -12,6 +12,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{EarlyExit, format, screen};
 use crate::{
+    client::host::HostName,
     model::{Failure, FailureKind, RunState, TerminalSize, UnixMs},
     process::descriptor,
 };
@@ -34,7 +35,10 @@ pub(crate) fn failure_text(failure: &Failure) -> String {
         (FailureKind::RunNotActive, Some(state), _) => {
             format!("the run has ended ({state}); start a new one with `loomd run`; `--resume RUN` resumes an agent's session")
         }
-        (FailureKind::RunNotFound, _, Some(id)) => format!("there is no run {id}; `loomd list --all` lists all runs"),
+        (FailureKind::RunNotFound, _, Some(id)) => match field("host") {
+            Some(host) => format!("there is no run {host}/{id}; `loomd --host {host} list --all` lists all runs there"),
+            None => format!("there is no run {id}; `loomd list --all` lists all runs"),
+        },
         // Of the internal failures only that of a supervisor that does not answer names its run.
         (FailureKind::Internal, _, Some(id)) => {
             format!("the supervisor of run {id} does not answer (is it stopped?); `loomd cancel` ends both")
@@ -135,6 +139,15 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), EarlyExit>
     let line = if out.is_terminal() { screen::json(&line) } else { line.as_str().into() };
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
+}
+
+/// Prints what is of a host as one line of JSON that names it, and what is of this machine as it is.
+pub(crate) fn print_json_of(host: Option<&HostName>, value: &impl serde::Serialize) -> Result<(), EarlyExit> {
+    let Some(host) = host else { return print_json(value) };
+    let as_json = serde_json::to_value(value).map_err(|error| Failure::internal(format!("cannot serialize as JSON: {error}")));
+    let mut object = as_json?;
+    object["host"] = host.as_str().into();
+    print_json(&object)
 }
 
 pub(crate) fn stderr_is_terminal() -> bool {

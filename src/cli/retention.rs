@@ -50,7 +50,7 @@ pub(crate) async fn delete(options: DeleteOptions, launch: &ServerLaunch) -> Res
         let delete = async {
             let run_id = session.run_id(text).await?;
             let DeleteResult { freed_bytes } = session.call(RunDelete, RunIdParams { run_id }).await?;
-            Ok(format!("Deleted {}, freed {}\n", format::short_id(run_id), format::bytes(freed_bytes)))
+            Ok(format!("Deleted {}, freed {}\n", launch.shown_id(run_id), format::bytes(freed_bytes)))
         };
         match delete.await {
             Ok(line) => render::print(&line)?,

@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::{
     EarlyExit, format,
+    options::path_on,
     render::{self, Styles},
 };
 use crate::{
-    client::{ServerLaunch, ServerSession},
+    client::{ServerLaunch, ServerSession, host::HostName},
     model::{
         Failure,
         calls::{AddRuleParams, Empty, RemoveRuleParams, RulesResult},
@@ -94,7 +95,7 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
             }
         }
         RulesAction::Add(add) => {
-            let rule = add_rule(&session, terms(add)).await?;
+            let rule = add_rule(&session, terms(add, launch.host())?).await?;
             if options.json {
                 render::print_json(&rule)?;
             } else {
@@ -117,10 +118,17 @@ async fn add_rule(session: &ServerSession, rule: RuleTerms) -> Result<Rule, Fail
     Ok(session.call(RuleAdd, AddRuleParams { rule }).await?.rule)
 }
 
-fn terms(options: AddOptions) -> RuleTerms {
+fn terms(options: AddOptions, host: Option<&HostName>) -> Result<RuleTerms, Failure> {
     let is_pattern = |path: &String| path.starts_with('/') || path.starts_with("**/");
-    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
-    RuleTerms {
+    let absolute = |option: &str, path: PathBuf| match host {
+        Some(host) => path_on(host, option, path),
+        None => Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned()),
+    };
+    let path = match options.path {
+        Some(path) if !is_pattern(&path) && !path.is_empty() => Some(absolute("--path", path.into())?),
+        path => path,
+    };
+    Ok(RuleTerms {
         decision: match options.decision {
             DecisionArgument::Allow => RuleDecision::Allow,
             DecisionArgument::Deny => RuleDecision::Deny,
@@ -128,9 +136,9 @@ fn terms(options: AddOptions) -> RuleTerms {
         provider: options.provider,
         tool_kind: options.tool_kind,
         command: options.command.map(CommandPattern::Line).or((!options.words.is_empty()).then_some(CommandPattern::Words(options.words))),
-        path: options.path.map(|path| if is_pattern(&path) || path.is_empty() { path } else { absolute(path.into()) }),
-        cwd: options.cwd.map(absolute),
-    }
+        path,
+        cwd: options.cwd.map(|cwd| absolute("--cwd", cwd)).transpose()?,
+    })
 }
 
 /// Shows each rule of an older file, asks, and adds those that were confirmed. Nothing changes before the last answer.

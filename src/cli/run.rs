@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::{
     EarlyExit,
     agent::{self, start::AgentStart},
-    format, input,
+    input,
     input::Keys,
     live::Watch,
     notification_printer::LiveView,
@@ -13,11 +13,10 @@ use super::{
     render, tail,
 };
 use crate::{
-    client::{ServerLaunch, ServerSession},
+    client::{ServerLaunch, ServerSession, host::HostName, run_name::on_host},
     model::{
         Failure, ProviderInfo, Run,
         calls::{RunResult, StartParams},
-        methods::RunStart,
     },
 };
 
@@ -69,15 +68,15 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let is_certain = is_command || agent.is_some();
     let (start_options, params) = match &agent {
         Some(agent) => (&agent.start_options, agent.params.clone()),
-        None => (&options.start_options, command_params(&options)?),
+        None => (&options.start_options, command_params(&options, launch.host())?),
     };
     if start_options.detach {
         drop(notifications);
-        let RunResult { run } = session.call(RunStart, &params).await.map_err(|failure| with_hint(failure, &options, is_certain))?;
+        let RunResult { run } = session.start(&params).await.map_err(|failure| with_hint(failure, &options, is_certain))?;
         warn_unread_stdin(start_options, agent.is_some());
         match start_options.json {
-            true => render::print_json(&run)?,
-            false => render::print(&format!("{}\n", run.id))?,
+            true => render::print_json_of(launch.host(), &run)?,
+            false => render::print(&format!("{}\n", on_host(launch.host(), run.id)))?,
         }
         session.close().await;
         return Ok(0);
@@ -91,7 +90,7 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     let (of_agent, warned) = (agent.is_some(), warn_unread_stdin(start_options, agent.is_some()));
     let options_before = start_options.clone();
     if render::stderr_is_terminal() && !start_options.quiet {
-        let (id, command_prefix) = (format::short_id(run.id), launch.command_prefix());
+        let (id, command_prefix) = (launch.shown_id(run.id), launch.command_prefix());
         render::note(&format!(r"Run {id} (Ctrl-\ to detach; `{command_prefix} logs {id}` prints its output)"));
     }
     let is_agent = agent.as_ref().is_some_and(|agent| agent.has_transcript);
@@ -157,7 +156,7 @@ fn provider<'a>(options: &Options, providers: &'a [ProviderInfo], is_command: bo
 
 /// Starts the run. A key that is pressed before the server replies is for the run; a second one ends this process.
 async fn start(session: &ServerSession, params: &StartParams, keys: &mut Keys) -> Result<Run, EarlyExit> {
-    let mut reply = std::pin::pin!(session.call(RunStart, params));
+    let mut reply = std::pin::pin!(session.start(params));
     let mut early_action = None;
     loop {
         tokio::select! {
@@ -177,7 +176,7 @@ async fn start(session: &ServerSession, params: &StartParams, keys: &mut Keys) -
     }
 }
 
-fn command_params(options: &Options) -> Result<StartParams, Failure> {
+fn command_params(options: &Options, host: Option<&HostName>) -> Result<StartParams, Failure> {
     let start_options = &options.start_options;
     let for_agents = [
         ("--model", start_options.model.is_some()),
@@ -189,7 +188,7 @@ fn command_params(options: &Options) -> Result<StartParams, Failure> {
         let message = format!("{option} is only for agents, and `{}` is a command (see `loomd providers`)", options.command[0]);
         return Err(Failure::invalid_params("provider", message));
     }
-    Ok(StartParams { command: Some(options.command.clone()), ..start_options.params(agent::start::COMMAND)? })
+    Ok(StartParams { command: Some(options.command.clone()), ..start_options.params(agent::start::COMMAND, host)? })
 }
 
 #[cfg(test)]
@@ -208,7 +207,7 @@ mod tests {
 
     fn params(line: &[&str]) -> StartParams {
         let line = ParsedOptions::try_parse_from([&["run"], line].concat()).unwrap_or_else(|error| panic!("{error}"));
-        command_params(&line.options).expect("a directory")
+        command_params(&line.options, None).expect("a directory")
     }
 
     #[test]
@@ -274,6 +273,6 @@ mod tests {
     #[test]
     fn options_for_agents_are_refused_for_a_command() {
         let line = ParsedOptions::try_parse_from(["run", "--model", "m", "make"]).expect("it parses");
-        assert!(command_params(&line.options).expect_err("refused").message.contains("--model is only for agents"));
+        assert!(command_params(&line.options, None).expect_err("refused").message.contains("--model is only for agents"));
     }
 }

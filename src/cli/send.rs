@@ -8,7 +8,7 @@ use crate::{
     model::{
         Failure,
         calls::{QueuedPrompt, RunIdParams, SendMode, SendParams, UnqueueParams},
-        methods::{RunCloseInput, RunQueue, RunSend, RunUnqueue},
+        methods::{RunCloseInput, RunQueue, RunUnqueue},
         task,
     },
 };
@@ -41,7 +41,6 @@ pub(crate) struct Options {
 pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
     let session = launch.open_without_notifications().await?;
     let run_id = session.run_id(&options.run).await?;
-    let params = |text| SendParams { run_id, text: Some(text), prompt: None, mode: None };
     let run = session.run(run_id).await?;
     let is_agent = run.has_transcript;
     if options.steer && !is_agent {
@@ -60,7 +59,7 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         Some(text) if is_agent => {
             let prompt = if text == "-" { start::prompt_of_stdin()? } else { text.to_owned() };
             let mode = options.steer.then_some(SendMode::Steer);
-            session.call(RunSend, SendParams { mode, ..SendParams::prompt(run_id, &prompt) }).await?;
+            session.send(SendParams { mode, ..SendParams::prompt(run_id, &prompt) }).await?;
             let provider = session.info.providers.iter().find(|info| info.id == run.provider);
             if options.steer && provider.is_some_and(|info| !info.capabilities.steer) {
                 render::note(&format!("Steering is not supported by {}; the prompt is queued for the next turn.", run.provider));
@@ -70,12 +69,12 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         Some("-") => {
             let mut chunks = TextReader::of(io::stdin().lock());
             while let Some(chunk) = chunks.next()? {
-                session.call(RunSend, params(chunk)).await?;
+                session.send(SendParams::text(run_id, &chunk)).await?;
             }
         }
         Some(text) => {
             let end = if options.no_newline || text.ends_with('\n') { "" } else { "\n" };
-            session.call(RunSend, params(format!("{text}{end}"))).await?;
+            session.send(SendParams::text(run_id, &format!("{text}{end}"))).await?;
         }
     }
     if options.close {

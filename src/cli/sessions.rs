@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     EarlyExit, format,
+    options::path_on,
     render::{self, Spinner, Styles},
 };
 use crate::{
@@ -39,9 +40,14 @@ pub(crate) struct Options {
 
 pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
     let session = launch.open_without_notifications().await?;
-    let cwd = options.cwd.as_ref().map(std::path::absolute).transpose();
-    let cwd = cwd.map_err(|error| Failure::invalid_params("cwd", format!("invalid directory: {error}")))?;
-    let cwd = cwd.map(|dir| dir.to_string_lossy().into_owned());
+    let cwd = match (options.cwd.clone(), launch.host()) {
+        (Some(dir), Some(host)) => Some(path_on(host, "--cwd", dir)?),
+        (Some(dir), None) => {
+            let dir = std::path::absolute(dir).map_err(|error| Failure::invalid_params("cwd", format!("invalid directory: {error}")))?;
+            Some(dir.to_string_lossy().into_owned())
+        }
+        (None, _) => None,
+    };
     let limit = if options.all { usize::MAX } else { options.limit };
     let mut params = SessionsParams { provider: options.provider.clone(), cwd, cursor: None };
     let mut sessions: Vec<ListedSession> = Vec::new();
@@ -58,20 +64,20 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     drop(spinner);
     sessions.truncate(limit);
     if options.json {
-        sessions.iter().try_for_each(render::print_json)?;
+        sessions.iter().try_for_each(|listed| render::print_json_of(launch.host(), listed))?;
     } else {
-        render::print(&table(&sessions, render::now(), render::columns(), Styles::of_stdout()))?;
+        render::print(&table(&sessions, launch, render::now(), render::columns(), Styles::of_stdout()))?;
     }
     session.close().await;
     Ok(0)
 }
 
-fn table(sessions: &[ListedSession], now: UnixMs, columns: Option<usize>, styles: Styles) -> String {
+fn table(sessions: &[ListedSession], launch: &ServerLaunch, now: UnixMs, columns: Option<usize>, styles: Styles) -> String {
     let rows: Vec<[String; 5]> = sessions
         .iter()
         .map(|session| {
             let used = session.updated_at.map_or_else(String::new, |at| render::format_time(at, now));
-            let run = session.run_id.map_or_else(String::new, format::short_id);
+            let run = session.run_id.map_or_else(String::new, |id| launch.shown_id(id));
             let plain = |text: &Option<String>| text.as_deref().map_or_else(String::new, |text| format::plain(text.trim()));
             [format::plain(&session.id), used, run, plain(&session.cwd), plain(&session.title)]
         })
@@ -92,6 +98,6 @@ mod tests {
             updated_at: Some(1_000_000),
             run_id: None,
         };
-        assert_eq!(table(&[session], 1_060_000, None, Styles::default()), "s-1  1 min ago    /w  日本␣\n");
+        assert_eq!(table(&[session], &ServerLaunch::default(), 1_060_000, None, Styles::default()), "s-1  1 min ago    /w  日本␣\n");
     }
 }

@@ -9,9 +9,9 @@ use super::{
     render::{self, Spinner},
 };
 use crate::{
-    client::ServerLaunch,
+    client::{ServerLaunch, host::Host},
     model::{
-        Failure, FailureKind, Run, Takeover, TakeoverKind,
+        Failure, FailureKind, Run, RunId, Takeover, TakeoverKind,
         calls::{TakeoverParams, TakeoverResult},
         methods::RunTakeover,
     },
@@ -60,13 +60,17 @@ impl From<TakeoverKindOption> for TakeoverKind {
 }
 
 pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, EarlyExit> {
+    let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let session = launch.open_without_notifications().await?;
     let run_id = session.run_id(&options.run).await?;
-    let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if !has_terminal && !options.print && !options.json && opens_here(&session.run(run_id).await?, options.kind.map(Into::into)) {
         // This is checked before the run is ended, because nothing would take the agent's place.
         let message = "takeover needs a terminal for the agent's own program; `--print` prints the command instead, and ends the run";
         return Err(Failure::new(FailureKind::Config, message).into());
+    }
+    if let Some(host) = launch.found_host()?.filter(|_| !options.print && !options.json) {
+        session.close().await;
+        return Err(execute_on(&host, run_id, options.kind).into());
     }
     let spinner = Spinner::start("Ending the run".to_owned());
     let params = TakeoverParams { run_id, kind: options.kind.map(Into::into), stop: None };
@@ -84,7 +88,10 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
     }
     // A session that another client loads is only printed: the agent alone would wait for a client without a word.
     if options.print || takeover.kind == TakeoverKind::Load {
-        let line = shell_line(&takeover)?;
+        let line = match launch.host() {
+            Some(host) => format!("ssh -t -- {host} {}", format::quoted(&shell_line(&takeover)?)),
+            None => shell_line(&takeover)?,
+        };
         if let Some(names) = variable_names(&takeover) {
             render::warn(&format!("the configuration gives this program variables, whose values are not shown; set them first: {names}"));
         }
@@ -95,6 +102,19 @@ pub(crate) async fn main(options: Options, launch: &ServerLaunch) -> Result<u8, 
         return Err(Failure::new(FailureKind::Config, "nothing was started; `--print` prints the command").into());
     }
     Err(execute(&takeover, launch).into())
+}
+
+/// Replaces this process by a takeover that runs on the host of the run. Returns only if that fails.
+fn execute_on(host: &Host, run_id: RunId, kind: Option<TakeoverKindOption>) -> Failure {
+    let mut command = match host.ssh("-t") {
+        Ok(command) => command,
+        Err(error) => return error.into(),
+    };
+    command.args(["takeover", &run_id.to_string()]);
+    if let Some(kind) = kind.and_then(|kind| kind.to_possible_value()) {
+        command.args(["--kind", kind.get_name()]);
+    }
+    Failure::new(FailureKind::SpawnFailed, format!("cannot start ssh: {}", command.exec()))
 }
 
 /// Whether the command has the argv of an agent that stands nowhere but in the run's record, which may have come from

@@ -1,72 +1,141 @@
-//! The client that all commands and front ends share. It starts a server of its own, initializes it, and finds runs by
-//! some digits of their ID.
+//! The client that all commands and front ends share. It starts a server of its own, here or on another host, initializes
+//! it, and finds runs by some digits of their ID.
+
+pub(crate) mod host;
+mod login;
+pub(crate) mod run_name;
+mod session;
 
 use std::{
-    borrow::Borrow,
     ffi::OsString,
     io::IsTerminal,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Command,
     sync::Arc,
-    time::Duration,
 };
 
-#[cfg(feature = "web")]
-use tokio::net::unix::pipe;
-use tokio::time::timeout;
+use futures_util::future::join_all;
 
+pub(crate) use self::session::{ServerSession, send_over};
+use self::{
+    host::{Host, HostError, HostName},
+    login::{Attendance, Login},
+    session::{ServerProcess, SessionConnection},
+};
 use crate::{
     config::Locations,
     model::{
-        Failure, FailureKind, PROTOCOL_VERSION, Run, RunId, TerminalSize,
-        calls::{ClientCapabilities, ClientInfo, Empty, InitializeParams, InitializeResult, ListParams, RunIdParams, SetSizeParams},
-        methods::{Initialize, Method, RunGet, RunList, RunSetSize, Shutdown},
+        Failure, FailureKind, PROTOCOL_VERSION, RunId, TerminalSize,
+        calls::{ClientCapabilities, ClientInfo, InitializeParams, InitializeResult, SetSizeParams},
+        methods::{Initialize, RunSetSize},
     },
-    process::tree::wait_for_exit,
     provider::kind::quoted,
-    rpc::{Client, Notifications},
+    rpc::{Client, Notifications, is_connection_end},
 };
 
-/// Longest wait for the server to shut down.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How servers know the command line.
+const CLIENT_NAME: &str = "loomd command line";
 
-/// Most runs in one page of `run/list`.
-const MAX_PAGE_RUNS: u64 = 500;
+/// Shows a sentence of ours to the person.
+pub(crate) type Note = fn(&str);
 
-/// How the server is started: what the command line said about its files.
-#[derive(Clone, Debug, Default)]
+/// How the server is started: what the command line said about its place and its files.
+#[derive(Clone, Debug)]
 pub(crate) struct ServerLaunch {
     pub(crate) locations: Locations,
     pub(crate) log_file: Option<PathBuf>,
+    /// Where the server is; none: here. Only what merges the runs of hosts takes more than one.
+    pub(crate) hosts: Vec<HostName>,
     /// There is a person at a terminal who can answer permission requests.
     pub(crate) can_answer: bool,
+    pub(crate) note: Note,
 }
 
-/// The connection to a server of our own, which has been initialized.
-pub(crate) struct ServerSession {
-    client: Arc<Client>,
-    server: Child,
-    /// The server's result of `initialize`.
-    pub(crate) info: InitializeResult,
+impl Default for ServerLaunch {
+    fn default() -> Self {
+        Self { locations: Locations::default(), log_file: None, hosts: Vec::new(), can_answer: false, note: |_| {} }
+    }
+}
+
+/// A connection that has been initialized.
+struct OpenConnection {
+    connection: SessionConnection,
+    notifications: Notifications,
+    info: InitializeResult,
 }
 
 impl ServerLaunch {
-    /// Starts a server and initializes it. The notifications must be read or dropped: replies queue behind them.
+    /// Starts a server and initializes it. The notifications must be read or dropped: replies queue behind them. A connection to
+    /// another host that breaks is made anew.
     pub(crate) async fn open(&self) -> Result<(ServerSession, Notifications), Failure> {
-        self.open_as("loomd command line").await
+        let (session, notifications) = self.open_as(CLIENT_NAME).await?;
+        Ok((session.remade(), notifications))
     }
 
-    /// As [`Self::open`], under the name of another client.
+    /// As [`Self::open`], under the name of another client, which sees for itself to a connection that breaks.
     pub(crate) async fn open_as(&self, client_name: &str) -> Result<(ServerSession, Notifications), Failure> {
+        let opened = match self.found_host()? {
+            None => self.connect_here(client_name).await?,
+            Some(host) => {
+                let opened = self.connect(&host, client_name, Attendance::Attended).await?;
+                if let Some(note) = host.version_note(&opened.info).filter(|_| std::io::stderr().is_terminal()) {
+                    (self.note)(&note);
+                }
+                opened
+            }
+        };
+        Ok(ServerSession::new(self, client_name, opened))
+    }
+
+    /// Asks all hosts at once. Nobody is asked for a password, and each answer has a time limit, so that no host holds up
+    /// another.
+    pub(crate) async fn ask_each_host<T>(
+        &self,
+        ask: impl AsyncFn(&ServerLaunch, &ServerSession) -> Result<T, Failure>,
+    ) -> Vec<(HostName, Result<T, Failure>)> {
+        let ask = &ask;
+        let answers = self.hosts.iter().map(|name| async move {
+            let launch = Self { hosts: vec![name.clone()], ..self.clone() };
+            let answer = async {
+                let Some(host) = launch.found_host()? else { return Err(Failure::internal("there is no host")) };
+                let limit = host.answer_timeout();
+                let connecting = launch.connect(&host, CLIENT_NAME, Attendance::Unattended);
+                let opened = tokio::time::timeout(limit, connecting).await;
+                let opened = opened.unwrap_or_else(|_| Err(HostError::TimedOut { host: name.clone(), limit }))?;
+                // Nothing is attached there, so no notification comes.
+                let (session, _) = ServerSession::new(&launch, CLIENT_NAME, opened);
+                let session = session.within(limit);
+                let answer = ask(&launch, &session).await;
+                session.close().await;
+                answer
+            };
+            (name.clone(), answer.await)
+        });
+        join_all(answers).await
+    }
+
+    /// The host of the server; `None`: this machine.
+    pub(crate) fn host(&self) -> Option<&HostName> {
+        self.hosts.first()
+    }
+
+    /// The host with what the configuration says about it.
+    pub(crate) fn found_host(&self) -> Result<Option<Host>, Failure> {
+        let Some(name) = self.host() else { return Ok(None) };
+        let mut config = self.locations.read_config()?;
+        Ok(Some(Host::new(name.clone(), config.hosts.remove(name.as_str()).unwrap_or_default())))
+    }
+
+    /// The ID of a run as people see it: its last digits, with its host if that is another one.
+    pub(crate) fn shown_id(&self, id: RunId) -> String {
+        run_name::on_host(self.host(), run_name::short_id(id))
+    }
+
+    async fn connect_here(&self, client_name: &str) -> Result<OpenConnection, Failure> {
         let program = own_executable();
         let spawned = Client::spawn(&program, self.arguments());
         let spawned = spawned.map_err(|error| Failure::internal(format!("cannot start the server {}: {error}", program.display())))?;
-        let params = InitializeParams {
-            protocol_version: i64::from(PROTOCOL_VERSION),
-            client_info: Some(ClientInfo { name: client_name.to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
-            process_id: Some(std::process::id()),
-            capabilities: ClientCapabilities { permissions: self.can_answer, watch: false, ..ClientCapabilities::default() },
-        };
+        let params = self.initialize_params(client_name, Some(std::process::id()));
         let info = spawned.client.call(Initialize, params).await;
         let info = info.map_err(|failure: Failure| match failure.kind {
             FailureKind::Internal => Failure {
@@ -83,13 +152,42 @@ impl ServerLaunch {
             )));
         }
         spawned.client.notify("initialized", ()).await?;
-        Ok((ServerSession { client: Arc::new(spawned.client), server: spawned.child, info }, spawned.notifications))
+        let connection = SessionConnection::new(spawned.client, ServerProcess::Child(spawned.child));
+        Ok(OpenConnection { connection, notifications: spawned.notifications, info })
+    }
+
+    /// Logs in at a host and starts a server there.
+    async fn connect(&self, host: &Host, client_name: &str, attendance: Attendance) -> Result<OpenConnection, HostError> {
+        let (mut login, client, notifications) = Login::start(host, attendance, self.note)?;
+        // The number of our process means nothing there.
+        let initialized = async {
+            let info = client.call(Initialize, self.initialize_params(client_name, None)).await?;
+            client.notify("initialized", ()).await?;
+            Ok(info)
+        };
+        let info = match initialized.await {
+            Ok(info) => info,
+            Err(failure) if is_connection_end(&failure) => return Err(login.end(host, &failure.message).await),
+            Err(failure) => return Err(HostError::Refused { host: host.name.clone(), failure: Box::new(failure) }),
+        };
+        host.check(&info)?;
+        login.is_established();
+        Ok(OpenConnection { connection: SessionConnection::new(client, ServerProcess::Login(login)), notifications, info })
+    }
+
+    fn initialize_params(&self, client_name: &str, process_id: Option<u32>) -> InitializeParams {
+        InitializeParams {
+            protocol_version: i64::from(PROTOCOL_VERSION),
+            client_info: Some(ClientInfo { name: client_name.to_owned(), version: Some(env!("CARGO_PKG_VERSION").to_owned()) }),
+            process_id,
+            capabilities: ClientCapabilities { permissions: self.can_answer, watch: false, ..ClientCapabilities::default() },
+        }
     }
 
     /// Starts a server for a client that initializes it itself: its process, its stdout and its stdin.
     #[cfg(feature = "web")]
-    pub(crate) fn start_server(&self) -> std::io::Result<(Child, pipe::Receiver, pipe::Sender)> {
-        crate::rpc::client::start_child(own_executable().as_os_str(), self.arguments())
+    pub(crate) fn start_server(&self) -> std::io::Result<crate::rpc::child::ServerPipes> {
+        crate::rpc::child::start_server(own_executable(), self.arguments())
     }
 
     /// The same launch, for a command that answers permission requests of agents if there is a terminal.
@@ -101,7 +199,11 @@ impl ServerLaunch {
     /// Whether the configuration names the format of this command-line agent's output. Without a format, it is plain
     /// text.
     pub(crate) fn supports_format(&self, provider: &str) -> bool {
-        self.locations.read_config().is_ok_and(|config| config.providers.get(provider).is_some_and(|provider| provider.format.is_some()))
+        self.hosts.is_empty()
+            && self
+                .locations
+                .read_config()
+                .is_ok_and(|config| config.providers.get(provider).is_some_and(|provider| provider.format.is_some()))
     }
 
     /// As [`Self::open`], for commands that read no notifications.
@@ -109,7 +211,8 @@ impl ServerLaunch {
         Ok(self.open().await?.0)
     }
 
-    /// How a command that finds the same runs begins: `loomd`, with the data directory if one was named.
+    /// How a command that finds the same runs begins: `loomd`, with the data directory if one was named. Where the command
+    /// names a run, [`Self::shown_id`] has the host.
     pub(crate) fn command_prefix(&self) -> String {
         match &self.locations.data_dir {
             Some(dir) => format!("loomd --data-dir {}", quoted(&absolute(dir).to_string_lossy())),
@@ -119,6 +222,9 @@ impl ServerLaunch {
 
     /// This program and the arguments that start another front end on the same runs, whatever its environment is.
     pub(crate) fn front_end_command(&self, name: &str) -> Result<(String, Vec<String>), Failure> {
+        if let Some(host) = self.found_host()? {
+            return Ok((host.loomd().to_owned(), vec![name.to_owned()]));
+        }
         let text = |path: PathBuf| {
             let invalid = |path: OsString| Failure::internal(format!("the path {} is not valid UTF-8", path.display()));
             path.into_os_string().into_string().map_err(invalid)
@@ -161,67 +267,6 @@ impl ServerLaunch {
     }
 }
 
-impl ServerSession {
-    pub(crate) async fn call<M: Method>(&self, method: M, params: impl Borrow<M::Params>) -> Result<M::Result, Failure> {
-        self.client.call(method, params).await
-    }
-
-    /// Whether the server can still be called.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.client.is_connected()
-    }
-
-    /// The connection, for requests that are sent while others are pending.
-    pub(crate) fn client(&self) -> Arc<Client> {
-        self.client.clone()
-    }
-
-    pub(crate) async fn run(&self, run_id: RunId) -> Result<Run, Failure> {
-        Ok(self.call(RunGet, RunIdParams { run_id }).await?.run)
-    }
-
-    /// The run that `text` names: by its whole ID, or by the beginning or the end of exactly one ID.
-    pub(crate) async fn run_id(&self, text: &str) -> Result<RunId, Failure> {
-        if let Ok(id) = text.parse() {
-            return Ok(id);
-        }
-        let digits = parse_id_digits(text)?;
-        let mut matches = Vec::new();
-        let mut params = ListParams { limit: Some(MAX_PAGE_RUNS), ..ListParams::default() };
-        loop {
-            let page = self.call(RunList, &params).await?;
-            matches.extend(page.runs.iter().map(|run| run.id).filter(|id| matches_id(*id, &digits)));
-            match page.next_cursor {
-                Some(cursor) => params.cursor = Some(cursor),
-                None => return only_match(matches, text),
-            }
-        }
-    }
-
-    /// The run that `text` names, or the newest one without `text`.
-    pub(crate) async fn run_id_or_newest(&self, text: Option<&str>) -> Result<RunId, Failure> {
-        if let Some(text) = text {
-            return self.run_id(text).await;
-        }
-        let page = self.call(RunList, ListParams { limit: Some(1), ..ListParams::default() }).await?;
-        let newest = page.runs.first().map(|run| run.id);
-        newest.ok_or_else(|| Failure::invalid_params("runId", "no runs yet; start one with `loomd run -- COMMAND`"))
-    }
-
-    /// Shuts the server down and waits up to `SHUTDOWN_TIMEOUT` until it has ended. Its notifications must have been
-    /// dropped, because the reply queues behind them.
-    pub(crate) async fn close(self) {
-        // The results do not matter: whatever fails, the server ends when its input does, which is when this process
-        // ends.
-        let shutdown = async {
-            self.client.call(Shutdown, Empty {}).await.ok();
-            self.client.notify("exit", ()).await.ok();
-            wait_for_exit(self.server.id()).await.ok();
-        };
-        timeout(SHUTDOWN_TIMEOUT, shutdown).await.ok();
-    }
-}
-
 /// Gives the run's terminal our size. That an older supervisor cannot do that is no failure of what the person does.
 pub(crate) async fn set_size(client: Arc<Client>, run_id: RunId, size: TerminalSize) -> Result<(), Failure> {
     let params = SetSizeParams { run_id, rows: size.rows.into(), cols: size.cols.into() };
@@ -243,56 +288,6 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Digits of a short ID. They are the last ones, which are random; the first ones of a UUID version 7 are its time.
-const SHORT_ID_DIGITS: usize = 8;
-
-/// Fewest digits that name a run.
-const MIN_ID_DIGITS: usize = 4;
-
-/// The last digits of an ID, as lists show them.
-pub(crate) fn short_id(id: RunId) -> String {
-    let id = id.to_string();
-    id[id.len() - SHORT_ID_DIGITS..].to_owned()
-}
-
-/// The digits of a part of an ID.
-pub(crate) fn parse_id_digits(text: &str) -> Result<String, Failure> {
-    let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    if digits.len() < MIN_ID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let message = format!("invalid run ID `{text}`: use the last {MIN_ID_DIGITS} or more digits of an ID that `loomd list` shows");
-        return Err(Failure::invalid_params("runId", message));
-    }
-    Ok(digits)
-}
-
-/// Whether an ID begins or ends with these digits.
-fn matches_id(id: RunId, digits: &str) -> bool {
-    let id = id.to_string().replace('-', "");
-    id.starts_with(digits) || id.ends_with(digits)
-}
-
-/// The one run among `matches`, which `text` names.
-fn only_match(matches: Vec<RunId>, text: &str) -> Result<RunId, Failure> {
-    match matches[..] {
-        [id] => Ok(id),
-        [] => Err(Failure::invalid_params("runId", format!("no such run: {text} (`loomd list --all` shows all runs)"))),
-        _ => {
-            let shown: Vec<String> = matches.iter().take(4).map(|id| short_id(*id)).collect();
-            let more = if matches.len() > shown.len() { ", …" } else { "" };
-            let message = format!("ambiguous run ID `{text}`: it matches {} runs ({}{more})", matches.len(), shown.join(", "));
-            Err(Failure::invalid_params("runId", message).with(AMBIGUOUS, matches.len()))
-        }
-    }
-}
-
-/// The member of a [`Failure`]'s data that tells how many runs an ID matches.
-const AMBIGUOUS: &str = "matches";
-
-/// Whether the failure is that of [`only_match`] for several runs.
-pub(crate) fn is_ambiguous(failure: &Failure) -> bool {
-    failure.data.contains_key(AMBIGUOUS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,35 +296,10 @@ mod tests {
     fn the_server_and_later_commands_use_the_same_files() {
         let launch = ServerLaunch {
             locations: Locations { data_dir: Some("/my runs".into()), config: Some("c.toml".into()) },
-            log_file: None,
-            can_answer: false,
+            ..ServerLaunch::default()
         };
         assert_eq!(launch.arguments(), ["serve", "--stdio", "--data-dir", "/my runs", "--config", "c.toml"]);
         assert_eq!(launch.command_prefix(), "loomd --data-dir '/my runs'");
         assert_eq!(ServerLaunch::default().command_prefix(), "loomd");
-    }
-
-    fn id(text: &str) -> RunId {
-        text.parse().expect("an id")
-    }
-
-    #[test]
-    fn a_run_is_found_by_the_beginning_or_the_end_of_its_id() {
-        let one = id("01890a5d-ac96-774b-bcce-b302099a8057");
-        let other = id("01890a5d-ac96-774b-bcce-b302099affff");
-        let find = |text: &str| {
-            let digits = parse_id_digits(text)?;
-            only_match([one, other].into_iter().filter(|id| matches_id(*id, &digits)).collect(), text)
-        };
-        assert_eq!(short_id(one), "099a8057");
-        assert_eq!(find("099A8057"), Ok(one));
-        assert_eq!(find("b302099affff"), Ok(other));
-        assert_eq!(find("bcce-b302099a8057"), Ok(one));
-        let several = find("01890a5d").expect_err("two begin so");
-        assert!(is_ambiguous(&several) && several.message.contains("099a8057") && several.message.contains("099affff"), "{several}");
-        assert!(find("1234").expect_err("none").message.contains("no such run: 1234"));
-        for bad in ["", "057", "run-one", "latest"] {
-            assert!(find(bad).expect_err("no id").message.contains("invalid run ID"), "{bad}");
-        }
     }
 }

@@ -35,7 +35,8 @@ pub(super) struct McpFrontEnd {
 
 impl McpFrontEnd {
     pub(super) fn new(options: &Options, launch: ServerLaunch) -> io::Result<Arc<Self>> {
-        let directories = match options.all {
+        // Paths of another host have nothing to do with the directory here.
+        let directories = match options.all || launch.host().is_some() {
             true => Vec::new(),
             false => vec![directory(&current_process::logical_directory()?), directory(&std::env::current_dir()?)],
         };

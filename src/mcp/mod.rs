@@ -26,7 +26,7 @@ use crate::{
 /// Offer the runs to an agent as an MCP server: search and read them
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// Offer the runs of all directories [default: those of this one and below]
+    /// Offer the runs of all directories [default: those of this one and below; with --host all]
     #[arg(long)]
     pub(crate) all: bool,
     /// Offer tools that start commands, cancel runs and send text to them

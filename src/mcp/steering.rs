@@ -94,7 +94,7 @@ pub(super) async fn send(front_end: &Arc<McpFrontEnd>, arguments: SendArguments)
     }
     let (text, prompt) = if run.has_transcript { (None, Some(Prompt::Text(text))) } else { (Some(text), None) };
     let mode = steer.filter(|steer| *steer && run.has_transcript).map(|_| SendMode::Steer);
-    let sent = front_end.call(RunSend, SendParams { run_id: run.id, text, prompt, mode });
+    let sent = front_end.call(RunSend, SendParams { run_id: run.id, text, prompt, mode, client_token: None });
     tokio::time::timeout(SEND_TIMEOUT, sent).await.unwrap_or_else(|_| Err(Failure::internal("the run takes no text at the moment")))?;
     Ok("Sent.".to_owned())
 }

@@ -156,6 +156,8 @@ pub(crate) enum Command {
     Interrupt,
     /// Sends text to a command, or a prompt to an agent.
     Send { text: Option<String>, prompt: Option<Prompt>, steer: bool },
+    /// The same, once for each token: a supervisor of an older version does not know it.
+    SendOnce { token: String, text: Option<String>, prompt: Option<Prompt>, steer: bool },
     /// Answers a permission request; `option_id: None` means that the client refuses to choose.
     Answer { permission_id: String, option_id: Option<String>, message: Option<String> },
     /// Sets the model or the permission mode. The answer is the run.

@@ -118,6 +118,23 @@ pub(crate) fn start_new_session(command: &mut Command) {
     unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from)) };
 }
 
+/// Keeps the command in our session, so that it can ask for a password on our terminal, but lets it ignore the keys that
+/// interrupt: they are for us. On Linux it ends with this process.
+#[expect(unsafe_code, reason = "the closure runs after fork, makes only async-signal-safe system calls, and allocates nothing")]
+pub(crate) fn ignore_interrupts(command: &mut Command) {
+    let prepare = || {
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: installs no handler.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+        Ok(())
+    };
+    // SAFETY: see the reason above.
+    unsafe { command.pre_exec(prepare) };
+}
+
 /// Sets a descriptor (a pipe, a socket, a terminal, a pidfd) to non-blocking mode and registers it with the runtime.
 /// The mode belongs to the open file description, so every process that shares the description gets it too.
 #[expect(unsafe_code, reason = "tokio requires the caller to guarantee that the descriptor stays open and the same")]

@@ -4,14 +4,7 @@
 //! takes them out of the stream before jsonrpsee sees them, and puts them into a bounded channel: a slow reader slows
 //! the server down and loses nothing.
 
-use std::{
-    borrow::Borrow,
-    ffi::OsStr,
-    io,
-    os::fd::OwnedFd,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{borrow::Borrow, io, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -27,16 +20,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::unix::pipe,
     sync::mpsc,
 };
 use tokio_util::codec::{Encoder, FramedRead};
 
 use super::frame::{DEFAULT_MAX_FRAME_BYTES, FrameCodec, FrameError, Framing};
-use crate::{
-    model::{Failure, FailureKind, calls::ErrorData, methods::Method},
-    process::spawn::start_new_session,
-};
+use crate::model::{Failure, FailureKind, calls::ErrorData, methods::Method};
 
 /// Most notifications that wait for their reader.
 const MAX_QUEUED_NOTIFICATIONS: usize = 256;
@@ -63,13 +52,6 @@ pub(crate) struct Notification {
     pub(crate) params: Box<RawValue>,
 }
 
-/// A server that [`Client::spawn`] started as a child.
-pub(crate) struct SpawnedServer {
-    pub(crate) client: Client,
-    pub(crate) notifications: Notifications,
-    pub(crate) child: Child,
-}
-
 impl Client {
     /// A client over two byte streams. Must be called within a tokio runtime.
     pub(crate) fn over<R, W>(reader: R, writer: W, framing: Framing) -> (Self, Notifications)
@@ -83,13 +65,6 @@ impl Client {
         let sender = FrameSender { writer, codec: FrameCodec::new(Some(framing), CLIENT_MAX_FRAME_BYTES), buffer: BytesMut::new() };
         let builder = ClientBuilder::default().request_timeout(REQUEST_TIMEOUT).max_concurrent_requests(4096);
         (Self { rpc: builder.build_with_tokio(sender, receiver) }, Notifications(notifications))
-    }
-
-    /// Starts `program` with `args` and connects to its stdin and stdout. It inherits our stderr.
-    pub(crate) fn spawn(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<SpawnedServer> {
-        let (child, reader, writer) = start_child(program.as_ref(), args)?;
-        let (client, notifications) = Self::over(reader, writer, Framing::Lsp);
-        Ok(SpawnedServer { client, notifications, child })
     }
 
     /// Whether the server may still answer.
@@ -108,7 +83,8 @@ impl Client {
         self.request(M::NAME.as_str(), params.borrow()).await
     }
 
-    async fn request<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, Failure> {
+    /// As [`Self::call_as`], by the method's name.
+    pub(crate) async fn request<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, Failure> {
         let params = RawParams::of(params)?;
         self.rpc.request(method, params).await.map_err(|error| failure_from(method, error))
     }
@@ -127,29 +103,25 @@ impl Notifications {
     }
 }
 
-/// Starts the server in a session of its own. So neither a key that interrupts or stops the client nor the end of its
-/// terminal signals the server, and the client can still call it.
-pub(crate) fn start_child(
-    program: &OsStr,
-    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
-) -> io::Result<(Child, pipe::Receiver, pipe::Sender)> {
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    start_new_session(&mut command);
-    let mut child = command.spawn()?;
-    let no_pipe = || io::Error::other("the child has no pipe");
-    let output = OwnedFd::from(child.stdout.take().ok_or_else(no_pipe)?);
-    let input = OwnedFd::from(child.stdin.take().ok_or_else(no_pipe)?);
-    Ok((child, pipe::Receiver::from_owned_fd(output)?, pipe::Sender::from_owned_fd(input)?))
-}
-
 fn failure_from(method: &str, error: ClientError) -> Failure {
     match error {
         ClientError::Call(error) => failure_of(&error),
         ClientError::ParseError(error) => Failure::internal(format!("the answer to `{method}` is invalid: {error}")),
-        ClientError::RestartNeeded(error) => Failure::internal(format!("the connection to the server ended: {error}")),
-        error => Failure::internal(format!("the connection to the server ended: {error}")),
+        ClientError::RestartNeeded(error) => connection_end(error),
+        error => connection_end(error),
     }
+}
+
+/// The member of a failure's data that is there if the connection ended before the answer.
+const CONNECTION_END: &str = "connectionEnded";
+
+fn connection_end(error: impl std::fmt::Display) -> Failure {
+    Failure::internal(format!("the connection to the server ended: {error}")).with(CONNECTION_END, true)
+}
+
+/// Whether a request has no answer because its connection ended.
+pub(crate) fn is_connection_end(failure: &Failure) -> bool {
+    failure.data.contains_key(CONNECTION_END)
 }
 
 /// Reads an error answer as the failure that the server sent. Where `data` has no kind that we know, the code decides.
@@ -375,17 +347,5 @@ mod tests {
         assert_eq!(client.request::<Value>("echo", &()).await.expect("answers"), Value::Null);
         drop((client, notifications));
         assert_eq!(timeout(DEADLINE, server).await.expect("in time").expect("no panic"), ConnectionEnd::Eof);
-    }
-
-    /// `cat` answers a notification with the same notification.
-    #[tokio::test]
-    async fn a_spawned_child_is_reached_over_its_pipes() {
-        let SpawnedServer { client, mut notifications, mut child } = Client::spawn("cat", [""; 0]).expect("starts");
-        client.notify("note", json!({"x": 1})).await.expect("sends");
-        let notification = timeout(DEADLINE, notifications.next()).await.expect("in time").expect("a notification");
-        assert_eq!((notification.method.as_str(), notification.params.get()), ("note", r#"{"x":1}"#));
-        drop(client);
-        assert!(timeout(DEADLINE, notifications.next()).await.expect("in time").is_none());
-        assert!(child.wait().expect("ends").success());
     }
 }

@@ -4,6 +4,7 @@
 //! that the client speaks, and that a client which does not read costs a bounded amount of memory.
 
 mod bulk_frames;
+pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod connection;
 mod envelope;
@@ -13,7 +14,7 @@ pub(crate) mod outgoing;
 mod params;
 pub(crate) mod stdio;
 
-pub(crate) use client::{Client, Notification, Notifications};
+pub(crate) use client::{Client, Notification, Notifications, is_connection_end};
 pub(crate) use connection::{ConnectionEnd, Flow, HandlerFuture, Service};
 pub(crate) use frame::{FrameCodec, Framing};
 pub(crate) use in_flight::RequestContext;

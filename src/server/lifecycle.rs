@@ -85,6 +85,7 @@ impl ClientSession {
                 methods,
                 max_frame_bytes: server.config.limits.max_frame_bytes,
                 output: params.capabilities.output,
+                send_token: true,
             },
         };
         *self.parent_pid.lock() = params.process_id;

@@ -28,6 +28,9 @@ use crate::{
 /// interrupted too.
 const INTERRUPT_TIMEOUT: Duration = Duration::from_millis(1000);
 
+/// How many tokens of what was sent are remembered.
+const MAX_SENT_TOKENS: usize = 64;
+
 impl Supervisor {
     pub(super) fn handle(&mut self, event: ConnectionEvent) {
         match event {
@@ -83,6 +86,7 @@ impl Supervisor {
             Command::Cancel { .. }
             | Command::Interrupt
             | Command::Send { .. }
+            | Command::SendOnce { .. }
             | Command::Unqueue { .. }
             | Command::SetSize(_)
             | Command::CloseInput => true,
@@ -104,6 +108,24 @@ impl Supervisor {
             Some(run) => Err(Failure::forbidden(*run)),
             None => Ok(()),
         }
+    }
+
+    /// Sends a prompt to the agent, or text to the command. `None`: the answer follows once the program has taken the text.
+    fn send(&mut self, waiter: Waiter, text: Option<String>, prompt: Option<Prompt>, steer: bool) -> Option<Result<Value, Failure>> {
+        let text = match (text.map(Prompt::Text).or(prompt), self.agent.is_some()) {
+            (Some(prompt), true) => return Some(self.prompt(&prompt, steer)),
+            (None, true) => return Some(Err(Failure::invalid_params("prompt", "there is nothing to send; give `prompt`"))),
+            (Some(Prompt::Blocks(_)), false) => {
+                return Some(Err(Failure::invalid_params("prompt", "a command takes text, not content blocks; send `text`")));
+            }
+            (Some(Prompt::Text(text)), false) => text,
+            (None, false) => String::new(),
+        };
+        match self.stdin.send(text.into_bytes(), Some(waiter)) {
+            Ok(()) => self.write_stdin(),
+            Err(failure) => return Some(Err(failure)),
+        }
+        None
     }
 
     fn handle_command(&mut self, waiter: Waiter, command: Command) {
@@ -140,23 +162,25 @@ impl Supervisor {
                 }
                 return self.timers.set(Instant::now() + INTERRUPT_TIMEOUT, Timer::InterruptAnswer(waiter));
             }
-            Command::Send { text, prompt, steer } if self.agent.is_some() => match text.map(Prompt::Text).or(prompt) {
-                Some(prompt) => self.prompt(&prompt, steer),
-                None => Err(Failure::invalid_params("prompt", "there is nothing to send; give `prompt`")),
+            Command::Send { text, prompt, steer } => match self.send(waiter, text, prompt, steer) {
+                Some(result) => result,
+                None => return,
             },
-            Command::Send { prompt: Some(Prompt::Blocks(_)), .. } => {
-                Err(Failure::invalid_params("prompt", "a command takes text, not content blocks; send `text`"))
-            }
-            Command::Send { text, prompt, .. } => {
-                let text = text.or(match prompt {
-                    Some(Prompt::Text(text)) => Some(text),
-                    _ => None,
-                });
-                match self.stdin.send(text.unwrap_or_default().into_bytes(), Some(waiter)) {
-                    Ok(()) => return self.write_stdin(),
-                    Err(failure) => Err(failure),
+            Command::SendOnce { token, text, prompt, steer } => match self.sent_tokens.iter().find(|(sent, _)| *sent == token) {
+                Some((_, answer)) => Ok(answer.clone()),
+                None => {
+                    let result = self.send(waiter, text, prompt, steer);
+                    let answer = result.clone().unwrap_or_else(|| Ok(json!({})));
+                    if let Ok(answer) = answer {
+                        self.sent_tokens.truncate(MAX_SENT_TOKENS - 1);
+                        self.sent_tokens.push_front((token, answer));
+                    }
+                    match result {
+                        Some(result) => result,
+                        None => return,
+                    }
                 }
-            }
+            },
             Command::Queue => match &self.agent {
                 Some(agent) => Ok(json!(QueueResult { prompts: agent.conversation.queue() })),
                 None => Err(Failure::unsupported("queue", "a command has no queue of prompts")),

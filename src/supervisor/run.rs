@@ -1,12 +1,12 @@
 //! The main loop of a run. [`Supervisor`] owns everything about the run; connections and signals reach it as events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -63,6 +63,8 @@ pub(crate) struct Supervisor {
     /// The log takes nothing.
     pub(super) is_held: bool,
     pub(super) cancel_waiters: Vec<Waiter>,
+    /// The tokens of what was sent, newest first, with the answers.
+    pub(super) sent_tokens: VecDeque<(String, Value)>,
     pub(super) sync_waiters: Vec<(u64, Waiter)>,
 }
 
@@ -98,6 +100,7 @@ impl Supervisor {
             interrupted: false,
             is_held: false,
             cancel_waiters: Vec::new(),
+            sent_tokens: VecDeque::new(),
             sync_waiters: Vec::new(),
             spec,
         })

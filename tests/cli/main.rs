@@ -6,4 +6,5 @@ mod agents;
 mod commands;
 mod home;
 mod hostile;
+mod hosts;
 mod rules;

@@ -19,6 +19,7 @@ mod exact_bytes;
 mod exports;
 mod faults;
 mod hostile;
+mod hosts;
 mod items;
 mod kills;
 mod lifecycle;

@@ -226,3 +226,28 @@ fn a_command_that_a_supervisor_does_not_know_is_answered() {
     server.call("run/closeInput", json!({ "runId": run["id"] }));
     server.follow_to_end(&mut log);
 }
+
+#[test]
+fn what_is_sent_again_with_its_token_arrives_once() {
+    let home = Home::new();
+    let (mut server, mut other) = (home.server(), home.server());
+    let (run, mut log) = server.start(json!({ "provider": "command", "command": ["cat"], "interactive": true }));
+    let send = |text: &str, token: &str| json!({ "runId": run["id"], "text": text, "clientToken": token });
+    for _ in 0..3 {
+        assert_eq!(server.call("run/send", send("one\n", "a")), json!({}));
+        assert_eq!(other.call("run/send", send("one\n", "a")), json!({}), "whoever sends it");
+    }
+    server.call("run/send", send("two\n", "b"));
+    // More tokens than are remembered: the last ones are.
+    for number in 0..70 {
+        server.call("run/send", send(&format!("{number}\n"), &format!("t{number}")));
+    }
+    server.call("run/send", send("69\n", "t69"));
+    for bad in [String::new(), "x".repeat(257)] {
+        assert_eq!(server.expect_failure("run/send", send("", &bad)).data["field"], "clientToken");
+    }
+    server.call("run/closeInput", json!({ "runId": run["id"] }));
+    server.follow_to_end(&mut log);
+    let expected: String = (0..70).map(|number| format!("{number}\n")).collect();
+    assert_eq!(log.stdout_text(), format!("one\ntwo\n{expected}"));
+}

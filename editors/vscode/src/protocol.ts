@@ -1995,6 +1995,12 @@ export interface SendParams {
    * When an agent takes the prompt. Default `queue`.
    */
   mode?: SendMode | null;
+  /**
+   * A second `run/send` to the run with the same token sends nothing and answers as the first one did, so that it may be sent
+   * again after a connection that broke. The run remembers the last 64 tokens. A failed send frees its token. If the
+   * run's supervisor is of an older version, the answer is `unsupported`.
+   */
+  clientToken?: string | null;
 }
 /**
  * What became of a prompt or text that was sent.
@@ -2022,6 +2028,10 @@ export interface ServerCapabilities {
    * How the server delivers output to this client.
    */
   output: OutputCapabilities;
+  /**
+   * The server knows the `clientToken` of `run/send`. Absent: its version is an older one, which ignores it.
+   */
+  sendToken?: boolean;
 }
 /**
  * The server's name and version.

@@ -6,12 +6,12 @@ pub(crate) mod permission_prompt;
 pub(crate) mod renderer;
 pub(crate) mod start;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, io::IsTerminal};
 
 use serde_json::{Value, json};
 
 use self::renderer::Renderer;
-use super::EarlyExit;
+use super::{EarlyExit, render};
 use crate::{
     client::{ServerLaunch, ServerSession},
     model::{
@@ -101,6 +101,25 @@ fn last_lines(text: &str, lines: u64) -> String {
         lines => memchr::memrchr_iter(b'\n', &text.as_bytes()[..end]).nth(lines - 1).map_or(0, |at| at + 1),
     };
     text[from..].to_owned()
+}
+
+/// Prints how the session can be continued, if stderr is a terminal.
+pub(crate) fn print_session_hint(launch: &ServerLaunch, run: &Run) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    if run.taken_over_at.is_some() {
+        return render::note("Session continued in another terminal");
+    }
+    let can_be_opened = run.session.as_ref().is_some_and(|session| session.takeover.iter().any(|way| way.command.is_some()));
+    if can_be_opened {
+        let (id, command) = (launch.shown_id(run.id), launch.command_prefix());
+        let start = launch.host().map_or_else(|| command.clone(), |host| format!("{command} --host {host}"));
+        render::note(&format!(
+            "Resume: {start} run {} --resume {id} \"PROMPT\"\nOpen in the agent's own program: {command} takeover {id}",
+            run.provider
+        ));
+    }
 }
 
 /// The name of the MCP server of `--past`, which is a part of its tools' names.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cli::{EarlyExit, format, options::StartOptions},
-    client::{ServerLaunch, ServerSession},
+    client::{ServerLaunch, ServerSession, run_name::split_host},
     model::{
         Failure, FailureKind, ProviderInfo, Run,
         calls::{AttachChoice, AttachForm, Prompt, Resume, StartParams},
@@ -57,8 +57,7 @@ impl AgentStart {
     ) -> Result<Self, EarlyExit> {
         let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         let Some(line) = read_line(line)? else { return Err(EarlyExit::Closed) };
-        let supports_format = launch.supports_format(&provider.id);
-        let mut agent_start = params_of(before.clone(), line, provider, supports_format, has_terminal, || read_prompt(io::stdin().lock()))?;
+        let mut agent_start = params_of(before.clone(), line, provider, launch, has_terminal, || read_prompt(io::stdin().lock()))?;
         if agent_start.start_options.past {
             let args = agent_start.params.args.take().unwrap_or_default();
             agent_start.params.args = Some([past_arguments(provider, launch)?, args].concat());
@@ -106,7 +105,7 @@ fn params_of(
     before: StartOptions,
     line: AgentArguments,
     provider: &ProviderInfo,
-    supports_format: bool,
+    launch: &ServerLaunch,
     has_terminal: bool,
     read_stdin: impl FnOnce() -> Result<String, Failure>,
 ) -> Result<AgentStart, Failure> {
@@ -119,7 +118,7 @@ fn params_of(
         _ => Some(typed.clone()),
     };
     let needs_prompt = provider.kind != COMMAND;
-    let mut params = start_options.params(name)?;
+    let mut params = start_options.params(name, launch.host())?;
     if needs_prompt && prompt.is_none() && !start_options.interactive {
         if !has_terminal || start_options.detach {
             let message = format!("no prompt; use `loomd run {name} \"PROMPT\"`, or `-` to read it from stdin");
@@ -137,8 +136,8 @@ fn params_of(
         argv if takes_argv && provider.program.is_none() => params.command = Some(argv),
         argv => params.args = Some(argv),
     }
-    let has_transcript =
-        provider.capabilities.updates && (needs_prompt || (supports_format && (prompt.is_some() || start_options.resume.is_some())));
+    let has_transcript = provider.capabilities.updates
+        && (needs_prompt || (launch.supports_format(name) && (prompt.is_some() || start_options.resume.is_some())));
     if has_transcript && !start_options.json && !start_options.detach {
         // The agent's own protocol, which its output consists of, is not shown.
         params.attach = Some(AttachChoice::Kinds { kinds: None, form: Some(AttachForm::Items) });
@@ -163,6 +162,12 @@ pub(crate) fn prompt_of_stdin() -> Result<String, Failure> {
 /// What `--resume` names: a run by its ID or some digits of it, or else one of the agent's own sessions.
 async fn resolve_resume(session: &ServerSession, word: &str) -> Result<Resume, Failure> {
     let as_session = || Resume::Session { session_id: word.to_owned() };
+    // A session's own ID may have a slash too, but hardly hexadecimal digits behind what is a host's name.
+    if let Ok((Some(_), digits)) = split_host(word)
+        && format::parse_id_digits(digits).is_ok()
+    {
+        return Ok(Resume::Run { run_id: session.run_id(word).await? });
+    }
     if let Ok(run_id) = word.parse() {
         return match session.run(run_id).await {
             Ok(_) => Ok(Resume::Run { run_id }),
@@ -199,7 +204,7 @@ mod tests {
         let Ok(Some(arguments)) = read_line(&arguments) else { return Err(Failure::internal("no arguments")) };
         let kind = if line[0] == "tests" { COMMAND } else { line[0] };
         let provider = provider(line[0], kind);
-        params_of(StartOptions::default(), arguments, &provider, false, has_terminal, || Ok("from stdin\n".to_owned()))
+        params_of(StartOptions::default(), arguments, &provider, &ServerLaunch::default(), has_terminal, || Ok("from stdin\n".to_owned()))
     }
 
     #[test]

@@ -234,7 +234,7 @@ fn is_version(word: &str) -> bool {
 /// Which settings are not the defaults; none of their values.
 fn configuration(locations: &Locations) -> Value {
     let Ok(config) = locations.read_config() else { return json!("cannot be used") };
-    let Config { file: _, keep_transcripts, keep, limits, environment, notify, supervisor, retention, providers } = config;
+    let Config { file: _, keep_transcripts, keep, limits, environment, notify, supervisor, retention, providers, hosts } = config;
     let defaults = Config::default();
     let set = [
         ("keepTranscripts", keep_transcripts),
@@ -247,6 +247,7 @@ fn configuration(locations: &Locations) -> Value {
         ("supervisor.scope", supervisor != SupervisorConfig::default()),
         ("retention", retention != defaults.retention),
         ("providers", !providers.is_empty()),
+        ("hosts", !hosts.is_empty()),
     ];
     json!({ "set": set.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect::<Vec<_>>() })
 }

@@ -104,6 +104,9 @@ pub(crate) struct ServerCapabilities {
     pub(crate) max_frame_bytes: u64,
     /// How the server delivers output to this client.
     pub(crate) output: OutputCapabilities,
+    /// The server knows the `clientToken` of `run/send`. Absent: its version is an older one, which ignores it.
+    #[serde(default)]
+    pub(crate) send_token: bool,
 }
 
 /// The providers.

@@ -42,6 +42,11 @@ pub(crate) struct SendParams {
     /// When an agent takes the prompt. Default `queue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<SendMode>,
+    /// A second `run/send` to the run with the same token sends nothing and answers as the first one did, so that it may be sent
+    /// again after a connection that broke. The run remembers the last 64 tokens. A failed send frees its token. If the
+    /// run's supervisor is of an older version, the answer is `unsupported`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_token: Option<String>,
 }
 
 /// When an agent takes a prompt.
@@ -56,7 +61,16 @@ pub(crate) enum SendMode {
 
 impl SendParams {
     pub(crate) fn prompt(run_id: RunId, prompt: &str) -> Self {
-        Self { run_id, text: None, prompt: Some(Prompt::Text(prompt.to_owned())), mode: None }
+        Self { prompt: Some(Prompt::Text(prompt.to_owned())), ..Self::new(run_id) }
+    }
+
+    /// Text for the stdin of a command.
+    pub(crate) fn text(run_id: RunId, text: &str) -> Self {
+        Self { text: Some(text.to_owned()), ..Self::new(run_id) }
+    }
+
+    fn new(run_id: RunId) -> Self {
+        Self { run_id, text: None, prompt: None, mode: None, client_token: None }
     }
 }
 

@@ -13,6 +13,9 @@ use crate::model::{
 /// The grace of a cancel that names none.
 const DEFAULT_GRACE_MS: u64 = 2000;
 
+/// Longest token of a `run/send`, of which a supervisor keeps some.
+const MAX_TOKEN_BYTES: usize = 256;
+
 pub(crate) async fn cancel(params: CancelParams, request: Request) -> Result<RunResult, Failure> {
     Ok(RunResult { run: request.server.runs.cancel(params.run_id, params.grace_ms.unwrap_or(DEFAULT_GRACE_MS)).await? })
 }
@@ -34,8 +37,16 @@ pub(crate) async fn send(params: SendParams, request: Request) -> Result<SendRes
     if let Some(Prompt::Blocks(blocks)) = &params.prompt {
         super::start::check_blocks(blocks)?;
     }
-    let steer = params.mode == Some(SendMode::Steer);
-    request.server.runs.send_command(params.run_id, Command::Send { text: params.text, prompt: params.prompt, steer }).await
+    let SendParams { run_id, text, prompt, mode, client_token } = params;
+    let steer = mode == Some(SendMode::Steer);
+    let command = match client_token {
+        Some(token) if token.is_empty() || token.len() > MAX_TOKEN_BYTES => {
+            return Err(Failure::invalid_params("clientToken", format!("a token has 1 to {MAX_TOKEN_BYTES} bytes")));
+        }
+        Some(token) => Command::SendOnce { token, text, prompt, steer },
+        None => Command::Send { text, prompt, steer },
+    };
+    request.server.runs.send_command(run_id, command).await
 }
 
 pub(crate) async fn queue(params: RunIdParams, request: Request) -> Result<QueueResult, Failure> {

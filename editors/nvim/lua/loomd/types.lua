@@ -591,6 +591,7 @@
 
 ---What to send to a run.
 ---@class loomd.SendParams
+---@field clientToken? string A second `run/send` to the run with the same token sends nothing and answers as the first one did, so that it may be sent again after a connection that broke. The run remembers the last 64 tokens. A failed send frees its token. If the run's supervisor is of an older version, the answer is `unsupported`.
 ---@field mode? loomd.SendMode When an agent takes the prompt. Default `queue`.
 ---@field prompt? loomd.Prompt For agents: the follow-up prompt.
 ---@field runId loomd.RunId Which run.
@@ -605,6 +606,7 @@
 ---@field maxFrameBytes integer Longest frame that the server accepts, in bytes.
 ---@field methods string[] The methods that the server answers.
 ---@field output loomd.OutputCapabilities How the server delivers output to this client.
+---@field sendToken? boolean The server knows the `clientToken` of `run/send`. Absent: its version is an older one, which ignores it.
 
 ---The server's name and version.
 ---@class loomd.ServerInfo

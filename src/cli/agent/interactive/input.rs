@@ -14,8 +14,9 @@ use crate::{
     model::{
         Failure, FailureKind, RunState,
         calls::{AnswerParams, RunIdParams, SendParams},
-        methods::{Method, RunAnswer, RunCloseInput, RunSend},
+        methods::{Method, RunAnswer, RunCloseInput},
     },
+    rpc::is_connection_end,
 };
 
 impl Interactive<'_> {
@@ -63,7 +64,7 @@ impl Interactive<'_> {
             // The end of the input on an empty line: Ctrl-D.
             ActivePrompt::Prompt if bytes.is_empty() && self.typed.is_empty() => {
                 self.input_closed = true;
-                self.call(PendingCall::Control, RunCloseInput, RunIdParams { run_id: self.run.id });
+                self.call(PendingCall::CloseInput, RunCloseInput, RunIdParams { run_id: self.run.id });
             }
             ActivePrompt::Prompt => {
                 self.typed.push_str(&String::from_utf8_lossy(bytes));
@@ -83,7 +84,7 @@ impl Interactive<'_> {
 
     /// Leaves a permission request to a later `loomd answer` or to another client.
     fn keep_pending(&mut self, id: String) {
-        let run = format::short_id(self.run.id);
+        let run = self.launch.shown_id(self.run.id);
         self.renderer.note(&format!("Not answered. Answer later with `{} answer {run}`.", self.launch.command_prefix()));
         self.skipped_requests.push(id);
     }
@@ -99,7 +100,7 @@ impl Interactive<'_> {
             self.renderer.expect_typed_prompt(prompt);
             // Its turn starts now. The state that tells so is on its way; until it arrives, no prompt must be shown.
             self.renderer.set_state(RunState::Running);
-            self.call(PendingCall::Prompt, RunSend, SendParams::prompt(self.run.id, prompt));
+            self.send(PendingCall::Prompt, SendParams::prompt(self.run.id, prompt));
         }
     }
 
@@ -115,11 +116,34 @@ impl Interactive<'_> {
             Some(text) => {
                 if let Some(params) = live::send_params(run_id, &text?, true) {
                     self.is_sending_line = true;
-                    self.call(PendingCall::Line, RunSend, params);
+                    self.send(PendingCall::Line, params);
                 }
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, call: impl FnOnce(SendParams) -> PendingCall, params: SendParams) {
+        let params = SendParams { client_token: self.session.send_token(), ..params };
+        let request = live::send_line(self.session.client(), params.clone());
+        let call = call(params);
+        self.calls.spawn(async move { (call, request.await) });
+    }
+
+    /// Sends prompts again whose connection ended before the answer.
+    pub(super) fn send_unanswered(&mut self) {
+        if !self.session.is_connected() {
+            return;
+        }
+        let client = self.session.client();
+        for call in std::mem::take(&mut self.unanswered) {
+            let request = match &call {
+                PendingCall::Line(params) | PendingCall::Prompt(params) => live::send_line(client.clone(), params.clone()),
+                PendingCall::CloseInput => live::send_request(client.clone(), RunCloseInput, RunIdParams { run_id: self.run.id }),
+                PendingCall::Control | PendingCall::Answer(_) => continue,
+            };
+            self.calls.spawn(async move { (call, request.await) });
+        }
     }
 
     fn call<M: Method>(&mut self, call: PendingCall, method: M, params: M::Params) {
@@ -128,12 +152,20 @@ impl Interactive<'_> {
     }
 
     pub(super) fn handle_reply(&mut self, call: PendingCall, reply: Result<(), Failure>) {
-        if matches!(call, PendingCall::Line) {
+        let may_repeat = match &call {
+            PendingCall::Line(params) | PendingCall::Prompt(params) => params.client_token.is_some(),
+            PendingCall::CloseInput => true,
+            PendingCall::Control | PendingCall::Answer(_) => false,
+        };
+        if may_repeat && reply.as_ref().is_err_and(is_connection_end) {
+            return self.unanswered.push(call);
+        }
+        if matches!(call, PendingCall::Line(_)) {
             self.is_sending_line = false;
         }
         let Err(failure) = reply else { return };
         match call {
-            PendingCall::Prompt => self.renderer.set_state(RunState::Idle),
+            PendingCall::Prompt(_) => self.renderer.set_state(RunState::Idle),
             // The request is shown again, unless another client has answered it.
             PendingCall::Answer(id) if failure.kind != FailureKind::PermissionResolved => {
                 self.skipped_requests.retain(|skipped| *skipped != id)

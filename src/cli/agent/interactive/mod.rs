@@ -7,7 +7,7 @@
 mod input;
 mod prompts;
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     cli::{
-        EarlyExit, format,
+        EarlyExit,
         input::{self as stdin, Keys, StdinChunks, UserAction},
         live::{self, WatchEnd},
         notification_printer,
@@ -35,7 +35,7 @@ use crate::{
     client::{ServerLaunch, ServerSession},
     model::{
         Entry, Failure, Kind, Run, RunState, Stream,
-        calls::{AttachParams, ItemParams},
+        calls::{AttachParams, ItemParams, SendParams},
     },
     process::Signal,
     rpc::{Notification, Notifications},
@@ -81,6 +81,8 @@ pub(crate) struct Interactive<'a> {
     /// The newest entry that came as such.
     entry_seq: u64,
     calls: JoinSet<(PendingCall, Result<(), Failure>)>,
+    /// What had no answer when its connection ended and has the same effect the second time. It is sent again over the next one.
+    unanswered: Vec<PendingCall>,
     /// A `run/send` for a line of a stdin that is no terminal has no reply yet.
     is_sending_line: bool,
     /// Permission requests that were answered from here or left to another client.
@@ -120,8 +122,9 @@ enum KeyGuard {
 /// Why a request was sent, for the handling of its failure.
 enum PendingCall {
     Control,
-    Line,
-    Prompt,
+    Line(SendParams),
+    Prompt(SendParams),
+    CloseInput,
     Answer(String),
 }
 
@@ -176,6 +179,7 @@ impl<'a> Interactive<'a> {
             after_seq,
             entry_seq: 0,
             calls: JoinSet::new(),
+            unanswered: Vec::new(),
             is_sending_line: false,
             skipped_requests: Vec::new(),
             active_prompt: ActivePrompt::None,
@@ -207,10 +211,10 @@ impl<'a> Interactive<'a> {
         let code = match end {
             Ok(WatchEnd::Ended(outcome)) => {
                 if !view.quiet || outcome.has_failed() {
-                    live::print_end(&outcome, &run);
+                    live::print_end(launch, &outcome, &run);
                 }
                 if !view.quiet {
-                    print_session_hint(launch, &session.run(run.id).await?);
+                    super::print_session_hint(launch, &session.run(run.id).await?);
                 }
                 outcome.agent_code()
             }
@@ -244,7 +248,10 @@ impl<'a> Interactive<'a> {
                 None => failed_servers += 1,
             }
             let attach = AttachParams::items(self.run.id, self.after_seq);
-            (self.session, self.notifications) = live::reconnect(self.launch, self.run.id, attach, failed_servers).await?;
+            let connection = (&mut self.session, &mut self.notifications);
+            if let Some(end) = live::reconnect(self.launch, connection, attach, failed_servers, keys).await? {
+                return Ok(end);
+            }
         }
     }
 
@@ -261,6 +268,7 @@ impl<'a> Interactive<'a> {
             {
                 keys.reset_interrupts();
             }
+            self.send_unanswered();
             self.update_prompt();
             if writing.is_none() {
                 writing = self.compose().map(|(stream, bytes)| {
@@ -377,24 +385,5 @@ async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Prints how the session can be continued, if stderr is a terminal.
-fn print_session_hint(launch: &ServerLaunch, run: &Run) {
-    if !std::io::stderr().is_terminal() {
-        return;
-    }
-    if run.taken_over_at.is_some() {
-        return render::note("Session continued in another terminal");
-    }
-    let can_be_opened = run.session.as_ref().is_some_and(|session| session.takeover.iter().any(|way| way.command.is_some()));
-    if can_be_opened {
-        let id = format::short_id(run.id);
-        render::note(&format!(
-            "Resume: {0} run {1} --resume {id} \"PROMPT\"\nOpen in the agent's own program: {0} takeover {id}",
-            launch.command_prefix(),
-            run.provider
-        ));
     }
 }

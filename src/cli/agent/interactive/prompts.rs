@@ -72,7 +72,7 @@ impl Interactive<'_> {
                 .iter()
                 .map(|option| format!("{} ({})", format::quoted(&format::plain(&option.option_id)), format::plain(&option.name)))
                 .collect();
-            let id = format::short_id(self.run.id);
+            let id = self.launch.shown_id(self.run.id);
             render::note(&format!(
                 "Run {id} needs permission: {}\nAnswer with `{} answer {id} OPTION`: {}",
                 request.title(),
@@ -104,8 +104,11 @@ impl Interactive<'_> {
             return lines;
         }
         if self.renderer.state() == Some(RunState::AwaitingPermission) {
-            let text =
-                format!("Waiting for permission. Answer with: {} answer {}", self.launch.command_prefix(), format::short_id(self.run.id));
+            let text = format!(
+                "Waiting for permission. Answer with: {} answer {}",
+                self.launch.command_prefix(),
+                self.launch.shown_id(self.run.id)
+            );
             return vec![styles.dim(&render::truncate(&text, columns - 1))];
         }
         match self.renderer.state() {
