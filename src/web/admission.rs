@@ -16,10 +16,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::site::Site;
-use crate::model::{Failure, FailureKind, methods::MethodName};
+use crate::{
+    client::ServerLaunch,
+    model::{Failure, FailureKind, methods::MethodName},
+};
 
 /// The secret of one start, without which a WebSocket is closed.
 pub(super) struct Token(String);
@@ -61,6 +64,36 @@ impl Hosts {
             _ => (authority, ""),
         };
         port.bytes().all(|byte| byte.is_ascii_digit()) && self.0.contains(&name.to_ascii_lowercase())
+    }
+}
+
+/// Most pages that are connected at a time. Each has a server of its own.
+const MAX_CONNECTIONS: usize = 32;
+
+/// Most WebSockets that have not sent the token yet.
+const MAX_UNKNOWN_CONNECTIONS: usize = 8;
+
+/// What all connections share.
+pub(super) struct Site {
+    pub(super) launch: ServerLaunch,
+    pub(super) read_only: bool,
+    pub(super) token: Token,
+    pub(super) hosts: Hosts,
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) unknown_connections: Arc<Semaphore>,
+}
+
+impl Site {
+    /// With a token of its own.
+    pub(super) fn new(launch: ServerLaunch, read_only: bool, hosts: Hosts) -> Self {
+        Self {
+            launch,
+            read_only,
+            token: Token::random(),
+            hosts,
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            unknown_connections: Arc::new(Semaphore::new(MAX_UNKNOWN_CONNECTIONS)),
+        }
     }
 }
 

@@ -16,10 +16,7 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite};
 
-use super::{
-    admission::{self, Verdict},
-    site::Site,
-};
+use super::admission::{self, Site, Verdict};
 use crate::{
     process::tree::wait_for_exit,
     rpc::{FrameCodec, Framing, client::CLIENT_MAX_FRAME_BYTES},

@@ -17,30 +17,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
 use super::{
     Options,
-    admission::{self, Hosts, Token},
+    admission::{self, Hosts, Site},
     connection::{self, MAX_MESSAGE_BYTES},
 };
 use crate::{client::ServerLaunch, model::Failure, process::current_process};
-
-/// Most pages that are connected at a time. Each has a server of its own.
-const MAX_CONNECTIONS: usize = 32;
-
-/// Most WebSockets that have not sent the token yet.
-const MAX_UNKNOWN_CONNECTIONS: usize = 8;
-
-/// What all connections share.
-pub(super) struct Site {
-    pub(super) launch: ServerLaunch,
-    pub(super) read_only: bool,
-    pub(super) token: Token,
-    pub(super) hosts: Hosts,
-    pub(super) connections: Arc<Semaphore>,
-    unknown_connections: Arc<Semaphore>,
-}
 
 /// The page may load its own files and connect to us, and nothing else; nothing may embed it. Images that an agent
 /// sent are part of its message (`data:`).
@@ -72,14 +56,7 @@ pub(super) async fn serve(options: Options, launch: ServerLaunch) -> Result<u8, 
     let cannot_listen = |error| Failure::internal(format!("cannot listen on 127.0.0.1:{}: {error}; choose another --port", options.port));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    let site = Arc::new(Site {
-        launch,
-        read_only: options.read_only,
-        token: Token::random(),
-        hosts,
-        connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        unknown_connections: Arc::new(Semaphore::new(MAX_UNKNOWN_CONNECTIONS)),
-    });
+    let site = Arc::new(Site::new(launch, options.read_only, hosts));
     let ended = current_process::termination_signal();
     print_address(address, &site)?;
     let served = tokio::select! {
