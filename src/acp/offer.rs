@@ -25,7 +25,7 @@ const AGENT_OPTION: &str = "_loomd_agent";
 const MODEL_OPTION: &str = "model";
 const MODE_OPTION: &str = "mode";
 
-/// How long a run may take to tell its models.
+/// How long a run that has begun to tell what its agent offers may take to tell its models.
 const MODELS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The permission modes: id, name, description.
@@ -188,12 +188,11 @@ impl FrontEnd {
     }
 
     /// Asks the provider once for its models, where its runs do not tell them. That starts its program once more, so the
-    /// session's run gets some time to tell them.
+    /// session's run may first begin to tell what it offers, and then gets some time for the models.
     async fn learn_models(&self, session: &AcpSession) {
-        let told = session.wait_until(|state| {
-            let runs = state.run.as_ref().is_some_and(|run| !run.state.is_final());
-            !runs || self.model_option(state).is_some()
-        });
+        let has_ended = |state: &SessionState| state.run.as_ref().is_none_or(|run| run.state.is_final());
+        session.wait_until(|state| has_ended(state) || state.run.as_ref().is_some_and(|run| run.agent.is_some())).await;
+        let told = session.wait_until(|state| has_ended(state) || self.model_option(state).is_some());
         timeout(MODELS_TIMEOUT, told).await.ok();
         let settings = session.state().settings.clone();
         let is_known = settings.provider == "acp" || self.provider_options.lock().contains_key(&settings.provider);

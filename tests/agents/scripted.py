@@ -53,7 +53,7 @@ class Agent:
         self.cancelled = False
         self.during = ""
         self.servers: list[Json] = []
-        self.options: Json = {"mode": "default", "effort": "low", "fast": False, "model": "small"}
+        self.options: Json = {"mode": "default", "effort": "low", "fast": False, **({"model": "small"} if "--models" in ARGS else {})}
 
     def config_options(self) -> list[Json]:
         def select(ident: str, category: str, values: list[str]) -> Json:
