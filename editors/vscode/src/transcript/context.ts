@@ -1,6 +1,5 @@
 // What goes with a prompt: files, selections and problems of the editor, as ACP content blocks.
 import type { Prompt } from "../protocol";
-import { Failure } from "../server/failure";
 
 export interface Attachment {
   /** A few words, as the user sees it. */
@@ -36,11 +35,4 @@ export function partsOf(blocks: readonly Record<string, unknown>[]): { text: str
     return { label: name ?? uri?.split("/").at(-1) ?? String(type), detail: typeof text === "string" ? text : (uri ?? String(type)), block, ...(isImage ? { imageUrl: `data:${String(mimeType)};base64,${data}` } : {}) };
   };
   return { text: blocks.filter(isText).map(({ text }) => text).join("\n"), context: blocks.filter(block => !isText(block)).map(attachment) };
-}
-
-/** Throws if a prompt for a host has links to files: it would read its own files of those names, or none. */
-export function refuseLinks(host: string | undefined, prompt: Prompt): void {
-  if (host === undefined || typeof prompt === "string") return;
-  const link = prompt.find(({ type }) => type === "resource_link");
-  if (link) throw new Failure("unsupported", `${String(link["name"] ?? "A file")} is on this computer, and ${host} can't read it. Select its text and use Send Selection to Run… instead.`);
 }

@@ -2,13 +2,14 @@
 // and asks the server for what the page wants. What only one host can do is left to that host.
 import type { ItemParams, Prompt, Run } from "../protocol";
 import type { Feeds } from "../runs/feed";
+import { refuseLinks } from "../runs/rerun";
 import { isFinal, isWaiting, nameOf, stateLabel, takeoversOf } from "../runs/run";
 import type { RunStore } from "../runs/store";
 import { Failure } from "../server/failure";
 import type { Hosts } from "../server/hosts";
 import { hostOf } from "../server/run-ids";
 import type { ServerLink } from "../server/server";
-import { promptOf, refuseLinks } from "./context";
+import { promptOf } from "./context";
 import type { Header, ToExtension, ToPage } from "./messages";
 
 /** Changes are collected this long before they are sent. */

@@ -13,7 +13,7 @@ import { Feeds } from "../../src/runs/feed";
 import { RunStore } from "../../src/runs/store";
 import { Server } from "../../src/server/server";
 import { Transcript } from "../../src/transcript/items";
-import { refuseLinks } from "../../src/transcript/context";
+import { refuseLinks } from "../../src/runs/rerun";
 import { SCRIPTED, shell, TestHosts, until, TestEnvironment } from "../lib/environment";
 
 describe("hosts", () => {
