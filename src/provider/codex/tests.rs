@@ -313,3 +313,23 @@ fn takeovers_say_which_were_seen_to_work() {
     let early = adapter.takeovers(&session(false));
     assert!(early.iter().all(|takeover| takeover.command.is_none() && takeover.reason.is_some() && !takeover.verified));
 }
+
+/// Two paths of settings must not meet, and Codex takes no other characters in a name.
+#[test]
+fn servers_of_the_client_are_settings_of_the_thread_and_what_cannot_be_reached_is_told() {
+    let servers = json!([
+        { "name": "my notes.v2", "command": "notes", "args": ["-a"], "env": [{ "name": "KEY", "value": "v" }] },
+        { "type": "http", "name": "wiki", "url": "http://127.0.0.1/", "headers": [{ "name": "Key", "value": "v" }] },
+        { "type": "sse", "name": "old", "url": "http://127.0.0.1/", "headers": [] },
+    ]);
+    let mcp_servers = serde_json::from_value(servers).expect("servers");
+    let mut driver = CodexDriver::new(&Task { mcp_servers, ..task(PermissionMode::Ask) });
+    driver.respond("initialize", &json!({}));
+    let expected = json!({
+        "mcp_servers.my_notes_v2": { "command": "notes", "args": ["-a"], "env": { "KEY": "v" } },
+        "mcp_servers.wiki": { "url": "http://127.0.0.1/", "http_headers": { "Key": "v" } },
+    });
+    assert_eq!(driver.last_written()["params"]["config"], expected);
+    let told = driver.logged.iter().filter(|logged| logged.to_string().contains("MCP server `old`")).count();
+    assert_eq!(told, 1, "{:?}", driver.logged);
+}
